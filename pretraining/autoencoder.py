@@ -1,0 +1,83 @@
+"""The autoencoder: 64 px pictures to 16 x 16 x 4 latents of zero mean and unit variance a channel."""
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from pretraining.data import SIZE, Mixture
+
+BATCH = 16
+
+
+def make_autoencoder() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(16, 32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+        sample_size=SIZE,
+        mid_block_add_attention=False,
+        scaling_factor=1.0,
+    )
+
+
+def scaled(pixels: np.ndarray) -> Tensor:
+    """uint8 (B, 64, 64, 3) as (B, 3, 64, 64) in -1..1, channels last in memory."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+class Reconstruction(nn.Module):
+    """Squared and absolute error, plus what those alone get wrong at this size: the hue, and edges."""
+
+    def __init__(self, vae: AutoencoderKL):
+        super().__init__()
+        self.vae = vae.to(memory_format=torch.channels_last)
+
+    def forward(self, batch: dict) -> dict[str, Tensor]:
+        x = batch["x"]
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = self.vae.encode(x).latent_dist
+            y = self.vae.decode(posterior.sample()).sample
+        e = y.float() - x
+        chroma = e - e.mean(1, keepdim=True)  # the error in hue and saturation: grey errors vanish
+        edges = e.diff(dim=-1).abs().mean() + e.diff(dim=-2).abs().mean()
+        squared, absolute = e.square().mean(), e.abs().mean()
+        kl = posterior.kl().float().mean() / posterior.mean[0].numel()
+        loss = squared + 0.2 * absolute + 2.0 * chroma.square().mean() + 0.1 * edges + 1e-4 * kl
+        return {"loss": loss, "squared": squared, "chroma": chroma.square().mean(), "kl": kl}
+
+
+def batches(data: Mixture):
+    def batch(rng: np.random.Generator) -> dict:
+        return {"x": scaled(data.pixels(data.pick(BATCH, rng)))}
+
+    return batch
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, pixels: np.ndarray, chunk: int = 128) -> Tensor:
+    """Latents (N, 4, 16, 16) of uint8 pictures, as the pipeline sees them (the posterior's mode)."""
+    parts = [
+        vae.encode(scaled(pixels[i : i + chunk].copy())).latent_dist.mode()
+        for i in range(0, len(pixels), chunk)
+    ]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def fold_normalisation(vae: AutoencoderKL, pixels: np.ndarray) -> None:
+    """Make every latent channel zero-mean and unit-variance over `pixels`, inside quant_conv and post_quant_conv.
+
+    Stable Diffusion's pipeline knows one scalar `scaling_factor`; the two 1 x 1 convolutions can hold a shift and scale per channel.
+    """
+    z = encode(vae, pixels)  # (N, 4, 16, 16)
+    mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3))
+    c = len(mean)
+    vae.quant_conv.weight[:c] /= std[:, None, None, None]
+    vae.quant_conv.bias[:c] = (vae.quant_conv.bias[:c] - mean) / std
+    vae.quant_conv.bias[c:] -= 2 * std.log()
+    vae.post_quant_conv.bias += vae.post_quant_conv.weight[:, :, 0, 0] @ mean
+    vae.post_quant_conv.weight *= std[None, :, None, None]

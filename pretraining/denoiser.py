@@ -1,0 +1,128 @@
+"""The denoiser: a small UNet on normalised latents, v-prediction, zero-terminal signal-to-noise ratio."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from pretraining.autoencoder import encode
+from pretraining.data import Mixture
+from pretraining.tokenizer import LENGTH
+
+BATCH = 16  # a process
+DROPPED = 0.1  # share of captions replaced by the empty one
+
+
+def make_unet(width: int) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(64, 96, 160),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        norm_num_groups=16,
+        cross_attention_dim=width,
+        attention_head_dim=4,  # diffusers reads this as the number of heads
+    )
+
+
+def make_scheduler() -> DDIMScheduler:
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=True,  # the last step lands on the clean latent
+        steps_offset=1,  # unused with trailing steps, but the pipeline warns of 0
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
+
+
+class Denoise(nn.Module):
+    """Error of the predicted v, with min-SNR-5 weights (Hang et al. 2023) except that noisy steps keep weight 1.
+
+    The paper's weight for v, min(snr, 5) / (snr + 1), is 0 at zero signal, and the first step decides the colour.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel):
+        super().__init__()
+        self.unet = unet.to(memory_format=torch.channels_last)
+        unet.set_attn_processor(
+            AttnProcessor()
+        )  # a third faster on a CPU than torch's own attention, whose bfloat16 backward is slow
+        self.register_buffer("abar", make_scheduler().alphas_cumprod.clone(), persistent=False)
+
+    def forward(self, batch: dict) -> dict[str, Tensor]:
+        x, t, eps = batch["x"], batch["t"], batch["eps"]
+        abar = self.abar[t][:, None, None, None]
+        z = abar.sqrt() * x + (1 - abar).sqrt() * eps
+        v = abar.sqrt() * eps - (1 - abar).sqrt() * x
+        with torch.autocast("cpu", torch.bfloat16):
+            guess = self.unet(z, t, batch["states"]).sample
+        error = (guess.float() - v).square().mean((1, 2, 3))  # (B,)
+        snr = self.abar[t] / (1 - self.abar[t])
+        weight = (5 / (snr + 1)).clamp(max=1)
+        return {"loss": (weight * error).mean(), "error": error.mean()}
+
+
+@torch.no_grad()
+def cache(folder: Path, data: Mixture, vae, text: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    """Latents of every view, plain and mirrored, and text states of every caption, as float16 arrays in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for source, name in zip(data.sources, ("renders", "photos"), strict=True):
+        n, views = source.pixels.shape[:2]
+        latents = np.empty((n, views, 2, 4, 16, 16), dtype=np.float16)
+        for view in range(views):
+            for mirrored in (0, 1):
+                pixels = source.pixels[:, view, :, :: -1 if mirrored else 1]
+                latents[:, view, mirrored] = encode(vae, pixels).numpy()
+        np.save(folder / f"{name}.npy", latents)
+    captions = sorted({c for source in data.sources for words in source.captions for c in words} | {""})
+    states = np.lib.format.open_memmap(
+        folder / "states.npy", "w+", np.float16, (len(captions), LENGTH, text.config.hidden_size)
+    )
+    for i in range(0, len(captions), 256):
+        ids = tokenizer(
+            captions[i : i + 256],
+            padding="max_length",
+            truncation=True,
+            max_length=LENGTH,
+            return_tensors="pt",
+        ).input_ids
+        states[i : i + 256] = text(ids).last_hidden_state.numpy()
+    states.flush()
+    (folder / "captions.txt").write_text("\n".join(captions))
+
+
+def batches(folder: Path, data: Mixture):
+    latents = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("renders", "photos")]
+    states = np.load(folder / "states.npy", mmap_mode="r")
+    index = {c: i for i, c in enumerate((folder / "captions.txt").read_text().split("\n"))}
+
+    def batch(rng: np.random.Generator) -> dict:
+        picks = data.pick(BATCH, rng)
+        x = np.stack(
+            [latents[which][row, view, int(mirrored)] for which, row, view, mirrored, _ in picks]
+        ).astype(np.float32)
+        rows = [index["" if rng.random() < DROPPED else p[-1]] for p in picks]
+        t = (
+            (rng.permutation(BATCH) + rng.random(BATCH)) * 1000 / BATCH
+        )  # one in each sixteenth of the schedule
+        return {
+            "x": torch.from_numpy(x).contiguous(memory_format=torch.channels_last),
+            "eps": torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32)).contiguous(
+                memory_format=torch.channels_last
+            ),
+            "t": torch.from_numpy(t.astype(np.int64)),
+            "states": torch.from_numpy(states[rows].astype(np.float32)),
+        }
+
+    return batch

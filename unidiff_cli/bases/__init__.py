@@ -1,0 +1,141 @@
+"""Bases: which CLIP and which Stable Diffusion a recipe adapts, found without importing torch.
+
+A base is one folder (a diffusers pipeline with a transformers `clip/` in it: the embedded ones, and every
+export of ours) or two sources, `{diffusion: …, clip: …}`, each a folder or a hub id. A `base.yaml` in the
+diffusion folder holds the numbers that suit the base: the lowest layer of every recipe.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import plugins, recipe
+from ..errors import EnvironmentProblem, UsageError, nearest
+from ..project import Project
+from ..recipe import BaseFolders, Recipe, read_yaml
+
+if TYPE_CHECKING:
+    from .stable_diffusion import StableDiffusion as Base
+
+SD15 = BaseFolders(
+    diffusion="stable-diffusion-v1-5/stable-diffusion-v1-5", clip="openai/clip-vit-large-patch14"
+)
+FAMILIES = {"StableDiffusionPipeline": "stable_diffusion"}  # model_index.json's class -> part
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a base's two halves are, and why this one was chosen."""
+
+    diffusion: str
+    clip: str
+    text: str | None = None
+    why: str = ""
+
+    def family(self) -> str:
+        """The part that reads this base. Raises UsageError for a pipeline class no part reads."""
+        index = _config(self.diffusion, "model_index.json")
+        name = index.get("_class_name", "StableDiffusionPipeline")
+        if name not in FAMILIES:
+            raise UsageError(
+                f"{self.diffusion} is a {name}; unidiff reads {', '.join(FAMILIES)}.",
+                "Name another base in the recipe.",
+            )
+        return FAMILIES[name]
+
+
+def embedded() -> dict[str, Path]:
+    """The bases that come in the wheel, name to folder."""
+    return {p.parent.name: p.parent for p in sorted(Path(__file__).parent.glob("*/model_index.json"))}
+
+
+def resolve(base: Any) -> tuple[Any, Source]:
+    """What a recipe's `base` means on this machine: the value without `auto`, and its source.
+
+    Raises UsageError for a name or folder that is not there.
+    """
+    if isinstance(base, BaseFolders | Mapping):
+        given = BaseFolders.model_validate(base if isinstance(base, Mapping) else base.model_dump())
+        return given.model_dump(), Source(
+            given.diffusion, given.clip, given.text, "two sources, as the recipe says"
+        )
+    if base == "auto":
+        missing = _missing_for_sd15()
+        if not missing:
+            return SD15.model_dump(), Source(
+                SD15.diffusion, SD15.clip, None, "auto: a GPU and the SD 1.5 weights are here"
+            )
+        value, source = resolve("nano")
+        return value, Source(source.diffusion, source.clip, None, f"auto: the embedded nano, since {missing}")
+    inside = embedded()
+    if base in inside:
+        folder = inside[base]
+        return base, Source(str(folder), str(folder / "clip"), None, f"the embedded base {base}")
+    folder = Path(str(base)).expanduser()
+    if (folder / "model_index.json").is_file():
+        if not (folder / "clip" / "config.json").is_file():
+            raise UsageError(
+                f"{folder} is a diffusion pipeline without a clip/ folder.",
+                "Give both: base: {diffusion: FOLDER, clip: FOLDER}",
+            )
+        folder = folder.absolute()
+        return str(folder), Source(str(folder), str(folder / "clip"), None, "a folder")
+    raise UsageError(
+        f"There is no base '{base}'.{nearest(str(base), inside)}",
+        f"Give auto, {', '.join(inside)}, a folder with model_index.json and clip/, or {{diffusion: ID, clip: ID}}.",
+    )
+
+
+def defaults(base: Any) -> tuple[Any, Mapping[str, Any]]:
+    """The resolved base and its own numbers, for `recipe.load`."""
+    value, source = resolve(base)
+    file = Path(source.diffusion) / "base.yaml"
+    if file.is_file():
+        return value, read_yaml(file).data
+    unet, vae = _config(source.diffusion, "unet/config.json"), _config(source.diffusion, "vae/config.json")
+    if "sample_size" in unet and "block_out_channels" in vae:
+        return value, {"image_size": unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)}
+    return value, {}
+
+
+def load_recipe(name: str | None = None, project: Project | None = None, **layers: Any) -> Recipe:
+    """The recipe in force in a project, its base's own numbers below it; `layers` as in `recipe.load`."""
+    return recipe.load(name, project_file=project.file if project else None, defaults=defaults, **layers)
+
+
+def load(base: Any, image_size: int) -> Base:
+    """The base itself, on the CPU in fp32. Raises UsageError, EnvironmentProblem (weights not here)."""
+    _, source = resolve(base)
+    return plugins.load("bases", source.family()).load(source, image_size)
+
+
+def _missing_for_sd15() -> str:
+    """Why SD 1.5 cannot be the base here; empty when it can."""
+    for repo, file in ((SD15.diffusion, "model_index.json"), (SD15.clip, "config.json")):
+        if _cached(repo, file) is None:
+            return f"the weights of {repo} are not in the hub cache"
+    import torch
+
+    return "" if torch.cuda.is_available() else "there is no GPU"
+
+
+def _cached(repo: str, file: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, file)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _config(source: str, file: str) -> dict[str, Any]:
+    """A JSON file of a folder or of the hub cache; empty where it is not there."""
+    path = Path(source) / file if Path(source).is_dir() else _cached(source, file)
+    if path is None or not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise EnvironmentProblem(f"{path} is not valid JSON.", "Fetch the base again.") from problem

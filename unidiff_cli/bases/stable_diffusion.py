@@ -1,0 +1,164 @@
+"""Stable Diffusion 1.x with its CLIP: one text tower, read by retrieval and by the denoiser.
+
+SD 1.x conditions on CLIP's own text tower, so the tower that contrastive training moves is the one the
+UNet reads: one module, one forward, two readers (the pooled projected end token; all states after the
+final layer norm). An SD folder has neither the vision tower nor the projections, a CLIP folder has no
+UNet, so a base is read from both and their text weights are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL.Image import Image
+from torch import Tensor, nn
+from transformers import CLIPModel
+
+from ..clip import Clip, Transform, fingerprint, image_processor, pixels, square
+from ..errors import EnvironmentProblem, UsageError
+from . import Source
+
+TOLERANCE = 2e-3  # two copies of one text tower, one of them once stored in half precision
+
+
+class StableDiffusion(Clip):
+    """A base: a Clip, and the `unet` and `vae` that share its text tower."""
+
+    def __init__(
+        self, pipeline: StableDiffusionPipeline, clip: CLIPModel, source: Source, image_size: int
+    ) -> None:
+        super().__init__(clip, pipeline.tokenizer, image_processor(source.clip, clip))
+        self.unet: Any = pipeline.unet
+        self.vae: Any = pipeline.vae.requires_grad_(False).eval()
+        self.scheduler = pipeline.scheduler
+        self.source, self.image_size = source, image_size
+        self.draw_processor = square(image_size)
+        self.pipeline = pipeline  # for sampling and export; it shares every module with us
+        self.register_buffer("abar", self.scheduler.alphas_cumprod.float(), persistent=False)
+
+    # ------------------------------------------------------------ reading and writing
+
+    @classmethod
+    def load(cls, source: Source, image_size: int) -> StableDiffusion:
+        """Both halves in fp32. Raises EnvironmentProblem (not here) or UsageError (text towers differ)."""
+        try:
+            pipeline = StableDiffusionPipeline.from_pretrained(
+                source.diffusion, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False,
+                feature_extractor=None, use_safetensors=True,
+            )  # fmt: skip
+            clip = CLIPModel.from_pretrained(source.clip, dtype=torch.float32, use_safetensors=True)
+        except (OSError, ValueError, KeyError) as problem:
+            raise EnvironmentProblem(
+                f"The base {source.diffusion} + {source.clip} cannot be loaded: {str(problem).splitlines()[0]}",
+                "Check the machine with: unidiff doctor",
+            ) from problem
+        pipeline.set_progress_bar_config(disable=True)
+        _share_text_tower(pipeline, clip, source)
+        return cls(pipeline, clip, source, image_size).eval()
+
+    def save(self, folder: Path) -> None:
+        """Writes a diffusers pipeline with `clip/` in it, fp32 safetensors, loadable without unidiff."""
+        self.pipeline.save_pretrained(folder, safe_serialization=True)
+        _prefix_text_keys(folder / "text_encoder" / "model.safetensors")
+        self.clip.save_pretrained(folder / "clip", safe_serialization=True)
+        self.tokenizer.save_pretrained(folder / "clip")
+        self.clip_processor.save_pretrained(folder / "clip")
+
+    @property
+    def fingerprint(self) -> str:
+        """A sha256 over every weight that decides what this base finds and draws, 16 hex digits."""
+        return fingerprint(self.clip, self.unet, self.vae)
+
+    def towers(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by the names a recipe uses; the projections and the scale go with their tower."""
+        clip = self.clip
+        return {
+            "vision": [*clip.vision_model.parameters(), *clip.visual_projection.parameters()],
+            "text": [*clip.text_model.parameters(), *clip.text_projection.parameters(), clip.logit_scale],
+            "unet": list(self.unet.parameters()),
+        }
+
+    # ------------------------------------------------------------ pictures
+
+    def draw_pixels(self, pictures: Sequence[Image]) -> Tensor:
+        """Shortest side scaled to `image_size` and centre-cropped; uint8 (B, 3, S, S)."""
+        return pixels(self.draw_processor, pictures)
+
+    def transforms(self) -> dict[str, Transform]:
+        return {**super().transforms(), "draw_pixels": partial(pixels, self.draw_processor)}
+
+    # ------------------------------------------------------------ diffusion
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the latents of uint8 `draw_pixels`, scaled; (B, c, h, w) each."""
+        x = pixels.to(self.device).float() / 127.5 - 1
+        posterior = self.vae.encode(x).latent_dist
+        factor = self.vae.config.scaling_factor
+        return posterior.mean * factor, posterior.std * factor
+
+    def noisy(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """z_t = √ᾱ_t z + √(1−ᾱ_t) ε, (B, c, h, w)."""
+        abar = self.abar[t].view(-1, 1, 1, 1)
+        return abar.sqrt() * latents + (1 - abar).sqrt() * noise
+
+    def target(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What the UNet predicts: ε, or v = √ᾱ ε − √(1−ᾱ) z, by the scheduler."""
+        if self.scheduler.config.prediction_type == "epsilon":
+            return noise
+        abar = self.abar[t].view(-1, 1, 1, 1)
+        return abar.sqrt() * noise - (1 - abar).sqrt() * latents
+
+    def denoise(self, z_t: Tensor, t: Tensor, states: Tensor) -> Tensor:
+        """The UNet's prediction, (B, c, h, w)."""
+        return self.unet(_fast_layout(z_t), t, encoder_hidden_states=states, return_dict=False)[0]
+
+    def features(self, z_t: Tensor, t: Tensor, states: Tensor) -> Tensor:
+        """The mean-pooled middle block (B, d_u): the first half of a UNet pass, nothing of the second."""
+        unet = self.unet
+        emb = unet.time_embedding(unet.time_proj(t).to(z_t.dtype))
+        x = unet.conv_in(_fast_layout(z_t))
+        for block in unet.down_blocks:
+            text = {"encoder_hidden_states": states} if getattr(block, "has_cross_attention", False) else {}
+            x, _ = block(hidden_states=x, temb=emb, **text)
+        x = unet.mid_block(x, emb, encoder_hidden_states=states)
+        return x.float().mean(dim=(2, 3))
+
+
+def _fast_layout(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)  # 1.3x on CPU convolutions, needed by tensor cores
+
+
+def _share_text_tower(pipeline: StableDiffusionPipeline, clip: CLIPModel, source: Source) -> None:
+    """Makes both halves use one text tower. Raises UsageError where the two copies are not the same."""
+    mine, theirs = clip.text_model.state_dict(), pipeline.text_encoder.state_dict()
+    theirs = {k.removeprefix("text_model."): v for k, v in theirs.items()}
+    shapes = {k: tuple(v.shape) for k, v in mine.items() if v.is_floating_point()}
+    if shapes != {k: tuple(v.shape) for k, v in theirs.items() if v.is_floating_point()}:
+        raise UsageError(
+            f"The text tower of {source.clip} has another shape than the one {source.diffusion} was trained with.",
+            "SD 1.x needs openai/clip-vit-large-patch14, or the CLIP folder that came with the base.",
+        )
+    gap = max(float((mine[k] - theirs[k]).abs().max()) for k in shapes)
+    if gap > TOLERANCE and source.text is None:
+        raise UsageError(
+            f"The text weights of {source.diffusion} and {source.clip} differ by up to {gap:.3g} (tolerance {TOLERANCE}).",
+            "Say which one wins: base: {diffusion: …, clip: …, text: diffusion} (or text: clip).",
+        )
+    if source.text != "clip":
+        clip.text_model.load_state_dict(theirs, strict=False)
+    pipeline.text_encoder = clip.text_model
+
+
+def _prefix_text_keys(file: Path) -> None:
+    """Writes the keys as transformers 4 and ComfyUI read them; transformers 5 saves them bare and reads both."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(file)
+    if not any(k.startswith("text_model.") for k in tensors):
+        save_file({f"text_model.{k}": v for k, v in tensors.items()}, file, metadata={"format": "pt"})

@@ -1,0 +1,91 @@
+"""Pictures and latents as a base wants them, made once and kept in the project's `cache/`.
+
+The key holds everything the numbers depend on: the shards' receipt, the sizes and the autoencoder's weights. What
+is kept of a latent is its posterior's mean and deviation, so each step still samples it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .batches import picture
+from .clip import fingerprint
+from .errors import EnvironmentProblem
+from .project import Project, digest
+from .shards import Row, Shards
+
+if TYPE_CHECKING:
+    from .bases.stable_diffusion import StableDiffusion as Base
+    from .views import Needs
+
+CHUNK = 64
+
+
+def folder(project: Project, base: Base, shards_hash: str, split: str) -> Path:
+    """Where a split's arrays are kept."""
+    sizes = [base.clip_processor.to_dict(), base.image_size, fingerprint(base.vae)]
+    return project.room("cache", digest([shards_hash, sizes]), split)
+
+
+def fill(
+    project: Project,
+    base: Base,
+    shards: Shards,
+    shards_hash: str,
+    rows: Sequence[Row],
+    needs: Needs,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Path]:
+    """The .npy files of one split's rows, made where they are not there yet.
+
+    `clip_pixels` uint8 (N, 3, s, s) and `latents` float16 (N, 2c, h, w), as far as they are needed.
+    Raises EnvironmentProblem when the disk is full.
+    """
+    wanted = [name for name, asked in (("clip_pixels", needs.pixels), ("latents", needs.latents)) if asked]
+    place = folder(project, base, shards_hash, rows[0].split)
+    files = {name: place / f"{name}.npy" for name in wanted}
+    missing = [name for name in wanted if not files[name].exists()]
+    if not missing:
+        return files
+    place.mkdir(parents=True, exist_ok=True)
+    beside = {name: place / f".{name}.new.npy" for name in missing}
+    try:
+        arrays: dict[str, np.ndarray] = {}
+        for start in range(0, len(rows), CHUNK):
+            pictures = [picture(shards, row) for row in rows[start : start + CHUNK]]
+            for name in missing:
+                values = _values(base, name, pictures)
+                if name not in arrays:
+                    shape = (len(rows), *values.shape[1:])
+                    arrays[name] = np.lib.format.open_memmap(beside[name], "w+", values.dtype, shape)
+                    with open(
+                        beside[name], "r+b"
+                    ) as stream:  # a full disk is an error here, a crash when mapped
+                        os.posix_fallocate(stream.fileno(), 0, beside[name].stat().st_size)
+                arrays[name][start : start + len(values)] = values
+            if on_progress:
+                on_progress(f"caching {rows[0].split}", min(start + CHUNK, len(rows)), len(rows))
+        for name in missing:
+            arrays[name].flush()
+            os.replace(beside[name], files[name])
+    except OSError as problem:
+        for path in beside.values():
+            path.unlink(missing_ok=True)
+        raise EnvironmentProblem(
+            f"The cache of {len(rows):,} pictures cannot be written to {place}: {problem.strerror}.",
+            "Free some space, or turn it off: --set train.cache_latents=false",
+        ) from problem
+    return files
+
+
+def _values(base: Base, name: str, pictures: list) -> np.ndarray:
+    if name == "clip_pixels":
+        return base.clip_pixels(pictures).numpy()
+    mean, std = base.encode(base.draw_pixels(pictures))
+    return torch.cat([mean, std], dim=1).half().cpu().numpy()

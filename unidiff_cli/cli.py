@@ -1,0 +1,524 @@
+"""The command line: parse, call stages, print. No logic lives here; stages and torch load inside commands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from . import __version__, console
+from .errors import Interrupted, UnidiffError
+from .project import Project
+
+app = typer.Typer(
+    name="unidiff",
+    help="Adapt CLIP and Stable Diffusion together to your own catalogue: prepare, train, generate, retrieve, evaluate.",
+    epilog="Start: unidiff sample-catalog shop && unidiff prepare shop && unidiff train",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+recipes_app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True)
+app.add_typer(recipes_app, name="recipes")
+
+
+class Here:
+    """What the options before the command said."""
+
+    project: str | None = None
+    quiet = debug = False
+
+
+def _recipe_names(incomplete: str) -> list[str]:
+    from .recipe import recipes
+
+    return [name for name in recipes() if name.startswith(incomplete)]
+
+
+def _export_names(incomplete: str) -> list[str]:
+    return [name for name in _project().exports() if name.startswith(incomplete)]
+
+
+def _run_names(incomplete: str) -> list[str]:
+    return [name for name in _project().runs() if name.startswith(incomplete)]
+
+
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe", help="A shipped recipe or a path; kept in unidiff.yaml.", autocompletion=_recipe_names
+    ),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one recipe key, this run only; repeatable."),
+]
+ExportName = Annotated[
+    str | None,
+    typer.Option(
+        "--export", help="An export by name; the current one by default.", autocompletion=_export_names
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Do it again although nothing changed.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the resolved recipe and the plan; write nothing.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.callback()
+def options(
+    project: Annotated[
+        str | None, typer.Option("-C", "--project", metavar="DIR", help="The project directory.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no notes.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    Here.project, Here.quiet, Here.debug = project, quiet, debug
+    console.log_to_stderr(debug)
+    if version:
+        console.say(__version__)
+        raise typer.Exit()
+
+
+def _project() -> Project:
+    return Project.find(Here.project or os.environ.get("UNIDIFF_PROJECT"))
+
+
+def _recipe(project: Project, name: str | None, assignments: list[str] | None) -> Any:
+    """The recipe in force, checked whole; a name given here replaces the one in unidiff.yaml."""
+    from .bases import load_recipe, resolve
+
+    recipe = load_recipe(name, project, environ=os.environ, assignments=assignments or ())
+    if not Here.quiet:
+        console.note(f"recipe {recipe.name} · base {resolve(recipe.base)[1].why}")
+    return recipe
+
+
+@app.command(epilog='Example: unidiff prepare ./catalog --set prepare.caption="{name} in {color}"')
+def prepare(
+    catalogue: Annotated[
+        Path, typer.Argument(help="A folder of pictures, a table (csv, tsv, jsonl, parquet) or tars.")
+    ],
+    recipe: RecipeName = None,
+    assignments: Assignments = None,
+    max_bad: Annotated[
+        str | None, typer.Option("--max-bad", help="Fail above this share of bad rows, such as 5%.")
+    ] = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Turn a catalogue into checked, split, deduplicated WebDataset shards."""
+    from .stages.prepare import plan
+    from .stages.prepare import prepare as stage
+
+    project = _project()
+    given = list(assignments or [])
+    if max_bad:
+        given.append(f"prepare.max_bad={_share(max_bad)}")
+    asked = _recipe(project, recipe, given)
+    understood = plan(asked, catalogue)
+    if dry_run:
+        console.say(asked.yaml())
+        console.say(understood)
+        return
+    console.note(understood)
+    _keep(project, recipe)
+    with console.bars(Here.quiet) as bars:
+        before = _receipt(project, "shards")
+        receipt = stage(project, asked, catalogue, force=force, on_progress=bars)
+    _done(project, "shards", before, receipt, "unidiff train")
+
+
+@app.command(epilog="Example: unidiff train --recipe fashion --set train.steps=500")
+def train(
+    recipe: RecipeName = None,
+    assignments: Assignments = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the newest run, or --run, from its last checkpoint.")
+    ] = False,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", help="With --resume: the run to continue.", autocompletion=_run_names),
+    ] = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Fine-tune both models together, export the best weights, index the catalogue."""
+    project = _project()
+    if resume and (recipe or assignments):
+        raise click.UsageError("--resume continues with the run's own recipe; leave --recipe and --set out.")
+    if run and not resume:
+        raise click.UsageError("--run goes with --resume.")
+    asked = _recipe(project, recipe, assignments)
+    if dry_run:
+        from .status import train_plan
+
+        console.say(asked.yaml())
+        console.say(train_plan(project, asked))
+        return
+    _keep(project, recipe)
+    from .stages.export import export as export_stage
+    from .stages.index import index as index_stage
+    from .stages.train import train as stage
+
+    with console.bars(Here.quiet) as bars:
+        known = set(project.exports())
+        name, receipt = stage(
+            project,
+            asked,
+            resume=run or resume,
+            force=force,
+            on_step=bars.step(asked.train.steps),
+            on_progress=bars,
+        )
+        export_name, _ = export_stage(project, name, force=force)
+        index_stage(project, asked.index, on_progress=bars)
+    if name in known and not force:
+        console.note(f"Nothing to do: run {name} did this very work. --force does it again.")
+    best = receipt.figures["best"]
+    console.say(
+        f"{project.room('runs', name)}: {receipt.counts['steps']} steps, best at step {best.get('step', receipt.counts['steps'])}"
+    )
+    console.say(f"{project.room('exports', export_name)}: the adapted pipeline and clip/")
+    console.note('Next: unidiff generate "red dress"; unidiff retrieve QUERY.jpg; unidiff evaluate')
+
+
+@app.command()
+def export(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="A run; the newest finished one by default.", autocompletion=_run_names),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write a run's best weights as a diffusers pipeline with a transformers CLIP in it."""
+    from .stages.export import export as stage
+
+    project = _project()
+    before = _receipt(project, "exports", run) if run else None
+    name, receipt = stage(project, run, force=force)
+    _done(project, f"exports/{name}", before, receipt, "unidiff index")
+
+
+@app.command()
+def index(export: ExportName = None, force: Force = False) -> None:
+    """Embed every picture of the catalogue with an export's CLIP."""
+    from .stages.index import index as stage
+
+    project = _project()
+    before = _receipt(project, "index")
+    with console.bars(Here.quiet) as bars:
+        receipt = stage(project, export=export, force=force, on_progress=bars)
+    _done(project, "index", before, receipt, 'unidiff retrieve "red dress"')
+
+
+@app.command(epilog='Example: unidiff generate "red dress" -n 4 --seed 7')
+def generate(
+    prompt: Annotated[str | None, typer.Argument(help="What to draw.")] = None,
+    count: Annotated[
+        int, typer.Option("-n", "--count", min=1, help="Pictures a prompt; picture i has seed + i.")
+    ] = 4,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Denoising steps; the base's own by default.")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option("--guidance", min=0.0, help="How strongly the prompt pulls.")
+    ] = None,
+    negative: Annotated[str, typer.Option("--negative", help="What not to draw.")] = "",
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", metavar="FILE", help="A text file, one prompt a line.")
+    ] = None,
+    from_picture: Annotated[
+        Path | None, typer.Option("--from", metavar="PNG", help="Draw this picture of ours again.")
+    ] = None,
+    best_of: Annotated[
+        int | None,
+        typer.Option(
+            "--best-of",
+            min=1,
+            metavar="K",
+            help="Draw K, keep the -n nearest to the prompt by the model's CLIP.",
+        ),
+    ] = None,
+    export: ExportName = None,
+    json_out: Json = False,
+) -> None:
+    """Draw pictures with the adapted model."""
+    if sum(x is not None for x in (prompt, prompts, from_picture)) != 1:
+        raise click.UsageError("Give one of: a prompt, --prompts FILE, --from PNG.")
+    from .stages import generate as stage
+
+    project = _project()
+    with console.bars(Here.quiet) as bars:
+        if from_picture is not None:
+            folder, same = stage.again(project, from_picture)
+            folders = [folder]
+            if not same:
+                console.note(
+                    f"{from_picture} was drawn by another model than the one used now; the picture differs."
+                )
+        else:
+            texts = stage.read_prompts(prompts) if prompts is not None else [str(prompt)]
+            folders = stage.generate(
+                project, texts, steps=steps, guidance=guidance, count=count, seed=seed, negative=negative,
+                best_of=best_of, export=export, on_progress=bars,
+            )  # fmt: skip
+    if json_out:
+        console.show_json(
+            [{"folder": str(f), "pictures": sorted(str(p) for p in f.glob("[0-9]*.png"))} for f in folders]
+        )
+    else:
+        for folder in folders:
+            console.say(str(folder / "sheet.png"))
+
+
+@app.command(
+    epilog='Examples: unidiff retrieve query.jpg · unidiff retrieve "black yoga pants" -k 5 · both at once'
+)
+def retrieve(
+    query: Annotated[list[str], typer.Argument(help="A picture, a text, or both.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="PNG", help="Also draw the hits on a contact sheet.")
+    ] = None,
+    export: ExportName = None,
+    json_out: Json = False,
+) -> None:
+    """Find the nearest products, by picture, by text, or by both."""
+    from .stages.retrieve import retrieve as stage
+    from .stages.retrieve import split_query
+
+    text, image = split_query(query)
+    hits = stage(_project(), text, image, k=k, export=export, sheet_to=sheet)
+    if json_out:
+        console.show_json([hit.plain() for hit in hits])
+    else:
+        rows = [[h.rank, f"{h.score:.3f}", h.caption, h.path] for h in hits]
+        console.show_table(["rank", "score", "caption", "path"], rows)
+        if sheet:
+            console.say(str(sheet))
+
+
+@app.command(epilog="Example: unidiff evaluate --set evaluate.images=200")
+def evaluate(
+    recipe: RecipeName = None,
+    assignments: Assignments = None,
+    export: ExportName = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+    json_out: Json = False,
+) -> None:
+    """Measure base against tuned on the held-out split and write the report."""
+    project = _project()
+    asked = _recipe(project, recipe, assignments)
+    if dry_run:
+        console.say(asked.yaml())
+        return
+    from .stages.evaluate import evaluate as stage
+
+    before = _receipt(project, "report")
+    with console.bars(Here.quiet) as bars:
+        receipt = stage(project, asked, export=export, force=force, on_progress=bars)
+    if json_out:
+        console.say((project.room("report") / "report.json").read_text(encoding="utf-8"))
+        return
+    base, tuned = receipt.figures["base"], receipt.figures["tuned"]
+    rows = [[key, f"{base[key]:.3f}", f"{tuned[key]:.3f}", f"{tuned[key] - base[key]:+.3f}"] for key in tuned]
+    console.show_table(["figure", "base", "tuned", "change"], rows)
+    _done(project, "report", before, receipt, f"open {project.room('report', 'report.html')}")
+
+
+@app.command()
+def status(json_out: Json = False) -> None:
+    """Show each room of the project and the next command."""
+    from .status import next_command, rooms
+
+    project = _project()
+    found = rooms(project)
+    if json_out:
+        console.show_json({"project": str(project.root), "rooms": found, "next": next_command(found)})
+        return
+    console.say(str(project.root))
+    console.show_table(["room", "state", "holds"], [[r["room"], r["state"], r["holds"]] for r in found])
+    console.say(f"Next: {next_command(found)}")
+
+
+@app.command()
+def doctor(json_out: Json = False) -> None:
+    """Report versions, devices, memory, disk and what works offline."""
+    from .doctor import examine, problems
+
+    found = examine(_project())
+    if json_out:
+        console.show_json(found)
+    else:
+        rows = [[area, key, value] for area, values in found.items() for key, value in values.items()]
+        console.show_table(["area", "what", "found"], rows)
+    if wrong := problems(found):
+        for line in wrong:
+            console.note(line)
+        raise typer.Exit(3)
+
+
+@app.command("sample-catalog", epilog="Example: unidiff sample-catalog shop && unidiff prepare shop")
+def sample_catalog(
+    directory: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    pictures: Annotated[int, typer.Option("--pictures", min=300, help="At least this many.")] = 360,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+) -> None:
+    """Draw a small catalogue of garments with captions and a table of their true attributes."""
+    from .sample_catalog import write_catalog
+
+    with console.bars(Here.quiet) as bars:
+        drawn = write_catalog(
+            directory, pictures=pictures, seed=seed, progress=lambda d, t: bars("drawing", d, t)
+        )
+    console.say(f"{directory}: {drawn} pictures and catalog.csv")
+    console.note(f"Next: unidiff prepare {directory}")
+
+
+# ---------------------------------------------------------------- recipes
+
+
+@recipes_app.command("list")
+def recipes_list(json_out: Json = False) -> None:
+    """The shipped recipes."""
+    from .recipe import read_yaml, recipes
+
+    found = [(name, read_yaml(path).data.get("description", "")) for name, path in recipes().items()]
+    if json_out:
+        console.show_json([{"name": name, "description": text} for name, text in found])
+    else:
+        console.show_table(["recipe", "what it trains"], [list(row) for row in found])
+
+
+@recipes_app.command("show")
+def recipes_show(
+    name: Annotated[str, typer.Argument(autocompletion=_recipe_names)],
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="With every default, and the base's own numbers.")
+    ] = False,
+    assignments: Assignments = None,
+) -> None:
+    """Print a recipe."""
+    from .bases import load_recipe
+    from .recipe import locate
+
+    if resolved:
+        console.say(load_recipe(name, assignments=assignments or ()).yaml())
+    else:
+        console.say(locate(name).read_text(encoding="utf-8"))
+
+
+@recipes_app.command("copy")
+def recipes_copy(
+    name: Annotated[str, typer.Argument(autocompletion=_recipe_names)],
+    to: Annotated[Path | None, typer.Argument(help="A file or folder; ./NAME.yaml by default.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Copy a shipped recipe to change it."""
+    from .recipe import copy
+
+    console.say(str(copy(name, to, force)))
+
+
+@recipes_app.command("validate")
+def recipes_validate(
+    name: Annotated[str, typer.Argument(autocompletion=_recipe_names)], assignments: Assignments = None
+) -> None:
+    """Check a recipe: every problem at once, with file and line."""
+    from .bases import load_recipe
+
+    recipe = load_recipe(name, environ=os.environ, assignments=assignments or ())
+    console.say(f"{recipe.name}: valid. Objectives: {', '.join(recipe.active())}.")
+
+
+@recipes_app.command("schema")
+def recipes_schema() -> None:
+    """Print the JSON schema of recipes, for editors."""
+    from .recipe import schema
+
+    console.show_json(schema())
+
+
+# ---------------------------------------------------------------- small print
+
+
+def _share(text: str) -> str:
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no share; write 5% or 0.05.") from None
+    return f"{value:g}"
+
+
+def _keep(project: Project, recipe: str | None) -> None:
+    if recipe:
+        from .recipe import keep_name
+
+        project.create()
+        keep_name(project.file, recipe)
+
+
+def _receipt(project: Project, *room: str) -> Any:
+    from .project import Receipt
+
+    return Receipt.read(project.room(*room))
+
+
+def _done(project: Project, room: str, before: Any, receipt: Any, then: str) -> None:
+    """Says what was made, or that it was there already, and what comes next."""
+    if before and before.finished == receipt.finished:
+        console.note(f"Nothing to do: {room} is up to date. --force does it again.")
+    counts = ", ".join(f"{v:,} {k}" for k, v in receipt.counts.items() if isinstance(v, int) and v)
+    console.say(f"{project.room(room)}: {counts or 'done'}")
+    console.note(f"Next: {then}")
+
+
+def _terminated(signum: int, frame: Any) -> None:
+    raise Interrupted(signum, "Terminated; finished rooms are as they were.")
+
+
+def main() -> None:
+    """The `unidiff` command: runs it and turns every error into a sentence and an exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = app(standalone_mode=False)
+    except UnidiffError as problem:
+        console.show_error(problem)
+        if Here.debug:
+            raise
+        code = problem.exit_code
+    except click.ClickException as problem:
+        problem.show()
+        code = problem.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        console.show_error(Interrupted(signal.SIGINT, "Interrupted; finished rooms are as they were."))
+        code = 130
+    except OSError as problem:
+        import errno
+
+        if problem.errno != errno.ENOSPC or Here.debug:
+            raise
+        console.show_error(
+            UnidiffError(
+                f"The disk is full: {problem.filename or problem}.", "Free some space and run it again."
+            )
+        )
+        code = 3
+    except BrokenPipeError:
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""One CLIP: captions and pictures to unit vectors. The half of every base that finds, and the frozen scorer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from PIL.Image import Image
+from torch import Tensor, nn
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+from .errors import EnvironmentProblem
+
+Transform = Callable[[Sequence[Image]], Tensor]
+
+
+class Clip(nn.Module):
+    """A transformers CLIPModel with what turns captions and pictures into its inputs."""
+
+    def __init__(self, clip: CLIPModel, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor) -> None:
+        super().__init__()
+        self.clip: Any = clip
+        self.tokenizer, self.clip_processor = tokenizer, processor
+        mean, std = processor.image_mean, processor.image_std
+        self.register_buffer("clip_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("clip_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Self:
+        """A CLIPModel folder or hub id in fp32, on the CPU. Raises EnvironmentProblem where it is not there."""
+        try:
+            clip = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+            return cls(clip, CLIPTokenizer.from_pretrained(folder), image_processor(folder, clip)).eval()
+        except (OSError, ValueError, KeyError) as problem:
+            fact = f"The CLIP {folder} cannot be loaded: {str(problem).splitlines()[0]}"
+            raise EnvironmentProblem(fact, "Check the machine with: unidiff doctor") from problem
+
+    @property
+    def device(self) -> torch.device:
+        return self.clip_mean.device
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of an embedding."""
+        return self.clip.config.projection_dim
+
+    def tokenize(self, captions: Sequence[str]) -> Tensor:
+        """Token ids on this device, padded to the full length as Stable Diffusion does; int64 (B, L)."""
+        length = self.tokenizer.model_max_length
+        ids = self.tokenizer(
+            list(captions), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        )
+        return ids.input_ids.to(self.device)
+
+    def text(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """States after the final norm (B, L, d) and unit embeddings (B, D), from one forward."""
+        out = self.clip.text_model(input_ids=ids)
+        embeds = self.clip.text_projection(out.pooler_output)
+        return out.last_hidden_state, nn.functional.normalize(embeds.float(), dim=-1)
+
+    def clip_pixels(self, pictures: Sequence[Image]) -> Tensor:
+        """What CLIPProcessor would feed the vision tower, before scaling; uint8 (B, 3, s, s)."""
+        return pixels(self.clip_processor, pictures)
+
+    def image(self, pixels: Tensor) -> Tensor:
+        """Unit image embeddings (B, D) of uint8 `clip_pixels`."""
+        x = (pixels.to(self.device).float() / 255 - self.clip_mean) / self.clip_std
+        pooled = self.clip.vision_model(pixel_values=x).pooler_output
+        return nn.functional.normalize(self.clip.visual_projection(pooled).float(), dim=-1)
+
+    def transforms(self) -> dict[str, Transform]:
+        """The picture functions without the weights, for loader processes."""
+        return {"clip_pixels": partial(pixels, self.clip_processor)}
+
+
+def image_processor(folder: str | Path, clip: CLIPModel) -> CLIPImageProcessor:
+    """The folder's own preprocessing, or CLIP's at the tower's size where a bare model has none."""
+    try:
+        return CLIPImageProcessor.from_pretrained(folder)
+    except OSError:
+        return square(clip.config.vision_config.image_size)
+
+
+def square(side: int) -> CLIPImageProcessor:
+    """CLIP's preprocessing at a side: the shortest edge scaled to it, the centre cropped."""
+    return CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+
+
+def pixels(processor: CLIPImageProcessor, pictures: Sequence[Image]) -> Tensor:
+    """Pictures resized and cropped by a processor, not yet scaled; uint8 (B, 3, side, side)."""
+    options: dict[str, Any] = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
+    return processor(images=list(pictures), **options)["pixel_values"].to(torch.uint8)
+
+
+def fingerprint(*modules: nn.Module) -> str:
+    """A sha256 over modules' weights, 16 hex digits."""
+    found = hashlib.sha256()
+    for module in modules:
+        for name, tensor in sorted(module.state_dict().items()):
+            found.update(name.encode())
+            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()[:16]

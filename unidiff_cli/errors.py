@@ -1,0 +1,72 @@
+"""Everything that can go wrong, as one tree.
+
+    UnidiffError              a fact (what, where) and an action (what to do)
+    ├── UsageError            2    the command or the recipe is wrong
+    │   └── RecipeError            every problem of a recipe at once
+    ├── WorkError             1    the work failed, or its input is not there
+    │   ├── NotReady               a room this stage reads is missing, unfinished or stale
+    │   └── Damaged                a file of ours does not hold what its receipt says
+    ├── EnvironmentProblem    3    the machine lacks something: disk, package, weights, device
+    └── Interrupted           130/143   a signal came; what was done is saved
+
+Only `cli` prints them and turns them into exit codes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import signal
+from collections.abc import Iterable
+
+
+class UnidiffError(Exception):
+    """A sentence of fact and a sentence of action."""
+
+    exit_code = 1
+
+    def __init__(self, fact: str, action: str = "") -> None:
+        self.fact = fact
+        self.action = action
+        super().__init__(f"{fact} {action}".strip())
+
+
+class UsageError(UnidiffError):
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """All problems of a recipe, each `file:line: sentence`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems), "See the keys with: unidiff recipes schema")
+
+
+class WorkError(UnidiffError):
+    exit_code = 1
+
+
+class NotReady(WorkError):
+    pass
+
+
+class Damaged(WorkError):
+    pass
+
+
+class EnvironmentProblem(UnidiffError):
+    exit_code = 3
+
+
+class Interrupted(UnidiffError):
+    """A signal ended the work after it was saved."""
+
+    def __init__(self, signum: int, fact: str, action: str = "") -> None:
+        self.exit_code = 128 + int(signal.Signals(signum))
+        super().__init__(fact, action)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """ " Did you mean 'x'?" for a misspelt word, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,227 @@
+"""The loop: one generator of steps over one module, with its optimiser, schedule and averaged weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from .batches import Batch
+from .errors import UsageError, WorkError
+from .objectives import Objective
+from .recipe import Train
+from .views import Needs, Views
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from .bases.stable_diffusion import StableDiffusion as Base
+
+VALIDATION = -1  # the step number that keys validation noise: fixed, and no training step's
+
+
+def needs(objectives: Mapping[str, Objective]) -> Needs:
+    """What the objectives together ask of a batch."""
+    reads = {name for objective in objectives.values() for name in objective.reads}
+    dropped = any(getattr(o, "caption_drop", 0) > 0 for o in objectives.values())
+    return Needs("image_embeds" in reads, "latents" in reads, dropped or "null_states" in reads)
+
+
+class Joint(nn.Module):
+    """A base and its objectives as one module: forward(batch) gives the total and every part."""
+
+    def __init__(self, base: Base, objectives: Mapping[str, Objective], seed: int) -> None:
+        super().__init__()
+        self.base, self.objectives, self.seed = base, dict(objectives), seed
+        self.needs = needs(objectives)
+        self.caption_drop = max((getattr(o, "caption_drop", 0.0) for o in objectives.values()), default=0.0)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Σ weight · term, a scalar, and {name: term or figure}. In evaluation nothing is dropped."""
+        drop, step = (self.caption_drop, batch.step) if self.training else (0.0, VALIDATION)
+        views = Views(self.base, batch, self.needs, self.seed, step, drop, across=self.training)
+        total, parts = torch.zeros((), device=views.device), {}
+        for name, objective in self.objectives.items():
+            term, figures = objective.loss(views)
+            total = total + objective.weight * term
+            parts |= {name: term.detach(), **{k: v.detach() for k, v in figures.items()}}
+        return total, parts
+
+
+def freeze(base: Base, options: Train, objectives: Mapping[str, Objective]) -> list[dict[str, Any]]:
+    """Sets what trains and returns the optimiser's groups, one a tower and weight-decay kind.
+
+    A tower no objective reads, or with a learning rate of 0, does not train. Raises UsageError when none does.
+    """
+    asked = needs(objectives)
+    reads = {name for o in objectives.values() for name in o.reads}
+    reached = {
+        "vision": asked.pixels,
+        "text": bool({"text_embeds", "text_states"} & reads),
+        "unet": asked.latents,
+    }
+    base.requires_grad_(False)
+    groups = []
+    for tower, parameters in base.towers().items():
+        rate = getattr(options.lr, tower)
+        if tower not in options.trains or not rate or not reached[tower]:
+            continue
+        for matrices in (True, False):  # norms, biases and the scale are not decayed
+            some = [p.requires_grad_(True) for p in parameters if (p.ndim > 1) is matrices]
+            decay = options.weight_decay if matrices else 0.0
+            groups.append({"params": some, "lr": rate, "weight_decay": decay, "name": tower})
+    if not groups:
+        raise UsageError(
+            "Nothing trains: no objective reads a tower that has a learning rate.",
+            "Look at train.trains and train.lr.",
+        )
+    return groups
+
+
+def trained(base: Base) -> dict[str, nn.Parameter]:
+    """The parameters that train, by name."""
+    return {name: p for name, p in base.named_parameters() if p.requires_grad}
+
+
+def rate_at(step: int, options: Train) -> float:
+    """The factor on every learning rate at a step: linear warm-up, then half a cosine to zero."""
+    warm = min(options.warmup, options.steps // 2)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, options.steps - warm)))
+
+
+class Averaged:
+    """An exponential moving average of the trained parameters (diffusers' EMAModel), kept in fp32."""
+
+    def __init__(self, base: Base, decay: float) -> None:
+        from diffusers.training_utils import EMAModel
+
+        self.parameters = trained(base)
+        # (1 + k)/(10 + k) until it reaches `decay`: a short run is not an average of its start
+        self.model = EMAModel(list(self.parameters.values()), decay=decay)
+
+    def step(self) -> None:
+        self.model.step(list(self.parameters.values()))
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The base with the averaged weights, for validation, previews and export."""
+        live = list(self.parameters.values())
+        self.model.store(live)
+        self.model.copy_to(live)
+        try:
+            yield
+        finally:
+            self.model.restore(live)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(zip(self.parameters, self.model.shadow_params, strict=True))
+
+    def load(self, tensors: Mapping[str, Tensor], steps: int) -> None:
+        for name, shadow in self.tensors().items():
+            shadow.data.copy_(tensors[name])
+        self.model.optimization_step = steps
+
+
+@dataclass
+class Step:
+    """One optimiser step: its number (1-based, done), the loss and its parts, all still on the device."""
+
+    number: int
+    loss: Tensor
+    parts: dict[str, Tensor]
+    norm: Tensor
+    rate: float
+    seconds: float
+
+
+class Fit:
+    """A run in progress: the module, its optimiser and averaged weights. Iterate over `steps`."""
+
+    def __init__(self, accelerator: Accelerator, joint: Joint, options: Train) -> None:
+        self.accelerator, self.options, self.base = accelerator, options, joint.base
+        groups = freeze(joint.base, options, joint.objectives)
+        joint.base.unet.to(memory_format=torch.channels_last)
+        joint.to(accelerator.device)
+        self.averaged = Averaged(joint.base, options.ema)
+        self.averaged.model.to(accelerator.device)
+        fused = accelerator.device.type == "cuda"
+        optimizer = torch.optim.AdamW(groups, fused=fused)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, options))
+        self.joint, self.optimizer = accelerator.prepare(joint, optimizer)
+        self.schedule = schedule
+        self.done = 0
+
+    def steps(self, batches: Iterator[Batch]) -> Iterator[Step]:
+        """Trains on every batch it is given. Raises WorkError when the gradient is no longer finite."""
+        parameters = list(trained(self.base).values())
+        for batch in batches:
+            started = time.monotonic()
+            self.joint.train()
+            with self.accelerator.autocast():
+                loss, parts = self.joint(batch)
+            self.accelerator.backward(loss)
+            norm = self.accelerator.clip_grad_norm_(parameters, self.options.clip_norm)
+            if not torch.isfinite(norm):
+                raise WorkError(
+                    f"The gradient at step {batch.step + 1} is not finite (loss {float(loss):g}, samples "
+                    f"{', '.join(r.id for r in batch.rows[:4])}, …); no weight was changed by it.",
+                    "Lower train.lr or look at these pictures, then: unidiff train --resume",
+                )
+            rate = self.schedule.get_last_lr()[0]
+            self.optimizer.step()
+            self.schedule.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.averaged.step()
+            self.done = batch.step + 1
+            yield Step(self.done, loss.detach(), parts, norm, rate, time.monotonic() - started)
+
+    @torch.no_grad()
+    def validate(self, batches: Iterator[Batch]) -> dict[str, float]:
+        """The mean of every part over held-out batches, with fixed noise and the weights as they stand."""
+        module = self.accelerator.unwrap_model(self.joint)
+        module.eval()
+        sums: dict[str, float] = {}
+        count = 0
+        for batch in batches:
+            if len(batch.rows) < 2:
+                continue  # a lone sample has no negative and no neighbour
+            total, parts = module(batch)
+            for name, value in {"loss": total, **parts}.items():
+                sums[name] = sums.get(name, 0.0) + float(value) * len(batch.rows)
+            count += len(batch.rows)
+        return {name: value / count for name, value in sums.items()} if count else {}
+
+    # ------------------------------------------------------------ for checkpoints
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Weights, averaged weights and optimiser moments by parameter name."""
+        parameters = trained(self.base)
+        moments = {}
+        for name, parameter in parameters.items():
+            for key, value in self.optimizer.state[parameter].items():
+                moments[f"{name}/{key}"] = torch.as_tensor(value)
+        weights = {name: p.data for name, p in parameters.items()}
+        return {"weights": weights, "averaged": self.averaged.tensors(), "optimizer": moments}
+
+    def load(self, tensors: Mapping[str, Mapping[str, Tensor]], done: int) -> None:
+        """Continues where a checkpoint stopped."""
+        for name, parameter in trained(self.base).items():
+            parameter.data.copy_(tensors["weights"][name])
+            state = self.optimizer.state[parameter]
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                value = tensors["optimizer"][f"{name}/{key}"]
+                on_device = key != "step" or bool(self.optimizer.param_groups[0].get("fused"))
+                state[key] = value.to(parameter.device) if on_device else value
+        self.averaged.load(tensors["averaged"], done)
+        self.done = done
+        self.schedule.last_epoch = done
+        for group, rate in zip(self.optimizer.param_groups, self.schedule.base_lrs, strict=True):
+            group["lr"] = rate * rate_at(done, self.options)

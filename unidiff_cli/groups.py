@@ -1,0 +1,145 @@
+"""Which pictures belong together, and which group goes to which split.
+
+A group is what must not be torn apart between training and test: the pictures of one product, equal pictures,
+and near-equal ones (the same photo scaled or saved again).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+NAMES = ("train", "val", "test")
+COLOUR = 12.0  # mean difference of 4 x 4 mean colours, in levels; a recoloured copy is another picture
+BLOCK = 2048  # pictures compared with each other at once
+
+
+class Union:
+    """Disjoint sets of 0 … n-1."""
+
+    def __init__(self, count: int) -> None:
+        self._parent = list(range(count))
+
+    def find(self, one: int) -> int:
+        while self._parent[one] != one:
+            self._parent[one] = self._parent[self._parent[one]]
+            one = self._parent[one]
+        return one
+
+    def join(self, one: int, other: int) -> bool:
+        """Makes two sets one; False where they already were."""
+        a, b = sorted((self.find(one), self.find(other)))
+        self._parent[b] = a
+        return a != b
+
+
+def near(
+    hashes: NDArray[np.uint8], colours: NDArray[np.uint8], flat: NDArray[np.bool_], bits: int
+) -> list[tuple[int, int]]:
+    """Pairs of pictures within so many bits whose colours agree, a spanning set of them.
+
+    hashes (N, 32), colours (N, 48), flat (N,). Two hashes that differ in at most `bits` of 256 agree wholly in one
+    of `bits + 1` bands, so only pictures that share a band are compared: 100,000 pictures take seconds.
+    """
+    use = np.flatnonzero(~flat)
+    words = np.ascontiguousarray(hashes).view(np.uint64)  # (N, 4)
+    spread = np.unpackbits(hashes, axis=1)  # (N, 256)
+    union, pairs = Union(len(hashes)), []
+    for band in np.array_split(np.arange(spread.shape[1]), bits + 1):
+        for a, b in _alike(use, np.packbits(spread[:, band], axis=1), words, colours, bits):
+            if union.join(a, b):
+                pairs.append((a, b))
+    return pairs
+
+
+def _alike(
+    use: NDArray[np.intp], keys: NDArray[np.uint8], words: NDArray[np.uint64], colours: NDArray[np.uint8], bits: int
+) -> Iterator[tuple[int, int]]:
+    """Pairs within one band whose keys are equal and whose hashes and colours are close."""
+    flat_keys = np.ascontiguousarray(keys[use]).view(f"V{keys.shape[1]}").ravel()
+    _, inverse, counts = np.unique(flat_keys, return_inverse=True, return_counts=True)
+    shared = counts > 1
+    several = shared[inverse]
+    order = np.argsort(inverse[several], kind="stable")
+    for members in np.split(use[several][order], np.cumsum(counts[shared])[:-1]):
+        for start in range(0, len(members), BLOCK):
+            rows = members[start : start + BLOCK]
+            for across in range(start, len(members), BLOCK):
+                yield from _compare(rows, members[across : across + BLOCK], words, colours, bits)
+
+
+def _compare(
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    words: NDArray[np.uint64],
+    colours: NDArray[np.uint8],
+    bits: int,
+) -> Iterator[tuple[int, int]]:
+    apart = np.zeros((len(rows), len(columns)), np.uint16)
+    for word in range(words.shape[1]):
+        apart += np.bitwise_count(words[rows, None, word] ^ words[None, columns, word])
+    for i, j in np.argwhere(apart <= bits):
+        a, b = int(rows[i]), int(columns[j])
+        if a < b and np.abs(colours[a].astype(np.int16) - colours[b]).mean() <= COLOUR:
+            yield a, b
+
+
+def join(
+    products: Sequence[str | None], contents: Sequence[str], pairs: Iterable[tuple[int, int]]
+) -> list[str]:
+    """A group's name for every picture: its first product's, or the start of its first content hash.
+
+    The name depends on the pictures of the group only, so it stays when a catalogue grows.
+    """
+    union, first = Union(len(contents)), {}
+    for kind, values in (("product", products), ("content", contents)):
+        for n, value in enumerate(values):
+            if value:
+                union.join(first.setdefault((kind, value), n), n)
+    for a, b in pairs:
+        union.join(a, b)
+    names: dict[int, tuple[bool, str]] = {}
+    for n, (product, content) in enumerate(zip(products, contents, strict=True)):
+        name = (not product, product or content[:12])
+        root = union.find(n)
+        names[root] = min(names.get(root, name), name)
+    return [names[union.find(n)][1] for n in range(len(contents))]
+
+
+def split(
+    groups: Sequence[str], mapped: Sequence[str | None], shares: tuple[float, float, float], seed: int
+) -> list[str]:
+    """train, val or test for every picture: as mapped, else whole groups near the asked shares.
+
+    Groups are ordered by a seeded hash of their names; test is filled from one end and val from the other, so most
+    groups keep their split when a catalogue grows. A split that a mapping never names is drawn from its train.
+    """
+    given: dict[str, str] = {}
+    for group, name in zip(groups, mapped, strict=True):
+        if name:
+            given[group] = min(given.get(group, name), name, key=("test", "val", "train").index)
+    free = Counter(group for group in groups if given.get(group, "train") == "train")
+    named = set(given.values())
+    wanted = {name: share for name, share in zip(NAMES, shares, strict=True) if name not in named}
+    drawn = _draw(free, wanted, seed)
+    return [drawn.get(g) or m or given.get(g, "train") for g, m in zip(groups, mapped, strict=True)]
+
+
+def _draw(sizes: Counter[str], shares: dict[str, float], seed: int) -> dict[str, str]:
+    """The groups that go to test and val, each close to its share of all pictures."""
+    order = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode("utf-8", "replace")).digest())
+    total, drawn = sum(sizes.values()), {}
+    for name, ordered in (("test", order), ("val", order[::-1])):
+        target, taken = shares.get(name, 0.0) * total, 0
+        for group in ordered:
+            if group not in drawn and abs(taken + sizes[group] - target) <= target - taken:
+                drawn[group] = name
+                taken += sizes[group]
+        free = [group for group in ordered if group not in drawn]
+        if target and not taken and len(sizes) >= 3 and len(free) >= 2:
+            drawn[min(free, key=sizes.__getitem__)] = name
+    return drawn

@@ -1,0 +1,73 @@
+"""The retrieval index: one unit vector a picture of the catalogue, bound to the model that made it.
+
+Exact search by one matrix product; up to a million pictures it needs no approximation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .batches import picture
+from .clip import Clip
+from .shards import Row, Shards
+
+VECTORS = "vectors.safetensors"
+Progress = Callable[[int, int], None]
+
+
+@torch.no_grad()
+def embed_pictures(
+    clip: Clip, shards: Shards, rows: Sequence[Row], batch_size: int = 64, on_progress: Progress | None = None
+) -> np.ndarray:
+    """Unit vectors of the rows' pictures, float32 (N, D)."""
+    found = []
+    for start in range(0, len(rows), batch_size):
+        some = [picture(shards, row) for row in rows[start : start + batch_size]]
+        found.append(clip.image(clip.clip_pixels(some)).cpu().numpy())
+        if on_progress:
+            on_progress(min(start + batch_size, len(rows)), len(rows))
+    return np.concatenate(found) if found else np.zeros((0, clip.dimension), np.float32)
+
+
+@torch.no_grad()
+def embed_image(clip: Clip, image: Image.Image) -> np.ndarray:
+    """The unit vector (D,) of one picture."""
+    return clip.image(clip.clip_pixels([image]))[0].cpu().numpy()
+
+
+@torch.no_grad()
+def embed_captions(clip: Clip, captions: Sequence[str], batch_size: int = 64) -> np.ndarray:
+    """Unit vectors of captions, float32 (N, D)."""
+    found = [
+        clip.text(clip.tokenize(captions[start : start + batch_size]))[1].cpu().numpy()
+        for start in range(0, len(captions), batch_size)
+    ]
+    return np.concatenate(found) if found else np.zeros((0, clip.dimension), np.float32)
+
+
+def write(folder: Path, vectors: np.ndarray) -> None:
+    """Writes the vectors; the rows they belong to are the shards' rows, in order."""
+    from safetensors.numpy import save_file
+
+    save_file({"vectors": np.ascontiguousarray(vectors)}, folder / VECTORS)
+
+
+def read(folder: Path) -> np.ndarray:
+    """The vectors, float32 (N, D)."""
+    from safetensors.numpy import load_file
+
+    return load_file(folder / VECTORS)["vectors"]
+
+
+def search(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest rows of a unit query (D,) and their cosines, best first; ties by row number."""
+    scores = vectors @ query
+    k = min(k, len(scores))
+    near = np.argpartition(-scores, k - 1)[:k] if k < len(scores) else np.arange(len(scores))
+    near = near[np.lexsort((near, -scores[near]))]
+    return near, scores[near]

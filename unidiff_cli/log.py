@@ -1,0 +1,40 @@
+"""A run's log.jsonl: one JSON object a line, `step` and `loss` on every training line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+FILE = "log.jsonl"
+
+
+def read(run: Path) -> list[dict[str, Any]]:
+    """All whole lines; one cut by a crash is left out."""
+    lines = []
+    try:
+        text = (run / FILE).read_text(encoding="utf-8")
+    except OSError:
+        return []
+    for line in text.splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
+def append(run: Path, **values: Any) -> None:
+    """Adds a line; numbers are rounded to seven digits to keep it readable."""
+    short = {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in values.items()}
+    with open(run / FILE, "a", encoding="utf-8") as stream:
+        stream.write(json.dumps(short) + "\n")
+
+
+def trim(run: Path, step: int) -> None:
+    """Drops what was logged after a step, since the run continues from there."""
+    kept = [json.dumps(line) for line in read(run) if line.get("step", 0) <= step]
+    beside = run / f".{FILE}.new"
+    beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    os.replace(beside, run / FILE)

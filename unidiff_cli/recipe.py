@@ -1,0 +1,518 @@
+"""A recipe: the only thing a person edits, checked whole before anything heavy is imported.
+
+Layers, later wins: the base's own numbers < recipe file < the project's `unidiff.yaml` < environment
+(`UNIDIFF_TRAIN__STEPS=500`) < `--set train.steps=500`. Every value remembers the layer it came from, so a
+problem is reported with its file and line, all problems at once.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
+
+from . import plugins
+from .errors import RecipeError, UsageError, nearest
+from .project import FILE
+
+SCHEMA_VERSION = 1
+MAX_BYTES, MAX_NODES = 1_000_000, 10_000  # a recipe is small; YAML aliases can pretend otherwise
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are refused and values do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+class BaseFolders(Section):
+    """A base given as two sources: a Stable Diffusion folder or hub id, and a CLIP folder or hub id."""
+
+    diffusion: str
+    clip: str
+    text: Literal["diffusion", "clip"] | None = Field(
+        None, description="which text tower wins where the two differ; null refuses to choose"
+    )
+
+
+class Columns(Section):
+    """Which column of a table is what; null means: found by its name and content."""
+
+    image: str | None = None
+    caption: str | None = None
+    id: str | None = None
+    product: str | None = Field(None, description="pictures of one product stay in one split")
+    split: str | None = Field(None, description="train, val or test, honoured as given")
+
+
+class Prepare(Section):
+    """How a catalogue becomes shards."""
+
+    reader: str = Field("auto", description="auto, or a reader by name: folder, table, webdataset")
+    columns: Columns = Columns()
+    caption: str | None = Field(None, description='a template over columns, such as "{name} in {color}"')
+    where: dict[str, str] = Field(
+        {}, description="keep only rows with these column values, such as view: main"
+    )
+    max_side: Annotated[int, Field(ge=16, le=8192)] = Field(
+        1024, description="pictures are scaled down to this side"
+    )
+    max_pixels: Positive = Field(100_000_000, description="larger pictures are quarantined undecoded")
+    max_bad: Share = Field(0.05, description="the share of bad rows above which prepare fails")
+    splits: tuple[Share, Share, Share] = Field(
+        (0.8, 0.1, 0.1), description="train, val, test; whole groups only"
+    )
+    near_duplicates: Annotated[int, Field(ge=0, le=16)] = Field(
+        2,
+        description="perceptual-hash bits (of 256) within which pictures count as duplicates; 0 turns it off",
+    )
+    shard_size: Positive = Field(1000, description="samples in one tar")
+    workers: Annotated[int, Field(ge=0)] = Field(0, description="processes that decode; 0 takes every core")
+    seed: int = 0
+
+    @field_validator("splits")
+    @classmethod
+    def _whole(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if abs(sum(value) - 1) > 1e-6:
+            raise ValueError(f"the three shares add up to {sum(value):g}, not 1")
+        return value
+
+
+class LearningRates(Section):
+    """One learning rate a tower; 0 freezes it."""
+
+    vision: Rate = 1e-5
+    text: Rate = 2e-6
+    unet: Rate = 1e-5
+    heads: Rate = Field(1e-4, description="new parameters of objectives, where an objective has any")
+
+
+class Train(Section):
+    """The schedule of one run."""
+
+    steps: Positive = 2000
+    batch_size: Annotated[int, Field(ge=2)] = Field(
+        64, description="samples a step, over all processes together"
+    )
+    trains: tuple[Literal["vision", "text", "unet"], ...] = ("vision", "text", "unet")
+    lr: LearningRates = LearningRates()
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    warmup: Annotated[int, Field(ge=0)] = Field(100, description="steps of linear warm-up before the cosine")
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    ema: Share = Field(0.9999, description="decay of the averaged weights; 0 exports the last ones")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 on a GPU that has it, else fp32"
+    )
+    seed: int = 0
+    processes: Annotated[int, Field(ge=0)] = Field(0, description="0: one a GPU, or one on a machine without")
+    workers: Annotated[int, Field(ge=0)] = Field(
+        0, description="loader processes; 0 reads in the training process"
+    )
+    cache_latents: bool = Field(
+        True, description="encode every picture once and keep mean and deviation in cache/"
+    )
+    log_every: Positive = 10
+    checkpoint_every: Positive = 500
+    keep_checkpoints: Positive = 2
+    validate_every: Positive = 100
+    preview_every: Annotated[int, Field(ge=0)] = Field(250, description="0 draws no previews")
+    preview_prompts: tuple[str, ...] = Field((), description="empty: four captions of the validation split")
+    best_by: Literal["auto", "recall", "denoise", "last"] = Field(
+        "auto",
+        description="what picks the exported weights; auto: recall with a contrastive term, else denoise",
+    )
+
+
+class Generate(Section):
+    """How pictures are drawn, by `generate`, previews and `evaluate` alike."""
+
+    steps: Positive = 30
+    guidance: Annotated[float, Field(ge=0)] = 7.5
+    batch_size: Positive = 8
+
+
+class Index(Section):
+    batch_size: Positive = 64
+
+
+class Evaluate(Section):
+    """What is measured, base against tuned."""
+
+    split: Literal["train", "val", "test"] = "test"
+    images: Positive = Field(500, description="pictures drawn for kid and clip_score")
+    examples: Positive = Field(12, description="pictures shown in the report")
+    metrics: tuple[str, ...] = ("recall", "kid", "clip_score")
+    batch_size: Positive = 64
+    seed: int = 0
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = plugins.names("metrics")
+        for name in value:
+            if name not in known:
+                raise ValueError(f"there is no metric named '{name}'.{nearest(name, known)}")
+        return value
+
+
+class Recipe(Section):
+    """What is trained on what, and how. Objectives are parts: their keys come from their own classes."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str = "unnamed"
+    description: str = ""
+    base: str | BaseFolders = Field(
+        "auto", description="auto, nano, a folder or a hub id, or {diffusion, clip}"
+    )
+    image_size: Positive = Field(512, description="side in pixels of what the diffusion half draws")
+    prepare: Prepare = Prepare()
+    objectives: Any = None
+    train: Train = Train()
+    generate: Generate = Generate()
+    index: Index = Index()
+    evaluate: Evaluate = Evaluate()
+
+    def section(self, *names: str) -> dict[str, Any]:
+        """Some sections as plain data, as receipts keep them."""
+        plain = self.model_dump(mode="json", include=set(names))
+        if "objectives" in plain:
+            plain["objectives"] = {k: v for k, v in plain["objectives"].items() if v is not None}
+        return plain
+
+    def active(self) -> dict[str, Any]:
+        """The objectives in force, name to part, in the order the model lists them."""
+        return {
+            k: v for k in type(self.objectives).model_fields if (v := getattr(self.objectives, k)) is not None
+        }
+
+    def yaml(self) -> str:
+        """The whole recipe as YAML that loads again."""
+        names = set(type(self).model_fields)
+        return dump(self.section(*names))
+
+
+def model() -> type[Recipe]:
+    """Recipe with its objectives typed by the parts installed here."""
+    fields: dict[str, Any] = {
+        n: (plugins.load("objectives", n) | None, None) for n in plugins.names("objectives")
+    }
+    objectives = create_model("Objectives", __base__=Section, **fields)
+
+    def _some(cls: type, value: Any) -> Any:
+        if all(v is None for v in vars(value).values()):
+            raise ValueError("a recipe needs at least one objective")
+        return value
+
+    return create_model(
+        "Recipe",
+        __base__=Recipe,
+        __validators__={"some": field_validator("objectives")(_some)},
+        objectives=(objectives, Field(..., description="what is optimised, each with its weight")),
+    )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a recipe file, for editors."""
+    return model().model_json_schema()
+
+
+# ---------------------------------------------------------------- layers
+
+
+class Layer:
+    """One source of values: plain data and, for a file, the line of every key."""
+
+    def __init__(
+        self, label: str, data: Mapping[str, Any], lines: dict[tuple[str, ...], int] | None = None
+    ) -> None:
+        self.label, self.data, self.lines = label, dict(data), lines or {}
+
+    def place(self, keys: tuple[str, ...]) -> str | None:
+        """`file:line` of a key here, or the label; None where this layer does not set it."""
+        node: Any = self.data
+        for key in keys:
+            if not isinstance(node, Mapping) or key not in node:
+                return None
+            node = node[key]
+        line = self.lines.get(keys)
+        return f"{self.label}:{line}" if line else self.label
+
+
+def read_yaml(path: Path, label: str | None = None) -> Layer:
+    """A YAML file as a layer. Raises RecipeError with the line where it is no YAML mapping."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    label = label or str(path)
+    try:
+        text = path.read_bytes()
+    except OSError as problem:
+        raise UsageError(f"{label} cannot be read: {problem.strerror}.") from problem
+    if len(text) > MAX_BYTES:
+        raise RecipeError([f"{label}: {len(text):,} bytes; a recipe is smaller than {MAX_BYTES:,}."])
+    try:
+        tree = YAML(typ="rt", pure=True).load(text.decode("utf-8-sig"))
+    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as problem:
+        mark = getattr(problem, "problem_mark", None)
+        where = f"{label}:{mark.line + 1}" if mark else label
+        what = getattr(problem, "problem", None) or str(problem).splitlines()[0]
+        raise RecipeError([f"{where}: this is not valid YAML: {what}."]) from problem
+    if tree is None:
+        return Layer(label, {})
+    if not isinstance(tree, Mapping):
+        raise RecipeError(
+            [f"{label}:1: a recipe is a mapping of keys to values, this is a {type(tree).__name__}."]
+        )
+    lines: dict[tuple[str, ...], int] = {}
+    return Layer(label, _plain(tree, (), lines, [0], label), lines)
+
+
+def _plain(
+    node: Any, keys: tuple[str, ...], lines: dict[tuple[str, ...], int], count: list[int], label: str
+) -> Any:
+    """ruamel's tree as plain data, noting the line of every key; refuses bombs and foreign tags."""
+    count[0] += 1
+    if count[0] > MAX_NODES or len(keys) > 20:
+        raise RecipeError([f"{label}: more than {MAX_NODES:,} values or 20 levels; that is no recipe."])
+    if isinstance(node, Mapping):
+        result = {}
+        for key, value in node.items():
+            path = (*keys, str(key))
+            if hasattr(node, "lc") and key in (node.lc.data or {}):
+                lines[path] = node.lc.data[key][0] + 1
+            result[str(key)] = _plain(value, path, lines, count, label)
+        return result
+    if isinstance(node, list | tuple):
+        return [_plain(v, (*keys, str(i)), lines, count, label) for i, v in enumerate(node)]
+    if isinstance(node, bool) or node is None:
+        return node
+    for kind in (int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    raise RecipeError([f"{label}: {'.'.join(keys)} holds a {type(node).__name__}, which a recipe cannot."])
+
+
+def dump(data: Any) -> str:
+    """Plain data as YAML in reading order."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.width = 110
+    stream = io.StringIO()
+    yaml.dump(data, stream)
+    return stream.getvalue()
+
+
+def set_layer(assignments: Iterable[str]) -> Layer:
+    """`--set a.b=v` options as a layer; v is YAML, so `[a, b]`, `null` and `1e-5` mean what they say."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    data: dict[str, Any] = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(
+                f"--set {text!r} is not of the form key=value.", "Example: --set train.steps=500"
+            )
+        try:
+            parsed = _number(_plain(YAML(typ="rt", pure=True).load(value), (), {}, [0], "--set"))
+        except YAMLError as problem:
+            raise UsageError(f"--set {text!r}: the value is not valid YAML.") from problem
+        _place(data, key.strip().split("."), parsed)
+    return Layer("--set", data)
+
+
+def environment_layer(environ: Mapping[str, str]) -> Layer:
+    """`UNIDIFF_TRAIN__STEPS=500` variables as a layer (two underscores go down one level)."""
+    data: dict[str, Any] = {}
+    for key, value in environ.items():
+        path = key.removeprefix("UNIDIFF_").lower().split("__")
+        if key.startswith("UNIDIFF_") and len(path) > 1:
+            found = set_layer([f"{'.'.join(path)}={value}"])
+            data = merge(data, found.data)
+    return Layer("environment", data)
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.2 reads 1e-5 as text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value) if "e" in value.lower() else value
+        except ValueError:
+            return value
+    return value
+
+
+def _place(data: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        data = data.setdefault(key, {})
+        if not isinstance(data, dict):
+            raise UsageError(f"--set {'.'.join(keys)}: '{key}' is set to a value and to a section.")
+    data[keys[-1]] = value
+
+
+def merge(below: Any, above: Any) -> Any:
+    """Two layers' data as one: mappings merge key by key, anything else is replaced."""
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return above
+    return {**below, **{k: merge(below[k], v) if k in below else v for k, v in above.items()}}
+
+
+# ---------------------------------------------------------------- loading
+
+
+def shipped() -> Path:
+    """The folder of the recipes that come with unidiff, in a wheel and in a checkout alike."""
+    inside = Path(__file__).parent / "recipes"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
+
+
+def recipes() -> dict[str, Path]:
+    """The shipped recipes, name to file."""
+    return {p.stem: p for p in sorted(shipped().glob("*.yaml"))}
+
+
+def locate(name: str, beside: Path | None = None) -> Path:
+    """The file a recipe's name or path means. Raises UsageError with the nearest name."""
+    if name.endswith((".yaml", ".yml")) or os.sep in name:
+        for folder in (Path.cwd(), beside or Path.cwd()):
+            if (path := folder / Path(name).expanduser()).is_file():
+                return path
+        raise UsageError(
+            f"There is no recipe file {name}.", "List the shipped ones with: unidiff recipes list"
+        )
+    known = recipes()
+    if name not in known:
+        raise UsageError(
+            f"There is no recipe named '{name}'.{nearest(name, known)}",
+            f"Shipped: {', '.join(known)}; or give a path.",
+        )
+    return known[name]
+
+
+def copy(name: str, to: Path | None = None, force: bool = False) -> Path:
+    """Copies a recipe to a file or into a folder and returns the file. Raises UsageError where one is there."""
+    source = locate(name)
+    target = to or Path(source.name)
+    if target.is_dir():
+        target = target / source.name
+    if target.exists() and not force:
+        raise UsageError(f"{target} is there already.", "Name another file, or pass --force to replace it.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(source.read_bytes())
+    return target
+
+
+def keep_name(file: Path, name: str) -> None:
+    """Writes the recipe's name into a project's unidiff.yaml, leaving the rest and its comments as they are."""
+    from ruamel.yaml import YAML
+
+    if os.sep in name:
+        name = str(Path(name).expanduser().absolute())
+    yaml = YAML()
+    tree = yaml.load(file.read_text(encoding="utf-8")) or {}
+    if tree.get("recipe") != name:
+        tree["recipe"] = name
+        beside = file.with_name(f".{file.name}.new")
+        with open(beside, "w", encoding="utf-8") as stream:
+            yaml.dump(tree, stream)
+        os.replace(beside, file)
+
+
+Defaults = Callable[[Any], tuple[Any, Mapping[str, Any]]]
+
+
+def load(
+    name: str | os.PathLike[str] | None = None,
+    *,
+    project_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    assignments: Iterable[str] = (),
+    defaults: Defaults | None = None,
+) -> Recipe:
+    """The recipe in force, all layers merged and checked.
+
+    `name` replaces the name that `unidiff.yaml` gives. `defaults(base)` returns the base that is meant
+    (auto resolved) and its own numbers, the lowest layer. Raises RecipeError with every problem.
+    """
+    mine = Layer(FILE, {})
+    if project_file and project_file.is_file():
+        mine = read_yaml(project_file, FILE)
+    chosen = str(name or mine.data.pop("recipe", None) or "fashion")
+    mine.data.pop("recipe", None)
+    path = locate(chosen, project_file.parent if project_file else None)
+    label = f"recipes/{path.name}" if path.parent == shipped() else str(path)
+    layers = [read_yaml(path, label), mine, environment_layer(environ or {}), set_layer(assignments)]
+    merged: Any = {"name": path.stem}
+    for layer in layers:
+        merged = merge(merged, layer.data)
+    if defaults:
+        try:
+            base, numbers = defaults(merged.get("base", "auto"))
+        except UsageError:
+            _check(merged, layers)  # a wrong key is the more likely cause, and is said with its line
+            raise
+        layers.insert(0, Layer("base defaults", numbers))
+        merged = {**merge(numbers, merged), "base": base}
+    return _check(merged, layers)
+
+
+def _check(merged: Mapping[str, Any], layers: list[Layer]) -> Recipe:
+    kind = model()
+    try:
+        return kind.model_validate(merged)
+    except ValidationError as found:
+        problems = [_sentence(kind, error, layers) for error in found.errors()]
+        raise RecipeError(sorted(set(problems), key=_by_line)) from found
+
+
+def _by_line(problem: str) -> tuple[str, int]:
+    place, line = problem.split(": ")[0].rpartition(":")[::2]
+    return (place, int(line)) if line.isdigit() else (problem, 0)
+
+
+def _sentence(kind: type[BaseModel], error: Any, layers: list[Layer]) -> str:
+    keys = tuple(str(k) for k in error["loc"])
+    keys = tuple(k for k in keys if not k.endswith("]") and k not in ("str", "BaseFolders"))
+    place = next(
+        (p for layer in reversed(layers) for n in (keys, keys[:-1]) if n and (p := layer.place(n))), "recipe"
+    )
+    dotted, parent = ".".join(keys), keys[:-1]
+    if error["type"] == "extra_forbidden":
+        known = _fields(kind, parent)
+        room = (
+            parent[-1].removesuffix("s")
+            if parent == ("objectives",)
+            else f"key in {'.'.join(parent) or 'a recipe'}"
+        )
+        return f"{place}: no {room} named '{keys[-1]}'.{nearest(keys[-1], known)}"
+    if error["type"] == "missing":
+        return f"{place}: {dotted} is missing."
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if error["type"] == "value_error":
+        return f"{place}: {dotted}: {message}{'' if message.endswith(('.', '?')) else '.'}"
+    return f"{place}: {dotted} is {error['input']!r}; {message}."
+
+
+def _fields(kind: type[BaseModel], keys: tuple[str, ...]) -> list[str]:
+    """The keys known at a place of the recipe."""
+    for key in keys:
+        field = kind.model_fields.get(key)
+        options = getattr(field.annotation, "__args__", (field.annotation,)) if field else ()
+        inner = [t for t in options if isinstance(t, type) and issubclass(t, BaseModel)]
+        if not inner:
+            return []
+        kind = inner[0]
+    return list(kind.model_fields)

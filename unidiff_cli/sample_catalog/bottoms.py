@@ -1,0 +1,82 @@
+"""The cut of everything worn below: a look in, a Shape out."""
+
+from __future__ import annotations
+
+from .drafting import Shape, both, folds_down, path, symmetric
+from .trimmings import buttons
+
+
+def skirt(look, rng) -> Shape:
+    bottom = {"mini": 40, "midi": 64}.get(look.length, 92)
+    top, w = -bottom, {"mini": 38, "midi": 31}.get(look.length, 27)
+    hem = w * rng.uniform(1.75, 2.2)
+    body = symmetric(
+        (0, top), (w, top - 1), (w * 1.25, top + 25, hem, bottom), (hem * 0.5, bottom + 8, 0, bottom + 8)
+    )
+    band = path((-w, top - 1), (0, top + 2, w, top - 1), (w + 2, top + 8), (0, top + 12, -w - 2, top + 8))
+    shape = Shape(
+        [body],
+        folds_down(rng, 8, w, top + 12, bottom, spread=hem / w),
+        folds_down(rng, 6, w * 0.9, top + 14, bottom, spread=hem / w),
+    )
+    shape.details = f'<path class="dark edge" d="{band}"/>'
+    shape.seams = path((-hem + 2, bottom - 5), (0, bottom + 8, hem - 2, bottom - 5), close=False)
+    shape.hang, shape.neck, shape.focus = (top, w), False, (0, top + 25)
+    return shape
+
+
+def _legs(look, top, w, bottom, cuff, crotch, gap) -> Shape:
+    leg = symmetric(
+        (0, top),
+        (w, top - 1),
+        (w * 1.22, top + 24, w * 1.18, crotch),
+        (gap + cuff * 2, bottom),
+        (gap, bottom + 2),
+        (2, crotch + 6),
+        (0, crotch + 4),
+    )
+    shape = Shape([leg])
+    shape.folds = both(
+        [
+            ((3, crotch + 3), (w * 0.5, crotch - 4, w * 0.95, crotch + 2)),
+            ((4, crotch + 8), (w * 0.6, crotch + 6, w, crotch + 14)),
+        ]
+    )
+    shape.folds += both(
+        [((gap + cuff * 0.8, crotch + 14), (gap + cuff, (crotch + bottom) / 2, gap + cuff * 0.9, bottom - 4))]
+    )
+    shape.shine = both([((gap + cuff * 1.3, crotch), (gap + cuff * 1.4, bottom - 8))])
+    shape.seams = both([((gap, bottom - 4), (gap + cuff * 2, bottom - 6))])
+    band = path((-w, top - 1), (0, top + 2, w, top - 1), (w + 1.5, top + 9), (0, top + 12, -w - 1.5, top + 9))
+    loops = "".join(
+        f'<rect class="dark" x="{x - 1.4:.1f}" y="{top - 1}" width="2.8" height="11"/>'
+        for x in (-w * 0.6, w * 0.6)
+    )
+    shape.details = f'<path class="pocket" d="{band}"/>{loops}'
+    if look.view == "back":
+        pocket = [
+            (w * 0.3, top + 22),
+            (w * 0.85, top + 20),
+            (w * 0.85, top + 40),
+            (w * 0.57, top + 45),
+            (w * 0.3, top + 41),
+            (w * 0.3, top + 22),
+        ]
+        shape.details += f'<path class="pocket" d="{both([tuple(pocket)])}"/>'
+    else:
+        shape.seams += both([((w * 0.62, top + 10), (w * 0.7, top + 24, w * 1.14, top + 27))])
+        shape.seams += path((0, top + 11), (0, crotch + 2), close=False) + path(
+            (6, top + 11), (7, crotch - 12, 0, crotch - 4), close=False
+        )
+        shape.details += buttons(0, (top + 5.5,), 2.2)
+    shape.hang, shape.neck, shape.focus = (top, w), False, (0, top + 28)
+    return shape
+
+
+def trousers(look, rng) -> Shape:
+    bottom = 68 if look.length == "cropped" else 92
+    return _legs(look, -bottom, 29, bottom, rng.uniform(10, 17), -bottom + 56, rng.uniform(5, 13))
+
+
+def shorts(look, rng) -> Shape:
+    return _legs(look, -48, 42, 48, rng.uniform(27, 32), 8, 7)

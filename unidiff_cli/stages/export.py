@@ -1,0 +1,125 @@
+"""export: a run's best averaged weights on its base → exports/<name>/, a folder that loads without unidiff."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .. import __version__, bases, checkpoints
+from .. import recipe as recipes
+from ..errors import Damaged, NotReady, UsageError, nearest
+from ..project import Project, Receipt
+
+CARD = """\
+---
+library_name: diffusers
+pipeline_tag: text-to-image
+tags: [clip, stable-diffusion, image-text-retrieval, unidiff]
+---
+# {name}
+
+CLIP and Stable Diffusion adapted together to one catalogue by unidiff {version}, recipe `{recipe}`.
+One text tower serves both: this folder is a diffusers pipeline, `clip/` a transformers CLIPModel.
+
+```python
+from diffusers import StableDiffusionPipeline
+from transformers import CLIPModel, CLIPProcessor
+
+pipe = StableDiffusionPipeline.from_pretrained("{name}")
+picture = pipe("{prompt}", num_inference_steps={steps}, guidance_scale={guidance}, height={size}, width={size}).images[0]
+clip, processor = CLIPModel.from_pretrained("{name}/clip"), CLIPProcessor.from_pretrained("{name}/clip")
+```
+
+| what | |
+|---|---|
+| base | {base} |
+| data | {train} training and {val} validation pictures of one catalogue; its photos are not in this folder |
+| objectives | {objectives} |
+| schedule | {train_steps} steps of {batch_size}; these are the averaged weights of step {best} |
+| validation at that step | {figures} |
+
+Licence: that of the base's weights; look it up before you publish. Measured against the base on held-out
+products: see the project's `report/` (`unidiff evaluate`). Pictures are drawn by a model: check them before a
+customer sees them.
+"""
+
+
+def export(project: Project, run: str | None = None, *, force: bool = False) -> tuple[str, Receipt]:
+    """Makes the export of a run, the newest finished one by default, and makes it the current one.
+
+    Raises NotReady, UsageError for an unknown run, Damaged when its best weights are not what was written.
+    """
+    with project.lock():
+        name = _run(project, run)
+        folder = project.room("runs", name)
+        source = project.receipt("runs", name, command="unidiff train --resume")
+        recipe = recipes.load(folder / "recipe.yaml")
+        settings: dict[str, Any] = recipe.section(
+            "name", "base", "image_size", "objectives", "train", "generate"
+        )
+        inputs = {f"runs/{name}": source.hash}
+        done = Receipt.read(project.room("exports", name))
+        if done and done.same_work(settings, inputs) and not force:
+            _point(project, name)
+            return name, done
+        weights, step, figures = _weights(folder)
+        base = bases.load(recipe.base, recipe.image_size)
+        base.load_state_dict(weights, strict=False)
+        receipt = Receipt("export", settings, inputs, counts=dict(source.counts))
+        receipt.figures = {"fingerprint": base.fingerprint, "step": step, "validation": figures}
+        with project.writing("exports", name, receipt=receipt) as fresh:
+            base.save(fresh)
+            numbers = Path(base.source.diffusion) / "base.yaml"
+            if numbers.is_file():
+                shutil.copyfile(numbers, fresh / "base.yaml")  # an export can be a base again
+            (fresh / "README.md").write_text(_card(name, recipe, receipt), encoding="utf-8")
+        _point(project, name)
+        return name, receipt
+
+
+def _run(project: Project, run: str | None) -> str:
+    finished = [n for n in project.runs() if Receipt.read(project.room("runs", n))]
+    if run and run not in project.runs():
+        raise UsageError(
+            f"There is no run '{run}'.{nearest(run, project.runs())}",
+            f"Runs: {', '.join(project.runs()) or 'none'}.",
+        )
+    if run or finished:
+        return run or finished[-1]
+    raise NotReady(
+        f"{project.root.name} has no finished run.",
+        "Run: unidiff train" + (" --resume" if project.runs() else ""),
+    )
+
+
+def _weights(run: Path) -> tuple[dict[str, Any], int, dict[str, float]]:
+    """The best averaged weights, their step and their validation figures; the last ones without a validation split."""
+    best = run / "checkpoints" / checkpoints.BEST
+    if best.is_dir():
+        state = checkpoints.verified(best)
+        return checkpoints.tensors(best, "averaged"), state["step"], state["figures"]
+    for checkpoint, state in checkpoints.latest(run / "checkpoints"):
+        if isinstance(state, dict):
+            return checkpoints.tensors(checkpoint, "averaged"), state["step"], {}
+    raise Damaged(f"{run} holds no whole checkpoint.", "Run: unidiff train")
+
+
+def _card(name: str, recipe: recipes.Recipe, receipt: Receipt) -> str:
+    figures = receipt.figures["validation"]
+    return CARD.format(
+        name=name, version=__version__, recipe=recipe.name, prompt="red dress",
+        steps=recipe.generate.steps, guidance=recipe.generate.guidance, size=recipe.image_size,
+        base=recipe.base, train=receipt.counts["train"], val=receipt.counts["val"],
+        objectives=", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items()),
+        train_steps=recipe.train.steps, batch_size=recipe.train.batch_size, best=receipt.figures["step"],
+        figures=", ".join(f"{k} {v:.3g}" for k, v in figures.items()) or "no validation split",
+    )  # fmt: skip
+
+
+def _point(project: Project, name: str) -> None:
+    pointer = project.room("exports", "current")
+    beside = pointer.with_name(".current.new")
+    beside.write_text(f"{name}\n", encoding="utf-8")
+    os.replace(beside, pointer)

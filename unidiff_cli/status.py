@@ -1,0 +1,82 @@
+"""Where a project stands: each room's state, and the command that comes next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .project import Project, Receipt
+from .recipe import Recipe
+
+COMMANDS = {
+    "shards": "unidiff prepare CATALOG",
+    "runs": "unidiff train",
+    "exports": "unidiff export",
+    "index": "unidiff index",
+    "report": "unidiff evaluate",
+}
+
+
+def rooms(project: Project) -> list[dict[str, Any]]:
+    """One row a room, in the order of the work: its name, missing / unfinished / stale / ready, and what it holds."""
+    rows = [_row(project, "shards")]
+    rows += [_row(project, f"runs/{name}") for name in project.runs()] or [_row(project, "runs")]
+    rows += [_row(project, f"exports/{name}") for name in project.exports()] or [_row(project, "exports")]
+    return [*rows, _row(project, "index"), _row(project, "report")]
+
+
+def _row(project: Project, room: str) -> dict[str, Any]:
+    folder = project.room(room)
+    receipt = Receipt.read(folder)
+    if receipt is None:
+        began = folder.is_dir() and any(folder.iterdir())
+        holds = _progress(folder) if room.startswith("runs/") else ""
+        return {"room": room, "state": "unfinished" if began else "missing", "holds": holds}
+    changed = [name for name, digest in receipt.inputs.items() if _hash(project.room(name)) != digest]
+    holds = ", ".join(f"{v:,} {k}" for k, v in receipt.counts.items() if isinstance(v, int) and v)
+    if changed:
+        return {"room": room, "state": "stale", "holds": f"{' and '.join(changed)} changed since"}
+    return {"room": room, "state": "ready", "holds": holds + _current(project, room)}
+
+
+def _hash(room: Path) -> str:
+    receipt = Receipt.read(room)
+    return receipt.hash if receipt else ""
+
+
+def _progress(run: Path) -> str:
+    done = sorted(p.name for p in (run / "checkpoints").glob("step-*"))
+    return f"last checkpoint {done[-1]}" if done else "no checkpoint yet"
+
+
+def _current(project: Project, room: str) -> str:
+    pointer = project.room("exports", "current")
+    return " (current)" if pointer.is_file() and room == f"exports/{pointer.read_text().strip()}" else ""
+
+
+def next_command(found: list[dict[str, Any]]) -> str:
+    """What to run now."""
+    newest: dict[str, str] = {}
+    for row in found:
+        newest[row["room"].split("/")[0]] = row["state"]
+    for room, state in newest.items():
+        if room == "runs" and state == "unfinished":
+            return "unidiff train --resume"
+        if state != "ready":
+            return COMMANDS[room]
+    return 'unidiff generate "red dress", unidiff retrieve QUERY.jpg'
+
+
+def train_plan(project: Project, recipe: Recipe) -> str:
+    """What `train` would do, in a few lines. Raises NotReady without shards."""
+    shards = project.receipt("shards", command="unidiff prepare CATALOG")
+    train, options = int(shards.counts["train"]), recipe.train
+    epochs = options.steps * options.batch_size / max(train, 1)
+    rates = {tower: getattr(options.lr, tower) for tower in options.trains}
+    return "\n".join([
+        f"plan: run {project.next_run(recipe.name)} in {project.root}",
+        f"  {options.steps} steps of {options.batch_size} over {train:,} training pictures ({epochs:.1f} epochs)",
+        f"  trains {', '.join(f'{k} at {v:g}' for k, v in rates.items() if v)}",
+        f"  checkpoints every {options.checkpoint_every} steps, validation every {options.validate_every}",
+        "  then export and index",
+    ])  # fmt: skip

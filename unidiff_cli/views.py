@@ -1,0 +1,157 @@
+"""Views: everything the objectives may look at in one step, each computed once, on first use.
+
+The text tower runs once however many objectives ask; a diffusion-only recipe never runs the vision tower.
+Noise, timesteps and drop masks are keyed by (seed, step, sample position, name), so a resume, a re-forward
+and another number of processes draw the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .batches import Batch
+
+if TYPE_CHECKING:
+    from .bases.stable_diffusion import StableDiffusion as Base
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a set of objectives asks of a step, known before it runs."""
+
+    pixels: bool
+    latents: bool
+    null_row: bool  # one more text row, "", for dropped captions and null prompts
+
+
+def draw(
+    seed: int, step: int, positions: list[int], name: str, shape: tuple[int, ...], uniform: bool = False
+) -> Tensor:
+    """Random numbers (B, *shape), each row depending on (seed, step, position, name) only."""
+    rows = []
+    for position in positions:
+        key = hashlib.blake2b(f"{seed}/{step}/{position}/{name}".encode(), digest_size=8).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
+        rows.append((torch.rand if uniform else torch.randn)(shape, generator=generator))
+    return torch.stack(rows)
+
+
+class Views:
+    """One batch as the base sees it. `seed` and `step` key its randomness."""
+
+    def __init__(
+        self,
+        base: Base,
+        batch: Batch,
+        needs: Needs,
+        seed: int,
+        step: int,
+        caption_drop: float = 0.0,
+        across: bool = False,
+    ) -> None:
+        self.base, self.batch, self.needs = base, batch, needs
+        self.seed, self.step, self.caption_drop, self.across = seed, step, caption_drop, across
+
+    def draw(self, name: str, shape: tuple[int, ...] = (), uniform: bool = False) -> Tensor:
+        """Keyed random numbers (B, *shape) on the base's device."""
+        return draw(self.seed, self.step, self.batch.positions, name, shape, uniform).to(self.device)
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The rows of all processes in rank order, with gradient to each; the tensor itself on one process.
+
+        Every process then holds the whole in-batch loss; DDP's mean of the gradients is its gradient.
+        """
+        if (
+            not self.across
+            or not torch.distributed.is_initialized()
+            or torch.distributed.get_world_size() == 1
+        ):
+            return tensor
+        from torch.distributed.nn.functional import all_gather
+
+        return torch.cat(all_gather(tensor.contiguous()))
+
+    @property
+    def device(self) -> torch.device:
+        return self.base.device
+
+    @property
+    def size(self) -> int:
+        return len(self.batch.positions)
+
+    # ------------------------------------------------------------ text
+
+    @cached_property
+    def _text(self) -> tuple[Tensor, Tensor]:
+        captions = [*self.batch.captions, ""] if self.needs.null_row else self.batch.captions
+        return self.base.text(self.base.tokenize(captions))
+
+    @property
+    def text_embeds(self) -> Tensor:
+        """Unit caption embeddings, (B, D)."""
+        return self._text[1][: self.size]
+
+    @property
+    def null_states(self) -> Tensor:
+        """Text states of the empty caption, (1, L, d)."""
+        return self._text[0][self.size :]
+
+    @cached_property
+    def text_states(self) -> Tensor:
+        """Text states of the captions, some dropped to the empty caption, (B, L, d)."""
+        states = self._text[0][: self.size]
+        if not self.caption_drop:
+            return states
+        drop = self.draw("drop", uniform=True) < self.caption_drop
+        return torch.where(drop.view(-1, 1, 1), self.null_states, states)
+
+    # ------------------------------------------------------------ pictures
+
+    @cached_property
+    def image_embeds(self) -> Tensor:
+        """Unit image embeddings, (B, D)."""
+        assert self.batch.clip_pixels is not None
+        return self.base.image(self.batch.clip_pixels.to(self.device))
+
+    @cached_property
+    def latents(self) -> Tensor:
+        """Latents sampled from the posterior, cached or encoded now, (B, c, h, w)."""
+        if self.batch.latents is not None:
+            mean, std = self.batch.latents.to(self.device).float().chunk(2, dim=1)
+        else:
+            assert self.batch.draw_pixels is not None
+            mean, std = self.base.encode(self.batch.draw_pixels)
+        return mean + std * self.draw("latent", tuple(mean.shape[1:]))
+
+    # ------------------------------------------------------------ diffusion
+
+    @cached_property
+    def noise(self) -> Tensor:
+        return self.draw("noise", tuple(self.latents.shape[1:]))
+
+    @cached_property
+    def timesteps(self) -> Tensor:
+        """Uniform over the training schedule, int64 (B,)."""
+        return (self.draw("t", uniform=True) * len(self.base.abar)).long()
+
+    @cached_property
+    def unet_prediction(self) -> Tensor:
+        """The denoise pass, (B, c, h, w)."""
+        z_t = self.base.noisy(self.latents, self.noise, self.timesteps)
+        return self.base.denoise(z_t, self.timesteps, self.text_states)
+
+    def unet_features(self, below: int) -> tuple[Tensor, Tensor]:
+        """Pooled middle-block features (B, d_u) of lightly noised pictures under the empty prompt, and their t.
+
+        A half pass of its own: with the caption as prompt the text would leak into a "visual" feature.
+        """
+        t = (self.draw("t-small", uniform=True) * below).long()
+        z_t = self.base.noisy(self.latents, self.draw("noise-small", tuple(self.latents.shape[1:])), t)
+        states = self.null_states.expand(self.size, -1, -1)
+        return self.base.features(z_t, t, states), t
