@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -73,10 +73,8 @@ class Denoise(nn.Module):
         return {"loss": (weight * error).mean(), "error": error.mean()}
 
 
-@torch.no_grad()
-def cache(folder: Path, data: Mixture, vae, text: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
-    """Latents of every view, plain and mirrored, and text states of every caption, as float16 arrays in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
+def cache_latents(folder: Path, data: Mixture, vae: AutoencoderKL) -> None:
+    """Latents of every view, plain and mirrored, as float16 arrays (N, V, 2, 4, 16, 16) in `folder`."""
     for source, name in zip(data.sources, ("renders", "photos"), strict=True):
         n, views = source.pixels.shape[:2]
         latents = np.empty((n, views, 2, 4, 16, 16), dtype=np.float16)
@@ -85,10 +83,14 @@ def cache(folder: Path, data: Mixture, vae, text: CLIPTextModel, tokenizer: CLIP
                 pixels = source.pixels[:, view, :, :: -1 if mirrored else 1]
                 latents[:, view, mirrored] = encode(vae, pixels).numpy()
         np.save(folder / f"{name}.npy", latents)
+
+
+@torch.no_grad()
+def cache_states(folder: Path, data: Mixture, text: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    """Text states (40, width) of every caption and of the empty one, as a float16 array in `folder`."""
     captions = sorted({c for source in data.sources for words in source.captions for c in words} | {""})
-    states = np.lib.format.open_memmap(
-        folder / "states.npy", "w+", np.float16, (len(captions), LENGTH, text.config.hidden_size)
-    )
+    shape = (len(captions), LENGTH, text.config.hidden_size)
+    states = np.lib.format.open_memmap(folder / "states.npy", "w+", np.float16, shape)
     for i in range(0, len(captions), 256):
         ids = tokenizer(
             captions[i : i + 256],
@@ -102,10 +104,10 @@ def cache(folder: Path, data: Mixture, vae, text: CLIPTextModel, tokenizer: CLIP
     (folder / "captions.txt").write_text("\n".join(captions))
 
 
-def batches(folder: Path, data: Mixture):
-    latents = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("renders", "photos")]
-    states = np.load(folder / "states.npy", mmap_mode="r")
-    index = {c: i for i, c in enumerate((folder / "captions.txt").read_text().split("\n"))}
+def batches(latents_at: Path, states_at: Path, data: Mixture):
+    latents = [np.load(latents_at / f"{name}.npy", mmap_mode="r") for name in ("renders", "photos")]
+    states = np.load(states_at / "states.npy", mmap_mode="r")
+    index = {c: i for i, c in enumerate((states_at / "captions.txt").read_text().split("\n"))}
 
     def batch(rng: np.random.Generator) -> dict:
         picks = data.pick(BATCH, rng)

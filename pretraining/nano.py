@@ -2,8 +2,8 @@
 
 The budget is wall clock for the training stages; on two cores two stages, or two halves of one, run side by side:
 
-    core 1   data | clip                     | cache | denoiser (half) | write | measure, card
-    core 2   data | autoencoder | scorer     | cache | denoiser (half) |
+    core 1   data | clip                           | states | denoiser (half) | write | measure, card
+    core 2   data | autoencoder | latents | scorer |        | denoiser (half) |
 
 Every stage keeps its checkpoints in --work, is skipped when it is finished there, and continues when it was cut.
 """
@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-STAGES = ("data", "clip", "autoencoder", "scorer", "cache", "denoiser", "write", "measure")
+STAGES = ("data", "clip", "autoencoder", "latents", "scorer", "states", "denoiser", "write", "measure")
 
 
 def main() -> None:
@@ -28,9 +28,10 @@ def main() -> None:
     start("data", args).wait_or_stop()
     clip = start("clip", args)
     start("autoencoder", args).wait_or_stop()
+    start("latents", args).wait_or_stop()
     start("scorer", args).wait_or_stop()
     clip.wait_or_stop()
-    start("cache", args, threads=2).wait_or_stop()
+    start("states", args, threads=2).wait_or_stop()
     start("denoiser", args, processes=2).wait_or_stop()
     start("write", args, threads=2).wait_or_stop()
     start("measure", args, threads=2).wait_or_stop()

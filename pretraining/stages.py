@@ -1,6 +1,5 @@
 """The stages of nano's making: each reads and writes folders of --work, and is skipped when its own is finished."""
 
-import random
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ from pretraining.data import Mixture
 from pretraining.loop import fit, trained
 from pretraining.tokenizer import make_tokenizer
 
-# Shares of the budget; clip runs beside autoencoder and scorer, and what is left is for cache and write.
+# Shares of the budget; clip runs beside autoencoder and scorer, and what is left is for the caches and write.
 SHARES = {"clip": 0.42, "autoencoder": 0.25, "scorer": 0.17, "denoiser": 0.50}
 PHOTOS = {"clip": 0.4, "scorer": 0.4, "autoencoder": 0.5, "denoiser": 0.25}  # of a batch
 SCORER_SEED = 1_000  # added to the seed
@@ -36,7 +35,8 @@ class Making:
             return
         self.stage = stage
         seed = self.seed + (SCORER_SEED if stage == "scorer" else 0)
-        random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
         getattr(self, stage)()
 
     def data(self) -> None:
@@ -54,24 +54,29 @@ class Making:
         loss = autoencoder.Reconstruction(autoencoder.make_autoencoder())
         self._fit(loss, autoencoder.batches(self.mixture), lr=2e-3)
 
-    def cache(self) -> None:
+    def latents(self) -> None:
         loss = autoencoder.Reconstruction(autoencoder.make_autoencoder())
         vae = trained(self.work / "autoencoder", loss).vae
         drawings = self.mixture.sources[0].pixels
         rows = np.sort(np.random.permutation(len(drawings))[:2_000])
         autoencoder.fold_normalisation(vae, drawings[rows, 0])
-        folder.rounded(vae).save_pretrained(self.work / "cache" / "vae")
+        folder.rounded(vae).save_pretrained(self.work / "latents" / "vae")
+        denoiser.cache_latents(self.work / "latents", self.mixture, vae)
+        (self.work / "latents" / "done.json").write_text("{}")
+
+    def states(self) -> None:
+        (self.work / "states").mkdir(exist_ok=True)
         text = folder.text_tower(self._trained_clip("clip"))
-        denoiser.cache(self.work / "cache", self.mixture, vae, text, self.tokenizer)
-        (self.work / "cache" / "done.json").write_text("{}")
+        denoiser.cache_states(self.work / "states", self.mixture, text, self.tokenizer)
+        (self.work / "states" / "done.json").write_text("{}")
 
     def denoiser(self) -> None:
-        batches = denoiser.batches(self.work / "cache", self.mixture)
+        batches = denoiser.batches(self.work / "latents", self.work / "states", self.mixture)
         self._fit(denoiser.Denoise(self._unet), batches, lr=1e-3, ema=0.999)
 
     def write(self) -> None:
         unet = folder.rounded(trained(self.work / "denoiser", denoiser.Denoise(self._unet)).unet)
-        vae = AutoencoderKL.from_pretrained(self.work / "cache" / "vae")
+        vae = AutoencoderKL.from_pretrained(self.work / "latents" / "vae")
         folder.write_pipeline(self.out / "nano", unet, vae, self._trained_clip("clip"), self.tokenizer)
         folder.write_clip(self.out / "nano_scorer", self._trained_clip("scorer"), self.tokenizer)
 

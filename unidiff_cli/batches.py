@@ -63,7 +63,9 @@ def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def _identity(text: str) -> int:
-    return crc32(text.encode()) | (len(text) << 32)
+    """A number equal for texts that differ in case and blanks only."""
+    same = " ".join(text.casefold().split())
+    return crc32(same.encode()) | (len(same) << 32)
 
 
 class Samples(Dataset[Batch]):

@@ -28,6 +28,17 @@ recipes_app = typer.Typer(help="List, show, copy and check recipes.", no_args_is
 app.add_typer(recipes_app, name="recipes")
 
 
+# What the libraries below print is for their users; ours see our bars and sentences.
+QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
 class Here:
     """What the options before the command said."""
 
@@ -491,6 +502,8 @@ def _terminated(signum: int, frame: Any) -> None:
 def main() -> None:
     """The `unidiff` command: runs it and turns every error into a sentence and an exit code."""
     signal.signal(signal.SIGTERM, _terminated)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         code = app(standalone_mode=False)
     except UnidiffError as problem:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAMES = ("train", "val", "test")
-COLOUR = 12.0  # mean difference of 4 x 4 mean colours, in levels; a recoloured copy is another picture
+COLOUR = 25.0  # mean difference of 4 x 4 mean colours, in levels; a picture of another colour is another picture
 BLOCK = 2048  # pictures compared with each other at once
 
 

@@ -120,7 +120,6 @@ class Train(Section):
     cache_latents: bool = Field(
         True, description="encode every picture once and keep mean and deviation in cache/"
     )
-    log_every: Positive = 10
     checkpoint_every: Positive = 500
     keep_checkpoints: Positive = 2
     validate_every: Positive = 100

@@ -26,7 +26,11 @@ def verdict(found: Mapping[str, Any]) -> str:
         word = "mixed" if len(words) > 1 else words.pop() if words else "about the same"
         figures = "; ".join(f"{r['label']} {r['base']} → {r['tuned']}" for r in rows)
         counts = found["counts"]
-        over = f"{counts['rows']:,} held-out pictures" if side == "retrieval" else f"{counts['drawn']:,} drawn pictures"
+        over = (
+            f"{counts['rows']:,} held-out pictures"
+            if side == "retrieval"
+            else f"{counts['drawn']:,} drawn pictures"
+        )
         verb = "is" if side == "retrieval" else "are"
         said.append(f"{name} {verb} {word} over {over} ({figures}).")
     return " ".join([*said, CAUTION])
@@ -40,7 +44,11 @@ def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         shown = {name: found[name].get(key) for name in ("chance", "real")}
         margin, change = found["margins"].get(key), tuned[key] - base[key]
         word = _word(change, margin, about["better"])
-        scale = 1.0 if about["percent"] else max(abs(v) for v in (base[key], tuned[key], *shown.values(), 1e-12) if v is not None)
+        scale = (
+            1.0
+            if about["percent"]
+            else max(abs(v) for v in (base[key], tuned[key], *shown.values(), 1e-12) if v is not None)
+        )
         marks = {"base": base[key], "tuned": tuned[key], **shown}
         rows.append(
             {
@@ -51,8 +59,13 @@ def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "change": ("+" if change >= 0 else "−") + show(abs(change), about["percent"]),
                 "margin": "" if margin is None else f"±{show(margin, about['percent'])}",
                 "word": word,
-                **{name: "" if value is None else show(value, about["percent"]) for name, value in shown.items()},
-                "marks": {n: round(100 * min(max(v / scale, 0), 1), 1) for n, v in marks.items() if v is not None},
+                **{
+                    name: "" if value is None else show(value, about["percent"])
+                    for name, value in shown.items()
+                },
+                "marks": {
+                    n: round(100 * min(max(v / scale, 0), 1), 1) for n, v in marks.items() if v is not None
+                },
             }
         )
     return rows
@@ -68,7 +81,13 @@ def show(value: float, percent: bool) -> str:
     """A figure as people read it: 12.5 %, 23.1, 0.0042."""
     if percent:
         return f"{value:.1%}".replace("%", " %")
-    text = f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.1e}"
+    text = (
+        f"{value:.1f}"
+        if abs(value) >= 10
+        else f"{value:.3g}"
+        if abs(value) >= 1e-3 or value == 0
+        else f"{value:.1e}"
+    )
     return text.replace("-", "−")
 
 
@@ -78,18 +97,24 @@ def markdown(found: Mapping[str, Any]) -> str:
     lines += ["| | base | tuned | change | | chance | real pictures |", "|---|--:|--:|--:|---|--:|--:|"]
     for r in table(found):
         word = "about the same" if r["word"] == "same" else r["word"]
-        lines.append(f"| {r['label']} | {r['base']} | {r['tuned']} | {r['change']} | {word} | {r['chance']} | {r['real']} |")
+        lines.append(
+            f"| {r['label']} | {r['base']} | {r['tuned']} | {r['change']} | {word} | {r['chance']} | {r['real']} |"
+        )
     notes = [note for about in found["notes"].values() for note in about]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
 
 
-def page(found: Mapping[str, Any], queries: Sequence[Mapping[str, Any]], examples: Sequence[Mapping[str, Any]]) -> str:
+def page(
+    found: Mapping[str, Any], queries: Sequence[Mapping[str, Any]], examples: Sequence[Mapping[str, Any]]
+) -> str:
     """The page, one file that loads nothing. `queries`: {caption, answers: {model: [(picture, right)]}};
     `examples`: {prompt, real, base, tuned}, pictures as PIL images."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     room = FileSystemLoader(Path(__file__).parent / "templates")
-    jinja = Environment(loader=room, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja = Environment(
+        loader=room, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     jinja.filters["uri"] = data_uri
     template = jinja.get_template("evaluate.html.j2")
     return template.render(found=found, rows=table(found), queries=queries, examples=examples)

@@ -48,7 +48,7 @@ class StableDiffusion(Clip):
         """Both halves in fp32. Raises EnvironmentProblem (not here) or UsageError (text towers differ)."""
         try:
             pipeline = StableDiffusionPipeline.from_pretrained(
-                source.diffusion, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False,
+                source.diffusion, dtype=torch.float32, safety_checker=None, requires_safety_checker=False,
                 feature_extractor=None, use_safetensors=True,
             )  # fmt: skip
             clip = CLIPModel.from_pretrained(source.clip, dtype=torch.float32, use_safetensors=True)

@@ -178,7 +178,7 @@ class Evidence:
     @cached_property
     def image_embeds(self) -> np.ndarray:
         """Unit embeddings of the rows' pictures, (N, D)."""
-        from ..index import embed_pictures
+        from ..vectors import embed_pictures
 
         held, told = self.held, self._progress("embedding pictures")
         return embed_pictures(self.base, held.shards, held.rows, held.evaluate.batch_size, told)
@@ -186,7 +186,7 @@ class Evidence:
     @cached_property
     def text_embeds(self) -> np.ndarray:
         """Unit embeddings of the distinct captions, (C, D)."""
-        from ..index import embed_captions
+        from ..vectors import embed_captions
 
         return embed_captions(self.base, self.held.captions, self.held.evaluate.batch_size)
 

@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torch.nn.functional import normalize
 
 from ..clip import Clip, fingerprint
-from ..index import embed_captions
+from ..vectors import embed_captions
 
 FOLDER = Path(__file__).parent.parent / "bases" / "nano_scorer"
 

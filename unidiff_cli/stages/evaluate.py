@@ -14,7 +14,7 @@ import torch
 from PIL.Image import Image
 from PIL.PngImagePlugin import PngInfo
 
-from .. import __version__, bases, plugins, report
+from .. import bases, plugins, report
 from ..batches import picture
 from ..errors import WorkError
 from ..metrics import Evidence, Figure, HeldOut, Metric, scorer
@@ -55,7 +55,9 @@ def evaluate(
             return done
         shards = Shards.open(project.room("shards"))
         held = HeldOut(shards, shards.rows(recipe.evaluate.split), recipe.evaluate, recipe.generate)
-        metrics: dict[str, Metric] = {name: plugins.load("metrics", name)() for name in recipe.evaluate.metrics}
+        metrics: dict[str, Metric] = {
+            name: plugins.load("metrics", name)() for name in recipe.evaluate.metrics
+        }
         # What we refuse.
         _refuse(held, metrics)
         # Do.
@@ -93,20 +95,30 @@ def _refuse(held: HeldOut, metrics: Mapping[str, Metric]) -> None:
             "Give that split a share in prepare.splits and prepare again, or take another: --set evaluate.split=val",
         )
     if not metrics:
-        raise WorkError("evaluate.metrics is empty: there is nothing to measure.", "Name some: recall, kid, clip_score.")
+        raise WorkError(
+            "evaluate.metrics is empty: there is nothing to measure.", "Name some: recall, kid, clip_score."
+        )
     for metric in metrics.values():
         metric.refuse(held)
 
 
 def _measure(
-    name: str, source: Any, image_size: int, held: HeldOut, metrics: Mapping[str, Metric], on_progress: Progress | None
+    name: str,
+    source: Any,
+    image_size: int,
+    held: HeldOut,
+    metrics: Mapping[str, Metric],
+    on_progress: Progress | None,
 ) -> Measured:
     """Loads one model, computes what is asked, keeps the examples and lets the model go."""
     started = time.monotonic()
     base: Base = bases.load(source, image_size).eval()
     base.to("cuda" if torch.cuda.is_available() else "cpu")
     told = (lambda what, done, total: on_progress(f"{name}: {what}", done, total)) if on_progress else None
-    evidence, result = Evidence(base, held, told), Measured(fingerprint=base.fingerprint, source=base.source.diffusion)
+    evidence, result = (
+        Evidence(base, held, told),
+        Measured(fingerprint=base.fingerprint, source=base.source.diffusion),
+    )
     for key, metric in metrics.items():
         result.figures |= metric.compute(evidence)
         result.margins |= metric.margins(evidence)
@@ -114,7 +126,9 @@ def _measure(
         for kind, values in metric.references(evidence).items():
             result.references.setdefault(kind, {}).update(values)
     if wrong := [key for key, value in result.figures.items() if not math.isfinite(value)]:
-        raise WorkError(f"{wrong[0]} of the {name} model is no number.", "Its weights are broken: train it again.")
+        raise WorkError(
+            f"{wrong[0]} of the {name} model is no number.", "Its weights are broken: train it again."
+        )
     reads = {what for metric in metrics.values() for what in metric.reads}
     if {"image_embeds", "text_embeds"} <= reads:
         asked = evidence.similarity[_queries(held)]
@@ -131,7 +145,12 @@ def _queries(held: HeldOut) -> list[int]:
 
 
 def _report(
-    project: Project, export: str, made: Receipt, held: HeldOut, metrics: Mapping[str, Metric], models: Mapping[str, Measured]
+    project: Project,
+    export: str,
+    made: Receipt,
+    held: HeldOut,
+    metrics: Mapping[str, Metric],
+    models: Mapping[str, Measured],
 ) -> dict[str, Any]:
     """report.json: the figures, what to hold them against, and everything that made them."""
     base, tuned = models["base"], models["tuned"]
@@ -149,16 +168,26 @@ def _report(
         "margins": {k: max(v, tuned.margins.get(k, 0.0)) for k, v in base.margins.items()},
         "described": {key: figure._asdict() for key, figure in described.items()},
         "notes": {**tuned.notes, "data": _data_notes(project, made)},
-        "counts": {"rows": len(held.rows), "captions": len(held.captions), "drawn": len(held.prompts) if sees else 0},
-        "scorer": {"name": eye.name, "fingerprint": eye.fingerprint, "millions": round(eye.millions, 2)} if eye else None,
-        "extractor": f"{eye.name}: {eye.features} features of its image tower at {eye.image_size} px" if eye else None,
-        "models": {n: {"source": Path(m.source).name, "fingerprint": m.fingerprint} for n, m in models.items()},
+        "counts": {
+            "rows": len(held.rows),
+            "captions": len(held.captions),
+            "drawn": len(held.prompts) if sees else 0,
+        },
+        "scorer": {"name": eye.name, "fingerprint": eye.fingerprint, "millions": round(eye.millions, 2)}
+        if eye
+        else None,
+        "extractor": f"{eye.name}: {eye.features} features of its image tower at {eye.image_size} px"
+        if eye
+        else None,
+        "models": {
+            n: {"source": Path(m.source).name, "fingerprint": m.fingerprint} for n, m in models.items()
+        },
         "image_size": made.settings["image_size"],
         "generate": held.generate.model_dump(mode="json"),
         "prompts": held.prompts if sees else [],
         "seeds": held.seeds if sees else [],
         "seconds": {name: model.seconds for name, model in models.items()},
-        "versions": {"unidiff-cli": __version__, **versions()},
+        "versions": versions(),
     }
     return {**found, "verdict": report.verdict(found)}
 
@@ -168,7 +197,9 @@ def _data_notes(project: Project, made: Receipt) -> list[str]:
     for room in (name for name in made.inputs if name.startswith("runs/")):
         run, now = Receipt.read(project.room(*room.split("/"))), Receipt.read(project.room("shards"))
         if run and now and run.inputs.get("shards") not in (None, now.hash):
-            return ["The export was trained on other shards than these: it may have seen these pictures. Train again."]
+            return [
+                "The export was trained on other shards than these: it may have seen these pictures. Train again."
+            ]
     return []
 
 
@@ -185,7 +216,11 @@ def _write(room: Path, found: dict[str, Any], held: HeldOut, models: Mapping[str
             info.add_text("model", model.fingerprint)
             drawn.save(room / "samples" / f"{name}-{i:03d}.png", pnginfo=info)
     examples = [
-        {"prompt": prompts[i], "real": picture(held.shards, rows[i]), **{n: m.drawn[i] for n, m in models.items()}}
+        {
+            "prompt": prompts[i],
+            "real": picture(held.shards, rows[i]),
+            **{n: m.drawn[i] for n, m in models.items()},
+        }
         for i in range(shown)
     ]
     asked = _queries(held) if models["base"].found else []

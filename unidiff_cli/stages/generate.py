@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from .. import __version__, bases
-from .. import index as vectors
+from .. import __version__, bases, vectors
 from ..errors import UsageError
 from ..project import Project, write_json
 from ..recipe import Generate

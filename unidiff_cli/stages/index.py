@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from .. import index as vectors
+from .. import vectors
 from ..clip import Clip
 from ..errors import NotReady
 from ..project import Project, Receipt

@@ -33,6 +33,11 @@ CHANGES = ("rotated", "alpha", "resized", "profile", "reencoded")
 Progress = Callable[[str, int, int], None]
 
 
+def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> str:
+    """What would be read and how it is understood, in lines for the user; nothing is written."""
+    return readers.choose(catalogue, recipe.prepare).describe()
+
+
 def prepare(
     project: Project,
     recipe: Recipe,
@@ -86,7 +91,8 @@ def prepare(
 def _settings(recipe: Recipe, reader: Reader, extent: Extent) -> dict[str, Any]:
     """What decides the result: the recipe's section, the catalogue and its state."""
     section = {k: v for k, v in recipe.section("prepare")["prepare"].items() if k != "workers"}
-    return {"prepare": section, "catalogue": {"path": shown(reader.path), "digest": extent.digest}}
+    source = shown(os.path.relpath(reader.path, reader.root))
+    return {"prepare": section, "catalogue": {"path": shown(reader.root), "source": source, "digest": extent.digest}}
 
 
 def _done(project: Project, settings: dict[str, Any]) -> Receipt | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from .. import index as vectors
+from .. import vectors
 from ..batches import picture
 from ..clip import Clip
 from ..errors import UsageError

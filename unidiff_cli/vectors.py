@@ -16,7 +16,7 @@ from .batches import picture
 from .clip import Clip
 from .shards import Row, Shards
 
-VECTORS = "vectors.safetensors"
+FILE = "vectors.safetensors"
 Progress = Callable[[int, int], None]
 
 
@@ -54,14 +54,14 @@ def write(folder: Path, vectors: np.ndarray) -> None:
     """Writes the vectors; the rows they belong to are the shards' rows, in order."""
     from safetensors.numpy import save_file
 
-    save_file({"vectors": np.ascontiguousarray(vectors)}, folder / VECTORS)
+    save_file({"vectors": np.ascontiguousarray(vectors)}, folder / FILE)
 
 
 def read(folder: Path) -> np.ndarray:
     """The vectors, float32 (N, D)."""
     from safetensors.numpy import load_file
 
-    return load_file(folder / VECTORS)["vectors"]
+    return load_file(folder / FILE)["vectors"]
 
 
 def search(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
