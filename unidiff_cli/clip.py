@@ -60,7 +60,7 @@ class Clip(nn.Module):
         """States after the final norm (B, L, d) and unit embeddings (B, D), from one forward."""
         out = self.clip.text_model(input_ids=ids)
         embeds = self.clip.text_projection(out.pooler_output)
-        return out.last_hidden_state, nn.functional.normalize(embeds.float(), dim=-1)
+        return out.last_hidden_state, unit(embeds)
 
     def clip_pixels(self, pictures: Sequence[Image]) -> Tensor:
         """What CLIPProcessor would feed the vision tower, before scaling; uint8 (B, 3, s, s)."""
@@ -68,13 +68,18 @@ class Clip(nn.Module):
 
     def image(self, pixels: Tensor) -> Tensor:
         """Unit image embeddings (B, D) of uint8 `clip_pixels`."""
-        x = (pixels.to(self.device).float() / 255 - self.clip_mean) / self.clip_std
+        x = (pixels.to(self.device) / 255 - self.clip_mean) / self.clip_std
         pooled = self.clip.vision_model(pixel_values=x).pooler_output
-        return nn.functional.normalize(self.clip.visual_projection(pooled).float(), dim=-1)
+        return unit(self.clip.visual_projection(pooled))
 
     def transforms(self) -> dict[str, Transform]:
         """The picture functions without the weights, for loader processes."""
         return {"clip_pixels": partial(pixels, self.clip_processor)}
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows scaled to length 1, in fp32 at least: half precision would round cosines to 1/256."""
+    return nn.functional.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
 
 
 def image_processor(folder: str | Path, clip: CLIPModel) -> CLIPImageProcessor:

@@ -171,7 +171,7 @@ class Fit:
             norm = self.accelerator.clip_grad_norm_(parameters, self.options.clip_norm)
             if not torch.isfinite(norm):
                 raise WorkError(
-                    f"The gradient at step {batch.step + 1} is not finite (loss {float(loss):g}, samples "
+                    f"The gradient at step {batch.step + 1} is not finite (loss {float(loss.detach()):g}, samples "
                     f"{', '.join(r.id for r in batch.rows[:4])}, …); no weight was changed by it.",
                     "Lower train.lr or look at these pictures, then: unidiff train --resume",
                 )

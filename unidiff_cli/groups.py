@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAMES = ("train", "val", "test")
-COLOUR = 25.0  # mean difference of 4 x 4 mean colours, in levels; a picture of another colour is another picture
-BLOCK = 2048  # pictures compared with each other at once
+COLOUR = (
+    25.0  # mean difference of 4 x 4 mean colours, in levels; a picture of another colour is another picture
+)
 
 
 class Union:
@@ -50,42 +51,36 @@ def near(
     spread = np.unpackbits(hashes, axis=1)  # (N, 256)
     union, pairs = Union(len(hashes)), []
     for band in np.array_split(np.arange(spread.shape[1]), bits + 1):
-        for a, b in _alike(use, np.packbits(spread[:, band], axis=1), words, colours, bits):
-            if union.join(a, b):
-                pairs.append((a, b))
+        for members in _sharing(use, np.packbits(spread[use][:, band], axis=1)):
+            for a, b in _alike(members, words, colours, bits):
+                if union.join(a, b):
+                    pairs.append((min(a, b), max(a, b)))
     return pairs
 
 
-def _alike(
-    use: NDArray[np.intp], keys: NDArray[np.uint8], words: NDArray[np.uint64], colours: NDArray[np.uint8], bits: int
-) -> Iterator[tuple[int, int]]:
-    """Pairs within one band whose keys are equal and whose hashes and colours are close."""
-    flat_keys = np.ascontiguousarray(keys[use]).view(f"V{keys.shape[1]}").ravel()
-    _, inverse, counts = np.unique(flat_keys, return_inverse=True, return_counts=True)
-    shared = counts > 1
-    several = shared[inverse]
+def _sharing(use: NDArray[np.intp], keys: NDArray[np.uint8]) -> list[NDArray[np.intp]]:
+    """The pictures that have one key in common, key by key."""
+    rows = np.ascontiguousarray(keys).view(f"V{keys.shape[1]}").ravel()
+    _, inverse, counts = np.unique(rows, return_inverse=True, return_counts=True)
+    several = (counts > 1)[inverse]
     order = np.argsort(inverse[several], kind="stable")
-    for members in np.split(use[several][order], np.cumsum(counts[shared])[:-1]):
-        for start in range(0, len(members), BLOCK):
-            rows = members[start : start + BLOCK]
-            for across in range(start, len(members), BLOCK):
-                yield from _compare(rows, members[across : across + BLOCK], words, colours, bits)
+    return np.split(use[several][order], np.cumsum(counts[counts > 1])[:-1])
 
 
-def _compare(
-    rows: NDArray[np.intp],
-    columns: NDArray[np.intp],
-    words: NDArray[np.uint64],
-    colours: NDArray[np.uint8],
-    bits: int,
+def _alike(
+    members: NDArray[np.intp], words: NDArray[np.uint64], colours: NDArray[np.uint8], bits: int
 ) -> Iterator[tuple[int, int]]:
-    apart = np.zeros((len(rows), len(columns)), np.uint16)
-    for word in range(words.shape[1]):
-        apart += np.bitwise_count(words[rows, None, word] ^ words[None, columns, word])
-    for i, j in np.argwhere(apart <= bits):
-        a, b = int(rows[i]), int(columns[j])
-        if a < b and np.abs(colours[a].astype(np.int16) - colours[b]).mean() <= COLOUR:
-            yield a, b
+    """Pairs whose hashes and colours are close. Each picture is compared with all, unless it already matched one:
+    thousands of copies of one picture cost one comparison, not millions."""
+    matched = np.zeros(len(members), bool)
+    for n, pivot in enumerate(members[:-1]):
+        if matched[n]:
+            continue
+        apart = np.bitwise_count(words[members] ^ words[pivot]).sum(axis=1, dtype=np.uint16)
+        for m in np.flatnonzero(apart <= bits):
+            if m != n and np.abs(colours[members[m]].astype(np.int16) - colours[pivot]).mean() <= COLOUR:
+                matched[m] = True
+                yield int(pivot), int(members[m])
 
 
 def join(
@@ -95,7 +90,8 @@ def join(
 
     The name depends on the pictures of the group only, so it stays when a catalogue grows.
     """
-    union, first = Union(len(contents)), {}
+    union = Union(len(contents))
+    first: dict[tuple[str, str], int] = {}
     for kind, values in (("product", products), ("content", contents)):
         for n, value in enumerate(values):
             if value:
@@ -131,7 +127,9 @@ def split(
 
 def _draw(sizes: Counter[str], shares: dict[str, float], seed: int) -> dict[str, str]:
     """The groups that go to test and val, each close to its share of all pictures."""
-    order = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode("utf-8", "replace")).digest())
+    order = sorted(
+        sizes, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode("utf-8", "replace")).digest()
+    )
     total, drawn = sum(sizes.values()), {}
     for name, ordered in (("test", order), ("val", order[::-1])):
         target, taken = shares.get(name, 0.0) * total, 0

@@ -44,6 +44,10 @@ def bars(values: Iterable[int], most: int = 24) -> list[tuple[str, int, float]]:
     for number in numbers:
         counts[(number - low) // width] += 1
     return [
-        (str(low + n * width) if width == 1 else f"{low + n * width}–{low + (n + 1) * width - 1}", count, count / max(counts))
+        (
+            str(low + n * width) if width == 1 else f"{low + n * width}–{low + (n + 1) * width - 1}",
+            count,
+            count / max(counts),
+        )
         for n, count in enumerate(counts)
     ]

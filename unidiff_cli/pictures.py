@@ -59,10 +59,10 @@ class Picture:
 
 def ready(source: Path | bytes, max_side: int, max_pixels: int) -> Picture | str:
     """The picture made ready, or in a few words why there is none."""
+    data = source if isinstance(source, bytes) else _read(source)
+    if isinstance(data, str):
+        return data
     try:
-        data = source if isinstance(source, bytes) else _read(source)
-        if isinstance(data, str):
-            return data
         with _quiet(max_pixels):
             return _ready(data, max_side, max_pixels)
     except Image.DecompressionBombError:
@@ -152,7 +152,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.float64)
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     top = float(values.max(initial=0.0))
-    scale = 255 if image.mode == "F" and top <= 1 else 1 if top <= 255 and image.mode in ("I", "F") else 255 / 65535
+    scale = (
+        255
+        if image.mode == "F" and top <= 1
+        else 1
+        if top <= 255 and image.mode in ("I", "F")
+        else 255 / 65535
+    )
     return Image.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
+from . import pages
 
 CAUTION = "This is a first look at one run, not a significance test."
 SIDES = {"retrieval": "Retrieval", "pictures": "Pictures"}
@@ -56,8 +57,8 @@ def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "key": key,
                 "base": show(base[key], about["percent"]),
                 "tuned": show(tuned[key], about["percent"]),
-                "change": ("+" if change >= 0 else "−") + show(abs(change), about["percent"]),
-                "margin": "" if margin is None else f"±{show(margin, about['percent'])}",
+                "change": ("+" if change >= 0 else "−") + _points(abs(change), about["percent"]),
+                "margin": "" if margin is None else f"±{_points(margin, about['percent'])}",
                 "word": word,
                 **{
                     name: "" if value is None else show(value, about["percent"])
@@ -80,7 +81,7 @@ def _word(change: float, margin: float | None, better: str) -> str:
 def show(value: float, percent: bool) -> str:
     """A figure as people read it: 12.5 %, 23.1, 0.0042."""
     if percent:
-        return f"{value:.1%}".replace("%", " %")
+        return f"{value:.1%}".replace("%", "\u00a0%")  # no line break before the sign
     text = (
         f"{value:.1f}"
         if abs(value) >= 10
@@ -89,6 +90,11 @@ def show(value: float, percent: bool) -> str:
         else f"{value:.1e}"
     )
     return text.replace("-", "−")
+
+
+def _points(value: float, percent: bool) -> str:
+    """A difference: of shares in percentage points."""
+    return f"{100 * value:.1f}\u00a0pt" if percent else show(value, percent)
 
 
 def markdown(found: Mapping[str, Any]) -> str:
@@ -109,15 +115,17 @@ def page(
 ) -> str:
     """The page, one file that loads nothing. `queries`: {caption, answers: {model: [(picture, right)]}};
     `examples`: {prompt, real, base, tuned}, pictures as PIL images."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    room = FileSystemLoader(Path(__file__).parent / "templates")
-    jinja = Environment(
-        loader=room, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    jinja.filters["uri"] = data_uri
-    template = jinja.get_template("evaluate.html.j2")
-    return template.render(found=found, rows=table(found), queries=queries, examples=examples)
+    shown = [
+        {
+            **query,
+            "answers": {
+                n: [(data_uri(p), right) for p, right in some] for n, some in query["answers"].items()
+            },
+        }
+        for query in queries
+    ]
+    drawn = [{k: v if k == "prompt" else data_uri(v) for k, v in example.items()} for example in examples]
+    return pages.render("evaluate.html.j2", found=found, rows=table(found), queries=shown, examples=drawn)
 
 
 def data_uri(picture: Image.Image) -> str:

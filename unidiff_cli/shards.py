@@ -60,7 +60,9 @@ class Row:
         return json.dumps(value, allow_nan=False).encode()
 
 
-def write(folder: Path, split: str, samples: Iterable[tuple[Row, bytes]], size: int) -> tuple[list[Row], dict[str, str]]:
+def write(
+    folder: Path, split: str, samples: Iterable[tuple[Row, bytes]], size: int
+) -> tuple[list[Row], dict[str, str]]:
     """Writes one split as shards of so many samples. Gives the rows with their places and each shard's sha256."""
     rows: list[Row] = []
     files: dict[str, str] = {}
@@ -159,7 +161,9 @@ class Shards:
         folder = Path(folder)
         receipt = Receipt.read(folder)
         if receipt is None:
-            raise NotReady(f"{folder} has no receipt, so prepare did not finish.", "Run: unidiff prepare CATALOGUE")
+            raise NotReady(
+                f"{folder} has no receipt, so prepare did not finish.", "Run: unidiff prepare CATALOGUE"
+            )
         return cls(folder, receipt, _read_index(folder, receipt))
 
     def rows(self, split: str | None = None) -> list[Row]:

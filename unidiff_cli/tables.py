@@ -195,7 +195,8 @@ def _header(path: Path, cells: list[str]) -> list[str]:
         raise UsageError(f"{path}: the header names the column '{twice[0]}' twice.", "Rename one of them.")
     if any((path.parent / name).is_file() for name in names if len(name) < 250):
         raise UsageError(
-            f"{path}: the first line is a row of data, not a header.", "Add a first line such as: image,caption"
+            f"{path}: the first line is a row of data, not a header.",
+            "Add a first line such as: image,caption",
         )
     return names
 
@@ -230,7 +231,9 @@ def _json(path: Path) -> Iterator[Record]:
     except ValueError as problem:
         raise WorkError(f"{path} is not JSON: {problem}.") from problem
     if isinstance(value, dict):  # {"a.jpg": {...}} or {"a.jpg": "a red dress"}, as kohya's scripts write it
-        rows = [{"image": k, **v} if isinstance(v, dict) else {"image": k, "caption": v} for k, v in value.items()]
+        rows = [
+            {"image": k, **v} if isinstance(v, dict) else {"image": k, "caption": v} for k, v in value.items()
+        ]
     elif isinstance(value, list):
         rows = value
     else:

@@ -8,9 +8,10 @@ and another number of processes draw the same.
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -40,6 +41,24 @@ def draw(
         generator = torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
         rows.append((torch.rand if uniform else torch.randn)(shape, generator=generator))
     return torch.stack(rows)
+
+
+class _Gather(torch.autograd.Function):
+    """all_gather whose gradient is summed over processes: each holds the whole loss (torch deprecates its own in 2.14)."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        ctx.rows = len(tensor)
+        parts = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, tensor)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        whole = gradients[0].contiguous()
+        torch.distributed.all_reduce(whole)
+        first = torch.distributed.get_rank() * ctx.rows
+        return whole[first : first + ctx.rows]
 
 
 class Views:
@@ -73,9 +92,11 @@ class Views:
             or torch.distributed.get_world_size() == 1
         ):
             return tensor
-        from torch.distributed.nn.functional import all_gather
+        return _Gather.apply(tensor.contiguous())
 
-        return torch.cat(all_gather(tensor.contiguous()))
+    def full_precision(self) -> AbstractContextManager[None]:
+        """Where cosines are compared: autocast would do the product in half precision."""
+        return torch.autocast(self.device.type, enabled=False)
 
     @property
     def device(self) -> torch.device:
@@ -123,7 +144,7 @@ class Views:
     def latents(self) -> Tensor:
         """Latents sampled from the posterior, cached or encoded now, (B, c, h, w)."""
         if self.batch.latents is not None:
-            mean, std = self.batch.latents.to(self.device).float().chunk(2, dim=1)
+            mean, std = self.batch.latents.to(self.device, self.base.abar.dtype).chunk(2, dim=1)
         else:
             assert self.batch.draw_pixels is not None
             mean, std = self.base.encode(self.batch.draw_pixels)

@@ -127,7 +127,7 @@ class StableDiffusion(Clip):
             text = {"encoder_hidden_states": states} if getattr(block, "has_cross_attention", False) else {}
             x, _ = block(hidden_states=x, temb=emb, **text)
         x = unet.mid_block(x, emb, encoder_hidden_states=states)
-        return x.float().mean(dim=(2, 3))
+        return x.mean(dim=(2, 3)).to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _fast_layout(x: Tensor) -> Tensor:

@@ -21,6 +21,8 @@ class Scorer(Clip):
     """`features` are the image tower's pooled output (KID); `embeds` its projection beside captions (CLIP score)."""
 
     name = FOLDER.name
+    clip_mean: torch.Tensor  # buffers of Clip
+    clip_std: torch.Tensor
 
     def __init__(self, *parts: Any) -> None:
         from cleanfid.resize import make_resizer
@@ -57,7 +59,7 @@ class Scorer(Clip):
 
     def cut(self, captions: Sequence[str]) -> int:
         """How many captions are longer than the scorer reads."""
-        lengths = [len(ids) for ids in self.tokenizer(list(captions)).input_ids]
+        lengths = [len(ids) for ids in self.tokenizer(list(captions), verbose=False).input_ids]
         return sum(length > self.tokenizer.model_max_length for length in lengths)
 
 

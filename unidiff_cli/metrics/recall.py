@@ -97,7 +97,8 @@ class Recall(Metric):
             f"{rows:,} pictures with {texts:,} distinct captions; equal captions count as right, ties against the model."
         ]
         if texts < 200:
-            said.append(f"One caption more or less moves a figure by about {1 / texts:.1%}.")
-        if texts <= 50:
-            said.append(f"R@10 among {texts} captions is nearly won by guessing: look at R@1.")
+            said.append(f"One caption more or less moves a figure by about {100 / texts:.1f} points.")
+        guessed = chance(evidence.held.relevant.T)[10]
+        if guessed > 0.2:
+            said.append(f"So few captions that a random order has R@10 {100 * guessed:.0f} %: look at R@1.")
         return said

@@ -57,4 +57,5 @@ class Consistency(Objective):
 
     def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
         u, _ = views.unet_features(min(self.below, len(views.base.abar)))
-        return relational(views.gather(views.image_embeds), views.gather(u), self.temperature), {}
+        with views.full_precision():
+            return relational(views.gather(views.image_embeds), views.gather(u), self.temperature), {}

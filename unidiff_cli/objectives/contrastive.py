@@ -44,8 +44,9 @@ class Contrastive(Objective):
         image, text = views.gather(views.image_embeds), views.gather(views.text_embeds)  # (N, D)
         ids = (views.batch.caption_ids, views.batch.group_ids)
         captions, groups = (views.gather(i.to(image.device)) for i in ids)
-        scale = views.base.clip.logit_scale.float().exp().clamp(max=100)
-        logits = scale * image @ text.T  # (N, N)
+        scale = views.base.clip.logit_scale.exp().clamp(max=100)
+        with views.full_precision():
+            logits = scale * image @ text.T  # (N, N)
         shares, left_out = targets(captions, groups, self.same_group)
         loss = symmetric_cross_entropy(logits, shares, left_out)
         hits = shares.gather(1, logits.masked_fill(left_out, -1e4).argmax(1, keepdim=True)) > 0

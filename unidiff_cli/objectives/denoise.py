@@ -39,7 +39,7 @@ class Denoise(Objective):
     def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
         base, t = views.base, views.timesteps
         target = base.target(views.latents, views.noise, t)
-        error = (views.unet_prediction.float() - target.float()).square().mean(dim=(1, 2, 3))  # (B,)
+        error = (views.unet_prediction - target).square().mean(dim=(1, 2, 3))  # (B,)
         if self.snr_gamma is not None:
             error = error * min_snr(base.abar[t], self.snr_gamma, base.scheduler.config.prediction_type)
         return error.mean(), {}

@@ -29,9 +29,18 @@ from ..project import FILE
 from ..recipe import Prepare
 
 PICTURES = frozenset((".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"))
-FOREIGN = frozenset((".heic", ".heif", ".psd", ".svg", ".tga", ".ico", ".jp2", ".jxl", ".eps", ".dng", ".cr2"))
+FOREIGN = frozenset(
+    (".heic", ".heif", ".psd", ".svg", ".tga", ".ico", ".jp2", ".jxl", ".eps", ".dng", ".cr2")
+)
 ROOMS = frozenset(("shards", "runs", "exports", "index", "report", "ablation", "outputs", "cache"))
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val"}
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+}
 SPLITS |= {"test": "test", "testing": "test"}
 
 
@@ -117,7 +126,9 @@ class Reader(ABC):
         """Whether `prepare.where` keeps a row; the others are counted."""
         for column, value in self.options.where.items():
             found = text.words(cells.get(column))
-            if found != value and not (isinstance(cells.get(column), bool) and found.lower() == value.lower()):
+            if found != value and not (
+                isinstance(cells.get(column), bool) and found.lower() == value.lower()
+            ):
                 self.filtered += 1
                 return False
         return True
@@ -189,13 +200,20 @@ def choose(path: str | os.PathLike[str], options: Prepare) -> Reader:
     """
     here = Path(path).expanduser().absolute()
     if not here.exists():
-        raise UsageError(f"There is no catalogue at {path}.", "Give a folder of pictures, or a table that names them.")
+        raise UsageError(
+            f"There is no catalogue at {path}.", "Give a folder of pictures, or a table that names them."
+        )
     if options.reader != "auto":
         return plugins.load("readers", options.reader)(here, options)
     known = plugins.names("readers")
-    order = ["table", "webdataset", *(n for n in known if n not in ("table", "webdataset", "folder")), "folder"]
+    order = [
+        "table",
+        "webdataset",
+        *(n for n in known if n not in ("table", "webdataset", "folder")),
+        "folder",
+    ]
     for name in order:
-        reader = plugins.load("readers", name)
+        reader: type[Reader] = plugins.load("readers", name)
         if reader.accepts(here):
             return reader(here, options)
     raise UsageError(

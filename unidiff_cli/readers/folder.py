@@ -36,7 +36,9 @@ class Folder(Reader):
         return path.is_dir()
 
     def describe(self) -> str:
-        classes = Counter(s.attributes.get("class", "") for s in islice(self, 10_000) if isinstance(s, Sample))
+        classes = Counter(
+            s.attributes.get("class", "") for s in islice(self, 10_000) if isinstance(s, Sample)
+        )
         named = [name for name, _ in classes.most_common(8) if name]
         lines = ["a folder of pictures without a table"]
         if named:
@@ -61,7 +63,9 @@ class Folder(Reader):
             columns["split"] = SPLITS[folders.pop(0).lower()]
         folders = [name for name in folders if name.lower() not in NO_CLASS]
         if folders:
-            columns |= {"class": folders[-1], "folder": "/".join(folders)}
+            columns["class"] = folders[-1]
+        if len(folders) > 1:
+            columns["folder"] = "/".join(folders)
         return columns
 
     def _sample(self, path: Path, columns: dict[str, Any], beside: set[Path]) -> Sample | Bad:
@@ -76,7 +80,9 @@ class Folder(Reader):
             except KeyError as missing:
                 found = ()
                 reason = f"no caption: no .txt beside it and no sub-folder that gives its {missing.args[0]}"
-        return Sample(row, path, found, columns, split=columns.get("split")) if found else Bad(row, reason, row)
+        return (
+            Sample(row, path, found, columns, split=columns.get("split")) if found else Bad(row, reason, row)
+        )
 
 
 def _names(path: Path, suffix: str) -> tuple[Path, Path]:

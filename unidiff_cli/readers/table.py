@@ -70,7 +70,9 @@ class Table(Reader):
         if others:
             lines.append(f"kept as attributes: {', '.join(others)}")
         if self._place != ("", ""):
-            lines.append(f"pictures are found as {os.path.join(self._place[0], '<' + str(self.roles['image']) + '>')}{self._place[1]}")
+            lines.append(
+                f"pictures are found as {os.path.join(self._place[0], '<' + str(self.roles['image']) + '>')}{self._place[1]}"
+            )
         return "\n".join([*lines, *self.peek()])
 
     def __iter__(self) -> Iterator[Sample | Bad]:
@@ -93,8 +95,10 @@ class Table(Reader):
     # ---- one row
 
     def _sample(self, row: str, cells: tables.Cells) -> Sample | Bad:
-        image: Path | bytes | str = self._bytes(cells) or self._locate(captions.words(cells.get(self.roles["image"])))
-        given = "" if isinstance(image, bytes) else shown(captions.words(cells.get(self.roles["image"])))
+        named = captions.words(cells.get(self.roles["image"] or ""))
+        image: Path | bytes | str | None = self._bytes(cells)
+        given = "" if image else shown(named)
+        image = image or self._locate(named)
         if isinstance(image, str):
             return Bad(row, image, given)
         try:
@@ -173,7 +177,9 @@ class Table(Reader):
 
     def _named(self, role: str) -> list[str]:
         """The columns whose names mean a role, likeliest first."""
-        plain = {re.sub(r"[^a-z0-9]+", "_", column.strip().lower()): column for column in reversed(self.columns)}
+        plain = {
+            re.sub(r"[^a-z0-9]+", "_", column.strip().lower()): column for column in reversed(self.columns)
+        }
         return [plain[name] for name in ROLES[role].split() if name in plain]
 
     def _find_pictures(self) -> None:
@@ -208,7 +214,9 @@ class Table(Reader):
         values = [value for value in values if value]
         if role == "split":
             return any(value.lower() in SPLITS for value in values)
-        if role == "product":  # 'product' also names a kind of goods in some tables; such groups would be the splits
+        if (
+            role == "product"
+        ):  # 'product' also names a kind of goods in some tables; such groups would be the splits
             return len(set(values)) >= min(len(values), max(3, 0.05 * len(values)))
         return bool(values)
 
@@ -216,7 +224,8 @@ class Table(Reader):
         columns = f"Its columns: {', '.join(self.columns)}. "
         if self.roles["image"] is None:
             raise UsageError(
-                f"{self.path.name} has no column that names pictures.", columns + "Map one: --set prepare.columns.image=COLUMN"
+                f"{self.path.name} has no column that names pictures.",
+                columns + "Map one: --set prepare.columns.image=COLUMN",
             )
         for column in self.options.where:
             if column not in self.columns:
@@ -228,7 +237,8 @@ class Table(Reader):
         elif self.roles["caption"] is None:
             raise UsageError(
                 f"{self.path.name} has no caption column.",
-                columns + "Map one: --set prepare.columns.caption=COLUMN, or several: --set 'prepare.caption=\"{name} in {color}\"'",
+                columns
+                + "Map one: --set prepare.columns.caption=COLUMN, or several: --set 'prepare.caption=\"{name} in {color}\"'",
             )
 
 
@@ -250,8 +260,14 @@ def find(path: Path) -> Path | None:
     """The table a path means: itself, or the one in a folder. Raises UsageError where a folder holds several."""
     if path.is_file():
         return path if path.suffix.lower() in tables.SUFFIXES else None
-    files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")) if path.is_dir() else []
-    tars = any(p.suffix == ".tar" for p in files)  # parquet and json beside tars are notes of who wrote the tars
+    files = (
+        sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+        if path.is_dir()
+        else []
+    )
+    tars = any(
+        p.suffix == ".tar" for p in files
+    )  # parquet and json beside tars are notes of who wrote the tars
     fit = [p for p in files if p.suffix.lower() in tables.SUFFIXES and not (tars and p.suffix != ".csv")]
     fit = [p for p in fit if p.suffix.lower() != ".json" or p.stem.lower() in NAMED]
     named = [p for p in fit if p.stem.lower() in NAMED]

@@ -45,12 +45,18 @@ class Webdataset(Reader):
 
     def describe(self) -> str:
         tars = _tars(self.path)
-        return "\n".join([f"WebDataset: {len(tars)} tar{'s' if len(tars) != 1 else ''}, {tars[0].name} first", *self.peek()])
+        return "\n".join(
+            [
+                f"WebDataset: {len(tars)} tar{'s' if len(tars) != 1 else ''}, {tars[0].name} first",
+                *self.peek(),
+            ]
+        )
 
     def __iter__(self) -> Iterator[Sample | Bad]:
         self._fresh()
         for tar in _tars(self.path):
-            key, parts = "", {}
+            key = ""
+            parts: dict[str, bytes] = {}
             for member in members(tar):
                 place = f"{shown(tar.name)}:{member.name}"
                 if member.problem:
@@ -69,7 +75,9 @@ class Webdataset(Reader):
         digest, total = hashlib.sha256(), 0
         for tar in _tars(self.path):
             state = tar.stat()
-            digest.update(f"{tar.name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "backslashreplace"))
+            digest.update(
+                f"{tar.name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "backslashreplace")
+            )
             total += state.st_size
         return Extent(digest.hexdigest()[:16], None, total)
 
@@ -100,7 +108,9 @@ class Webdataset(Reader):
     def _found(self, parts: dict[str, bytes], cells: tables.Cells) -> tuple[tuple[str, ...], str]:
         """The captions, or why there are none."""
         try:
-            return self._captions(self._written(parts, cells)), "no caption: neither a .txt nor a caption in its .json"
+            return self._captions(
+                self._written(parts, cells)
+            ), "no caption: neither a .txt nor a caption in its .json"
         except KeyError as empty:
             return (), f"no caption: '{empty.args[0]}' is empty"
 
@@ -108,7 +118,9 @@ class Webdataset(Reader):
         if self.options.caption:
             return [captions.fill(self.options.caption, cells)]
         mapped = self.options.columns.caption
-        texts = [data.decode("utf-8", "replace") for suffix, data in parts.items() if _ending(suffix) in TEXTS]
+        texts = [
+            data.decode("utf-8", "replace") for suffix, data in parts.items() if _ending(suffix) in TEXTS
+        ]
         if texts and not mapped:
             return [line for text in texts for line in text.splitlines()]
         names = [mapped] if mapped else ROLES["caption"].split()
@@ -143,7 +155,9 @@ def _tars(path: Path) -> list[Path]:
         return [path] if path.name.lower().endswith((".tar", ".tar.gz", ".tgz")) else []
     if not path.is_dir():
         return []
-    return sorted(p for p in path.iterdir() if p.is_file() and p.name.lower().endswith((".tar", ".tar.gz", ".tgz")))
+    return sorted(
+        p for p in path.iterdir() if p.is_file() and p.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
+    )
 
 
 # ---------------------------------------------------------------- the tar format, read only

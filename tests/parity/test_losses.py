@@ -1,0 +1,97 @@
+"""Our losses against open_clip's and diffusers' own, on the same numbers."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from unidiff_cli.objectives.consistency import relational
+from unidiff_cli.objectives.contrastive import symmetric_cross_entropy, targets
+from unidiff_cli.objectives.denoise import min_snr
+
+
+def _unit(n, d, seed):
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return nn.functional.normalize(x, dim=-1).requires_grad_()
+
+
+def test_contrastive_equals_open_clip_when_every_caption_is_its_own():
+    open_clip = pytest.importorskip("open_clip")
+    image, text, scale = _unit(12, 16, 0), _unit(12, 16, 1), torch.tensor(14.3, dtype=torch.float64)
+    shares, left_out = targets(torch.arange(12), torch.arange(12), "ignore")
+    ours = symmetric_cross_entropy(scale * image @ text.T, shares, left_out)
+    theirs = open_clip.ClipLoss()(image, text, scale)
+    assert torch.allclose(ours, theirs, rtol=1e-12)
+    for mine, other in zip(torch.autograd.grad(ours, (image, text)), torch.autograd.grad(theirs, (image, text)), strict=True):
+        assert torch.allclose(mine, other, rtol=1e-10, atol=1e-14)
+
+
+def test_equal_captions_are_no_negatives_and_products_are_left_out():
+    captions, groups = torch.tensor([1, 1, 2, 3]), torch.tensor([7, 8, 8, 9])
+    shares, left_out = targets(captions, groups, "ignore")
+    assert shares[0].tolist() == [0.5, 0.5, 0, 0]
+    assert left_out.nonzero().tolist() == [[1, 2], [2, 1]]  # one product, two captions
+    assert not targets(captions, groups, "negative")[1].any()
+    positive, _ = targets(captions, groups, "positive")
+    assert torch.allclose(positive[1], torch.tensor([1 / 3, 1 / 3, 1 / 3, 0]))
+    # with two equal rows the loss of a perfect model goes to ln 2 a row, not to infinity
+    logits = 50.0 * torch.block_diag(torch.ones(2, 2), torch.eye(2))
+    assert float(symmetric_cross_entropy(logits, shares, left_out)) == pytest.approx(math.log(2) / 2, abs=1e-3)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_denoise_equals_diffusers(tmp_path, prediction):
+    """The same latents, noise and timesteps through diffusers' own scheduler and min-SNR weights."""
+    from diffusers.training_utils import compute_snr
+    from tests.conftest import write_base
+
+    from unidiff_cli import bases
+    from unidiff_cli.batches import Batch
+    from unidiff_cli.objectives.denoise import Denoise
+    from unidiff_cli.views import Needs, Views
+
+    base = bases.load(str(write_base(tmp_path / "base", prediction=prediction)), 32)
+    latents = torch.cat([torch.randn(6, 4, 8, 8), torch.zeros(6, 4, 8, 8)], dim=1)  # deviation 0: the mean itself
+    captions = [f"thing {i}" for i in range(6)]
+    batch = Batch(0, list(range(6)), [], captions, torch.arange(6), torch.arange(6), latents=latents)
+    views = Views(base, batch, Needs(False, True, True), seed=3, step=0)
+    with torch.no_grad():
+        ours, _ = Denoise(caption_drop=0.0).loss(views)
+        noisy = base.scheduler.add_noise(views.latents, views.noise, views.timesteps)
+        predicted = base.unet(noisy, views.timesteps, base.text(base.tokenize(captions))[0]).sample
+        if prediction == "epsilon":
+            target = views.noise
+        else:
+            target = base.scheduler.get_velocity(views.latents, views.noise, views.timesteps)
+        snr = compute_snr(base.scheduler, views.timesteps)
+        weights = torch.stack([snr, 5.0 * torch.ones_like(snr)], dim=1).min(dim=1)[0]
+        weights = weights / snr if prediction == "epsilon" else weights / (snr + 1)
+        theirs = ((predicted - target) ** 2).mean(dim=(1, 2, 3)) * weights
+    assert torch.allclose(ours, theirs.mean(), rtol=1e-4)
+
+
+def test_min_snr_at_zero_terminal_snr_is_finite():
+    abar = torch.tensor([0.0, 0.5, 1 - 1e-7])
+    assert torch.isfinite(min_snr(abar, 5.0, "epsilon")).all()
+    assert min_snr(abar, 5.0, "v_prediction")[0] == 0
+
+
+def test_relational_is_invariant_and_zero_when_both_agree_or_collapse():
+    g = torch.Generator().manual_seed(0)
+    v, u = torch.randn(16, 8, generator=g, dtype=torch.float64), torch.randn(16, 12, generator=g, dtype=torch.float64)
+    loss = relational(v, u)
+    rotation, _ = torch.linalg.qr(torch.randn(8, 8, generator=g, dtype=torch.float64))
+    assert loss > 0.1
+    assert torch.allclose(relational(3 * v @ rotation + 5, u), loss, rtol=1e-9)
+    assert relational(v, 2 * v + 1).abs() < 1e-12
+    point = torch.ones(16, 8, dtype=torch.float64)
+    assert relational(point, point).abs() < 1e-12  # a perfect minimum: it does not prevent collapse
+    uncentred = torch.cat([10 * torch.ones(16, 1, dtype=torch.float64), v], dim=1)
+    assert torch.allclose(relational(uncentred, u), loss, rtol=1e-9)
+
+
+def test_relational_teaches_both_sides():
+    v, u = torch.randn(8, 4, requires_grad=True), torch.randn(8, 6, requires_grad=True)
+    relational(v, u).backward()
+    assert v.grad.abs().sum() > 0 and u.grad.abs().sum() > 0

@@ -1,0 +1,206 @@
+"""The run: resumes exactly, stops whole, and two processes do what one does."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import load_recipe
+from unidiff_cli import log, train
+from unidiff_cli.errors import NotReady, WorkError
+from unidiff_cli.project import Receipt
+
+
+def losses(project, run):
+    return {line["step"]: line["loss"] for line in log.read(project.room("runs", run)) if "loss" in line}
+
+
+def test_a_finished_run_has_log_tensorboard_checkpoints_and_receipt(finished, recipe):
+    run = finished.room("runs", "001-fashion")
+    lines = [line for line in log.read(run) if "loss" in line]
+    assert [line["step"] for line in lines] == list(range(1, recipe.train.steps + 1))
+    assert {"contrastive", "denoise", "consistency", "lr", "grad_norm"} <= set(lines[0])
+    assert any("validation" in line and "r1_t2i" in line["validation"] for line in log.read(run))
+    assert list(run.glob("tensorboard/**/events*")) and list(run.glob("previews/*.png"))
+    assert (run / "checkpoints" / "best" / "averaged.safetensors").exists()
+    assert not list(run.rglob("*.pt")) and not list(run.rglob("*.bin"))
+    assert Receipt.read(run).inputs == {"shards": finished.receipt("shards").hash}
+
+
+def test_the_same_work_is_not_done_twice(finished, recipe):
+    name, receipt = train(finished, recipe)
+    assert name == "001-fashion" and finished.runs() == ["001-fashion"]
+
+
+def test_a_run_that_is_cut_and_resumed_equals_one_that_is_not(project, finished, recipe, monkeypatch):
+    """Bit for bit: losses of every step and the exported weights."""
+
+    class Cut(Exception):
+        pass
+
+    def cut(line):
+        if line["step"] == 5:  # after the checkpoint of step 3, before the one of step 6
+            raise Cut
+
+    with pytest.raises(Cut):
+        train(project, recipe, on_step=cut)
+    assert Receipt.read(project.room("runs", "001-fashion")) is None
+    name, _ = train(project, recipe, resume=True)
+    assert losses(project, name) == losses(finished, "001-fashion")
+    for part in ("best", "step-000006"):
+        ours, theirs = (p.room("runs", name, "checkpoints", part, "averaged.safetensors") for p in (project, finished))
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_resume_without_a_checkpoint_starts_over_and_says_so(project, recipe, caplog):
+    class Cut(Exception):
+        pass
+
+    def cut(line):
+        raise Cut
+
+    with pytest.raises(Cut):
+        train(project, recipe, on_step=cut)
+    import logging
+
+    logging.getLogger("unidiff").propagate = True
+    train(project, recipe, resume=True)
+    assert "starts over" in caplog.text
+    assert sorted(losses(project, "001-fashion")) == list(range(1, 7))
+
+
+def test_a_damaged_checkpoint_is_passed_over(project, recipe, caplog):
+    class Cut(Exception):
+        pass
+
+    def cut(line):
+        if line["step"] == 6:
+            raise Cut
+
+    with pytest.raises(Cut):
+        train(project, load_recipe(recipe.base, "train.checkpoint_every=2"), on_step=cut)
+    newest = project.room("runs", "001-fashion", "checkpoints", "step-000004", "weights.safetensors")
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    import logging
+
+    logging.getLogger("unidiff").propagate = True
+    train(project, recipe, resume=True)
+    assert "step-000004" in caplog.text and "goes on from step 2" in caplog.text
+
+
+def test_resume_without_any_run(project, recipe):
+    with pytest.raises(NotReady, match="no run to resume"):
+        train(project, recipe, resume=True)
+
+
+def test_train_before_prepare_names_the_command(tmp_path, recipe):
+    from unidiff_cli import Project
+
+    with pytest.raises(NotReady, match="unidiff prepare"):
+        train(Project(tmp_path / "empty"), recipe)
+
+
+def test_a_loss_that_is_no_number_stops_and_changes_nothing(project, recipe, monkeypatch):
+    from unidiff_cli.objectives.denoise import Denoise
+
+    whole = Denoise.loss
+
+    def poisoned(self, views):
+        loss, figures = whole(self, views)
+        return loss * (float("nan") if views.step == 4 else 1.0), figures
+
+    monkeypatch.setattr(Denoise, "loss", poisoned)
+    with pytest.raises(WorkError, match="step 5 is not finite"):
+        train(project, recipe)
+    monkeypatch.undo()
+    name, _ = train(project, recipe, resume=True)
+    assert len(losses(project, name)) == 6
+
+
+def test_pictures_decoded_on_the_fly_train_like_cached_ones(project, finished, recipe):
+    on_the_fly = load_recipe(recipe.base, "train.cache_latents=false", "train.workers=1")
+    name, _ = train(project, on_the_fly)
+    ours, theirs = losses(project, name), losses(finished, "001-fashion")
+    assert not project.room("cache").exists()
+    assert ours[1] == pytest.approx(theirs[1], rel=2e-3)  # the cache keeps latents in half precision
+
+
+def test_two_processes_do_the_work_of_one(project, finished, recipe):
+    """World size asserted inside `work`; the whole batch's loss and the trained weights agree."""
+    from unidiff_cli import checkpoints
+
+    name, receipt = train(project, load_recipe(recipe.base, "train.processes=2"))
+    ours, theirs = losses(project, name), losses(finished, "001-fashion")
+    assert sorted(ours) == sorted(theirs)
+    contrastive = [
+        [line["contrastive"] for line in log.read(p.room("runs", name)) if "loss" in line] for p in (project, finished)
+    ]
+    assert contrastive[0] == pytest.approx(contrastive[1], rel=1e-3)  # an in-batch term: both hold the whole batch
+    weights = [checkpoints.tensors(p.room("runs", name, "checkpoints", "step-000006"), "weights") for p in (project, finished)]
+    start = checkpoints.tensors(finished.room("runs", name, "checkpoints", "step-000003"), "weights")
+    # as a whole: Adam turns the rounding of a gradient that is zero (a key's bias) into a step of its own
+    moved = sum(float((weights[1][k] - start[k]).square().sum()) for k in start) ** 0.5
+    apart = sum(float((weights[0][k] - weights[1][k]).square().sum()) for k in start) ** 0.5
+    assert apart < 0.05 * moved
+
+
+GRADIENTS = """
+import os, sys, torch
+sys.path.insert(0, os.environ["CHECKOUT"])
+from tests.conftest import load_recipe
+from tests.test_views import batch_of
+from unidiff_cli import bases
+from unidiff_cli.fit import Joint, freeze, trained
+world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+recipe = load_recipe(sys.argv[1])
+base = bases.load(sys.argv[1], 32)
+freeze(base, recipe.train, recipe.active())
+joint = Joint(base, recipe.active(), 0).double().train()
+base.tokenizer  # token ids stay integers
+batch = batch_of(8)
+share = 8 // world
+mine = slice(rank * share, (rank + 1) * share)
+for name in ("positions", "captions", "caption_ids", "group_ids", "clip_pixels", "latents"):
+    setattr(batch, name, getattr(batch, name)[mine])
+module = joint
+if world > 1:
+    torch.distributed.init_process_group("gloo")
+    assert torch.distributed.get_world_size() == 2
+    module = torch.nn.parallel.DistributedDataParallel(joint)
+module(batch)[0].backward()
+if rank == 0:
+    from safetensors.torch import save_file
+    save_file({k: p.grad.contiguous() for k, p in trained(base).items()}, sys.argv[2])
+"""
+
+
+def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
+    """float64, every objective: whole-batch loss with gather-with-gradient, averaged by DDP."""
+    from pathlib import Path
+
+    from safetensors.torch import load_file
+
+    script = tmp_path / "gradients.py"
+    script.write_text(GRADIENTS)
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parent.parent)}
+    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    subprocess.run([sys.executable, script, tiny_base, one], check=True, env=env)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*launch, script, tiny_base, two], check=True, env=env)
+    ours, theirs = load_file(two), load_file(one)
+    scale = max(float(gradient.abs().max()) for gradient in theirs.values())
+    for name, gradient in theirs.items():
+        assert float((ours[name] - gradient).abs().max()) < 1e-12 * scale, name
+
+
+def test_the_receipt_and_recipe_of_a_run_load_again(finished):
+    from unidiff_cli import recipe
+
+    run = finished.room("runs", "001-fashion")
+    again = recipe.load(run / "recipe.yaml")
+    assert again.section("train")["train"] == json.loads((run / "receipt.json").read_text())["settings"]["train"]
+    assert Receipt.read(run).same_work(again.section("base", "image_size", "objectives", "train", "generate"), Receipt.read(run).inputs)
