@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from unidiff_cli import bases, metrics, report, sampling
+from unidiff_cli import bases, metrics, sampling
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 from unidiff_cli.metrics import Evidence, HeldOut, _scorer
 from unidiff_cli.metrics.recall import Recall
@@ -113,29 +113,6 @@ def test_the_page_is_one_file(project, asking):
     assert not re.findall(r'(?:src|href)="(?!data:)', page) and "url(" not in page and "<script" not in page
     assert page.count("data:image/") == 3 * 3 + 3 * 2 * 5 and page.count("<svg") >= len(KEYS)
     assert "prefers-color-scheme: dark" in page and "@media print" in page
-
-
-def test_captions_are_text_in_the_page():
-    evil = "<script>alert(1)</script> & 'dress'"
-    found = {
-        "verdict": "",
-        "described": {},
-        "figures": {"base": {}, "tuned": {}},
-        "margins": {},
-        "chance": {},
-        "real": {},
-    }
-    found |= {
-        "export": "x",
-        "split": "test",
-        "images": 1,
-        "notes": {"data": [evil]},
-        "counts": {"rows": 1, "captions": 1, "drawn": 0},
-    }
-    found |= {"scorer": None, "models": {}, "versions": {}, "prompts": [evil]}
-    white = Image.new("RGB", (8, 8), "white")
-    page = report.page(found, [{"caption": evil, "answers": {"base": [(white, True)]}}], [])
-    assert "<script" not in page and page.count("&lt;script&gt;") == 3
 
 
 def test_a_second_evaluation_is_a_no_op(project, asking, monkeypatch):
@@ -248,3 +225,14 @@ def test_an_export_of_other_shards_is_said(project, asking):
     close(run, Receipt("train", {}, {"shards": "another"}), 0)
     evaluate(project, asking(metrics=["recall"]))
     assert "may have seen these pictures" in (project.room("report") / "report.html").read_text()
+
+
+def test_a_trained_export_is_measured_against_its_base(finished, tmp_path, asking):
+    """The seam to train and export: their receipts say which base, which size and which shards."""
+    project = copy_project(finished, tmp_path)
+    receipt = evaluate(project, asking())
+    found = json.loads((project.room("report") / "report.json").read_text())
+    made = Receipt.read(project.export())
+    assert found["models"]["tuned"]["fingerprint"] == made.figures["fingerprint"]
+    assert found["models"]["base"]["fingerprint"] != made.figures["fingerprint"]
+    assert found["notes"]["data"] == [] and set(receipt.figures["tuned"]) == KEYS

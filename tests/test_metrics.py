@@ -7,7 +7,7 @@ import pytest
 
 from unidiff_cli import plugins
 from unidiff_cli.errors import WorkError
-from unidiff_cli.metrics import HeldOut, Metric, same
+from unidiff_cli.metrics import Evidence, HeldOut, Metric, same
 from unidiff_cli.metrics.clip_score import mismatched, scores
 from unidiff_cli.metrics.kid import Kid, kernel_distance, noise, unbiased_mmd
 from unidiff_cli.metrics.recall import Recall, both_ways, chance, ranks, recall, recall_both_ways
@@ -21,6 +21,7 @@ def test_every_metric_comes_through_the_door():
     for name in BUILT_IN:
         part = plugins.load("metrics", name)
         assert issubclass(part, Metric) and part.reads and part.figures
+        assert all(hasattr(Evidence, what) for what in part.reads)
         assert part() == part(), "a metric is plain data"
 
 
@@ -161,6 +162,16 @@ def test_kid_behaves():
     assert abs(kernel_distance(real, features(200, seed=5), rng)) < 4 * level
     shifted = [kernel_distance(real, features(200, shift=s, seed=5), rng) for s in (0.1, 0.3, 0.9)]
     assert 0 < shifted[0] < shifted[1] < shifted[2]
+
+
+def test_noise_is_the_size_of_kid_between_equals():
+    found, spread = np.random.RandomState(1), features(400)
+    between = []
+    for _ in range(100):
+        order = found.permutation(400)
+        between.append(unbiased_mmd(spread[order[:40]], spread[order[40:160]]))
+    expected = float(np.sqrt(np.mean(np.square(between))))
+    assert noise(spread[:120], 40, np.random.RandomState(0), splits=100) == pytest.approx(expected, rel=0.3)
 
 
 def test_kid_refuses_a_single_picture():

@@ -418,10 +418,12 @@ def test_damage_in_a_tar_is_said_and_the_rest_is_read(tmp_path):
     path = tar_of(tmp_path / "x.tar", entries)
     whole = path.read_bytes()
     hole = bytearray(whole)
-    hole[2048:2148] = b"\xff" * 100  # in the header of a member
+    with tarfile.open(path) as tar:
+        header = tar.getmembers()[4].offset
+    hole[header : header + 100] = b"\xff" * 100
     path.write_bytes(hole)
     good, bad = read(path)
-    assert len(good) >= 4 and any("damaged" in b.reason for b in bad)
+    assert len(good) == 5 and any("damaged" in b.reason for b in bad)
     path.write_bytes(whole[: len(jpeg()) // 2 + 512])
     good, bad = read(path)
     assert not good and any("ends in the middle" in b.reason for b in bad)

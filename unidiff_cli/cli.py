@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from . import __version__, console
-from .errors import Interrupted, UnidiffError
+from .errors import EnvironmentProblem, Interrupted, UnidiffError, UsageError
 from .project import Project
+
+# What the parser raises: click's class, or that of the click inside newer typers, which `import click` is not.
+ParseError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+MOST_SEED = 2**62  # torch takes 64 bits, and picture i has seed + i
+SHEETS = (".png", ".jpg", ".jpeg", ".webp")
 
 app = typer.Typer(
     name="unidiff",
@@ -52,6 +59,20 @@ def _recipe_names(incomplete: str) -> list[str]:
     return [name for name in recipes() if name.startswith(incomplete)]
 
 
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number to draw with.")
+    return value
+
+
+def _sheet_file(path: Path | None) -> Path | None:
+    if path and path.suffix.lower() not in SHEETS:
+        raise typer.BadParameter(f"{path} does not end in one of {' '.join(SHEETS)}.")
+    if path and not path.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {path.absolute().parent}.")
+    return path
+
+
 def _export_names(incomplete: str) -> list[str]:
     return [name for name in _project().exports() if name.startswith(incomplete)]
 
@@ -83,6 +104,12 @@ DryRun = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        console.say(__version__)
+        raise typer.Exit()
+
+
 @app.callback()
 def options(
     project: Annotated[
@@ -90,13 +117,12 @@ def options(
     ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no notes.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
+    ] = False,
 ) -> None:
     Here.project, Here.quiet, Here.debug = project, quiet, debug
-    console.log_to_stderr(debug)
-    if version:
-        console.say(__version__)
-        raise typer.Exit()
+    console.start(quiet, debug)
 
 
 def _project() -> Project:
@@ -108,9 +134,17 @@ def _recipe(project: Project, name: str | None, assignments: list[str] | None) -
     from .bases import load_recipe, resolve
 
     recipe = load_recipe(name, project, environ=os.environ, assignments=assignments or ())
-    if not Here.quiet:
-        console.note(f"recipe {recipe.name} · base {resolve(recipe.base)[1].why}")
+    console.note(f"recipe {recipe.name} · base {resolve(recipe.base)[1].why}")
     return recipe
+
+
+def _resumed(project: Project, run: str | None) -> Any:
+    """The recipe that the run to continue began with; None where there is none, which the stage then says."""
+    from .recipe import load
+
+    name = run or next(reversed(project.runs()), "")
+    file = project.room("runs", name, "recipe.yaml")
+    return load(file) if name and file.is_file() else None
 
 
 @app.command(epilog='Example: unidiff prepare ./catalog --set prepare.caption="{name} in {color}"')
@@ -164,17 +198,21 @@ def train(
 ) -> None:
     """Fine-tune both models together, export the best weights, index the catalogue."""
     project = _project()
-    if resume and (recipe or assignments):
-        raise click.UsageError("--resume continues with the run's own recipe; leave --recipe and --set out.")
+    if resume and (recipe or assignments or force or dry_run):
+        raise UsageError(
+            "--resume continues a run with its own recipe.",
+            "Leave --recipe, --set, --force and --dry-run out.",
+        )
     if run and not resume:
-        raise click.UsageError("--run goes with --resume.")
-    asked = _recipe(project, recipe, assignments)
+        raise UsageError("--run names the run to continue.", "Add --resume.")
+    asked = (_resumed(project, run) if resume else None) or _recipe(project, recipe, assignments)
     if dry_run:
         from .status import train_plan
 
         console.say(asked.yaml())
         console.say(train_plan(project, asked))
         return
+    project.receipt("shards", command="unidiff prepare CATALOG")
     _keep(project, recipe)
     from .stages.export import export as export_stage
     from .stages.index import index as index_stage
@@ -237,12 +275,13 @@ def generate(
     count: Annotated[
         int, typer.Option("-n", "--count", min=1, help="Pictures a prompt; picture i has seed + i.")
     ] = 4,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED)] = 0,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Denoising steps; the base's own by default.")
     ] = None,
     guidance: Annotated[
-        float | None, typer.Option("--guidance", min=0.0, help="How strongly the prompt pulls.")
+        float | None,
+        typer.Option("--guidance", min=0.0, help="How strongly the prompt pulls.", callback=_finite),
     ] = None,
     negative: Annotated[str, typer.Option("--negative", help="What not to draw.")] = "",
     prompts: Annotated[
@@ -265,7 +304,7 @@ def generate(
 ) -> None:
     """Draw pictures with the adapted model."""
     if sum(x is not None for x in (prompt, prompts, from_picture)) != 1:
-        raise click.UsageError("Give one of: a prompt, --prompts FILE, --from PNG.")
+        raise UsageError("generate takes one of: a prompt, --prompts FILE, --from PNG.")
     from .stages import generate as stage
 
     project = _project()
@@ -299,7 +338,10 @@ def retrieve(
     query: Annotated[list[str], typer.Argument(help="A picture, a text, or both.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
     sheet: Annotated[
-        Path | None, typer.Option("--sheet", metavar="PNG", help="Also draw the hits on a contact sheet.")
+        Path | None,
+        typer.Option(
+            "--sheet", metavar="PNG", help="Also draw the hits on a contact sheet.", callback=_sheet_file
+        ),
     ] = None,
     export: ExportName = None,
     json_out: Json = False,
@@ -340,7 +382,7 @@ def evaluate(
     with console.bars(Here.quiet) as bars:
         receipt = stage(project, asked, export=export, force=force, on_progress=bars)
     if json_out:
-        console.say((project.room("report") / "report.json").read_text(encoding="utf-8"))
+        console.show_file(project.room("report", "report.json"))
         return
     base, tuned = receipt.figures["base"], receipt.figures["tuned"]
     rows = [[key, f"{base[key]:.3f}", f"{tuned[key]:.3f}", f"{tuned[key] - base[key]:+.3f}"] for key in tuned]
@@ -369,14 +411,15 @@ def doctor(json_out: Json = False) -> None:
     from .doctor import examine, problems
 
     found = examine(_project())
+    wrong = problems(found)
     if json_out:
-        console.show_json(found)
+        console.show_json({**found, "problems": wrong})
     else:
         rows = [[area, key, value] for area, values in found.items() for key, value in values.items()]
         console.show_table(["area", "what", "found"], rows)
-    if wrong := problems(found):
         for line in wrong:
-            console.note(line)
+            console.say(line)
+    if wrong:
         raise typer.Exit(3)
 
 
@@ -427,7 +470,7 @@ def recipes_show(
     if resolved:
         console.say(load_recipe(name, assignments=assignments or ()).yaml())
     else:
-        console.say(locate(name).read_text(encoding="utf-8"))
+        console.show_file(locate(name))
 
 
 @recipes_app.command("copy")
@@ -468,7 +511,7 @@ def _share(text: str) -> str:
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no share; write 5% or 0.05.") from None
+        raise UsageError(f"--max-bad {text!r} is no share.", "Write 5% or 0.05.") from None
     return f"{value:g}"
 
 
@@ -506,31 +549,36 @@ def main() -> None:
         os.environ.setdefault(name, value)
     try:
         code = app(standalone_mode=False)
+        if code == 130:  # what typer makes of Ctrl-C
+            console.show_error(Interrupted(signal.SIGINT, "Interrupted; finished rooms are as they were."))
     except UnidiffError as problem:
-        console.show_error(problem)
-        if Here.debug:
-            raise
-        code = problem.exit_code
-    except click.ClickException as problem:
+        code = _failed(problem)
+    except ParseError as problem:
         problem.show()
         code = problem.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        console.show_error(Interrupted(signal.SIGINT, "Interrupted; finished rooms are as they were."))
-        code = 130
+    except typer.Abort:
+        code = 1
     except OSError as problem:
-        import errno
-
-        if problem.errno != errno.ENOSPC or Here.debug:
-            raise
-        console.show_error(
-            UnidiffError(
-                f"The disk is full: {problem.filename or problem}.", "Free some space and run it again."
-            )
-        )
-        code = 3
-    except BrokenPipeError:
-        code = 0
+        code = _failed(_of_the_system(problem))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _of_the_system(problem: OSError) -> EnvironmentProblem:
+    """What a disk or a permission kept us from, where no stage said it better."""
+    place, why = problem.filename or "A file", problem.strerror or str(problem)
+    fact = f"{place}: {why}."
+    if problem.errno == errno.ENOSPC:
+        return EnvironmentProblem(f"The disk is full. {fact}", "Free some space and run it again.")
+    found = EnvironmentProblem(fact, "See where it happened with: unidiff --debug …")
+    found.__cause__ = problem
+    return found
+
+
+def _failed(problem: UnidiffError) -> int:
+    if Here.debug:
+        traceback.print_exception(problem)
+    console.show_error(problem)
+    return problem.exit_code
 
 
 if __name__ == "__main__":

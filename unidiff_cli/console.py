@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -25,9 +27,11 @@ from rich.table import Table
 
 from .errors import UnidiffError
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+# no emoji: a caption may hold ":dress:" and means it
+out = Console(soft_wrap=True, highlight=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 EVERY = 10.0  # seconds between plain progress lines
+hushed = False  # -q: no notes
 
 
 class Bars:
@@ -45,18 +49,24 @@ class Bars:
         self.progress = Progress(*columns, console=err, transient=False, disable=not self.live)
         self.tasks: dict[str, TaskID] = {}
         self.printed: dict[str, float] = {}
+        self.ended: set[tuple[str, int]] = set()
 
     def __call__(self, label: str, done: int, total: int, note: str = "") -> None:
+        """Shows that `done` of `total` are done; a total of 0 means that nobody knows it."""
         if self.live:
             if label not in self.tasks:
-                self.tasks[label] = self.progress.add_task(label, total=total)
+                self.tasks[label] = self.progress.add_task(label, total=None)
             text = f"{label}  {note}" if note else label
-            self.progress.update(self.tasks[label], completed=done, total=total, description=text)
+            self.progress.update(self.tasks[label], completed=done, total=total or None, description=text)
         elif not self.quiet:
-            now = time.monotonic()
-            if done >= total or now - self.printed.setdefault(label, now) >= EVERY:
+            now, ends = time.monotonic(), bool(total) and done >= total
+            late = now - self.printed.setdefault(label, now) >= EVERY
+            if late or (ends and (label, total) not in self.ended):
                 self.printed[label] = now
-                err.print(escape(f"{label}: {done:,} of {total:,}{'  ' + note if note else ''}"))
+                if ends:
+                    self.ended.add((label, total))
+                of = f" of {total:,}" if total else ""
+                err.print(escape(f"{label}: {done:,}{of}{'  ' + note if note else ''}"))
 
     def step(self, total: int) -> Any:
         """An `on_step` that shows a run's loss and speed."""
@@ -81,8 +91,9 @@ def bars(quiet: bool = False) -> Iterator[Bars]:
 
 
 def note(text: str) -> None:
-    """A line of information on stderr."""
-    err.print(escape(text))
+    """A line of information on stderr; -q leaves it out."""
+    if not hushed:
+        err.print(escape(text))
 
 
 def say(text: str = "") -> None:
@@ -93,6 +104,13 @@ def say(text: str = "") -> None:
 def show_json(value: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()  # a reader that left is met here, not at exit
+
+
+def show_file(path: Path) -> None:
+    """A text file as it is, on stdout."""
+    sys.stdout.write(path.read_text(encoding="utf-8"))
+    sys.stdout.flush()
 
 
 def show_table(columns: list[str], rows: list[list[Any]], title: str = "") -> None:
@@ -111,8 +129,13 @@ def show_error(problem: UnidiffError) -> None:
         err.print(escape(problem.action))
 
 
-def log_to_stderr(verbose: bool) -> None:
-    """Sends the library's notes to stderr, and quiets the chatter of the libraries below."""
+def start(quiet: bool = False, verbose: bool = False) -> None:
+    """Sets what is shown: the library's notes go to stderr, and none of it with `quiet`."""
+    global hushed
+    hushed = quiet
+    for stream in (sys.stdout, sys.stderr):  # a file name that is no UTF-8 must not end the work
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

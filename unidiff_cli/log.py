@@ -12,16 +12,18 @@ FILE = "log.jsonl"
 
 def read(run: Path) -> list[dict[str, Any]]:
     """All whole lines; one cut by a crash is left out."""
-    lines = []
+    lines: list[dict[str, Any]] = []
     try:
-        text = (run / FILE).read_text(encoding="utf-8")
+        text = (run / FILE).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
     for line in text.splitlines():
         try:
-            lines.append(json.loads(line))
+            values = json.loads(line)
         except ValueError:
             continue
+        if isinstance(values, dict):
+            lines.append(values)
     return lines
 
 

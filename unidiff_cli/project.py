@@ -141,15 +141,20 @@ class Project:
 
     def create(self) -> None:
         """Makes the directory and its `unidiff.yaml` where they are not there yet."""
+        starters = {self.file: STARTER, self.root / ".gitignore": f"*\n!.gitignore\n!{FILE}\n"}
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            for file, text in starters.items():
+                if not file.exists():
+                    file.write_text(text, encoding="utf-8")
         except OSError as problem:
-            raise EnvironmentProblem(f"{self.root} cannot be made: {problem.strerror}.") from problem
-        if not self.file.exists():
-            self.file.write_text(STARTER, encoding="utf-8")
-        ignore = self.root / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text(f"*\n!.gitignore\n!{FILE}\n", encoding="utf-8")
+            raise self._unwritable(problem) from problem
+
+    def _unwritable(self, problem: OSError) -> EnvironmentProblem:
+        return EnvironmentProblem(
+            f"The project directory {self.root} cannot be written: {problem.strerror}.",
+            "Name another with -C or UNIDIFF_PROJECT.",
+        )
 
     def receipt(self, *names: str, command: str = "") -> Receipt:
         """The receipt of a finished room. Raises NotReady, naming the command that makes it."""
@@ -170,7 +175,8 @@ class Project:
 
     def next_run(self, recipe: str) -> str:
         """A new run's name: a running number and the recipe."""
-        last = max((int(n.split("-")[0]) for n in self.runs() if n.split("-")[0].isdigit()), default=0)
+        numbers = (name.split("-")[0] for name in self.runs())
+        last = max((int(n) for n in numbers if n.isdecimal()), default=0)
         return f"{last + 1:03d}-{recipe}"
 
     def export(self, name: str | None = None) -> Path:
@@ -204,6 +210,8 @@ class Project:
                 f"Another unidiff (process {pid}) is writing to {self.root}.",
                 "Wait for it, or name another project with -C.",
             ) from None
+        except OSError as problem:
+            raise self._unwritable(problem) from problem
         try:
             holder.write_text(str(os.getpid()))
             self._finish_renames()
@@ -213,11 +221,20 @@ class Project:
             lock.release()
 
     def _finish_renames(self) -> None:
-        """Completes the swap of a room whose writer was killed between the two renames of `writing`."""
-        for fresh in (*self.root.glob(".*.new"), *self.root.glob("exports/.*.new")):
+        """Completes the swap of a room whose writer was killed in the middle of `writing`."""
+        for fresh in self._left(".new"):
             room = fresh.with_name(fresh.name[1 : -len(".new")])
-            if fresh.is_dir() and Receipt.read(fresh) and not room.exists():
+            if Receipt.read(fresh) and not room.exists():
                 os.replace(fresh, room)
+        for old in self._left(".old"):
+            room = old.with_name(old.name[1 : -len(".old")])
+            if room.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            else:  # what was to replace it is not whole
+                os.replace(old, room)
+
+    def _left(self, ending: str) -> list[Path]:
+        return [p for at in (".*", "exports/.*") for p in self.root.glob(at + ending) if p.is_dir()]
 
     @contextmanager
     def writing(self, *names: str, receipt: Receipt) -> Iterator[Path]:
@@ -238,6 +255,8 @@ class Project:
                 os.replace(room, old)
             os.replace(fresh, room)
         finally:
+            if old.exists() and not room.exists():  # a signal or an error came between the two renames
+                os.replace(old, room)
             for leftover in (fresh, old):
                 shutil.rmtree(leftover, ignore_errors=True)
 

@@ -8,7 +8,9 @@ problem is reported with its file and line, all problems at once.
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +22,8 @@ from .errors import RecipeError, UsageError, nearest
 from .project import FILE
 
 SCHEMA_VERSION = 1
-MAX_BYTES, MAX_NODES = 1_000_000, 10_000  # a recipe is small; YAML aliases can pretend otherwise
+# the parser takes 30 s a megabyte, 9 s on 50,000 nested brackets, and aliases unfold to any size
+MAX_BYTES, MAX_BRACKETS, MAX_NODES = 100_000, 1_000, 10_000
 
 
 class Section(BaseModel):
@@ -32,6 +35,7 @@ class Section(BaseModel):
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, le=2**62)]
 
 
 class BaseFolders(Section):
@@ -77,7 +81,7 @@ class Prepare(Section):
     )
     shard_size: Positive = Field(1000, description="samples in one tar")
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes that decode; 0 takes every core")
-    seed: int = 0
+    seed: Seed = 0
 
     @field_validator("splits")
     @classmethod
@@ -112,7 +116,7 @@ class Train(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 on a GPU that has it, else fp32"
     )
-    seed: int = 0
+    seed: Seed = 0
     processes: Annotated[int, Field(ge=0)] = Field(0, description="0: one a GPU, or one on a machine without")
     workers: Annotated[int, Field(ge=0)] = Field(
         0, description="loader processes; 0 reads in the training process"
@@ -151,7 +155,7 @@ class Evaluate(Section):
     examples: Positive = Field(12, description="pictures shown in the report")
     metrics: tuple[str, ...] = ("recall", "kid", "clip_score")
     batch_size: Positive = 64
-    seed: int = 0
+    seed: Seed = 0
 
     @field_validator("metrics")
     @classmethod
@@ -167,7 +171,9 @@ class Recipe(Section):
     """What is trained on what, and how. Objectives are parts: their keys come from their own classes."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    name: str = "unnamed"
+    name: Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]{1,100}$")] = Field(
+        "unnamed", description="a part of its runs' names"
+    )
     description: str = ""
     base: str | BaseFolders = Field(
         "auto", description="auto, nano, a folder or a hub id, or {diffusion, clip}"
@@ -228,10 +234,10 @@ def schema() -> dict[str, Any]:
 
 
 class Layer:
-    """One source of values: plain data and, for a file, the line of every key."""
+    """One source of values: plain data and the line of every key, or its variable for the environment."""
 
     def __init__(
-        self, label: str, data: Mapping[str, Any], lines: dict[tuple[str, ...], int] | None = None
+        self, label: str, data: Mapping[str, Any], lines: Mapping[tuple[str, ...], int | str] | None = None
     ) -> None:
         self.label, self.data, self.lines = label, dict(data), lines or {}
 
@@ -248,23 +254,15 @@ class Layer:
 
 def read_yaml(path: Path, label: str | None = None) -> Layer:
     """A YAML file as a layer. Raises RecipeError with the line where it is no YAML mapping."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     label = label or str(path)
     try:
-        text = path.read_bytes()
+        with open(path, "rb") as stream:
+            text = stream.read(MAX_BYTES + 1)
     except OSError as problem:
         raise UsageError(f"{label} cannot be read: {problem.strerror}.") from problem
     if len(text) > MAX_BYTES:
-        raise RecipeError([f"{label}: {len(text):,} bytes; a recipe is smaller than {MAX_BYTES:,}."])
-    try:
-        tree = YAML(typ="rt", pure=True).load(text.decode("utf-8-sig"))
-    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as problem:
-        mark = getattr(problem, "problem_mark", None)
-        where = f"{label}:{mark.line + 1}" if mark else label
-        what = getattr(problem, "problem", None) or str(problem).splitlines()[0]
-        raise RecipeError([f"{where}: this is not valid YAML: {what}."]) from problem
+        raise RecipeError([f"{label}: this is longer than {MAX_BYTES:,} bytes; a recipe is not."])
+    tree = _parse(text, label)
     if tree is None:
         return Layer(label, {})
     if not isinstance(tree, Mapping):
@@ -275,6 +273,23 @@ def read_yaml(path: Path, label: str | None = None) -> Layer:
     return Layer(label, _plain(tree, (), lines, [0], label), lines)
 
 
+def _parse(text: str | bytes, label: str) -> Any:
+    """ruamel's tree of a YAML text. Raises RecipeError with the line where it is none."""
+    from ruamel.yaml import YAML
+
+    try:
+        text = text if isinstance(text, str) else text.decode("utf-8-sig")
+        if text.count("[") + text.count("{") > MAX_BRACKETS:
+            raise ValueError(f"more than {MAX_BRACKETS:,} brackets")
+        return YAML(typ="rt", pure=True).load(text)
+    except Exception as problem:  # besides YAMLError, ruamel lets out what its constructors meet on junk
+        mark = getattr(problem, "problem_mark", None)
+        where = f"{label}:{mark.line + 1}" if mark else label
+        said = str(getattr(problem, "problem", None) or problem).strip() or type(problem).__name__
+        what = "it is nested too deep" if isinstance(problem, RecursionError) else said.splitlines()[0]
+        raise RecipeError([f"{where}: this is not valid YAML: {what}."]) from problem
+
+
 def _plain(
     node: Any, keys: tuple[str, ...], lines: dict[tuple[str, ...], int], count: list[int], label: str
 ) -> Any:
@@ -282,6 +297,9 @@ def _plain(
     count[0] += 1
     if count[0] > MAX_NODES or len(keys) > 20:
         raise RecipeError([f"{label}: more than {MAX_NODES:,} values or 20 levels; that is no recipe."])
+    tag = getattr(getattr(node, "tag", None), "value", None)
+    if tag and not isinstance(node, str | int | float):
+        raise RecipeError([f"{label}: {'.'.join(keys)} is tagged {tag}; a recipe holds plain values only."])
     if isinstance(node, Mapping):
         result = {}
         for key, value in node.items():
@@ -314,9 +332,6 @@ def dump(data: Any) -> str:
 
 def set_layer(assignments: Iterable[str]) -> Layer:
     """`--set a.b=v` options as a layer; v is YAML, so `[a, b]`, `null` and `1e-5` mean what they say."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     data: dict[str, Any] = {}
     for text in assignments:
         key, equals, value = text.partition("=")
@@ -324,27 +339,27 @@ def set_layer(assignments: Iterable[str]) -> Layer:
             raise UsageError(
                 f"--set {text!r} is not of the form key=value.", "Example: --set train.steps=500"
             )
-        try:
-            parsed = _number(_plain(YAML(typ="rt", pure=True).load(value), (), {}, [0], "--set"))
-        except YAMLError as problem:
-            raise UsageError(f"--set {text!r}: the value is not valid YAML.") from problem
-        _place(data, key.strip().split("."), parsed)
+        keys = key.strip().split(".")
+        _place(data, keys, _value(keys, value, f"--set {key.strip()}"))
     return Layer("--set", data)
 
 
 def environment_layer(environ: Mapping[str, str]) -> Layer:
-    """`UNIDIFF_TRAIN__STEPS=500` variables as a layer (two underscores go down one level)."""
+    """`UNIDIFF_TRAIN__STEPS=500`, `UNIDIFF_BASE=nano` as a layer (two underscores go down one level)."""
     data: dict[str, Any] = {}
-    for key, value in environ.items():
-        path = key.removeprefix("UNIDIFF_").lower().split("__")
-        if key.startswith("UNIDIFF_") and len(path) > 1:
-            found = set_layer([f"{'.'.join(path)}={value}"])
-            data = merge(data, found.data)
-    return Layer("environment", data)
+    lines: dict[tuple[str, ...], str] = {}
+    for name, text in sorted(environ.items()):
+        keys = name.removeprefix("UNIDIFF_").lower().split("__")
+        # a lone word that no recipe knows is no key: UNIDIFF_PROJECT names the directory
+        if name.startswith("UNIDIFF_") and (len(keys) > 1 or keys[0] in Recipe.model_fields):
+            _place(data, keys, _value(keys, text, f"environment:{name}"))
+            lines[tuple(keys)] = name
+    return Layer("environment", data, lines)
 
 
-def _number(value: Any) -> Any:
-    """YAML 1.2 reads 1e-5 as text; people mean the number."""
+def _value(keys: list[str], text: str, label: str) -> Any:
+    value = _plain(_parse(text, label), tuple(keys), {}, [0], label)
+    # YAML 1.2 reads 1e-5 as text; people mean the number
     if isinstance(value, str):
         try:
             return float(value) if "e" in value.lower() else value
@@ -357,7 +372,7 @@ def _place(data: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
         data = data.setdefault(key, {})
         if not isinstance(data, dict):
-            raise UsageError(f"--set {'.'.join(keys)}: '{key}' is set to a value and to a section.")
+            raise UsageError(f"{'.'.join(keys)} cannot be set: '{key}' is set to a value, not to a section.")
     data[keys[-1]] = value
 
 
@@ -382,11 +397,15 @@ def recipes() -> dict[str, Path]:
     return {p.stem: p for p in sorted(shipped().glob("*.yaml"))}
 
 
+def _is_path(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) or os.sep in name
+
+
 def locate(name: str, beside: Path | None = None) -> Path:
     """The file a recipe's name or path means. Raises UsageError with the nearest name."""
-    if name.endswith((".yaml", ".yml")) or os.sep in name:
+    if _is_path(name):
         for folder in (Path.cwd(), beside or Path.cwd()):
-            if (path := folder / Path(name).expanduser()).is_file():
+            if (path := folder / os.path.expanduser(name)).is_file():
                 return path
         raise UsageError(
             f"There is no recipe file {name}.", "List the shipped ones with: unidiff recipes list"
@@ -415,18 +434,32 @@ def copy(name: str, to: Path | None = None, force: bool = False) -> Path:
 
 def keep_name(file: Path, name: str) -> None:
     """Writes the recipe's name into a project's unidiff.yaml, leaving the rest and its comments as they are."""
-    from ruamel.yaml import YAML
-
-    if os.sep in name:
-        name = str(Path(name).expanduser().absolute())
-    yaml = YAML()
-    tree = yaml.load(file.read_text(encoding="utf-8")) or {}
-    if tree.get("recipe") != name:
+    if _is_path(name):
+        name = str(locate(name, file.parent).absolute())
+    before = read_yaml(file, FILE).data
+    if before.get("recipe") == name:
+        return
+    text = file.read_bytes().decode("utf-8-sig")
+    plain = re.fullmatch(r"[A-Za-z][\w-]*", name) and _parse(name, FILE) == name  # null is no name unquoted
+    line = f"recipe: {name if plain else json.dumps(name, ensure_ascii=False)}"
+    after, found = re.subn(r"(?m)^recipe[ \t]*:[^#\r\n]*?(?=[ \t]*(#|\r|$))", lambda _: line, text, count=1)
+    if not found:
+        after = f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{line}\n"
+    beside = file.with_name(f".{file.name}.new")
+    beside.write_bytes(after.encode())
+    if _data(beside) != {**before, "recipe": name}:  # a file of an unusual shape: written by the parser
+        tree = _parse(text, FILE)
         tree["recipe"] = name
-        beside = file.with_name(f".{file.name}.new")
-        with open(beside, "w", encoding="utf-8") as stream:
-            yaml.dump(tree, stream)
-        os.replace(beside, file)
+        beside.write_text(dump(tree), encoding="utf-8")
+    os.replace(beside, file)
+
+
+def _data(file: Path) -> Any:
+    """What a YAML file says; None where it says nothing that a recipe could."""
+    try:
+        return read_yaml(file).data
+    except RecipeError:
+        return None
 
 
 Defaults = Callable[[Any], tuple[Any, Mapping[str, Any]]]
@@ -459,9 +492,11 @@ def load(
     if defaults:
         try:
             base, numbers = defaults(merged.get("base", "auto"))
-        except UsageError:
+        except (UsageError, TypeError, ValueError, RuntimeError, OSError) as problem:
             _check(merged, layers)  # a wrong key is the more likely cause, and is said with its line
-            raise
+            if isinstance(problem, UsageError):
+                raise
+            raise UsageError(f"The base {merged.get('base')!r} cannot be read: {problem}.") from problem
         layers.insert(0, Layer("base defaults", numbers))
         merged = {**merge(numbers, merged), "base": base}
     return _check(merged, layers)
@@ -485,7 +520,7 @@ def _sentence(kind: type[BaseModel], error: Any, layers: list[Layer]) -> str:
     keys = tuple(str(k) for k in error["loc"])
     keys = tuple(k for k in keys if not k.endswith("]") and k not in ("str", "BaseFolders"))
     place = next(
-        (p for layer in reversed(layers) for n in (keys, keys[:-1]) if n and (p := layer.place(n))), "recipe"
+        (p for n in (keys, keys[:-1]) for layer in reversed(layers) if n and (p := layer.place(n))), "recipe"
     )
     dotted, parent = ".".join(keys), keys[:-1]
     if error["type"] == "extra_forbidden":
@@ -498,6 +533,8 @@ def _sentence(kind: type[BaseModel], error: Any, layers: list[Layer]) -> str:
         return f"{place}: no {room} named '{keys[-1]}'.{nearest(keys[-1], known)}"
     if error["type"] == "missing":
         return f"{place}: {dotted} is missing."
+    if keys == ("schema_version",):
+        return f"{place}: schema_version is {error['input']!r}; this unidiff reads {SCHEMA_VERSION}."
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     if error["type"] == "value_error":

@@ -36,7 +36,11 @@ def _row(project: Project, room: str) -> dict[str, Any]:
     holds = ", ".join(f"{v:,} {k}" for k, v in receipt.counts.items() if isinstance(v, int) and v)
     if changed:
         return {"room": room, "state": "stale", "holds": f"{' and '.join(changed)} changed since"}
-    return {"room": room, "state": "ready", "holds": holds + _current(project, room)}
+    of, current = receipt.settings.get("export"), _current(project)
+    if of and current and of != current:
+        return {"room": room, "state": "stale", "holds": f"of {of}, and {current} is the current export"}
+    mark = " (current)" if room == f"exports/{current}" else ""
+    return {"room": room, "state": "ready", "holds": holds + mark}
 
 
 def _hash(room: Path) -> str:
@@ -49,21 +53,24 @@ def _progress(run: Path) -> str:
     return f"last checkpoint {done[-1]}" if done else "no checkpoint yet"
 
 
-def _current(project: Project, room: str) -> str:
+def _current(project: Project) -> str:
     pointer = project.room("exports", "current")
-    return " (current)" if pointer.is_file() and room == f"exports/{pointer.read_text().strip()}" else ""
+    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
 
 
 def next_command(found: list[dict[str, Any]]) -> str:
     """What to run now."""
-    newest: dict[str, str] = {}
+    newest: dict[str, tuple[str, str]] = {}
     for row in found:
-        newest[row["room"].split("/")[0]] = row["state"]
-    for room, state in newest.items():
+        room, _, name = row["room"].partition("/")
+        newest[room] = name, row["state"]
+    for room, (_, state) in newest.items():
         if room == "runs" and state == "unfinished":
             return "unidiff train --resume"
         if state != "ready":
             return COMMANDS[room]
+        if room == "runs" and f"exports/{newest['runs'][0]}" not in {row["room"] for row in found}:
+            return COMMANDS["exports"]
     return 'unidiff generate "red dress", unidiff retrieve QUERY.jpg'
 
 

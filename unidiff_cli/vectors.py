@@ -14,6 +14,8 @@ from PIL import Image
 
 from .batches import picture
 from .clip import Clip
+from .errors import NotReady
+from .project import Project
 from .shards import Row, Shards
 
 FILE = "vectors.safetensors"
@@ -71,3 +73,29 @@ def search(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, 
     near = np.argpartition(-scores, k - 1)[:k] if k < len(scores) else np.arange(len(scores))
     near = near[np.lexsort((near, -scores[near]))]
     return near, scores[near]
+
+
+def inputs(project: Project, export: str | None) -> tuple[Path, dict[str, str]]:
+    """The export's folder and the hashes an index of it must be bound to."""
+    shards = project.receipt("shards", command="unidiff prepare CATALOG")
+    folder = project.export(export)
+    return folder, {
+        "shards": shards.hash,
+        f"exports/{folder.name}": project.receipt("exports", folder.name).hash,
+    }
+
+
+def fresh(project: Project, export: str | None) -> Path:
+    """The folder of the export the index was built with. Raises NotReady for an index of another model or catalogue."""
+    folder, now = inputs(project, export)
+    receipt = project.receipt("index", command="unidiff index")
+    command = "unidiff index" + (f" --export {export}" if export else "")
+    if receipt.settings["export"] != folder.name:
+        raise NotReady(
+            f"The index was built with {receipt.settings['export']}, not with {folder.name}.",
+            f"Run: {command}",
+        )
+    if receipt.inputs != now:
+        changed = " and ".join(k for k in now if receipt.inputs.get(k) != now[k])
+        raise NotReady(f"The index is stale: {changed} changed since it was built.", f"Run: {command}")
+    return folder

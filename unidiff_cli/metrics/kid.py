@@ -47,13 +47,17 @@ def kernel_distance(
     return found / subsets
 
 
-def noise(real: np.ndarray, size: int, rng: Any, splits: int = 20) -> float:
-    """The root mean square KID between disjoint halves of the real pictures, at most `size` each: what 0 looks like."""
-    half, found = min(len(real) // 2, size), []
+def noise(real: np.ndarray, drawn: int, rng: Any, splits: int = 20) -> float:
+    """The typical size of KID where the truth is 0, for so many drawn pictures and these real ones.
+
+    The root mean square between disjoint halves of the real pictures (at least 4), brought to the sizes in use: of
+    equal distributions the estimate spreads as 1/n + 1/m (measured on luma, n = 12 … 230: constant within 6 %).
+    """
+    half, found = min(len(real) // 2, SUBSET_SIZE), []
     for _ in range(splits):
         order = rng.permutation(len(real))
         found.append(unbiased_mmd(real[order[:half]], real[order[half : 2 * half]]))
-    return sqrt(float(np.mean(np.square(found))))
+    return sqrt(float(np.mean(np.square(found)))) * half / 2 * (1 / drawn + 1 / len(real))
 
 
 class Kid(Metric):
@@ -81,12 +85,8 @@ class Kid(Metric):
         return {"kid": 2 * self._noise(evidence)} if len(evidence.real_features) >= 4 else {}
 
     def _noise(self, evidence: Evidence) -> float:
-        drawn = len(evidence.generated_features)
-        return noise(
-            evidence.real_features,
-            min(drawn, SUBSET_SIZE),
-            np.random.RandomState(evidence.held.evaluate.seed),
-        )
+        rng = np.random.RandomState(evidence.held.evaluate.seed)
+        return noise(evidence.real_features, len(evidence.generated_features), rng)
 
     def notes(self, evidence: Evidence) -> list[str]:
         drawn, real, seen = len(evidence.generated_features), len(evidence.real_features), scorer()
@@ -94,7 +94,7 @@ class Kid(Metric):
             f"KID over {seen.features} features of {seen.name} (its image tower at {seen.image_size} px), "
             "not Inception: comparable only within this report.",
             f"{drawn:,} drawn pictures against {real:,} real ones of the held-out split. The column for real pictures "
-            "is the typical size of KID between two halves of the real pictures, where the truth is 0.",
+            "is the typical size of KID between as many real pictures and real ones, where the truth is 0.",
         ]
         if min(drawn, real) < ENOUGH:
             said.append(f"Fewer than {ENOUGH:,} pictures: unbiased, but noisy. Trust large differences only.")

@@ -95,7 +95,7 @@ class Table(Reader):
     # ---- one row
 
     def _sample(self, row: str, cells: tables.Cells) -> Sample | Bad:
-        named = captions.words(cells.get(self.roles["image"] or ""))
+        named = _name(cells.get(self.roles["image"] or ""))
         image: Path | bytes | str | None = self._bytes(cells)
         given = "" if image else shown(named)
         image = image or self._locate(named)
@@ -141,8 +141,8 @@ class Table(Reader):
             return "a path that leads out of the catalogue's folder"
         path = self.root / name
         if not _is_file(path):
-            forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
-            for other in (*forms, os.path.normpath(name.replace("\\", "/"))):
+            plain = os.path.normpath(name.replace("\\", "/").strip())
+            for other in (unicodedata.normalize("NFC", plain), unicodedata.normalize("NFD", plain), plain):
                 if not other.startswith("..") and _is_file(self.root / other):
                     return self.root / other
         return path
@@ -203,7 +203,7 @@ class Table(Reader):
             value = value.get("bytes")
         if isinstance(value, bytes | bytearray):
             return True
-        name = captions.words(value) + place[1]
+        name = _name(value) + place[1]
         if not name or len(name) > 1000 or "\0" in name or Path(name).suffix.lower() not in PICTURES:
             return False
         return _is_file(self.root / place[0] / name)
@@ -240,6 +240,11 @@ class Table(Reader):
                 columns
                 + "Map one: --set prepare.columns.caption=COLUMN, or several: --set 'prepare.caption=\"{name} in {color}\"'",
             )
+
+
+def _name(value: Any) -> str:
+    """A cell as a file's name: as written, blanks and all."""
+    return value if isinstance(value, str) and value.strip() else captions.words(value)
 
 
 def _stub(value: Any) -> Any:

@@ -8,7 +8,6 @@ import torch
 
 from .. import vectors
 from ..clip import Clip
-from ..errors import NotReady
 from ..project import Project, Receipt
 from ..recipe import Index
 from ..shards import Shards
@@ -25,7 +24,7 @@ def index(
     """Embeds every picture of the catalogue, all splits, with an export's CLIP. Raises NotReady, UsageError."""
     options = options or Index()
     with project.lock():
-        folder, inputs = inputs_now(project, export)
+        folder, inputs = vectors.inputs(project, export)
         done = Receipt.read(project.room("index"))
         if done and done.same_work({"export": folder.name}, inputs) and not force:
             return done
@@ -37,29 +36,3 @@ def index(
             progress = (lambda done, total: on_progress("indexing", done, total)) if on_progress else None
             vectors.write(fresh, vectors.embed_pictures(clip, shards, rows, options.batch_size, progress))
         return receipt
-
-
-def inputs_now(project: Project, export: str | None) -> tuple:
-    """The export's folder and the hashes an index of it must be bound to."""
-    shards = project.receipt("shards", command="unidiff prepare CATALOG")
-    folder = project.export(export)
-    return folder, {
-        "shards": shards.hash,
-        f"exports/{folder.name}": project.receipt("exports", folder.name).hash,
-    }
-
-
-def fresh(project: Project, export: str | None) -> tuple:
-    """The export's folder and its index's receipt. Raises NotReady where the index is of another model or catalogue."""
-    folder, inputs = inputs_now(project, export)
-    receipt = project.receipt("index", command="unidiff index")
-    command = "unidiff index" + (f" --export {export}" if export else "")
-    if receipt.settings["export"] != folder.name:
-        raise NotReady(
-            f"The index was built with {receipt.settings['export']}, not with {folder.name}.",
-            f"Run: {command}",
-        )
-    if receipt.inputs != inputs:
-        changed = " and ".join(k for k in inputs if receipt.inputs.get(k) != inputs[k])
-        raise NotReady(f"The index is stale: {changed} changed since it was built.", f"Run: {command}")
-    return folder, receipt

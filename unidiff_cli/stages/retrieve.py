@@ -16,7 +16,6 @@ from ..errors import UsageError
 from ..project import Project
 from ..sampling import sheet
 from ..shards import Row, Shards
-from .index import fresh
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
 
@@ -54,7 +53,7 @@ def retrieve(
             "There is nothing to look for.", 'Give a picture or a text: unidiff retrieve "red dress"'
         )
     query = _open(Path(image)) if image is not None else None
-    folder, _ = fresh(project, export)
+    folder = vectors.fresh(project, export)
     shards = Shards.open(project.room("shards"))
     rows = shards.rows()
     clip = Clip.read(folder / "clip")

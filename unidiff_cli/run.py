@@ -1,0 +1,124 @@
+"""A run in progress: what it logs, how it is validated, which weights are the best, what is kept to go on from."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from . import checkpoints, log
+from .batches import Samples, loader
+from .errors import UnidiffError
+from .fit import Fit, Step, needs
+from .metrics.recall import recall_both_ways
+from .recipe import Recipe
+from .sampling import sample, sheet
+
+if TYPE_CHECKING:
+    from .bases.stable_diffusion import StableDiffusion as Base
+
+say = logging.getLogger("unidiff")
+
+
+class Run:
+    """The folder of one run, as its main process fills it. `best` is the step, value and figures of the best weights."""
+
+    def __init__(self, folder: Path, recipe: Recipe, fit: Fit, held_out: Samples | None) -> None:
+        self.folder, self.recipe, self.fit, self.held_out = folder, recipe, fit, held_out
+        self.best: dict[str, Any] = {}
+
+    # ------------------------------------------------------------ going on and stopping
+
+    def restore(self, main: bool) -> None:
+        """Loads the newest whole checkpoint where there is one; the main process trims the log to it and says so."""
+        for checkpoint, state in checkpoints.latest(self.folder / "checkpoints"):
+            if isinstance(state, UnidiffError):
+                say.warning("%s", state)
+                continue
+            parts = ("weights", "averaged", "optimizer")
+            self.fit.load({part: checkpoints.tensors(checkpoint, part) for part in parts}, state["step"])
+            self.best = state["best"]
+            break
+        if main and (self.folder / log.FILE).exists():
+            where = f"goes on from step {self.fit.done}" if self.fit.done else "has no checkpoint yet and starts over"
+            say.warning(f"Run {self.folder.name} {where}.")
+            log.trim(self.folder, self.fit.done)
+
+    def save(self) -> None:
+        """Writes a checkpoint of this step and lets the oldest go."""
+        name, state = f"step-{self.fit.done:06d}", {"step": self.fit.done, "best": self.best}
+        checkpoints.save(self.folder / "checkpoints", name, self.fit.tensors(), state)
+        checkpoints.prune(self.folder / "checkpoints", self.recipe.train.keep_checkpoints)
+
+    # ------------------------------------------------------------ looking at it
+
+    def record(self, step: Step) -> dict[str, Any]:
+        """Logs a step, to log.jsonl and the trackers, and gives back its line."""
+        speed = {"seconds": step.seconds, "samples_per_second": self.recipe.train.batch_size / step.seconds}
+        figures = {"loss": float(step.loss), **{k: float(v) for k, v in step.parts.items()}}
+        line = {"step": step.number, **figures, "grad_norm": float(step.norm), "lr": step.rate, **speed}
+        log.append(self.folder, **line)
+        self.fit.accelerator.log({k: v for k, v in line.items() if k != "step"}, step=step.number)
+        return line
+
+    @torch.no_grad()
+    def validate(self) -> None:
+        """Logs held-out losses and recall of the averaged weights, and keeps those weights when they are the best."""
+        if self.held_out is None:
+            return
+        with self.fit.averaged.applied():
+            figures = self.fit.validate(_all(self.held_out))
+            if needs(self.recipe.active()).pixels:
+                figures |= _recall(self.fit.base, self.held_out)
+        log.append(self.folder, step=self.fit.done, validation=figures)
+        self.fit.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, step=self.fit.done)
+        value = goodness(self.recipe, figures, self.fit.done)
+        if not self.best or value > self.best["value"]:
+            self.best = {"step": self.fit.done, "value": value, "figures": figures}
+            tensors = {"averaged": self.fit.averaged.tensors()}
+            checkpoints.save(self.folder / "checkpoints", checkpoints.BEST, tensors, self.best)
+
+    @torch.no_grad()
+    def preview(self, fallback: Samples) -> None:
+        """A contact sheet of fixed prompts and seeds by the averaged weights, where the UNet is asked for."""
+        if not needs(self.recipe.active()).latents:
+            return
+        captions = list(dict.fromkeys(row.captions[0] for row in (self.held_out or fallback).rows))
+        prompts = self.recipe.train.preview_prompts or tuple(captions[:: max(1, len(captions) // 4)][:4])
+        options, folder = self.recipe.generate, self.folder / "previews"
+        folder.mkdir(exist_ok=True)
+        with self.fit.averaged.applied():
+            self.fit.base.eval()
+            pictures = list(
+                sample(self.fit.base, prompts, range(len(prompts)), steps=options.steps, guidance=options.guidance)
+            )
+        sheet(pictures, prompts).save(folder / f"step-{self.fit.done:06d}.png")
+
+
+def goodness(recipe: Recipe, figures: dict[str, float], step: int) -> list[float]:
+    """What the best weights are best by, most important first; a list, since a small split ties often."""
+    by = recipe.train.best_by
+    if by == "last":
+        return [float(step)]
+    if by == "recall" or (by == "auto" and "contrastive" in figures):
+        means = [(figures[f"r{k}_t2i"] + figures[f"r{k}_i2t"]) / 2 for k in (1, 5, 10)]
+        return [*means, -figures["loss"]]
+    return [-figures.get("denoise", figures.get("loss", math.inf))]
+
+
+def _all(samples: Samples) -> Iterable[Any]:
+    return loader(samples, range(len(samples)))
+
+
+def _recall(base: Base, held_out: Samples) -> dict[str, float]:
+    images, texts = [], []
+    for batch in _all(held_out):
+        images.append(base.image(batch.clip_pixels).cpu().numpy())
+        texts.append(base.text(base.tokenize(batch.captions))[1].cpu().numpy())
+    captions = [row.captions[0] for row in held_out.rows]
+    return recall_both_ways(np.concatenate(images), np.concatenate(texts), captions)
