@@ -85,6 +85,7 @@ def _write_half(path: Path, state: dict[str, Tensor], prefix: str = "") -> None:
             name = key if key.startswith(prefix) else prefix + key
             halves[name] = value.half().contiguous() if value.is_floating_point() else value.contiguous()
     save_file(halves, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # safetensors writes for the owner only
 
 
 def _tidy(path: Path) -> None:

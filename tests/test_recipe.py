@@ -15,7 +15,7 @@ from unidiff_cli.recipe import MAX_BYTES, keep_name, load, read_yaml, schema
 
 SHIPPED = sorted(recipes.recipes())
 GOOD = "schema_version: 1\nobjectives:\n  contrastive: {weight: 1.0}\n"
-quick = settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

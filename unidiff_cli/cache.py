@@ -56,7 +56,7 @@ def fill(
     place.mkdir(parents=True, exist_ok=True)
     beside = {name: place / f".{name}.new.npy" for name in missing}
     try:
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[str, np.memmap] = {}
         for start in range(0, len(rows), CHUNK):
             pictures = [picture(shards, row) for row in rows[start : start + CHUNK]]
             for name in missing:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -547,6 +548,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminated)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if not sys.warnoptions:  # PYTHONWARNINGS reaches only the processes started from here
+        warnings.simplefilter("ignore")
     try:
         code = app(standalone_mode=False)
         if code == 130:  # what typer makes of Ctrl-C

@@ -21,6 +21,9 @@ Transform = Callable[[Sequence[Image]], Tensor]
 class Clip(nn.Module):
     """A transformers CLIPModel with what turns captions and pictures into its inputs."""
 
+    clip_mean: Tensor  # (1, 3, 1, 1) buffers
+    clip_std: Tensor
+
     def __init__(self, clip: CLIPModel, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor) -> None:
         super().__init__()
         self.clip: Any = clip
@@ -82,7 +85,7 @@ def unit(x: Tensor) -> Tensor:
     return nn.functional.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
 
 
-def image_processor(folder: str | Path, clip: CLIPModel) -> CLIPImageProcessor:
+def image_processor(folder: str | Path, clip: Any) -> CLIPImageProcessor:
     """The folder's own preprocessing, or CLIP's at the tower's size where a bare model has none."""
     try:
         return CLIPImageProcessor.from_pretrained(folder)

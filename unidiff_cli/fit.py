@@ -46,7 +46,8 @@ class Joint(nn.Module):
         """Σ weight · term, a scalar, and {name: term or figure}. In evaluation nothing is dropped."""
         drop, step = (self.caption_drop, batch.step) if self.training else (0.0, VALIDATION)
         views = Views(self.base, batch, self.needs, self.seed, step, drop, across=self.training)
-        total, parts = torch.zeros((), device=views.device), {}
+        parts: dict[str, Tensor] = {}
+        total = torch.zeros((), device=views.device)
         for name, objective in self.objectives.items():
             term, figures = objective.loss(views)
             total = total + objective.weight * term
@@ -175,7 +176,7 @@ class Fit:
                     f"{', '.join(r.id for r in batch.rows[:4])}, …); no weight was changed by it.",
                     "Lower train.lr or look at these pictures, then: unidiff train --resume",
                 )
-            rate = self.schedule.get_last_lr()[0]
+            rate = float(self.schedule.get_last_lr()[0])
             self.optimizer.step()
             self.schedule.step()
             self.optimizer.zero_grad(set_to_none=True)

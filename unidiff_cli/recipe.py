@@ -170,7 +170,7 @@ class Evaluate(Section):
 class Recipe(Section):
     """What is trained on what, and how. Objectives are parts: their keys come from their own classes."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     name: Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]{1,100}$")] = Field(
         "unnamed", description="a part of its runs' names"
     )

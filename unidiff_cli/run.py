@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from . import checkpoints, log
-from .batches import Samples, loader
+from .batches import Batch, Samples, loader
 from .errors import UnidiffError
 from .fit import Fit, Step, needs
 from .metrics.recall import recall_both_ways
@@ -111,13 +111,14 @@ def goodness(recipe: Recipe, figures: dict[str, float], step: int) -> list[float
     return [-figures.get("denoise", figures.get("loss", math.inf))]
 
 
-def _all(samples: Samples) -> Iterable[Any]:
+def _all(samples: Samples) -> Iterator[Batch]:
     return loader(samples, range(len(samples)))
 
 
 def _recall(base: Base, held_out: Samples) -> dict[str, float]:
     images, texts = [], []
     for batch in _all(held_out):
+        assert batch.clip_pixels is not None
         images.append(base.image(batch.clip_pixels).cpu().numpy())
         texts.append(base.text(base.tokenize(batch.captions))[1].cpu().numpy())
     captions = [row.captions[0] for row in held_out.rows]

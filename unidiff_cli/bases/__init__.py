@@ -110,7 +110,8 @@ def load_recipe(name: str | None = None, project: Project | None = None, **layer
 def load(base: Any, image_size: int) -> Base:
     """The base itself, on the CPU in fp32. Raises UsageError, EnvironmentProblem (weights not here)."""
     _, source = resolve(base)
-    return plugins.load("bases", source.family()).load(source, image_size)
+    family: Any = plugins.load("bases", source.family())
+    return family.load(source, image_size)
 
 
 def _missing_for_sd15() -> str:

@@ -29,8 +29,10 @@ TOLERANCE = 2e-3  # two copies of one text tower, one of them once stored in hal
 class StableDiffusion(Clip):
     """A base: a Clip, and the `unet` and `vae` that share its text tower."""
 
+    abar: Tensor  # (T,) the noise schedule, ᾱ
+
     def __init__(
-        self, pipeline: StableDiffusionPipeline, clip: CLIPModel, source: Source, image_size: int
+        self, pipeline: Any, clip: CLIPModel, source: Source, image_size: int
     ) -> None:
         super().__init__(clip, pipeline.tokenizer, image_processor(source.clip, clip))
         self.unet: Any = pipeline.unet
@@ -47,7 +49,7 @@ class StableDiffusion(Clip):
     def load(cls, source: Source, image_size: int) -> StableDiffusion:
         """Both halves in fp32. Raises EnvironmentProblem (not here) or UsageError (text towers differ)."""
         try:
-            pipeline = StableDiffusionPipeline.from_pretrained(
+            pipeline: Any = StableDiffusionPipeline.from_pretrained(
                 source.diffusion, dtype=torch.float32, safety_checker=None, requires_safety_checker=False,
                 feature_extractor=None, use_safetensors=True,
             )  # fmt: skip
@@ -134,7 +136,7 @@ def _fast_layout(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)  # 1.3x on CPU convolutions, needed by tensor cores
 
 
-def _share_text_tower(pipeline: StableDiffusionPipeline, clip: CLIPModel, source: Source) -> None:
+def _share_text_tower(pipeline: Any, clip: CLIPModel, source: Source) -> None:
     """Makes both halves use one text tower. Raises UsageError where the two copies are not the same."""
     mine, theirs = clip.text_model.state_dict(), pipeline.text_encoder.state_dict()
     theirs = {k.removeprefix("text_model."): v for k, v in theirs.items()}

@@ -82,7 +82,8 @@ def write_catalog(directory, *, pictures: int = 360, seed: int = 0, progress=Non
     if directory.exists() and any(directory.iterdir()):
         raise UsageError(f"{directory} is not empty.", "Name a new directory, or empty this one.")
     (directory / "images").mkdir(parents=True, exist_ok=True)
-    rng, rows, said = random.Random(seed), [], set()
+    rng, said = random.Random(seed), set()
+    rows: list[dict[str, str]] = []
     for number, name, looks in _products(rng):
         for look in looks[: pictures - len(rows)]:
             text = caption(look, rng, name)

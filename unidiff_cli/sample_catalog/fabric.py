@@ -35,10 +35,10 @@ def dye(color: str, rng: random.Random) -> tuple:
     hue, light, rich = colorsys.rgb_to_hls(*(v / 255 for v in COLORS[color]))
     for _ in range(12):
         dh, dl, ds = rng.gauss(0, 0.01), rng.gauss(0, 0.035), rng.gauss(0, 0.06)
-        rgb = colorsys.hls_to_rgb(
+        parts = colorsys.hls_to_rgb(
             (hue + dh) % 1, min(max(light + dl, 0.08), 0.97), min(max(rich + ds * (rich > 0.1), 0), 1)
         )
-        rgb = tuple(round(v * 255) for v in rgb)
+        rgb = tuple(round(v * 255) for v in parts)
         away = distances(rgb)
         # Folds and light move a colour further: keep twice as near as the next name.
         if away[color] * 2 < min(v for k, v in away.items() if k != color):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 COLORS = {
     "red": (200, 30, 40), "orange": (240, 128, 28), "yellow": (245, 208, 52), "green": (44, 132, 72),
@@ -29,8 +30,8 @@ class Kind:
 
 _SLEEVES = ("sleeveless", "short", "long")
 _NECKS = ("round neck", "v-neck")
-_LEGS = {"settings": ("hanger", "flat lay", "studio"), "plural": True}
-_GOODS = {"settings": ("studio", "flat lay", "shelf")}
+_LEGS: dict[str, Any] = {"settings": ("hanger", "flat lay", "studio"), "plural": True}
+_GOODS: dict[str, Any] = {"settings": ("studio", "flat lay", "shelf")}
 
 TYPES = {
     "dress": Kind(_SLEEVES, ("mini", "midi", "maxi"), (*_NECKS, "square neck"), ("women", "kids")),
@@ -54,6 +55,13 @@ TYPES = {
     "scarf": Kind((), (), (), ("women", "men", "kids"), ("hanger", "flat lay", "studio")),
 }  # fmt: skip
 
+SHY = {
+    "white": ("white",),
+    "beige": ("wood", "linen"),
+    "brown": ("wood",),
+    "orange": ("wood",),
+    "gray": ("grey", "concrete"),
+}
 SETTINGS = {
     "hanger": ("wall", "white", "grey", "pastel", "panelling"),
     "mannequin": ("wall", "white", "grey", "pastel"),
@@ -100,8 +108,7 @@ def random_look(rng: random.Random, **fixed) -> Look:
     pattern = pick("pattern", ("plain",) * 3 + PATTERNS)
     setting = pick("setting", kind.settings)
     # A white garment on a white sheet, or a wooden tone on wood, is a picture no shop would keep.
-    shy = {"white": ("white",), "beige": ("wood", "linen"), "brown": ("wood",), "orange": ("wood",)}
-    shy = {**shy, "gray": ("grey", "concrete")}.get(color, ())
+    shy = SHY.get(color, ())
     backgrounds = tuple(b for b in SETTINGS[setting] if b not in shy)
     drawn = {
         "type": type_, "color": color, "pattern": pattern, "setting": setting,

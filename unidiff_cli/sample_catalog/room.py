@@ -62,13 +62,13 @@ def _wall(look: Look, rng: random.Random) -> str:
             for _ in range(2)
         )
         return f'<rect {full} fill="{hexa(tone)}"/><path d="{weave}" stroke="#000" stroke-opacity=".06" stroke-width="1.4"/><path d="{crease}" fill="none" stroke="#fff" stroke-opacity=".25" stroke-width="5"/>'
-    tone = {"white": (249, 249, 248), "grey": (206, 207, 210), "concrete": (176, 176, 174)}.get(name)
-    if tone is None:
-        tone = (
-            rng.choice(PASTELS)
-            if name == "pastel"
-            else mix(rng.choice(PASTELS), (168, 164, 158), rng.uniform(0.25, 0.7))
-        )
+    plain = {"white": (249, 249, 248), "grey": (206, 207, 210), "concrete": (176, 176, 174)}
+    if name in plain:
+        tone = plain[name]
+    else:
+        tone = rng.choice(PASTELS)
+        if name != "pastel":
+            tone = mix(tone, (168, 164, 158), rng.uniform(0.25, 0.7))
     text = f'<rect {full} fill="{hexa(tone)}"/>'
     if name == "concrete":
         text += "".join(

@@ -98,8 +98,8 @@ def _weights(run: Path) -> tuple[dict[str, Any], int, dict[str, float]]:
     """The best averaged weights, their step and their validation figures; the last ones without a validation split."""
     best = run / "checkpoints" / checkpoints.BEST
     if best.is_dir():
-        state = checkpoints.verified(best)
-        return checkpoints.tensors(best, "averaged"), state["step"], state["figures"]
+        kept = checkpoints.verified(best)
+        return checkpoints.tensors(best, "averaged"), kept["step"], kept["figures"]
     for checkpoint, state in checkpoints.latest(run / "checkpoints"):
         if isinstance(state, dict):
             return checkpoints.tensors(checkpoint, "averaged"), state["step"], {}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from .. import vectors
+from .. import pictures, vectors
 from ..batches import picture
 from ..clip import Clip
 from ..errors import UsageError
 from ..project import Project
+from ..recipe import Prepare
 from ..sampling import sheet
 from ..shards import Row, Shards
 
@@ -80,32 +82,29 @@ def split_query(words: list[str]) -> tuple[str | None, Path | None]:
 
     A word that looks like a file (a picture's ending, or a path separator and no blank) is never a text.
     """
-    texts, pictures = [], []
+    texts, files = [], []
     for word in words:
         looks = word.lower().endswith(PICTURES) or (("/" in word or "\\" in word) and " " not in word)
         if Path(word).is_file():
-            pictures.append(Path(word))
+            files.append(Path(word))
         elif looks:
             raise UsageError(
                 f"There is no picture {word}.", "A text query has no picture's ending and no path in it."
             )
         else:
             texts.append(word)
-    if len(pictures) > 1:
-        raise UsageError(f"{len(pictures)} pictures were given; one can be looked for at a time.")
-    return " ".join(texts) or None, pictures[0] if pictures else None
+    if len(files) > 1:
+        raise UsageError(f"{len(files)} pictures were given; one can be looked for at a time.")
+    return " ".join(texts) or None, files[0] if files else None
 
 
 def _open(path: Path) -> Image.Image:
-    try:
-        with Image.open(path, formats=["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]) as opened:
-            turned = ImageOps.exif_transpose(opened).convert("RGBA")
-    except Exception as problem:  # Pillow raises many kinds on bad bytes; all mean the same here
-        raise UsageError(
-            f"{path} cannot be read as a picture: {problem}.", "Give a JPEG, PNG or WebP file."
-        ) from problem
-    white = Image.new("RGBA", turned.size, "white")
-    return Image.alpha_composite(white, turned).convert("RGB")
+    """The query made ready as prepare makes the catalogue's pictures: upright, on white, sRGB."""
+    options = Prepare()
+    found = pictures.ready(path, options.max_side, options.max_pixels)
+    if isinstance(found, str):
+        raise UsageError(f"{path} cannot be read as a picture: {found}.", "Give a JPEG, PNG or WebP file.")
+    return Image.open(io.BytesIO(found.data)).convert("RGB")
 
 
 def _hit(shards: Shards, row: Row, rank: int, score: float) -> Hit:

@@ -109,6 +109,8 @@ def _refuse(project: Project, recipe: Recipe, count: int) -> None:
     rows = len(Shards.open(project.room("shards")).rows("train"))
     if rows < 2:
         raise WorkError(f"The training split holds {rows} pictures.", "Add pictures, or change prepare.splits.")
+    if recipe.train.best_by == "recall" and not needs(recipe.active()).pixels:
+        raise UsageError("train.best_by is recall, and no objective reads the vision tower.", "Use best_by: denoise.")
     if recipe.train.batch_size % count:
         raise UsageError(
             f"train.batch_size {recipe.train.batch_size} does not divide over {count} processes.",
