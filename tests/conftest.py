@@ -16,7 +16,7 @@ COLORS = {"red": (200, 30, 30), "green": (40, 160, 60), "blue": (40, 60, 200), "
 SHAPES = ("dress", "hat", "bag")
 
 
-def _tokenizer(folder: Path):
+def _tokenizer(folder: Path, length: int = 24):
     """A CLIPTokenizer of the 512 byte symbols (each byte with and without </w>) and the two marks."""
     from transformers import CLIPTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -27,7 +27,7 @@ def _tokenizer(folder: Path):
     (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\nr e\nre d</w>\n")
     (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate([*words[:-2], "re", "red</w>", *words[-2:]])}))
-    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=24)
+    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=length)
 
 
 def write_base(folder: Path, seed: int = 0, prediction: str = "v_prediction") -> Path:

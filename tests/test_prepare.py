@@ -71,7 +71,11 @@ def run(tmp_path: Path, source: Path, force=False, project="project", **options)
 
 
 def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
-    return {str(p.relative_to(folder)): (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(folder)): (p.read_bytes(), p.stat().st_mtime_ns)
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 # ---------------------------------------------------------------- pictures
@@ -88,7 +92,10 @@ def test_a_plain_jpeg_keeps_its_bytes_and_a_large_one_is_scaled():
     huge = made(encode(photo(0, (1600, 800)), quality=95), 100, 10**7)  # decoded at a fraction of its size
     wanted = np.asarray(photo(0, (1600, 800)).resize((100, 50), Image.Resampling.LANCZOS)).astype(int)
     assert np.abs(decoded(huge) - wanted).mean() < 3
-    assert (made(encode(photo(0, (300, 1))), 100).width, made(encode(photo(0, (300, 1))), 100).height) == (100, 1)
+    assert (made(encode(photo(0, (300, 1))), 100).width, made(encode(photo(0, (300, 1))), 100).height) == (
+        100,
+        1,
+    )
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -143,11 +150,22 @@ def test_sixteen_bits_grey_cmyk_palette_and_one_bit():
         assert np.abs(decoded(made(encode(wide, kind)))[..., 0] - ramp / 257).max() < 4
     floats = Image.fromarray((ramp / 65535).astype(np.float32))
     assert np.abs(decoded(made(encode(floats, "TIFF")))[..., 0] - ramp / 257).max() < 4
-    for mode, kind in (("L", "JPEG"), ("CMYK", "JPEG"), ("CMYK", "TIFF"), ("P", "GIF"), ("P", "PNG"), ("1", "PNG"), ("RGB", "BMP")):
+    for mode, kind in (
+        ("L", "JPEG"),
+        ("CMYK", "JPEG"),
+        ("CMYK", "TIFF"),
+        ("P", "GIF"),
+        ("P", "PNG"),
+        ("1", "PNG"),
+        ("RGB", "BMP"),
+    ):
         image = photo(3).convert(mode)
         picture = made(encode(image, kind))
         assert Image.open(io.BytesIO(picture.data)).mode == "RGB"
-        assert np.abs(decoded(picture) - np.asarray(image.convert("RGB")).astype(int)).mean() < 14, (mode, kind)
+        assert np.abs(decoded(picture) - np.asarray(image.convert("RGB")).astype(int)).mean() < 14, (
+            mode,
+            kind,
+        )
 
 
 def test_the_first_frame_of_an_animation():
@@ -161,7 +179,9 @@ def test_profiles_are_turned_to_srgb_and_srgb_is_left():
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     data = encode(photo(4), icc_profile=srgb)
     assert made(data).data == data
-    swapped = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()  # a profile that cannot fit RGB
+    swapped = ImageCms.ImageCmsProfile(
+        ImageCms.createProfile("LAB")
+    ).tobytes()  # a profile that cannot fit RGB
     assert "profile" not in made(encode(photo(4), icc_profile=swapped)).changes
     assert "profile" not in made(encode(photo(4), icc_profile=b"no profile")).changes
 
@@ -194,7 +214,12 @@ def test_a_bomb_is_refused_undecoded():
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(10))) + chunk(b"IEND", b"")
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(bytes(10)))
+        + chunk(b"IEND", b"")
+    )
     assert "pixels" in str(ready(bomb, 64, 100_000_000))
 
 
@@ -209,8 +234,15 @@ def test_what_is_no_file(tmp_path):
 def test_no_damage_crashes():
     """2,000 damaged pictures of every format: each a picture or a sentence."""
     noise = random.Random(0)
-    seeds = [encode(photo(n, (40, 30)), kind) for n, kind in enumerate(("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"))]
-    seeds += [encode(photo(9).convert("CMYK")), encode(_alpha("P"), "PNG"), encode(photo(8), progressive=True)]
+    seeds = [
+        encode(photo(n, (40, 30)), kind)
+        for n, kind in enumerate(("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"))
+    ]
+    seeds += [
+        encode(photo(9).convert("CMYK")),
+        encode(_alpha("P"), "PNG"),
+        encode(photo(8), progressive=True),
+    ]
     for n in range(2000):
         data = bytearray(seeds[n % len(seeds)])
         for _ in range(noise.choice((1, 3, 30))):
@@ -226,8 +258,12 @@ def test_the_same_photo_saved_again_is_near_and_others_are_not():
     originals = [photo(n, (256, 200)) for n in range(40)]
     copies = [image.resize((128, 100), Image.Resampling.LANCZOS) for image in originals]
     solid = [Image.new("RGB", (64, 64), (n, n, n)) for n in range(0, 250, 25)]
-    found = [made(encode(i, quality=q)) for q, some in ((92, originals), (60, copies), (90, solid)) for i in some]
-    hashes, colours = (np.array([np.frombuffer(getattr(p, name), np.uint8) for p in found]) for name in ("phash", "colour"))
+    found = [
+        made(encode(i, quality=q)) for q, some in ((92, originals), (60, copies), (90, solid)) for i in some
+    ]
+    hashes, colours = (
+        np.array([np.frombuffer(getattr(p, name), np.uint8) for p in found]) for name in ("phash", "colour")
+    )
     flat = np.array([p.flat for p in found])
     assert flat.sum() == len(solid)
     assert set(groups.near(hashes, colours, flat, 10)) == {(n, n + 40) for n in range(40)}
@@ -250,7 +286,12 @@ def test_near_equals_the_plain_comparison_of_all_pairs():
     for a in range(300):
         for b in range(a + 1, 300):
             apart = np.bitwise_count(hashes[a] ^ hashes[b]).sum()
-            if apart <= 10 and not flat[a] and not flat[b] and abs(int(colours[a, 0]) - int(colours[b, 0])) <= groups.COLOUR:
+            if (
+                apart <= 10
+                and not flat[a]
+                and not flat[b]
+                and abs(int(colours[a, 0]) - int(colours[b, 0])) <= groups.COLOUR
+            ):
                 wanted.add((a, b))
     assert set(groups.near(hashes, colours, flat, 10)) == wanted and len(wanted) > 40
 
@@ -267,7 +308,11 @@ def test_groups_join_products_contents_and_pairs():
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 12), st.sampled_from([None, None, None, "train", "val", "test"])), min_size=1, max_size=60),
+    st.lists(
+        st.tuples(st.integers(0, 12), st.sampled_from([None, None, None, "train", "val", "test"])),
+        min_size=1,
+        max_size=60,
+    ),
     st.sampled_from([(0.8, 0.1, 0.1), (1.0, 0.0, 0.0), (0.5, 0.25, 0.25)]),
     st.integers(0, 3),
 )
@@ -278,7 +323,7 @@ def test_splits_honour_mappings_and_never_tear_a_group_themselves(rows, shares, 
     split = groups.split(names, mapped, shares, seed)
     assert set(split) <= set(groups.NAMES)
     given_names = {m for m in mapped if m}
-    for name, m, s in zip(names, mapped, split, strict=True):
+    for m, s in zip(mapped, split, strict=True):
         assert m in (None, s) or (m == "train" and s not in given_names)
     for group in set(names):
         own = {m for n, m in zip(names, mapped, strict=True) if n == group and m}
@@ -293,7 +338,9 @@ def test_shares_are_met_and_growth_moves_little():
     noise = random.Random(0)
     names = [f"p{noise.randrange(300)}" for _ in range(1000)]
     before = groups.split(names, [None] * 1000, (0.8, 0.1, 0.1), 0)
-    assert [abs(Counter(before)[n] - w) <= 5 for n, w in zip(groups.NAMES, (800, 100, 100), strict=True)] == [True] * 3
+    assert [abs(Counter(before)[n] - w) <= 5 for n, w in zip(groups.NAMES, (800, 100, 100), strict=True)] == [
+        True
+    ] * 3
     grown = names + [f"new{noise.randrange(100)}" for _ in range(300)]
     after = groups.split(grown, [None] * 1300, (0.8, 0.1, 0.1), 0)
     old, new = dict(zip(names, before, strict=True)), dict(zip(grown, after, strict=True))
@@ -309,7 +356,12 @@ def test_a_catalogue_becomes_a_room(tmp_path):
     before = tree(source)
     calls = []
     project = Project(tmp_path / "project")
-    receipt = prepare(project, Recipe(prepare=Prepare(workers=1, shard_size=10)), source, on_progress=lambda *c: calls.append(c))
+    receipt = prepare(
+        project,
+        Recipe(prepare=Prepare(workers=1, shard_size=10)),
+        source,
+        on_progress=lambda *c: calls.append(c),
+    )
     room = project.room("shards")
     counts = receipt.counts
     assert (counts["rows"], counts["samples"], counts["bad"], counts["groups"]) == (30, 30, 0, 10)
@@ -323,9 +375,16 @@ def test_a_catalogue_becomes_a_room(tmp_path):
     opened = shards.Shards.open(room)
     assert opened.catalogue == source
     for number, row in enumerate(opened.rows()):
-        assert (row.key, row.captions, row.path) == (f"{number:09d}", (f"thing {number}",), f"images/{number}.jpg")
+        assert (row.key, row.captions, row.path) == (
+            f"{number:09d}",
+            (f"thing {number}",),
+            f"images/{number}.jpg",
+        )
         assert opened.image_bytes(row) == (source / row.path).read_bytes()
-        assert row.attributes == {"product": f"p{number // 3}", "price": number / 2} and row.group == f"p{number // 3}"
+        assert (
+            row.attributes == {"product": f"p{number // 3}", "price": number / 2}
+            and row.group == f"p{number // 3}"
+        )
     assert calls[-2][0] == "shards" and ("pictures", 30, 30) in calls
     assert tree(source) == before, "the catalogue was touched"
     assert plan(Recipe(), source).startswith("captions.jsonl")
@@ -335,9 +394,15 @@ def test_no_group_leaks_between_splits(tmp_path):
     source = catalogue(tmp_path / "shop", 40)
     lines = (source / "captions.jsonl").read_text().splitlines()
     for n in range(10):  # a product's photo again: the same bytes, smaller, and under another product's name
+        (source / f"images/{n}.jpg").write_bytes(encode(photo(n, (160, 120))))
         shutil.copy(source / f"images/{n}.jpg", source / f"images/copy{n}.jpg")
-        (source / f"images/small{n}.jpg").write_bytes(encode(photo(n).resize((44, 37)), quality=85))
-        lines += [json.dumps({"image": f"images/{k}{n}.jpg", "caption": "x", "product": f"{k}{n}"}) for k in ("copy", "small")]
+        (source / f"images/small{n}.jpg").write_bytes(
+            encode(photo(n, (160, 120)).resize((120, 90)), quality=85)
+        )
+        lines += [
+            json.dumps({"image": f"images/{k}{n}.jpg", "caption": "x", "product": f"{k}{n}"})
+            for k in ("copy", "small")
+        ]
     (source / "captions.jsonl").write_text("\n".join(lines))
     receipt, room = run(tmp_path, source)
     assert receipt.counts["duplicates"] == 10 and receipt.counts["near_duplicates"] == 10
@@ -399,7 +464,9 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
         f"print(prepare(Project('p'), Recipe(prepare=Prepare(workers=2)), {str(source)!r}).counts['samples'])\n"
     )
     root = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=root, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, env=root, capture_output=True, text=True, timeout=60
+    )
     assert done.stdout.split() == ["once", str(workers.FEW + 8)], done.stderr
 
 
@@ -421,7 +488,9 @@ def test_bad_pictures_are_quarantined_and_the_run_goes_on(tmp_path):
     assert [item["row"] for item in listed] == ["captions.jsonl:6", "captions.jsonl:21", "captions.jsonl:41"]
     for item in listed:
         assert spoiled[item["path"]] in item["reason"]
-    assert {row.path for row in shards.Shards.open(room).rows()} == {f"images/{n}.jpg" for n in range(60)} - set(spoiled)
+    assert {row.path for row in shards.Shards.open(room).rows()} == {
+        f"images/{n}.jpg" for n in range(60)
+    } - set(spoiled)
 
 
 def test_too_much_bad_fails_and_keeps_the_old_room_and_the_list(tmp_path):
@@ -495,7 +564,10 @@ def test_a_project_inside_the_catalogue_and_shards_as_catalogue(tmp_path):
         run(source, room, project="unidiff-project")
     other, copied = run(tmp_path, room, project="other")  # our own shards are WebDataset too
     assert other.counts["samples"] == 4
-    kept = [[(r.captions, r.group, r.split, r.content) for r in shards.Shards.open(f).rows()] for f in (room, copied)]
+    kept = [
+        [(r.captions, r.group, r.split, r.content) for r in shards.Shards.open(f).rows()]
+        for f in (room, copied)
+    ]
     assert sorted(kept[0]) == sorted(kept[1])
 
 
@@ -511,8 +583,14 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_room(tmp_path, monkeypatch):
     assert error.value.exit_code == 3
     for place in ("put", "get"):
         with monkeypatch.context() as patch:
-            patch.setattr(intake.Spool, place, lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
-            with pytest.raises(EnvironmentProblem, match="No space left on device; prepare needs up to 64 MiB"):
+            patch.setattr(
+                intake.Spool,
+                place,
+                lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")),
+            )
+            with pytest.raises(
+                EnvironmentProblem, match="No space left on device; prepare needs up to 64 MiB"
+            ):
                 run(tmp_path, source, force=True)
     assert tree(room) == before
 
@@ -557,7 +635,9 @@ class _Page(html.parser.HTMLParser):
 
 
 def test_the_report_is_whole_self_contained_and_escaped(tmp_path):
-    source = catalogue(tmp_path / "shop", 60, caption=lambda n: f"a <script>alert({n})</script> & &lt;b&gt; {'word ' * n}")
+    source = catalogue(
+        tmp_path / "shop", 60, caption=lambda n: f"a <script>alert({n})</script> & &lt;b&gt; {'word ' * n}"
+    )
     spoil(source)
     (source / "captions.jsonl").open("a").write('{"image": "<img src=x>.jpg", "caption": "x"}\n')
     (source / "images/1.jpg").write_bytes(encode(photo(0), quality=90))

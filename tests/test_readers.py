@@ -98,7 +98,11 @@ def test_folder_classes_sidecars_and_splits(tmp_path):
     assert found["shoes_men/a.jpg"].attributes == {"class": "shoes_men"}
     assert found["shoes_men/b.jpg"].captions == ("a red shoe", "a shoe of leather")
     assert found["test/men/t-shirt/c.PNG"].split == "test"
-    assert found["test/men/t-shirt/c.PNG"].attributes == {"split": "test", "class": "t-shirt", "folder": "men/t-shirt"}
+    assert found["test/men/t-shirt/c.PNG"].attributes == {
+        "split": "test",
+        "class": "t-shirt",
+        "folder": "men/t-shirt",
+    }
     assert found["e.jpg"].captions == ("an e",)
     assert "shoes_men/h.heic" in found  # accounted for: decoding says what is wrong with it
     assert {b.row for b in bad} == {"images/d.jpg", "f.jpg"} and all("no caption" in b.reason for b in bad)
@@ -124,7 +128,19 @@ def test_links_that_lead_back_up_end(tmp_path):
     assert len(read(tmp_path)[0]) == 1
 
 
-NAMES = ["-rf.jpg", "👗 dress.jpg", "new\nline.jpg", "a.b.jpg", "é.jpg", "e\u0301.jpg", "\u202egnp.jpg", "x" * 250 + ".jpg", "A.jpg", "a.jpg", " .jpg"]
+NAMES = [
+    "-rf.jpg",
+    "👗 dress.jpg",
+    "new\nline.jpg",
+    "a.b.jpg",
+    "é.jpg",
+    "e\u0301.jpg",
+    "\u202egnp.jpg",
+    "x" * 250 + ".jpg",
+    "A.jpg",
+    "a.jpg",
+    " .jpg",
+]
 
 
 def test_names_of_every_kind_round_trip(tmp_path):
@@ -144,7 +160,9 @@ def test_names_of_every_kind_round_trip(tmp_path):
 
 
 def test_csv_is_sniffed_and_described(tmp_path):
-    path = csv_file(tmp_path, "sku;Title;Farbe;Filename;parent_sku\n1;Dress;red;a.jpg;P\n2;Hat;blue;b.jpg;Q\n")
+    path = csv_file(
+        tmp_path, "sku;Title;Farbe;Filename;parent_sku\n1;Dress;red;a.jpg;P\n2;Hat;blue;b.jpg;Q\n"
+    )
     reader = readers.choose(path, Prepare(caption="{Title} in {Farbe}"))
     good = list(reader)
     assert [s.captions for s in good] == [("Dress in red",), ("Hat in blue",)]
@@ -161,7 +179,10 @@ def test_separators_line_ends_and_encodings(tmp_path, sep, line, encoding):
     rows = [["image", "caption"], ["a.jpg", f'"a{sep} b\n""c"""'], ["b.jpg", "é"], []]
     path = csv_file(tmp_path, line.join(sep.join(r) for r in rows).encode(encoding))
     good, bad = read(path)
-    assert not bad and [s.captions for s in good] == [(f'a{sep} b "c"'.replace("\t", " ").replace("  ", " "),), ("é",)]
+    assert not bad and [s.captions for s in good] == [
+        (f'a{sep} b "c"'.replace("\t", " ").replace("  ", " "),),
+        ("é",),
+    ]
 
 
 def test_old_encodings_are_read_and_counted(tmp_path):
@@ -190,11 +211,25 @@ def test_broken_lines_cost_themselves_only(tmp_path):
     assert [s.captions[0] for s in good] == ["fine", "after it", "two lines", "last"]
     assert [b.row.split(":")[1] for b in bad] == ["3", "7", "8", "9", "11", "12"]
     reasons = " | ".join(b.reason for b in bad)
-    for said in ("never closed", "4 cells", "NUL byte", "not readable as CSV", "'caption' is empty", "'image' is empty"):
+    for said in (
+        "never closed",
+        "4 cells",
+        "NUL byte",
+        "not readable as CSV",
+        "'caption' is empty",
+        "'image' is empty",
+    ):
         assert said in reasons
 
 
-@given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=3, max_size=3), max_size=8))
+@given(
+    st.lists(
+        st.lists(
+            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=3, max_size=3
+        ),
+        max_size=8,
+    )
+)
 @settings(max_examples=60, deadline=None)
 def test_csv_rows_survive_as_written(tmp_path_factory, rows):
     import csv
@@ -232,7 +267,10 @@ def test_a_missing_caption_column_names_the_columns_and_the_way_out(tmp_path):
         read(path)
     assert error.value.exit_code == 2
     assert "no caption column" in error.value.fact
-    assert "image, sku, colour" in error.value.action and "--set prepare.columns.caption=COLUMN" in error.value.action
+    assert (
+        "image, sku, colour" in error.value.action
+        and "--set prepare.columns.caption=COLUMN" in error.value.action
+    )
     assert read(path, columns=Columns(caption="colour"))[0][0].captions == ("red",)
     with pytest.raises(UsageError, match="no such column. Did you mean 'colour'"):
         read(path, columns=Columns(caption="color"))
@@ -246,8 +284,21 @@ def test_a_missing_caption_column_names_the_columns_and_the_way_out(tmp_path):
 
 
 def test_json_lines_are_strict_and_numbered(tmp_path):
-    lines = ['{"image": "a.jpg", "caption": "a"}', "", '{"image": "a.jpg", "caption": NaN}', "[1]", "{", '{"image": "a.jpg"}', "[" * 100_000]
-    path = csv_file(tmp_path, "\n".join(lines).encode() + b'\n{"image": "\xff"}\n{"image": "b.jpg", "caption": "\\ud800 b", "n": 1e400}', name="c.jsonl")
+    lines = [
+        '{"image": "a.jpg", "caption": "a"}',
+        "",
+        '{"image": "a.jpg", "caption": NaN}',
+        "[1]",
+        "{",
+        '{"image": "a.jpg"}',
+        "[" * 100_000,
+    ]
+    path = csv_file(
+        tmp_path,
+        "\n".join(lines).encode()
+        + b'\n{"image": "\xff"}\n{"image": "b.jpg", "caption": "\\ud800 b", "n": 1e400}',
+        name="c.jsonl",
+    )
     good, bad = read(path)
     assert [(s.row, s.captions) for s in good] == [("c.jsonl:1", ("a",)), ("c.jsonl:9", ("\ufffd b",))]
     assert good[1].attributes == {"n": None}
@@ -267,7 +318,9 @@ def test_json_lists_and_kohya_mappings(tmp_path):
 
 
 def test_parquet_with_pictures_inside(tmp_path):
-    table = pyarrow.table({"image": [{"bytes": jpeg(), "path": "a.jpg"}] * 2, "text": ["a", "b"], "price": [1.5, float("nan")]})
+    table = pyarrow.table(
+        {"image": [{"bytes": jpeg(), "path": "a.jpg"}] * 2, "text": ["a", "b"], "price": [1.5, float("nan")]}
+    )
     pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
     good, bad = read(tmp_path)
     assert [s.image for s in good] == [jpeg()] * 2 and not bad
@@ -282,18 +335,36 @@ def test_parquet_with_pictures_inside(tmp_path):
 def test_paths_that_lead_out_are_bad(tmp_path):
     root = tmp_path / "shop"
     put(tmp_path / "secret.jpg")
-    names = ["a.jpg", "../secret.jpg", "x/../../secret.jpg", "/etc/passwd", "C:\\x.jpg", "https://x.org/a.jpg", "\\\\srv\\a.jpg", "data:image/png;base64,AA", "x/../a.jpg", "./a.jpg"]
+    names = [
+        "a.jpg",
+        "../secret.jpg",
+        "x/../../secret.jpg",
+        "/etc/passwd",
+        "C:\\x.jpg",
+        "https://x.org/a.jpg",
+        "\\\\srv\\a.jpg",
+        "data:image/png;base64,AA",
+        "x/../a.jpg",
+        "./a.jpg",
+    ]
     rows = "".join(json.dumps({"image": n, "caption": "c"}) + "\n" for n in names)
     good, bad = read(csv_file(root, rows, "a", "c.jsonl"))
     assert [s.row for s in good] == ["c.jsonl:1", "c.jsonl:9", "c.jsonl:10"]
     said = Counter(b.reason.split(":")[0] for b in bad)
-    assert said == {"a path that leads out of the catalogue's folder": 2, "an absolute path": 3, "a web address": 2}
+    assert said == {
+        "a path that leads out of the catalogue's folder": 2,
+        "an absolute path": 3,
+        "a web address": 2,
+    }
 
 
 def test_pictures_without_ending_in_a_subfolder(tmp_path):
     for n in (15970, 39386, 59263):
         put(tmp_path / "images" / f"{n}.jpg")
-    put(tmp_path / "styles.csv", "id,gender,productDisplayName\n15970,Men,Shirt\n39386,Men,Jeans\n59263,Women,Watch\n")
+    put(
+        tmp_path / "styles.csv",
+        "id,gender,productDisplayName\n15970,Men,Shirt\n39386,Men,Jeans\n59263,Women,Watch\n",
+    )
     reader = readers.choose(tmp_path, Prepare())
     good = list(reader)
     assert [s.image.name for s in good] == ["15970.jpg", "39386.jpg", "59263.jpg"]
@@ -308,7 +379,10 @@ def test_unicode_twins_and_windows_slashes_are_found(tmp_path):
 
 def test_where_splits_products_and_ids(tmp_path):
     rows = ["image,caption,view,split,product"]
-    rows += [f"a.jpg,c{n},{'main' if n % 2 else 'back'},{['Training', 'dev', 'iconic', ''][n % 4]},{n // 3}" for n in range(12)]
+    rows += [
+        f"a.jpg,c{n},{'main' if n % 2 else 'back'},{['Training', 'dev', 'iconic', ''][n % 4]},{n // 3}"
+        for n in range(12)
+    ]
     reader = readers.choose(csv_file(tmp_path, "\n".join(rows)), Prepare(where={"view": "main"}))
     good = list(reader)
     assert reader.filtered == 6 and len(good) == 6
@@ -318,7 +392,10 @@ def test_where_splits_products_and_ids(tmp_path):
     assert reader.filtered == 6  # of the latest pass
     good = list(readers.choose(csv_file(tmp_path, "\n".join(rows)), Prepare()))
     assert Counter(s.split for s in good) == {"train": 6, "val": 3, None: 3}
-    assert all(s.product is None and s.split is None for s in read(tmp_path, columns=Columns(product="", split=""))[0])
+    assert all(
+        s.product is None and s.split is None
+        for s in read(tmp_path, columns=Columns(product="", split=""))[0]
+    )
 
 
 def test_a_product_column_with_a_kind_of_goods_is_not_a_product(tmp_path):
@@ -383,13 +460,23 @@ def special(name, kind, link="") -> tarfile.TarInfo:
 @pytest.mark.parametrize("name, mode", [("x.tar", "w"), ("x.tar.gz", "w:gz")])
 def test_others_tars_are_read(tmp_path, kind, name, mode):
     long = "deep/" * 30 + "é" * 60
-    entries = [("0.jpg", jpeg()), ("0.txt", b"red"), ("0.json", b'{"price": 1, "split": "test"}'), ("1.b.png", jpeg()), ("1.json", b'{"caption": "blue"}')]
+    entries = [
+        ("0.jpg", jpeg()),
+        ("0.txt", b"red"),
+        ("0.json", b'{"price": 1, "split": "test"}'),
+        ("1.b.png", jpeg()),
+        ("1.json", b'{"caption": "blue"}'),
+    ]
     if kind != tarfile.USTAR_FORMAT:
         entries += [(f"{long}.jpg", jpeg()), (f"{long}.txt", b"long")]
     good, bad = read(tar_of(tmp_path / name, entries, mode, kind))
     assert not bad
     assert [s.captions[0] for s in good] == ["red", "blue", "long"][: len(good)]
-    assert good[0].attributes == {"price": 1, "split": "test"} and good[0].split == "test" and good[0].image == jpeg()
+    assert (
+        good[0].attributes == {"price": 1, "split": "test"}
+        and good[0].split == "test"
+        and good[0].image == jpeg()
+    )
     assert kind == tarfile.USTAR_FORMAT or good[2].row == f"{name}:{long}"
 
 

@@ -119,7 +119,7 @@ def split(
         if name:
             given[group] = min(given.get(group, name), name, key=("test", "val", "train").index)
     free = Counter(group for group in groups if given.get(group, "train") == "train")
-    named = set(given.values())
+    named = set(mapped)
     wanted = {name: share for name, share in zip(NAMES, shares, strict=True) if name not in named}
     drawn = _draw(free, wanted, seed)
     return [drawn.get(g) or m or given.get(g, "train") for g, m in zip(groups, mapped, strict=True)]

@@ -76,7 +76,7 @@ class Prepare(Section):
         (0.8, 0.1, 0.1), description="train, val, test; whole groups only"
     )
     near_duplicates: Annotated[int, Field(ge=0, le=16)] = Field(
-        2,
+        10,
         description="perceptual-hash bits (of 256) within which pictures count as duplicates; 0 turns it off",
     )
     shard_size: Positive = Field(1000, description="samples in one tar")

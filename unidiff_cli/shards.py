@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import tarfile
-import threading
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
@@ -153,7 +152,6 @@ class Shards:
         self.folder, self.receipt = folder, receipt
         self._rows = rows
         self._files: dict[str, int] = {}
-        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Shards:
@@ -195,21 +193,24 @@ class Shards:
         return data
 
     def _read(self, shard: str, offset: int, size: int) -> bytes:
+        """One pread: no shared position and no lock, so threads and forks in their midst may read alike."""
         descriptor = self._files.get(shard)
-        if descriptor is not None:
-            return os.pread(descriptor, size, offset)  # no shared position: safe in threads and after a fork
-        with self._lock:
-            if shard not in self._files and len(self._files) < MAX_OPEN:
-                self._files[shard] = os.open(self.folder / shard, os.O_RDONLY | os.O_CLOEXEC)
-        if shard in self._files:
-            return os.pread(self._files[shard], size, offset)
-        with open(self.folder / shard, "rb") as stream:
-            return os.pread(stream.fileno(), size, offset)
+        if descriptor is None:
+            descriptor = os.open(self.folder / shard, os.O_RDONLY | os.O_CLOEXEC)
+            if len(self._files) >= MAX_OPEN:
+                try:
+                    return os.pread(descriptor, size, offset)
+                finally:
+                    os.close(descriptor)
+            first = self._files.setdefault(shard, descriptor)
+            if first != descriptor:  # another thread was faster
+                os.close(descriptor)
+            descriptor = first
+        return os.pread(descriptor, size, offset)
 
     def close(self) -> None:
-        with self._lock:
-            while self._files:
-                os.close(self._files.popitem()[1])
+        while self._files:
+            os.close(self._files.popitem()[1])
 
     def __del__(self) -> None:
         if hasattr(self, "_files"):

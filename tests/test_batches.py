@@ -1,0 +1,96 @@
+"""Order, shares, caching and reading ahead."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from unidiff_cli import bases, cache
+from unidiff_cli.batches import Samples, loader, order
+from unidiff_cli.errors import EnvironmentProblem
+from unidiff_cli.fit import needs
+from unidiff_cli.shards import Shards
+
+
+@pytest.fixture(scope="module")
+def shards(prepared):
+    return Shards.open(prepared.room("shards"))
+
+
+@pytest.fixture(scope="module")
+def base(tiny_base):
+    return bases.load(str(tiny_base), 32)
+
+
+def test_every_sample_comes_once_an_epoch_and_epochs_differ():
+    epochs = [[order(10, 7, position) for position in range(e * 10, e * 10 + 10)] for e in range(3)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert order(10, 7, 25) == epochs[2][5]  # no need to have read what came before
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_processes_share_a_batch_in_order(shards, world):
+    rows = shards.rows("train")
+    shares = [Samples(shards, rows, batch_size=8, seed=0, rank=r, world=world) for r in range(world)]
+    together = [row.id for share in shares for row in share[5].rows]
+    assert together == [row.id for row in Samples(shards, rows, batch_size=8, seed=0)[5].rows]
+
+
+def test_validation_reads_every_row_once_in_order(shards):
+    rows = shards.rows("train")
+    samples = Samples(shards, rows, batch_size=7, seed=0, shuffle=False)
+    assert [row.id for batch in loader(samples, range(len(samples))) for row in batch.rows] == [r.id for r in rows]
+
+
+def test_loader_processes_give_the_same_batches(shards, base):
+    options = {"batch_size": 4, "seed": 3, "transforms": base.transforms()}
+    here = list(loader(Samples(shards, shards.rows("train"), **options), range(2, 5)))
+    ahead = list(loader(Samples(shards, shards.rows("train"), **options), range(2, 5), workers=2))
+    assert [b.captions for b in here] == [b.captions for b in ahead]
+    assert all(torch.equal(a.clip_pixels, b.clip_pixels) for a, b in zip(here, ahead, strict=True))
+
+
+def test_equal_captions_share_an_id_whatever_their_case(shards):
+    batch = Samples(shards, shards.rows("train"), batch_size=48, seed=0)[0]
+    by_id = Counter(batch.caption_ids.tolist())
+    assert len(by_id) == len(set(batch.captions)) and max(by_id.values()) == 2
+    assert len(set(batch.group_ids.tolist())) == len({row.group for row in batch.rows})
+
+
+def test_the_cache_holds_what_would_be_computed_and_is_made_once(project, shards, base, recipe):
+    rows = shards.rows("val")
+    asked = needs(recipe.active())
+    files = cache.fill(project, base, shards, "hash", rows, asked)
+    fresh = Samples(shards, rows, batch_size=6, seed=0, shuffle=False, transforms=base.transforms())[0]
+    kept = Samples(shards, rows, batch_size=6, seed=0, shuffle=False, cached=files)[0]
+    assert torch.equal(kept.clip_pixels, fresh.clip_pixels)
+    mean, std = base.encode(fresh.draw_pixels)
+    assert torch.allclose(kept.latents.float(), torch.cat([mean, std], 1), rtol=2e-3, atol=1e-4)
+    before = {path: path.stat().st_mtime_ns for path in files.values()}
+    assert cache.fill(project, base, shards, "hash", rows, asked) == files
+    assert before == {path: path.stat().st_mtime_ns for path in files.values()}
+    other = cache.fill(project, base, shards, "another catalogue", rows, asked)
+    assert set(other.values()).isdisjoint(files.values())
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_no_half_cache(project, shards, base, recipe, monkeypatch):
+    import errno
+    import os
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(EnvironmentProblem, match="No space left"):
+        cache.fill(project, base, shards, "hash", shards.rows("val"), needs(recipe.active()))
+    assert not list(project.room("cache").rglob("*.npy"))
+
+
+def test_half_precision_trains_and_stays_finite(project, tiny_base):
+    from tests.conftest import load_recipe
+    from unidiff_cli import log, train
+
+    name, _ = train(project, load_recipe(tiny_base, "train.precision=bf16", "train.steps=3"))
+    assert np.isfinite([line["loss"] for line in log.read(project.room("runs", name)) if "loss" in line]).all()
