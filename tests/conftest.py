@@ -12,7 +12,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # models this small lose more to 
 import pytest
 from PIL import Image, ImageDraw
 
-COLORS = {"red": (200, 30, 30), "green": (40, 160, 60), "blue": (40, 60, 200), "black": (20, 20, 20), "yellow": (230, 210, 40)}
+COLORS = {
+    "red": (200, 30, 30),
+    "green": (40, 160, 60),
+    "blue": (40, 60, 200),
+    "black": (20, 20, 20),
+    "yellow": (230, 210, 40),
+}
 SHAPES = ("dress", "hat", "bag")
 
 
@@ -26,7 +32,9 @@ def _tokenizer(folder: Path, length: int = 24):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\nr e\nre d</w>\n")
-    (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate([*words[:-2], "re", "red</w>", *words[-2:]])}))
+    (folder / "vocab.json").write_text(
+        json.dumps({w: i for i, w in enumerate([*words[:-2], "re", "red</w>", *words[-2:]])})
+    )
     return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=length)
 
 
@@ -39,7 +47,11 @@ def write_base(folder: Path, seed: int = 0, prediction: str = "v_prediction") ->
     torch.manual_seed(seed)
     tokenizer = _tokenizer(folder / "made")
     size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    marks = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.eos_token_id}
+    marks = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.eos_token_id,
+    }
     clip = CLIPModel(
         CLIPConfig(
             text_config={**size, **marks, "vocab_size": len(tokenizer), "max_position_embeddings": 24},
@@ -66,7 +78,9 @@ def write_base(folder: Path, seed: int = 0, prediction: str = "v_prediction") ->
     pipeline.save_pretrained(folder)
     clip.save_pretrained(folder / "clip")
     tokenizer.save_pretrained(folder / "clip")
-    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder / "clip")
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
+        folder / "clip"
+    )
     (folder / "base.yaml").write_text(
         "image_size: 32\n"
         "train: {steps: 6, batch_size: 8, warmup: 2, ema: 0.9, checkpoint_every: 3, validate_every: 3, preview_every: 0,\n"

@@ -41,7 +41,9 @@ def test_processes_share_a_batch_in_order(shards, world):
 def test_validation_reads_every_row_once_in_order(shards):
     rows = shards.rows("train")
     samples = Samples(shards, rows, batch_size=7, seed=0, shuffle=False)
-    assert [row.id for batch in loader(samples, range(len(samples))) for row in batch.rows] == [r.id for r in rows]
+    assert [row.id for batch in loader(samples, range(len(samples))) for row in batch.rows] == [
+        r.id for r in rows
+    ]
 
 
 def test_loader_processes_give_the_same_batches(shards, base):
@@ -93,4 +95,6 @@ def test_half_precision_trains_and_stays_finite(project, tiny_base):
     from unidiff_cli import log, train
 
     name, _ = train(project, load_recipe(tiny_base, "train.precision=bf16", "train.steps=3"))
-    assert np.isfinite([line["loss"] for line in log.read(project.room("runs", name)) if "loss" in line]).all()
+    assert np.isfinite(
+        [line["loss"] for line in log.read(project.room("runs", name)) if "loss" in line]
+    ).all()

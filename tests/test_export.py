@@ -50,7 +50,9 @@ def test_plain_transformers_gives_the_same_embeddings(finished, plain):
     clip = Clip.read(finished.export() / "clip")
     found = np.load(plain / "plain.npz")
     assert np.allclose(vectors.embed_captions(clip, ["red dress", "a"]), found["text"], atol=1e-5)
-    assert np.allclose(vectors.embed_image(clip, Image.open(plain / "query.png")), found["image"][0], atol=1e-5)
+    assert np.allclose(
+        vectors.embed_image(clip, Image.open(plain / "query.png")), found["image"][0], atol=1e-5
+    )
 
 
 def test_plain_diffusers_draws_the_same_picture(finished, plain, tmp_path):
@@ -65,11 +67,21 @@ def test_the_export_holds_trained_weights_a_card_and_no_pickle(finished, tiny_ba
     tuned = bases.load(str(folder), 32)
     assert tuned.fingerprint == Receipt.read(folder).figures["fingerprint"] != base.fingerprint
     moved = [n for n, p in tuned.named_parameters() if not (p == dict(base.named_parameters())[n]).all()]
-    assert any(n.startswith("unet") for n in moved) and any("vision" in n for n in moved) and any("text_model" in n for n in moved)
+    assert (
+        any(n.startswith("unet") for n in moved)
+        and any("vision" in n for n in moved)
+        and any("text_model" in n for n in moved)
+    )
     assert not any(n.startswith("vae") for n in moved)
     card = (folder / "README.md").read_text()
     assert "48 training" in card and "contrastive × 1" in card
-    assert {p.suffix for p in folder.rglob("*") if p.is_file()} <= {".safetensors", ".json", ".md", ".yaml", ".txt"}
+    assert {p.suffix for p in folder.rglob("*") if p.is_file()} <= {
+        ".safetensors",
+        ".json",
+        ".md",
+        ".yaml",
+        ".txt",
+    }
 
 
 def test_text_encoder_keys_carry_the_prefix_transformers_4_reads(finished):
@@ -82,7 +94,10 @@ def test_text_encoder_keys_carry_the_prefix_transformers_4_reads(finished):
 def test_an_export_is_a_base_again(finished, tmp_path, prepared):
     project = copy_project(prepared, tmp_path)
     name, _ = train(project, load_recipe(finished.export(), "train.steps=2"))
-    assert export(project, name)[1].figures["fingerprint"] != Receipt.read(finished.export()).figures["fingerprint"]
+    assert (
+        export(project, name)[1].figures["fingerprint"]
+        != Receipt.read(finished.export()).figures["fingerprint"]
+    )
 
 
 def test_two_text_towers_that_differ_are_refused_unless_one_wins(tmp_path):
@@ -92,7 +107,9 @@ def test_two_text_towers_that_differ_are_refused_unless_one_wins(tmp_path):
         bases.load(both, 32)
     winner = bases.load({**both, "text": "clip"}, 32)
     assert np.allclose(
-        vectors.embed_captions(winner, ["a"]), vectors.embed_captions(Clip.read(two / "clip"), ["a"]), atol=1e-6
+        vectors.embed_captions(winner, ["a"]),
+        vectors.embed_captions(Clip.read(two / "clip"), ["a"]),
+        atol=1e-6,
     )
     assert bases.load({**both, "text": "diffusion"}, 32).pipeline.text_encoder is not None
 
@@ -125,7 +142,13 @@ def test_a_png_says_how_to_draw_it_again(finished, tmp_path):
     project = copy_project(finished, tmp_path)
     [folder] = generate(project, ["blue hat"], count=2, seed=9, steps=2, guidance=3.5, negative="red")
     found = drawing.read(folder / "1.png")
-    assert (found.prompt, found.seed, found.steps, found.guidance, found.negative) == ("blue hat", 10, 2, 3.5, "red")
+    assert (found.prompt, found.seed, found.steps, found.guidance, found.negative) == (
+        "blue hat",
+        10,
+        2,
+        3.5,
+        "red",
+    )
     assert found.fingerprint == Receipt.read(project.export()).figures["fingerprint"]
     again, same = drawing.again(project, folder / "1.png")
     assert same
@@ -164,7 +187,9 @@ def test_prompts_come_from_a_file_and_a_foreign_png_is_refused(finished, tmp_pat
 
 def test_a_picture_of_the_catalogue_finds_itself_first(finished, catalogue):
     hits = retrieve(finished, image=catalogue / "images" / "p007-1.png", k=3)
-    assert hits[0].path == str(catalogue / "images" / "p007-1.png") and hits[0].score == pytest.approx(1, abs=1e-3)
+    assert hits[0].path == str(catalogue / "images" / "p007-1.png") and hits[0].score == pytest.approx(
+        1, abs=1e-3
+    )
     assert [h.rank for h in hits] == [1, 2, 3] and hits[0].score >= hits[1].score >= hits[2].score
     assert hits[0].attributes["color"] in COLORS
 
@@ -174,7 +199,9 @@ def test_text_picture_and_both_give_different_answers_and_a_sheet(finished, cata
     text = retrieve(finished, "red dress", k=60)
     both = retrieve(finished, "red dress", image, k=60, sheet_to=tmp_path / "sheet.png")
     assert len(text) == len(both) == 60  # the whole catalogue, not only a split
-    assert [h.id for h in text] != [h.id for h in both] != [h.id for h in retrieve(finished, image=image, k=60)]
+    assert (
+        [h.id for h in text] != [h.id for h in both] != [h.id for h in retrieve(finished, image=image, k=60)]
+    )
     assert Image.open(tmp_path / "sheet.png").width > 256
 
 

@@ -22,9 +22,18 @@ def write_full_size(folder):
 
     torch.manual_seed(0)
     tokenizer = _tokenizer(folder / "made", length=77)
-    marks = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": 1}
+    marks = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": 1,
+    }
     text = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
-    vision = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
+    vision = {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+    }
     clip = CLIPModel(
         CLIPConfig(
             text_config={**text, **marks, "vocab_size": 49408, "projection_dim": 768},
@@ -34,7 +43,9 @@ def write_full_size(folder):
     )
     unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
     blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
-    vae = AutoencoderKL(block_out_channels=(128, 256, 512, 512), layers_per_block=2, scaling_factor=0.18215, **blocks)
+    vae = AutoencoderKL(
+        block_out_channels=(128, 256, 512, 512), layers_per_block=2, scaling_factor=0.18215, **blocks
+    )
     scheduler = PNDMScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, skip_prk_steps=True, steps_offset=1
     )
@@ -54,7 +65,12 @@ def test_the_chain_at_the_size_of_sd_1_5(tmp_path):
     both = f"base={{diffusion: {tmp_path / 'sd'}, clip: {tmp_path / 'clip'}}}"
     # the UNet's gradient flows through it into the text tower; its own optimiser state would not fit in 24 GB
     short = ("train.steps=1", "train.batch_size=2", "train.trains=[vision, text]", "train.preview_every=0")
-    small = ("generate.steps=2", "train.ema=0.5", "prepare.near_duplicates=0", "prepare.splits=[0.5, 0.25, 0.25]")
+    small = (
+        "generate.steps=2",
+        "train.ema=0.5",
+        "prepare.near_duplicates=0",
+        "prepare.splits=[0.5, 0.25, 0.25]",
+    )
     recipe = load_recipe("fashion", assignments=[both, *short, *small])
     assert recipe.image_size == 512
     project = Project(tmp_path / "project")

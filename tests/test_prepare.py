@@ -21,9 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from unidiff_cli import groups, intake, pages, pictures, shards, workers
+from unidiff_cli import pages, shards
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
-from unidiff_cli.pictures import Picture, ready
+from unidiff_cli.intake import groups, pictures, spool, workers
+from unidiff_cli.intake.pictures import Picture, ready
 from unidiff_cli.project import Project, Receipt
 from unidiff_cli.recipe import Prepare, Recipe
 from unidiff_cli.stages.prepare import plan, prepare
@@ -584,7 +585,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_room(tmp_path, monkeypatch):
     for place in ("put", "get"):
         with monkeypatch.context() as patch:
             patch.setattr(
-                intake.Spool,
+                spool.Spool,
                 place,
                 lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")),
             )

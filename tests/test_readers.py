@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unidiff_cli import captions, readers, tables
+from unidiff_cli import captions, readers
 from unidiff_cli.errors import UsageError, WorkError
 from unidiff_cli.readers import Bad, Sample
+from unidiff_cli.readers import _tables as tables
 from unidiff_cli.readers.folder import Folder
 from unidiff_cli.readers.table import Table
 from unidiff_cli.readers.webdataset import Webdataset, members

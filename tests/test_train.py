@@ -50,7 +50,9 @@ def test_a_run_that_is_cut_and_resumed_equals_one_that_is_not(project, finished,
     name, _ = train(project, recipe, resume=True)
     assert losses(project, name) == losses(finished, "001-fashion")
     for part in ("best", "step-000006"):
-        ours, theirs = (p.room("runs", name, "checkpoints", part, "averaged.safetensors") for p in (project, finished))
+        ours, theirs = (
+            p.room("runs", name, "checkpoints", part, "averaged.safetensors") for p in (project, finished)
+        )
         assert ours.read_bytes() == theirs.read_bytes()
 
 
@@ -137,10 +139,16 @@ def test_two_processes_do_the_work_of_one(project, finished, recipe):
     ours, theirs = losses(project, name), losses(finished, "001-fashion")
     assert sorted(ours) == sorted(theirs)
     contrastive = [
-        [line["contrastive"] for line in log.read(p.room("runs", name)) if "loss" in line] for p in (project, finished)
+        [line["contrastive"] for line in log.read(p.room("runs", name)) if "loss" in line]
+        for p in (project, finished)
     ]
-    assert contrastive[0] == pytest.approx(contrastive[1], rel=1e-3)  # an in-batch term: both hold the whole batch
-    weights = [checkpoints.tensors(p.room("runs", name, "checkpoints", "step-000006"), "weights") for p in (project, finished)]
+    assert contrastive[0] == pytest.approx(
+        contrastive[1], rel=1e-3
+    )  # an in-batch term: both hold the whole batch
+    weights = [
+        checkpoints.tensors(p.room("runs", name, "checkpoints", "step-000006"), "weights")
+        for p in (project, finished)
+    ]
     start = checkpoints.tensors(finished.room("runs", name, "checkpoints", "step-000003"), "weights")
     # as a whole: Adam turns the rounding of a gradient that is zero (a key's bias) into a step of its own
     moved = sum(float((weights[1][k] - start[k]).square().sum()) for k in start) ** 0.5
@@ -202,5 +210,9 @@ def test_the_receipt_and_recipe_of_a_run_load_again(finished):
 
     run = finished.room("runs", "001-fashion")
     again = recipe.load(run / "recipe.yaml")
-    assert again.section("train")["train"] == json.loads((run / "receipt.json").read_text())["settings"]["train"]
-    assert Receipt.read(run).same_work(again.section("base", "image_size", "objectives", "train", "generate"), Receipt.read(run).inputs)
+    assert (
+        again.section("train")["train"] == json.loads((run / "receipt.json").read_text())["settings"]["train"]
+    )
+    assert Receipt.read(run).same_work(
+        again.section("base", "image_size", "objectives", "train", "generate"), Receipt.read(run).inputs
+    )

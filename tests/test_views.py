@@ -90,7 +90,11 @@ def test_half_pass_features_are_the_middle_block_of_a_whole_pass(base):
 def test_draws_depend_on_seed_step_position_and_name_only():
     whole = draw(0, 3, [10, 11, 12], "noise", (4,))
     assert torch.equal(draw(0, 3, [12], "noise", (4,))[0], whole[2])
-    for other in (draw(1, 3, [12], "noise", (4,)), draw(0, 4, [12], "noise", (4,)), draw(0, 3, [12], "t", (4,))):
+    for other in (
+        draw(1, 3, [12], "noise", (4,)),
+        draw(0, 4, [12], "noise", (4,)),
+        draw(0, 3, [12], "t", (4,)),
+    ):
         assert not torch.equal(other[0], whole[2])
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from .captions import fold
 from .shards import Row, Shards
 
 Transform = Callable[[Sequence[Image.Image]], Tensor]
@@ -64,7 +65,7 @@ def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
 
 def _identity(text: str) -> int:
     """A number equal for texts that differ in case and blanks only."""
-    same = " ".join(text.casefold().split())
+    same = fold(text).casefold()
     return crc32(same.encode()) | (len(same) << 32)
 
 

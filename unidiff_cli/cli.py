@@ -130,12 +130,14 @@ def _project() -> Project:
     return Project.find(Here.project or os.environ.get("UNIDIFF_PROJECT"))
 
 
-def _recipe(project: Project, name: str | None, assignments: list[str] | None) -> Any:
+def _recipe(project: Project, name: str | None, assignments: list[str] | None, base: bool = True) -> Any:
     """The recipe in force, checked whole; a name given here replaces the one in unidiff.yaml."""
-    from .bases import load_recipe, resolve
+    from .bases import load_recipe
+    from .recipe import load
 
-    recipe = load_recipe(name, project, environ=os.environ, assignments=assignments or ())
-    console.note(f"recipe {recipe.name} · base {resolve(recipe.base)[1].why}")
+    layers: Any = {"environ": os.environ, "assignments": assignments or ()}
+    recipe = load_recipe(name, project, **layers) if base else load(name, project_file=project.file, **layers)
+    console.note(f"recipe {recipe.name}")
     return recipe
 
 
@@ -169,7 +171,7 @@ def prepare(
     given = list(assignments or [])
     if max_bad:
         given.append(f"prepare.max_bad={_share(max_bad)}")
-    asked = _recipe(project, recipe, given)
+    asked = _recipe(project, recipe, given, base=False)  # shards do not depend on it
     understood = plan(asked, catalogue)
     if dry_run:
         console.say(asked.yaml())
@@ -210,8 +212,9 @@ def train(
     if dry_run:
         from .status import train_plan
 
+        plan = train_plan(project, asked)
         console.say(asked.yaml())
-        console.say(train_plan(project, asked))
+        console.say(plan)
         return
     project.receipt("shards", command="unidiff prepare CATALOG")
     _keep(project, recipe)
@@ -551,7 +554,7 @@ def main() -> None:
     if not sys.warnoptions:  # PYTHONWARNINGS reaches only the processes started from here
         warnings.simplefilter("ignore")
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="unidiff")
         if code == 130:  # what typer makes of Ctrl-C
             console.show_error(Interrupted(signal.SIGINT, "Interrupted; finished rooms are as they were."))
     except UnidiffError as problem:

@@ -115,11 +115,12 @@ def show_file(path: Path) -> None:
 
 def show_table(columns: list[str], rows: list[list[Any]], title: str = "") -> None:
     """A table on stdout; on no terminal it is as wide as its cells."""
-    table = Table(*columns, title=title or None, title_justify="left")
+    table = Table(title=title or None, title_justify="left")
+    for column in columns:
+        table.add_column(column, no_wrap=not out.is_terminal, overflow="fold")
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
-    width = None if out.is_terminal else 240
-    out.print(table, width=width)
+    out.print(table, width=None if out.is_terminal else 10_000)  # cells in a file or a pipe stay in one piece
 
 
 def show_error(problem: UnidiffError) -> None:

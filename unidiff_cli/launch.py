@@ -51,7 +51,15 @@ def launch(module: str, arguments: list[str], count: int, folder: Path, watch: C
     failure = folder / FAILURE
     failure.unlink(missing_ok=True)
     threads = max(1, (os.cpu_count() or 1) // count)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m", module]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={count}",
+        "-m",
+        module,
+    ]
     env = {"OMP_NUM_THREADS": str(threads), **os.environ}
     with open(folder / "workers.log", "ab") as output, interruptions() as stopped:
         process = subprocess.Popen(
@@ -70,7 +78,9 @@ def launch(module: str, arguments: list[str], count: int, folder: Path, watch: C
         failure.unlink()
         raise _raised(found)
     if process.returncode:
-        raise WorkError(f"A training process ended with {process.returncode}.", f"Its output: {folder / 'workers.log'}")
+        raise WorkError(
+            f"A training process ended with {process.returncode}.", f"Its output: {folder / 'workers.log'}"
+        )
 
 
 def leave(folder: Path, problem: UnidiffError) -> None:

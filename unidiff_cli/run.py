@@ -45,7 +45,11 @@ class Run:
             self.best = state["best"]
             break
         if main and (self.folder / log.FILE).exists():
-            where = f"goes on from step {self.fit.done}" if self.fit.done else "has no checkpoint yet and starts over"
+            where = (
+                f"goes on from step {self.fit.done}"
+                if self.fit.done
+                else "has no checkpoint yet and starts over"
+            )
             say.warning(f"Run {self.folder.name} {where}.")
             log.trim(self.folder, self.fit.done)
 
@@ -95,7 +99,13 @@ class Run:
         with self.fit.averaged.applied():
             self.fit.base.eval()
             pictures = list(
-                sample(self.fit.base, prompts, range(len(prompts)), steps=options.steps, guidance=options.guidance)
+                sample(
+                    self.fit.base,
+                    prompts,
+                    range(len(prompts)),
+                    steps=options.steps,
+                    guidance=options.guidance,
+                )
             )
         sheet(pictures, prompts).save(folder / f"step-{self.fit.done:06d}.png")
 

@@ -23,7 +23,9 @@ def test_contrastive_equals_open_clip_when_every_caption_is_its_own():
     ours = symmetric_cross_entropy(scale * image @ text.T, shares, left_out)
     theirs = open_clip.ClipLoss()(image, text, scale)
     assert torch.allclose(ours, theirs, rtol=1e-12)
-    for mine, other in zip(torch.autograd.grad(ours, (image, text)), torch.autograd.grad(theirs, (image, text)), strict=True):
+    for mine, other in zip(
+        torch.autograd.grad(ours, (image, text)), torch.autograd.grad(theirs, (image, text)), strict=True
+    ):
         assert torch.allclose(mine, other, rtol=1e-10, atol=1e-14)
 
 
@@ -37,22 +39,26 @@ def test_equal_captions_are_no_negatives_and_products_are_left_out():
     assert torch.allclose(positive[1], torch.tensor([1 / 3, 1 / 3, 1 / 3, 0]))
     # with two equal rows the loss of a perfect model goes to ln 2 a row, not to infinity
     logits = 50.0 * torch.block_diag(torch.ones(2, 2), torch.eye(2))
-    assert float(symmetric_cross_entropy(logits, shares, left_out)) == pytest.approx(math.log(2) / 2, abs=1e-3)
+    assert float(symmetric_cross_entropy(logits, shares, left_out)) == pytest.approx(
+        math.log(2) / 2, abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_denoise_equals_diffusers(tmp_path, prediction):
     """The same latents, noise and timesteps through diffusers' own scheduler and min-SNR weights."""
     from diffusers.training_utils import compute_snr
-    from tests.conftest import write_base
 
+    from tests.conftest import write_base
     from unidiff_cli import bases
     from unidiff_cli.batches import Batch
     from unidiff_cli.objectives.denoise import Denoise
     from unidiff_cli.views import Needs, Views
 
     base = bases.load(str(write_base(tmp_path / "base", prediction=prediction)), 32)
-    latents = torch.cat([torch.randn(6, 4, 8, 8), torch.zeros(6, 4, 8, 8)], dim=1)  # deviation 0: the mean itself
+    latents = torch.cat(
+        [torch.randn(6, 4, 8, 8), torch.zeros(6, 4, 8, 8)], dim=1
+    )  # deviation 0: the mean itself
     captions = [f"thing {i}" for i in range(6)]
     batch = Batch(0, list(range(6)), [], captions, torch.arange(6), torch.arange(6), latents=latents)
     views = Views(base, batch, Needs(False, True, True), seed=3, step=0)
@@ -79,7 +85,10 @@ def test_min_snr_at_zero_terminal_snr_is_finite():
 
 def test_relational_is_invariant_and_zero_when_both_agree_or_collapse():
     g = torch.Generator().manual_seed(0)
-    v, u = torch.randn(16, 8, generator=g, dtype=torch.float64), torch.randn(16, 12, generator=g, dtype=torch.float64)
+    v, u = (
+        torch.randn(16, 8, generator=g, dtype=torch.float64),
+        torch.randn(16, 12, generator=g, dtype=torch.float64),
+    )
     loss = relational(v, u)
     rotation, _ = torch.linalg.qr(torch.randn(8, 8, generator=g, dtype=torch.float64))
     assert loss > 0.1

@@ -8,6 +8,7 @@ diffusion folder holds the numbers that suit the base: the lowest layer of every
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from ..recipe import BaseFolders, Recipe, read_yaml
 if TYPE_CHECKING:
     from .stable_diffusion import StableDiffusion as Base
 
+say = logging.getLogger("unidiff")
 SD15 = BaseFolders(
     diffusion="stable-diffusion-v1-5/stable-diffusion-v1-5", clip="openai/clip-vit-large-patch14"
 )
@@ -67,14 +69,16 @@ def resolve(base: Any) -> tuple[Any, Source]:
         missing = _missing_for_sd15()
         if not missing:
             return SD15.model_dump(), Source(
-                SD15.diffusion, SD15.clip, None, "auto: a GPU and the SD 1.5 weights are here"
+                SD15.diffusion, SD15.clip, None, "a GPU and these weights are here (base: auto)"
             )
         value, source = resolve("nano")
-        return value, Source(source.diffusion, source.clip, None, f"auto: the embedded nano, since {missing}")
+        return value, Source(
+            source.diffusion, source.clip, None, f"the embedded one, since {missing} (base: auto)"
+        )
     inside = embedded()
     if base in inside:
         folder = inside[base]
-        return base, Source(str(folder), str(folder / "clip"), None, f"the embedded base {base}")
+        return base, Source(str(folder), str(folder / "clip"), None, "embedded in the package")
     folder = Path(str(base)).expanduser()
     if (folder / "model_index.json").is_file():
         if not (folder / "clip" / "config.json").is_file():
@@ -93,6 +97,7 @@ def resolve(base: Any) -> tuple[Any, Source]:
 def defaults(base: Any) -> tuple[Any, Mapping[str, Any]]:
     """The resolved base and its own numbers, for `recipe.load`."""
     value, source = resolve(base)
+    say.info(f"base {value if isinstance(value, str) else source.diffusion}: {source.why}")
     file = Path(source.diffusion) / "base.yaml"
     if file.is_file():
         return value, read_yaml(file).data

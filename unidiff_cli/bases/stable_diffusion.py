@@ -31,9 +31,7 @@ class StableDiffusion(Clip):
 
     abar: Tensor  # (T,) the noise schedule, ᾱ
 
-    def __init__(
-        self, pipeline: Any, clip: CLIPModel, source: Source, image_size: int
-    ) -> None:
+    def __init__(self, pipeline: Any, clip: CLIPModel, source: Source, image_size: int) -> None:
         super().__init__(clip, pipeline.tokenizer, image_processor(source.clip, clip))
         self.unet: Any = pipeline.unet
         self.vae: Any = pipeline.vae.requires_grad_(False).eval()

@@ -14,10 +14,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .. import captions, tables
+from .. import captions
 from ..errors import UsageError, nearest
 from ..recipe import Prepare
 from . import PICTURES, SPLITS, Bad, Extent, Reader, Sample, shown
+from . import _tables as tables
 
 HEAD = 1000  # rows looked at to understand a table
 NAMED = ("captions", "metadata", "catalog", "catalogue", "products", "items", "dataset", "data", "styles")

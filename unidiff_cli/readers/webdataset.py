@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-from .. import captions, tables
+from .. import captions
 from . import PICTURES, Bad, Extent, Reader, Sample, shown
+from . import _tables as tables
 from .table import ROLES
 
 BLOCK = 512

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import accounts, groups, readers, shards
+from .. import readers, shards
 from ..errors import EnvironmentProblem, UsageError, WorkError
-from ..intake import Kept, Progress, Spool, Taken, quarantine, source_path, take
+from ..intake import accounts, groups
+from ..intake.spool import Kept, Progress, Spool, Taken, quarantine, source_path, take
 from ..project import Project, Receipt
 from ..readers import Extent, Reader, shown
 from ..recipe import Prepare, Recipe

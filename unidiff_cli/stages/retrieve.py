@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .. import pictures, vectors
+from .. import vectors
 from ..batches import picture
 from ..clip import Clip
 from ..errors import UsageError
+from ..intake import pictures
 from ..project import Project
 from ..recipe import Prepare
 from ..sampling import sheet

@@ -108,9 +108,13 @@ def _resumed(project: Project, resume: str | bool) -> tuple[str, Recipe]:
 def _refuse(project: Project, recipe: Recipe, count: int) -> None:
     rows = len(Shards.open(project.room("shards")).rows("train"))
     if rows < 2:
-        raise WorkError(f"The training split holds {rows} pictures.", "Add pictures, or change prepare.splits.")
+        raise WorkError(
+            f"The training split holds {rows} pictures.", "Add pictures, or change prepare.splits."
+        )
     if recipe.train.best_by == "recall" and not needs(recipe.active()).pixels:
-        raise UsageError("train.best_by is recall, and no objective reads the vision tower.", "Use best_by: denoise.")
+        raise UsageError(
+            "train.best_by is recall, and no objective reads the vision tower.", "Use best_by: denoise."
+        )
     if recipe.train.batch_size % count:
         raise UsageError(
             f"train.batch_size {recipe.train.batch_size} does not divide over {count} processes.",
@@ -118,7 +122,9 @@ def _refuse(project: Project, recipe: Recipe, count: int) -> None:
         )
 
 
-def _fill(project: Project, recipe: Recipe, base: Base, shards_hash: str, on_progress: Progress | None) -> None:
+def _fill(
+    project: Project, recipe: Recipe, base: Base, shards_hash: str, on_progress: Progress | None
+) -> None:
     """Caches what the run will read, before any process waits for another."""
     base.to("cuda" if torch.cuda.is_available() else "cpu")
     shards = Shards.open(project.room("shards"))
@@ -154,7 +160,9 @@ def work(
     folder = project.room("runs", name)
     recipe = recipes.load(folder / "recipe.yaml")
     options = recipe.train
-    receipt = Receipt("train", recipe.section(*SECTIONS), {"shards": project.receipt("shards").hash}, options.seed)
+    receipt = Receipt(
+        "train", recipe.section(*SECTIONS), {"shards": project.receipt("shards").hash}, options.seed
+    )
     accelerator = _accelerator(recipe, folder)
     if accelerator.num_processes != world:
         raise WorkError(f"{world} processes were asked for and {accelerator.num_processes} started.")
@@ -167,7 +175,11 @@ def work(
     run, main = Run(folder, recipe, fit, held_out), accelerator.is_main_process
     run.restore(main)
     accelerator.wait_for_everyone()
-    receipt.counts = {"steps": options.steps, "train": len(training.rows), "val": len(held_out.rows) if held_out else 0}
+    receipt.counts = {
+        "steps": options.steps,
+        "train": len(training.rows),
+        "val": len(held_out.rows) if held_out else 0,
+    }
     started, first = time.monotonic(), fit.done
     with interruptions() as stopped:
         for step in fit.steps(loader(training, range(fit.done, options.steps), options.workers)):
@@ -223,11 +235,18 @@ def _end(accelerator: Accelerator) -> None:
     if accelerator.num_processes == 1:
         from accelerate.state import AcceleratorState
 
-        AcceleratorState._reset_state(reset_partial_state=True)  # a second run here may want another precision
+        AcceleratorState._reset_state(
+            reset_partial_state=True
+        )  # a second run here may want another precision
 
 
 def _samples(
-    project: Project, recipe: Recipe, base: Base, shards_hash: str, split: str, accelerator: Accelerator | None
+    project: Project,
+    recipe: Recipe,
+    base: Base,
+    shards_hash: str,
+    split: str,
+    accelerator: Accelerator | None,
 ) -> Samples | None:
     """The split as Samples: this process's share, shuffled, or in order and whole where `accelerator` is None."""
     shards = Shards.open(project.room("shards"))
@@ -244,7 +263,9 @@ def _samples(
     place: dict[str, Any] = {"shuffle": False}
     if accelerator:
         place = {"rank": accelerator.process_index, "world": accelerator.num_processes}
-    return Samples(shards, rows, batch_size=recipe.train.batch_size, seed=recipe.train.seed, **pictures, **place)
+    return Samples(
+        shards, rows, batch_size=recipe.train.batch_size, seed=recipe.train.seed, **pictures, **place
+    )
 
 
 def _agreed(accelerator: Accelerator, signum: int) -> int:

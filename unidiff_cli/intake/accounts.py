@@ -7,12 +7,13 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
-from . import groups, pages
-from .intake import Spool, Taken
-from .project import Receipt
-from .readers import Reader
-from .recipe import Prepare
-from .shards import Row
+from .. import pages
+from ..project import Receipt
+from ..readers import Reader
+from ..recipe import Prepare
+from ..shards import Row
+from . import groups
+from .spool import Spool, Taken
 
 LONG = 50  # words; CLIP reads 77 tokens
 CHANGES = ("rotated", "alpha", "resized", "profile", "reencoded")

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from ..readers import Bad, Extent, Reader, Sample, shown
+from ..recipe import Prepare
 from . import workers
 from .pictures import Picture
-from .readers import Bad, Extent, Reader, Sample, shown
-from .recipe import Prepare
 
 Progress = Callable[[str, int, int], None]
 

@@ -1,0 +1,1 @@
+"""What comes in: a catalogue's rows and pictures, cleaned, decoded, grouped and accounted for. No torch, no network."""
