@@ -3,8 +3,8 @@
     checkpoints/step-000500/  weights.safetensors  averaged.safetensors  optimizer.safetensors  state.json
     checkpoints/best/         averaged.safetensors  state.json
 
-`state.json` is written last and holds the sha256 of the others: a folder without it, or whose files differ,
-is no checkpoint. The oldest are deleted only after the newest is in place.
+`state.json` is written last and holds the sha256 of the others and of itself: a folder without it, or whose
+files differ, is no checkpoint. The oldest are deleted only after the newest is in place.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from .errors import Damaged, EnvironmentProblem
-from .project import file_digest, write_json
+from .project import digest, file_digest, write_json
 
 STATE = "state.json"
 BEST = "best"
@@ -34,15 +34,16 @@ def save(
     fresh, final, old = folder / f".{name}.new", folder / name, folder / f".{name}.old"
     size = sum(t.numel() * t.element_size() for group in tensors.values() for t in group.values())
     try:
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        recover(folder)
+        shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         for part, group in tensors.items():
             file = fresh / f"{part}.safetensors"
             save_file({k: v.detach().cpu().contiguous().clone() for k, v in group.items()}, file)
             _sync(file)
         files = {p.name: file_digest(p) for p in sorted(fresh.glob("*.safetensors"))}
-        write_json(fresh / STATE, {**state, "files": files})
+        found = {**state, "files": files}
+        write_json(fresh / STATE, {**found, "digest": digest(found)})
         if final.exists():
             os.replace(final, old)
         os.replace(fresh, final)
@@ -71,8 +72,19 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def recover(folder: Path) -> None:
+    """Puts back what a kill in the middle of a swap left aside: `best` and a step that is saved again."""
+    for old in folder.glob(".*.old"):
+        final = old.with_name(old.name[1 : -len(".old")])
+        if final.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(old, final)
+
+
 def committed(folder: Path) -> list[Path]:
     """The step checkpoints that were written to the end, oldest first."""
+    recover(folder)
     return sorted(p.parent for p in folder.glob(f"step-*/{STATE}"))
 
 
@@ -80,9 +92,12 @@ def verified(checkpoint: Path) -> dict[str, Any]:
     """A checkpoint's state. Raises Damaged where a file is missing or not what was written."""
     try:
         state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-        wrong = [n for n, digest in state["files"].items() if file_digest(checkpoint / n) != digest]
-    except (OSError, ValueError, KeyError) as problem:
+        said = state.pop("digest")
+        wrong = [n for n, sha in state["files"].items() if file_digest(checkpoint / n) != sha]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise Damaged(f"{checkpoint} is not a whole checkpoint: {problem}.") from problem
+    if said != digest(state):
+        wrong.append(STATE)
     if wrong:
         raise Damaged(
             f"{checkpoint}/{wrong[0]} is not what was written.",

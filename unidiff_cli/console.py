@@ -115,12 +115,11 @@ def show_file(path: Path) -> None:
 
 def show_table(columns: list[str], rows: list[list[Any]], title: str = "") -> None:
     """A table on stdout; on no terminal it is as wide as its cells."""
-    table = Table(title=title or None, title_justify="left")
-    for column in columns:
-        table.add_column(column, no_wrap=not out.is_terminal, overflow="fold")
+    table = Table(*columns, title=title or None, title_justify="left")
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
-    out.print(table, width=None if out.is_terminal else 10_000)  # cells in a file or a pipe stay in one piece
+    # rich takes 80 columns where it sees no terminal, and would cut the paths of a file or a pipe
+    (out if out.is_terminal else Console(width=10_000, highlight=False, emoji=False)).print(table)
 
 
 def show_error(problem: UnidiffError) -> None:

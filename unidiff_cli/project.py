@@ -195,10 +195,15 @@ class Project:
         return self.room("exports", name)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keeps a second writer out. Raises WorkError naming the process that holds the project."""
+    def lock(self, existing: bool = False) -> Iterator[None]:
+        """Keeps a second writer out. Raises WorkError naming the process that holds the project.
+
+        The directory is made where it is not there; a stage that needs one that is says `existing` and gets NotReady.
+        """
         from filelock import FileLock, Timeout
 
+        if existing and not self.root.is_dir():
+            raise NotReady(f"There is no project at {self.root}.", "Run: unidiff prepare CATALOG")
         self.create()
         holder = self.root / ".lock.pid"
         lock = FileLock(self.root / ".lock", timeout=0)

@@ -39,7 +39,7 @@ def verdict(found: Mapping[str, Any]) -> str:
 
 def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row a figure: printed values, the change, whether it is more than chance makes, and a bar's marks."""
-    base, tuned = found["figures"]["base"], found["figures"]["tuned"]
+    base, tuned = found["base"], found["tuned"]
     rows = []
     for key, about in found["described"].items():
         shown = {name: found[name].get(key) for name in ("chance", "real")}

@@ -26,7 +26,7 @@ class Objective(Section):
     """One term of the loss; `weight` multiplies it."""
 
     reads: ClassVar[frozenset[str]]  # the names of the Views it looks at; they decide what a batch loads
-    weight: Annotated[float, Field(ge=0)] = 1.0
+    weight: Annotated[float, Field(ge=0, description="multiplies the term in the total loss")] = 1.0
 
     @abstractmethod
     def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:

@@ -51,8 +51,8 @@ class Consistency(Objective):
     """Makes both models agree on which pictures are alike."""
 
     reads: ClassVar[frozenset[str]] = frozenset({"image_embeds", "latents", "null_states"})
-    kind: Literal["relational"] = "relational"
-    temperature: Annotated[float, Field(gt=0)] = 0.1
+    kind: Literal["relational"] = Field("relational", description="how the two sides are held together")
+    temperature: Annotated[float, Field(gt=0, description="τ of the softmax over a batch's cosines")] = 0.1
     below: Annotated[int, Field(ge=1, description="timesteps t < below: pictures barely noised")] = 300
 
     def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import Field
+
 from . import Objective
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ class Contrastive(Objective):
     """Pulls a picture and its caption together, pushes it from the batch's other captions."""
 
     reads: ClassVar[frozenset[str]] = frozenset({"text_embeds", "image_embeds"})
-    same_group: Literal["ignore", "positive", "negative"] = "ignore"
+    same_group: Literal["ignore", "positive", "negative"] = Field(
+        "ignore", description="what another caption of the same product or duplicate group is to a picture"
+    )
 
     def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
         image, text = views.gather(views.image_embeds), views.gather(views.text_embeds)  # (N, D)

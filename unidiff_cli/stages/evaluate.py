@@ -43,7 +43,7 @@ def evaluate(
     `force`. Raises NotReady, UsageError for an unknown export, WorkError for an empty split or a figure that is no
     number, EnvironmentProblem where weights are not here.
     """
-    with project.lock():
+    with project.lock(existing=True):
         # What we read.
         prepared = project.receipt("shards", command="unidiff prepare CATALOG")
         folder = project.export(export)
@@ -68,7 +68,8 @@ def evaluate(
             found = _report(project, folder.name, made, held, metrics, models)
             _write(room, found, held, models)
             # Close the room.
-            receipt.counts, receipt.figures = found["counts"], found["figures"]
+            receipt.counts = found["counts"]
+            receipt.figures = {name: found[name] for name in models}
         return receipt
 
 
@@ -162,7 +163,7 @@ def _report(
         "export": export,
         "split": held.evaluate.split,
         "images": len(held.prompts) if sees else 0,
-        "figures": {name: model.figures for name, model in models.items()},
+        **{name: model.figures for name, model in models.items()},  # "base" and "tuned"
         "chance": base.references.get("chance", {}),
         "real": base.references.get("real", {}),
         "margins": {k: max(v, tuned.margins.get(k, 0.0)) for k, v in base.margins.items()},

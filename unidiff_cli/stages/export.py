@@ -51,7 +51,7 @@ def export(project: Project, run: str | None = None, *, force: bool = False) -> 
 
     Raises NotReady, UsageError for an unknown run, Damaged when its best weights are not what was written.
     """
-    with project.lock():
+    with project.lock(existing=True):
         name = _run(project, run)
         folder = project.room("runs", name)
         source = project.receipt("runs", name, command="unidiff train --resume")

@@ -23,7 +23,7 @@ def index(
 ) -> Receipt:
     """Embeds every picture of the catalogue, all splits, with an export's CLIP. Raises NotReady, UsageError."""
     options = options or Index()
-    with project.lock():
+    with project.lock(existing=True):
         folder, inputs = vectors.inputs(project, export)
         done = Receipt.read(project.room("index"))
         if done and done.same_work({"export": folder.name}, inputs) and not force:

@@ -50,7 +50,7 @@ def train(
     `resume` continues the newest run, or the named one, with that run's own recipe; `on_step` gets each step's
     log line. Raises NotReady, UsageError, WorkError, EnvironmentProblem, and Interrupted after a checkpoint was saved.
     """
-    with project.lock():
+    with project.lock(existing=True):
         # What we read.
         prepared = project.receipt("shards", command="unidiff prepare CATALOG")
         inputs = {"shards": prepared.hash}
@@ -180,7 +180,7 @@ def work(
         "train": len(training.rows),
         "val": len(held_out.rows) if held_out else 0,
     }
-    started, first = time.monotonic(), fit.done
+    started = time.monotonic()
     with interruptions() as stopped:
         for step in fit.steps(loader(training, range(fit.done, options.steps), options.workers)):
             last = step.number == options.steps
@@ -200,11 +200,9 @@ def work(
             if signum and not last:
                 fact = f"Stopped at step {step.number}; its checkpoint is saved."
                 raise Interrupted(signum, fact, "Continue with: unidiff train --resume")
-    seconds = time.monotonic() - started
     if main:
-        speed = (fit.done - first) * options.batch_size / max(seconds, 1e-9)
-        receipt.figures = {"best": run.best, "samples_per_second": round(speed, 2)}
-        close(folder, receipt, seconds)
+        receipt.figures = {"best": run.best}
+        close(folder, receipt, time.monotonic() - started)
     _end(accelerator)
 
 
