@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from unidiff_cli import recipe as recipes
 from unidiff_cli.errors import RecipeError, UnidiffError, UsageError
+from unidiff_cli.layers import MAX_BYTES, read_yaml
 from unidiff_cli.project import STARTER
-from unidiff_cli.recipe import MAX_BYTES, keep_name, load, read_yaml, schema
+from unidiff_cli.recipe import keep_name, load, schema
 
 SHIPPED = sorted(recipes.recipes())
 GOOD = "schema_version: 1\nobjectives:\n  contrastive: {weight: 1.0}\n"

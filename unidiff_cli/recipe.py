@@ -7,7 +7,6 @@ problem is reported with its file and line, all problems at once.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -19,11 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from . import plugins
 from .errors import RecipeError, UsageError, nearest
+from .layers import Layer, dump, environment_layer, merge, parse, read_yaml, set_layer
 from .project import FILE
 
 SCHEMA_VERSION = 1
-# the parser takes 30 s a megabyte, 9 s on 50,000 nested brackets, and aliases unfold to any size
-MAX_BYTES, MAX_BRACKETS, MAX_NODES = 100_000, 1_000, 10_000
 
 
 class Section(BaseModel):
@@ -230,159 +228,6 @@ def schema() -> dict[str, Any]:
     return model().model_json_schema()
 
 
-# ---------------------------------------------------------------- layers
-
-
-class Layer:
-    """One source of values: plain data and the line of every key, or its variable for the environment."""
-
-    def __init__(
-        self, label: str, data: Mapping[str, Any], lines: Mapping[tuple[str, ...], int | str] | None = None
-    ) -> None:
-        self.label, self.data, self.lines = label, dict(data), lines or {}
-
-    def place(self, keys: tuple[str, ...]) -> str | None:
-        """`file:line` of a key here, or the label; None where this layer does not set it."""
-        node: Any = self.data
-        for key in keys:
-            if not isinstance(node, Mapping) or key not in node:
-                return None
-            node = node[key]
-        line = self.lines.get(keys)
-        return f"{self.label}:{line}" if line else self.label
-
-
-def read_yaml(path: Path, label: str | None = None) -> Layer:
-    """A YAML file as a layer. Raises RecipeError with the line where it is no YAML mapping."""
-    label = label or str(path)
-    try:
-        with open(path, "rb") as stream:
-            text = stream.read(MAX_BYTES + 1)
-    except OSError as problem:
-        raise UsageError(f"{label} cannot be read: {problem.strerror}.") from problem
-    if len(text) > MAX_BYTES:
-        raise RecipeError([f"{label}: this is longer than {MAX_BYTES:,} bytes; a recipe is not."])
-    tree = _parse(text, label)
-    if tree is None:
-        return Layer(label, {})
-    if not isinstance(tree, Mapping):
-        raise RecipeError(
-            [f"{label}:1: a recipe is a mapping of keys to values, this is a {type(tree).__name__}."]
-        )
-    lines: dict[tuple[str, ...], int] = {}
-    return Layer(label, _plain(tree, (), lines, [0], label), lines)
-
-
-def _parse(text: str | bytes, label: str) -> Any:
-    """ruamel's tree of a YAML text. Raises RecipeError with the line where it is none."""
-    from ruamel.yaml import YAML
-
-    try:
-        text = text if isinstance(text, str) else text.decode("utf-8-sig")
-        if text.count("[") + text.count("{") > MAX_BRACKETS:
-            raise ValueError(f"more than {MAX_BRACKETS:,} brackets")
-        return YAML(typ="rt", pure=True).load(text)
-    except Exception as problem:  # besides YAMLError, ruamel lets out what its constructors meet on junk
-        mark = getattr(problem, "problem_mark", None)
-        where = f"{label}:{mark.line + 1}" if mark else label
-        said = str(getattr(problem, "problem", None) or problem).strip() or type(problem).__name__
-        what = "it is nested too deep" if isinstance(problem, RecursionError) else said.splitlines()[0]
-        raise RecipeError([f"{where}: this is not valid YAML: {what}."]) from problem
-
-
-def _plain(
-    node: Any, keys: tuple[str, ...], lines: dict[tuple[str, ...], int], count: list[int], label: str
-) -> Any:
-    """ruamel's tree as plain data, noting the line of every key; refuses bombs and foreign tags."""
-    count[0] += 1
-    if count[0] > MAX_NODES or len(keys) > 20:
-        raise RecipeError([f"{label}: more than {MAX_NODES:,} values or 20 levels; that is no recipe."])
-    tag = getattr(getattr(node, "tag", None), "value", None)
-    if tag and not isinstance(node, str | int | float):
-        raise RecipeError([f"{label}: {'.'.join(keys)} is tagged {tag}; a recipe holds plain values only."])
-    if isinstance(node, Mapping):
-        result = {}
-        for key, value in node.items():
-            path = (*keys, str(key))
-            if hasattr(node, "lc") and key in (node.lc.data or {}):
-                lines[path] = node.lc.data[key][0] + 1
-            result[str(key)] = _plain(value, path, lines, count, label)
-        return result
-    if isinstance(node, list | tuple):
-        return [_plain(v, (*keys, str(i)), lines, count, label) for i, v in enumerate(node)]
-    if isinstance(node, bool) or node is None:
-        return node
-    for kind in (int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    raise RecipeError([f"{label}: {'.'.join(keys)} holds a {type(node).__name__}, which a recipe cannot."])
-
-
-def dump(data: Any) -> str:
-    """Plain data as YAML in reading order."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.default_flow_style = False
-    yaml.width = 110
-    stream = io.StringIO()
-    yaml.dump(data, stream)
-    return stream.getvalue()
-
-
-def set_layer(assignments: Iterable[str]) -> Layer:
-    """`--set a.b=v` options as a layer; v is YAML, so `[a, b]`, `null` and `1e-5` mean what they say."""
-    data: dict[str, Any] = {}
-    for text in assignments:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(
-                f"--set {text!r} is not of the form key=value.", "Example: --set train.steps=500"
-            )
-        keys = key.strip().split(".")
-        _place(data, keys, _value(keys, value, f"--set {key.strip()}"))
-    return Layer("--set", data)
-
-
-def environment_layer(environ: Mapping[str, str]) -> Layer:
-    """`UNIDIFF_TRAIN__STEPS=500`, `UNIDIFF_BASE=nano` as a layer (two underscores go down one level)."""
-    data: dict[str, Any] = {}
-    lines: dict[tuple[str, ...], str] = {}
-    for name, text in sorted(environ.items()):
-        keys = name.removeprefix("UNIDIFF_").lower().split("__")
-        # a lone word that no recipe knows is no key: UNIDIFF_PROJECT names the directory
-        if name.startswith("UNIDIFF_") and (len(keys) > 1 or keys[0] in Recipe.model_fields):
-            _place(data, keys, _value(keys, text, f"environment:{name}"))
-            lines[tuple(keys)] = name
-    return Layer("environment", data, lines)
-
-
-def _value(keys: list[str], text: str, label: str) -> Any:
-    value = _plain(_parse(text, label), tuple(keys), {}, [0], label)
-    # YAML 1.2 reads 1e-5 as text; people mean the number
-    if isinstance(value, str):
-        try:
-            return float(value) if "e" in value.lower() else value
-        except ValueError:
-            return value
-    return value
-
-
-def _place(data: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        data = data.setdefault(key, {})
-        if not isinstance(data, dict):
-            raise UsageError(f"{'.'.join(keys)} cannot be set: '{key}' is set to a value, not to a section.")
-    data[keys[-1]] = value
-
-
-def merge(below: Any, above: Any) -> Any:
-    """Two layers' data as one: mappings merge key by key, anything else is replaced."""
-    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
-        return above
-    return {**below, **{k: merge(below[k], v) if k in below else v for k, v in above.items()}}
-
-
 # ---------------------------------------------------------------- loading
 
 
@@ -440,7 +285,7 @@ def keep_name(file: Path, name: str) -> None:
     if before.get("recipe") == name:
         return
     text = file.read_bytes().decode("utf-8-sig")
-    plain = re.fullmatch(r"[A-Za-z][\w-]*", name) and _parse(name, FILE) == name  # null is no name unquoted
+    plain = re.fullmatch(r"[A-Za-z][\w-]*", name) and parse(name, FILE) == name  # null is no name unquoted
     line = f"recipe: {name if plain else json.dumps(name, ensure_ascii=False)}"
     after, found = re.subn(r"(?m)^recipe[ \t]*:[^#\r\n]*?(?=[ \t]*(#|\r|$))", lambda _: line, text, count=1)
     if not found:
@@ -448,7 +293,7 @@ def keep_name(file: Path, name: str) -> None:
     beside = file.with_name(f".{file.name}.new")
     beside.write_bytes(after.encode())
     if _data(beside) != {**before, "recipe": name}:  # a file of an unusual shape: written by the parser
-        tree = _parse(text, FILE)
+        tree = parse(text, FILE)
         tree["recipe"] = name
         beside.write_text(dump(tree), encoding="utf-8")
     os.replace(beside, file)
@@ -485,7 +330,12 @@ def load(
     mine.data.pop("recipe", None)
     path = locate(chosen, project_file.parent if project_file else None)
     label = f"recipes/{path.name}" if path.parent == shipped() else str(path)
-    layers = [read_yaml(path, label), mine, environment_layer(environ or {}), set_layer(assignments)]
+    layers = [
+        read_yaml(path, label),
+        mine,
+        environment_layer(environ or {}, Recipe.model_fields),
+        set_layer(assignments),
+    ]
     merged: Any = {"name": path.stem}
     for layer in layers:
         merged = merge(merged, layer.data)
