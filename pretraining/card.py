@@ -37,7 +37,7 @@ On the written folders, opened with plain `from_pretrained`; nothing measured he
 |---|---|---|
 | round trip through the autoencoder, clothing-dataset-small test photos | {figures[psnr_photos]} dB PSNR | |
 | the same, 1,000 unseen drawings | {figures[psnr_renders]} dB PSNR | |
-| CLIP, class prompts on the 372 test photos (10 classes) | {clip[classes]:.1%} | 10 % |
+| CLIP, class prompts on the 372 test photos: all / mean of the 10 classes | {clip[classes]:.1%} / {clip[balanced]:.1%} | most frequent class {figures[majority]:.1%} / 10 % |
 | CLIP, text to image among 1,000 unseen drawings, longest caption: R@1 / R@5 / R@10 | {clip[r@1]:.1%} / {clip[r@5]:.1%} / {clip[r@10]:.1%} | 0.1 / 0.5 / 1.0 % |
 | scorer's choice of the colour word, 12 colours x "dress", 8 pictures each | {generated[colour]:.1%} | 8.3 % |
 | scorer's choice of the type word, 19 types x "red", 4 pictures each | {generated[type]:.1%} | 5.3 % |
@@ -61,7 +61,7 @@ text tower. Same tokenizer and data as nano (see its card), {count:,} parameters
 
 | what | value | chance |
 |---|---|---|
-| class prompts on the 372 test photos of clothing-dataset-small (10 classes) | {scorer[classes]:.1%} | 10 % |
+| class prompts on the 372 test photos of clothing-dataset-small: all / mean of the 10 classes | {scorer[classes]:.1%} / {scorer[balanced]:.1%} | most frequent class {figures[majority]:.1%} / 10 % |
 | text to image among 1,000 unseen drawings, longest caption: R@1 / R@5 / R@10 | {scorer[r@1]:.1%} / {scorer[r@5]:.1%} / {scorer[r@10]:.1%} | 0.1 / 0.5 / 1.0 % |
 
 It knows drawn garments and ten kinds of photographed clothes, nothing else; its scores compare models of this family only.
@@ -115,13 +115,21 @@ def _made(runs: dict, seed: int) -> str:
         for name, run in runs.items()
     )
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, two cores of a Xeon with AMX, no accelerator, seed {seed} (the scorer: {seed + 1_000}), {_commit()}:\n\n"
-        "    python -m pretraining.nano --photos clothing-dataset-small --work DIR --budget 60m\n\n"
+        f"{datetime.now(UTC):%Y-%m-%d}, two cores of a Xeon with AMX, no accelerator, seed {seed}"
+        f" (the scorer: {seed + 1_000}), {_commit()}, with the stages of\n\n"
+        "    python -m pretraining.nano --photos clothing-dataset-small --work DIR --budget TIME\n\n"
         f"| stage | trained | processes | steps | samples |\n|---|---|---|---|---|\n{rows}\n\n"
-        "Stages are boxed by time, so another machine gives other weights; a shorter time than the share of the budget was given by hand."
+        "Stages are boxed by time, so another machine, or a busier one, gives other weights."
     )
 
 
 def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return f"commit {found.stdout.strip()}" if found.returncode == 0 else "before the first commit"
+    """The commit of the work tree, and whether what makes nano differed from it."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    if commit.returncode:
+        return "before the first commit"
+    sources = ["pretraining", "unidiff_cli/sample_catalog"]
+    changed = subprocess.run(
+        ["git", "status", "--porcelain", "--", *sources], capture_output=True, text=True
+    ).stdout
+    return f"commit {commit.stdout.strip()}" + (" with uncommitted changes" if changed else "")

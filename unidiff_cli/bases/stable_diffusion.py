@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
+from diffusers.utils import logging
 from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import CLIPModel
@@ -46,6 +47,7 @@ class StableDiffusion(Clip):
     @classmethod
     def load(cls, source: Source, image_size: int) -> StableDiffusion:
         """Both halves in fp32. Raises EnvironmentProblem (not here) or UsageError (text towers differ)."""
+        logging.disable_progress_bar()  # five files are no long work
         try:
             pipeline: Any = StableDiffusionPipeline.from_pretrained(
                 source.diffusion, dtype=torch.float32, safety_checker=None, requires_safety_checker=False,
@@ -57,6 +59,8 @@ class StableDiffusion(Clip):
                 f"The base {source.diffusion} + {source.clip} cannot be loaded: {str(problem).splitlines()[0]}",
                 "Check the machine with: unidiff doctor",
             ) from problem
+        finally:
+            logging.enable_progress_bar()
         pipeline.set_progress_bar_config(disable=True)
         _share_text_tower(pipeline, clip, source)
         return cls(pipeline, clip, source, image_size).eval()
