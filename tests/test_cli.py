@@ -456,7 +456,7 @@ def test_evaluate_prints_base_against_tuned(unidiff, finished_here):
     assert code == 0 and "r1_t2i" in out and "tuned" in out, err
     code, out, err = unidiff("-C", finished_here.root, "evaluate", "--json")
     found = json.loads(out)
-    assert code == 0 and all({"r1_t2i", "r10_i2t"} <= set(found["figures"][who]) for who in ("base", "tuned"))
+    assert code == 0 and all({"r1_t2i", "r10_i2t"} <= set(found[who]) for who in ("base", "tuned"))
 
 
 # ---------------------------------------------------------------- signals

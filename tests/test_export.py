@@ -13,6 +13,7 @@ from unidiff_cli import bases, export, generate, index, retrieve, train, vectors
 from unidiff_cli.clip import Clip
 from unidiff_cli.errors import NotReady, UsageError
 from unidiff_cli.project import Receipt
+from unidiff_cli.recipe import Generate
 from unidiff_cli.stages import generate as drawing
 from unidiff_cli.stages.retrieve import split_query
 
@@ -57,7 +58,7 @@ def test_plain_transformers_gives_the_same_embeddings(finished, plain):
 
 def test_plain_diffusers_draws_the_same_picture(finished, plain, tmp_path):
     project = copy_project(finished, tmp_path)
-    [folder] = generate(project, ["red dress"], steps=3, guidance=2.0, count=1, seed=7)
+    [folder] = generate(project, ["red dress"], count=1, seed=7)
     ours, theirs = (np.asarray(Image.open(p)).astype(int) for p in (folder / "0.png", plain / "plain.png"))
     assert abs(ours - theirs).max() <= 1
 
@@ -140,7 +141,9 @@ def test_picture_i_depends_on_seed_plus_i_only(finished, tmp_path):
 
 def test_a_png_says_how_to_draw_it_again(finished, tmp_path):
     project = copy_project(finished, tmp_path)
-    [folder] = generate(project, ["blue hat"], count=2, seed=9, steps=2, guidance=3.5, negative="red")
+    [folder] = generate(
+        project, ["blue hat"], Generate(steps=2, guidance=3.5), count=2, seed=9, negative="red"
+    )
     found = drawing.read(folder / "1.png")
     assert (found.prompt, found.seed, found.steps, found.guidance, found.negative) == (
         "blue hat",

@@ -7,6 +7,7 @@ at step k reads what an uninterrupted one would, at no cost, on any number of pr
 from __future__ import annotations
 
 import io
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,12 @@ def _caption(row: Row, seed: int, position: int) -> str:
     return row.captions[crc32(f"{seed}/{position}".encode()) % len(row.captions)]
 
 
+def _deaf(worker: int) -> None:
+    """A loader process leaves signals to the one that trains, which stops it after the checkpoint is saved."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
+
+
 def _only(batches: list[Batch]) -> Batch:
     return batches[0]
 
@@ -145,6 +152,7 @@ def loader(samples: Samples, steps: range, workers: int = 0) -> Iterator[Batch]:
             batch_size=1,
             collate_fn=_only,
             num_workers=workers,
+            worker_init_fn=_deaf,
             prefetch_factor=4 if workers else None,
             multiprocessing_context="spawn" if workers else None,
         )  # fmt: skip

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from .bases.stable_diffusion import StableDiffusion as Base
     from .views import Needs
 
-CHUNK = 64
+CHUNK = 64  # pictures decoded at a time
+PIXELS = 64 * 64 * 64  # encoded at a time: one at 512 px, whose activations take a gigabyte, 64 at 64 px
 
 
-def folder(project: Project, base: Base, shards_hash: str, split: str) -> Path:
-    """Where a split's arrays are kept."""
+def folder(project: Project, base: Base, shards_hash: str, rows: Sequence[Row]) -> Path:
+    """Where these rows' arrays are kept."""
     sizes = [base.clip_processor.to_dict(), base.image_size, fingerprint(base.vae)]
-    return project.room("cache", digest([shards_hash, sizes]), split)
+    return project.room("cache", digest([shards_hash, [row.id for row in rows], sizes]), rows[0].split)
 
 
 def fill(
@@ -48,7 +49,7 @@ def fill(
     Raises EnvironmentProblem when the disk is full.
     """
     wanted = [name for name, asked in (("clip_pixels", needs.pixels), ("latents", needs.latents)) if asked]
-    place = folder(project, base, shards_hash, rows[0].split)
+    place = folder(project, base, shards_hash, rows)
     files = {name: place / f"{name}.npy" for name in wanted}
     missing = [name for name in wanted if not files[name].exists()]
     if not missing:
@@ -87,5 +88,6 @@ def fill(
 def _values(base: Base, name: str, pictures: list) -> np.ndarray:
     if name == "clip_pixels":
         return base.clip_pixels(pictures).numpy()
-    mean, std = base.encode(base.draw_pixels(pictures))
-    return torch.cat([mean, std], dim=1).half().cpu().numpy()
+    several = max(1, PIXELS // base.image_size**2)
+    parts = [base.encode(some) for some in base.draw_pixels(pictures).split(several)]
+    return torch.cat([torch.cat(part, dim=1) for part in parts]).half().cpu().numpy()

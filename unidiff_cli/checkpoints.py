@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,12 @@ def recover(folder: Path) -> None:
         if final.exists():
             shutil.rmtree(old, ignore_errors=True)
         else:
-            os.replace(old, final)
+            with suppress(FileNotFoundError):  # another process of the run was first
+                os.replace(old, final)
 
 
 def committed(folder: Path) -> list[Path]:
     """The step checkpoints that were written to the end, oldest first."""
-    recover(folder)
     return sorted(p.parent for p in folder.glob(f"step-*/{STATE}"))
 
 
@@ -108,6 +109,7 @@ def verified(checkpoint: Path) -> dict[str, Any]:
 
 def latest(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | Damaged]]:
     """Checkpoints from the newest back, each with its state or with what is wrong with it."""
+    recover(folder)
     for checkpoint in reversed(committed(folder)):
         try:
             yield checkpoint, verified(checkpoint)

@@ -233,7 +233,7 @@ def train(
             on_progress=bars,
         )
         export_name, _ = export_stage(project, name, force=force)
-        index_stage(project, asked.index, on_progress=bars)
+        index_stage(project, on_progress=bars)
     if name in known and not force:
         console.note(f"Nothing to do: run {name} did this very work. --force does it again.")
     best = receipt.figures["best"]
@@ -309,6 +309,7 @@ def generate(
     """Draw pictures with the adapted model."""
     if sum(x is not None for x in (prompt, prompts, from_picture)) != 1:
         raise UsageError("generate takes one of: a prompt, --prompts FILE, --from PNG.")
+    from .bases import drawing
     from .stages import generate as stage
 
     project = _project()
@@ -322,9 +323,13 @@ def generate(
                 )
         else:
             texts = stage.read_prompts(prompts) if prompts is not None else [str(prompt)]
+            asked = [
+                f"generate.{k}={v}" for k, v in (("steps", steps), ("guidance", guidance)) if v is not None
+            ]
+            options = drawing(project.export(export), project, environ=os.environ, assignments=asked)
             folders = stage.generate(
-                project, texts, steps=steps, guidance=guidance, count=count, seed=seed, negative=negative,
-                best_of=best_of, export=export, on_progress=bars,
+                project, texts, options, count=count, seed=seed, negative=negative, best_of=best_of, export=export,
+                on_progress=bars,
             )  # fmt: skip
     if json_out:
         console.show_json(
@@ -566,6 +571,8 @@ def main() -> None:
         code = 1
     except OSError as problem:
         code = _failed(_of_the_system(problem))
+    except Exception as problem:
+        code = _failed(_of_the_machine(problem))
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -576,6 +583,20 @@ def _of_the_system(problem: OSError) -> EnvironmentProblem:
     if problem.errno == errno.ENOSPC:
         return EnvironmentProblem(f"The disk is full. {fact}", "Free some space and run it again.")
     found = EnvironmentProblem(fact, "See where it happened with: unidiff --debug …")
+    found.__cause__ = problem
+    return found
+
+
+def _of_the_machine(problem: Exception) -> EnvironmentProblem:
+    """What libraries raise in classes of their own when memory or disk end; anything else is ours to see whole."""
+    kind, text = type(problem).__name__, str(problem)
+    if kind == "OutOfMemoryError":
+        action = "Lower train.batch_size (or generate.batch_size), or set train.gradient_checkpointing."
+        found = EnvironmentProblem(f"The device is out of memory: {text.splitlines()[0]}", action)
+    elif kind == "SafetensorError" and ("No space" in text or "os error 28" in text):
+        found = EnvironmentProblem(f"The disk is full: {text}", "Free some space and run it again.")
+    else:
+        raise problem
     found.__cause__ = problem
     return found
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import torch
 from PIL.Image import Image
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
@@ -38,8 +39,8 @@ class Clip(nn.Module):
         try:
             clip = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
             return cls(clip, CLIPTokenizer.from_pretrained(folder), image_processor(folder, clip)).eval()
-        except (OSError, ValueError, KeyError) as problem:
-            fact = f"The CLIP {folder} cannot be loaded: {str(problem).splitlines()[0]}"
+        except (OSError, ValueError, KeyError, SafetensorError) as problem:
+            fact = f"The CLIP {folder} cannot be loaded: {first_line(problem)}"
             raise EnvironmentProblem(fact, "Check the machine with: unidiff doctor") from problem
 
     @property
@@ -83,6 +84,11 @@ class Clip(nn.Module):
 def unit(x: Tensor) -> Tensor:
     """Rows scaled to length 1, in fp32 at least: half precision would round cosines to 1/256."""
     return nn.functional.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
+
+
+def first_line(problem: Exception) -> str:
+    """What a library's error says first; its kind where it says nothing."""
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0]
 
 
 def image_processor(folder: str | Path, clip: Any) -> CLIPImageProcessor:

@@ -33,7 +33,7 @@ def examine(project: Project) -> dict[str, dict[str, Any]]:
         "device": {
             "used": "cuda" if cuda else "cpu",
             **devices,
-            "bf16": bool(cuda and torch.cuda.is_bf16_supported()),
+            "bf16": bool(cuda and torch.cuda.is_bf16_supported(including_emulation=False)),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
         },

@@ -151,6 +151,9 @@ class Fit:
         groups = freeze(joint.base, options, joint.objectives)
         joint.base.unet.to(memory_format=torch.channels_last)
         joint.to(accelerator.device)
+        if options.gradient_checkpointing:
+            joint.base.unet.enable_gradient_checkpointing()
+            joint.base.clip.gradient_checkpointing_enable()
         self.averaged = Averaged(joint.base, options.ema)
         self.averaged.model.to(accelerator.device)
         fused = accelerator.device.type == "cuda"
@@ -159,6 +162,7 @@ class Fit:
         self.joint, self.optimizer = accelerator.prepare(joint, optimizer)
         self.schedule = schedule
         self.done = 0
+        self._bound_scale()
 
     def steps(self, batches: Iterator[Batch]) -> Iterator[Step]:
         """Trains on every batch it is given. Raises WorkError when the gradient is no longer finite."""
@@ -174,15 +178,21 @@ class Fit:
                 raise WorkError(
                     f"The gradient at step {batch.step + 1} is not finite (loss {float(loss.detach()):g}, samples "
                     f"{', '.join(r.id for r in batch.rows[:4])}, …); no weight was changed by it.",
-                    "Lower train.lr or look at these pictures, then: unidiff train --resume",
+                    "Look at these pictures, or start again with lower rates: unidiff train --set train.lr.unet=…",
                 )
             rate = float(self.schedule.get_last_lr()[0])
             self.optimizer.step()
             self.schedule.step()
+            self._bound_scale()
             self.optimizer.zero_grad(set_to_none=True)
             self.averaged.step()
             self.done = batch.step + 1
             yield Step(self.done, loss.detach(), parts, norm, rate, time.monotonic() - started)
+
+    @torch.no_grad()
+    def _bound_scale(self) -> None:
+        """Keeps exp(logit_scale) ≤ 100 by the parameter, as open_clip does: a clamp in the loss would end its gradient."""
+        self.base.clip.logit_scale.clamp_(max=math.log(100))
 
     @torch.no_grad()
     def validate(self, batches: Iterator[Batch]) -> dict[str, float]:
@@ -214,15 +224,19 @@ class Fit:
 
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], done: int) -> None:
         """Continues where a checkpoint stopped."""
+        moments, fused = tensors["optimizer"], bool(self.optimizer.param_groups[0].get("fused"))
         for name, parameter in trained(self.base).items():
             parameter.data.copy_(tensors["weights"][name])
-            state = self.optimizer.state[parameter]
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                value = tensors["optimizer"][f"{name}/{key}"]
-                on_device = key != "step" or bool(self.optimizer.param_groups[0].get("fused"))
-                state[key] = value.to(parameter.device) if on_device else value
+            if f"{name}/step" not in moments:
+                continue  # it never had a gradient
+            state, step = self.optimizer.state[parameter], moments[f"{name}/step"]
+            state["step"] = step.to(parameter.device) if fused else step
+            for key in ("exp_avg", "exp_avg_sq"):
+                # in the parameter's own memory layout: the fused kernel refuses another
+                state[key] = torch.empty_like(parameter).copy_(moments[f"{name}/{key}"])
         self.averaged.load(tensors["averaged"], done)
         self.done = done
         self.schedule.last_epoch = done
         for group, rate in zip(self.optimizer.param_groups, self.schedule.base_lrs, strict=True):
             group["lr"] = rate * rate_at(done, self.options)
+        self.schedule._last_lr = [group["lr"] for group in self.optimizer.param_groups]

@@ -18,6 +18,7 @@ from .errors import Interrupted, UnidiffError, WorkError
 from .project import write_json
 
 FAILURE = ".failure.json"
+GRACE = 7200  # seconds a stopped process gets to save: torchrun's own 30 are less than 20 GB take
 
 
 @contextmanager
@@ -51,27 +52,19 @@ def launch(module: str, arguments: list[str], count: int, folder: Path, watch: C
     failure = folder / FAILURE
     failure.unlink(missing_ok=True)
     threads = max(1, (os.cpu_count() or 1) // count)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc-per-node={count}",
-        "-m",
-        module,
-    ]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    command += [f"--shutdown-timeout={GRACE}", "-m", module]
     env = {"OMP_NUM_THREADS": str(threads), **os.environ}
     with open(folder / "workers.log", "ab") as output, interruptions() as stopped:
         process = subprocess.Popen(
             [*command, *arguments], env=env, stdout=output, stderr=output, start_new_session=True
         )
-        sent = False
-        while process.poll() is None:
-            if stopped() and not sent:
-                os.killpg(process.pid, stopped())
-                sent = True
-            time.sleep(0.2)
-            watch()
+        try:
+            _wait(process, stopped, watch)
+        finally:
+            if process.poll() is None:  # our own error: no process of ours outlives the lock
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait()
     watch()
     if failure.exists():
         found = json.loads(failure.read_text(encoding="utf-8"))
@@ -81,6 +74,16 @@ def launch(module: str, arguments: list[str], count: int, folder: Path, watch: C
         raise WorkError(
             f"A training process ended with {process.returncode}.", f"Its output: {folder / 'workers.log'}"
         )
+
+
+def _wait(process: subprocess.Popen[bytes], stopped: Callable[[], int], watch: Callable[[], None]) -> None:
+    sent = False
+    while process.poll() is None:
+        if stopped() and not sent:
+            os.killpg(process.pid, stopped())
+            sent = True
+        time.sleep(0.2)
+        watch()
 
 
 def leave(folder: Path, problem: UnidiffError) -> None:

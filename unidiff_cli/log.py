@@ -12,11 +12,14 @@ FILE = "log.jsonl"
 
 def read(run: Path) -> list[dict[str, Any]]:
     """All whole lines; one cut by a crash is left out."""
-    lines: list[dict[str, Any]] = []
     try:
-        text = (run / FILE).read_text(encoding="utf-8", errors="replace")
+        return _lines((run / FILE).read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return []
+
+
+def _lines(text: str) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
     for line in text.splitlines():
         try:
             values = json.loads(line)
@@ -25,6 +28,19 @@ def read(run: Path) -> list[dict[str, Any]]:
         if isinstance(values, dict):
             lines.append(values)
     return lines
+
+
+def tail(run: Path, start: int) -> tuple[int, list[dict[str, Any]]]:
+    """Where the whole lines end now, in bytes, and those that came after `start`; nothing where the log was trimmed."""
+    try:
+        with open(run / FILE, "rb") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            stream.seek(min(start, end))
+            text = stream.read()
+    except OSError:
+        return 0, []
+    whole = text[: text.rfind(b"\n") + 1]
+    return min(start, end) + len(whole), _lines(whole.decode("utf-8", errors="replace"))
 
 
 def append(run: Path, **values: Any) -> None:

@@ -25,6 +25,18 @@ from .errors import EnvironmentProblem, NotReady, UsageError, WorkError, nearest
 FILE = "unidiff.yaml"
 DEFAULT = "unidiff-project"
 RECEIPT = "receipt.json"
+ROOMS = (
+    "shards",
+    "runs",
+    "exports",
+    "index",
+    "report",
+    "outputs",
+    "cache",
+    ".*.new",
+    ".*.old",
+    ".lock*",
+)  # derived, so not for git
 STARTER = """\
 # This file is yours; unidiff only ever changes the `recipe` line, and only when you pass --recipe.
 schema_version: 1     # of this file
@@ -141,7 +153,7 @@ class Project:
 
     def create(self) -> None:
         """Makes the directory and its `unidiff.yaml` where they are not there yet."""
-        starters = {self.file: STARTER, self.root / ".gitignore": f"*\n!.gitignore\n!{FILE}\n"}
+        starters = {self.file: STARTER, self.root / ".gitignore": "".join(f"/{room}\n" for room in ROOMS)}
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             for file, text in starters.items():

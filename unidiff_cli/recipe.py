@@ -95,7 +95,6 @@ class LearningRates(Section):
     vision: Rate = 1e-5
     text: Rate = 2e-6
     unet: Rate = 1e-5
-    heads: Rate = Field(1e-4, description="new parameters of objectives, where an objective has any")
 
 
 class Train(Section):
@@ -110,17 +109,21 @@ class Train(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     warmup: Annotated[int, Field(ge=0)] = Field(100, description="steps of linear warm-up before the cosine")
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
-    ema: Share = Field(0.9999, description="decay of the averaged weights; 0 exports the last ones")
+    ema: Share = Field(
+        0.9999,
+        description="decay of the averaged weights, which are validated and exported; 0 averages nothing",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 on a GPU that has it, else fp32"
     )
+    gradient_checkpointing: bool = Field(False, description="much less memory for a third more time")
     seed: Seed = 0
     processes: Annotated[int, Field(ge=0)] = Field(0, description="0: one a GPU, or one on a machine without")
     workers: Annotated[int, Field(ge=0)] = Field(
         0, description="loader processes; 0 reads in the training process"
     )
     cache_latents: bool = Field(
-        True, description="encode every picture once and keep mean and deviation in cache/"
+        True, description="prepare and encode every picture once, into cache/ (0.2 MB a picture at 512 px)"
     )
     checkpoint_every: Positive = 500
     keep_checkpoints: Positive = 2
@@ -139,10 +142,6 @@ class Generate(Section):
     steps: Positive = 30
     guidance: Annotated[float, Field(ge=0)] = 7.5
     batch_size: Positive = 8
-
-
-class Index(Section):
-    batch_size: Positive = 64
 
 
 class Evaluate(Section):
@@ -176,12 +175,13 @@ class Recipe(Section):
     base: str | BaseFolders = Field(
         "auto", description="auto, nano, a folder or a hub id, or {diffusion, clip}"
     )
-    image_size: Positive = Field(512, description="side in pixels of what the diffusion half draws")
+    image_size: Annotated[int, Field(ge=8, multiple_of=8)] = Field(
+        512, description="side in pixels of what the diffusion half draws"
+    )
     prepare: Prepare = Prepare()
     objectives: Any = None
     train: Train = Train()
     generate: Generate = Generate()
-    index: Index = Index()
     evaluate: Evaluate = Evaluate()
 
     def section(self, *names: str) -> dict[str, Any]:

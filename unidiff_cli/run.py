@@ -13,7 +13,6 @@ import torch
 
 from . import checkpoints, log
 from .batches import Batch, Samples, loader
-from .errors import UnidiffError
 from .fit import Fit, Step, needs
 from .metrics.recall import recall_both_ways
 from .recipe import Recipe
@@ -34,24 +33,14 @@ class Run:
 
     # ------------------------------------------------------------ going on and stopping
 
-    def restore(self, main: bool) -> None:
-        """Loads the newest whole checkpoint where there is one; the main process trims the log to it and says so."""
+    def restore(self) -> None:
+        """Loads the newest whole checkpoint where there is one."""
         for checkpoint, state in checkpoints.latest(self.folder / "checkpoints"):
-            if isinstance(state, UnidiffError):
-                say.warning("%s", state)
-                continue
-            parts = ("weights", "averaged", "optimizer")
-            self.fit.load({part: checkpoints.tensors(checkpoint, part) for part in parts}, state["step"])
-            self.best = state["best"]
-            break
-        if main and (self.folder / log.FILE).exists():
-            where = (
-                f"goes on from step {self.fit.done}"
-                if self.fit.done
-                else "has no checkpoint yet and starts over"
-            )
-            say.warning(f"Run {self.folder.name} {where}.")
-            log.trim(self.folder, self.fit.done)
+            if isinstance(state, dict):
+                parts = ("weights", "averaged", "optimizer")
+                self.fit.load({part: checkpoints.tensors(checkpoint, part) for part in parts}, state["step"])
+                self.best = state["best"]
+                return
 
     def save(self) -> None:
         """Writes a checkpoint of this step and lets the oldest go."""
@@ -82,7 +71,7 @@ class Run:
         log.append(self.folder, step=self.fit.done, validation=figures)
         self.fit.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, step=self.fit.done)
         value = goodness(self.recipe, figures, self.fit.done)
-        if not self.best or value > self.best["value"]:
+        if not math.isnan(figures["loss"]) and (not self.best or value > self.best["value"]):
             self.best = {"step": self.fit.done, "value": value, "figures": figures}
             tensors = {"averaged": self.fit.averaged.tensors()}
             checkpoints.save(self.folder / "checkpoints", checkpoints.BEST, tensors, self.best)
@@ -108,6 +97,19 @@ class Run:
                 )
             )
         sheet(pictures, prompts).save(folder / f"step-{self.fit.done:06d}.png")
+
+
+def rewind(folder: Path) -> None:
+    """Says where a run goes on from, naming damaged checkpoints, and trims its log to there."""
+    step = 0
+    for _, state in checkpoints.latest(folder / "checkpoints"):
+        if isinstance(state, dict):
+            step = state["step"]
+            break
+        say.warning("%s", state)
+    where = f"goes on from step {step}" if step else "has no checkpoint yet and starts over"
+    say.warning(f"Run {folder.name} {where}.")
+    log.trim(folder, step)
 
 
 def goodness(recipe: Recipe, figures: dict[str, float], step: int) -> list[float]:

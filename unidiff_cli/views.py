@@ -55,7 +55,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        whole = gradients[0].contiguous()
+        whole = gradients[0].clone()  # another gather may share it
         torch.distributed.all_reduce(whole)
         first = torch.distributed.get_rank() * ctx.rows
         return whole[first : first + ctx.rows]
@@ -76,6 +76,7 @@ class Views:
     ) -> None:
         self.base, self.batch, self.needs = base, batch, needs
         self.seed, self.step, self.caption_drop, self.across = seed, step, caption_drop, across
+        self._features: dict[int, Tensor] = {}
 
     def draw(self, name: str, shape: tuple[int, ...] = (), uniform: bool = False) -> Tensor:
         """Keyed random numbers (B, *shape) on the base's device."""
@@ -167,12 +168,17 @@ class Views:
         z_t = self.base.noisy(self.latents, self.noise, self.timesteps)
         return self.base.denoise(z_t, self.timesteps, self.text_states)
 
-    def unet_features(self, below: int) -> tuple[Tensor, Tensor]:
-        """Pooled middle-block features (B, d_u) of lightly noised pictures under the empty prompt, and their t.
+    def unet_features(self, below: int) -> Tensor:
+        """Pooled middle-block features (B, d_u) of pictures noised to t < below under the empty prompt.
 
         A half pass of its own: with the caption as prompt the text would leak into a "visual" feature.
         """
+        if below not in self._features:
+            self._features[below] = self._half_pass(below)
+        return self._features[below]
+
+    def _half_pass(self, below: int) -> Tensor:
         t = (self.draw("t-small", uniform=True) * below).long()
         z_t = self.base.noisy(self.latents, self.draw("noise-small", tuple(self.latents.shape[1:])), t)
         states = self.null_states.expand(self.size, -1, -1)
-        return self.base.features(z_t, t, states), t
+        return self.base.features(z_t, t, states)

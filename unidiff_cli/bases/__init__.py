@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import plugins, recipe
 from ..errors import EnvironmentProblem, UsageError, nearest
-from ..project import Project
-from ..recipe import BaseFolders, Recipe, read_yaml
+from ..layers import read_yaml
+from ..project import Project, digest, file_digest
+from ..recipe import BaseFolders, Generate, Recipe
 
 if TYPE_CHECKING:
     from .stable_diffusion import StableDiffusion as Base
@@ -62,6 +63,7 @@ def resolve(base: Any) -> tuple[Any, Source]:
     """
     if isinstance(base, BaseFolders | Mapping):
         given = BaseFolders.model_validate(base if isinstance(base, Mapping) else base.model_dump())
+        given = given.model_copy(update={k: _absolute(getattr(given, k)) for k in ("diffusion", "clip")})
         return given.model_dump(), Source(
             given.diffusion, given.clip, given.text, "two sources, as the recipe says"
         )
@@ -98,18 +100,32 @@ def defaults(base: Any) -> tuple[Any, Mapping[str, Any]]:
     """The resolved base and its own numbers, for `recipe.load`."""
     value, source = resolve(base)
     say.info(f"base {value if isinstance(value, str) else source.diffusion}: {source.why}")
+    return value, _numbers(source)
+
+
+def _numbers(source: Source) -> Mapping[str, Any]:
+    """A base's own numbers: its base.yaml, or what suits Stable Diffusion's size."""
     file = Path(source.diffusion) / "base.yaml"
     if file.is_file():
-        return value, read_yaml(file).data
+        return read_yaml(file).data
     unet, vae = _config(source.diffusion, "unet/config.json"), _config(source.diffusion, "vae/config.json")
     if "sample_size" in unet and "block_out_channels" in vae:
-        return value, {"image_size": unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)}
-    return value, {}
+        return {**LARGE, "image_size": unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)}
+    return LARGE
 
 
 def load_recipe(name: str | None = None, project: Project | None = None, **layers: Any) -> Recipe:
     """The recipe in force in a project, its base's own numbers below it; `layers` as in `recipe.load`."""
     return recipe.load(name, project_file=project.file if project else None, defaults=defaults, **layers)
+
+
+def drawing(folder: Path, project: Project, **layers: Any) -> Generate:
+    """How pictures are drawn with an export: its own numbers below, the project's `generate` above."""
+    numbers = _numbers(resolve(str(folder))[1])
+    found = recipe.load(
+        None, project_file=project.file, defaults=lambda base: (str(folder), numbers), **layers
+    )
+    return found.generate
 
 
 def load(base: Any, image_size: int) -> Base:
@@ -119,11 +135,35 @@ def load(base: Any, image_size: int) -> Base:
     return family.load(source, image_size)
 
 
+def _absolute(place: str) -> str:
+    """A folder by its whole path, so that a run resumed from elsewhere finds it; a hub id as it is."""
+    folder = Path(place).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else place
+
+
+def stamp(base: Any) -> str:
+    """A hash that changes with a base's weights: of the files' bytes, or of the snapshots' names for hub ids."""
+    _, source = resolve(base)
+    found = []
+    for place, pattern in ((source.diffusion, "*/*.safetensors"), (source.clip, "*.safetensors")):
+        if Path(place).is_dir():
+            found += [(p.name, file_digest(p)) for p in sorted(Path(place).glob(pattern))]
+        else:
+            found.append((place, str(_cached(place, "model_index.json") or _cached(place, "config.json"))))
+    return digest(found)
+
+
+# What suits a Stable Diffusion of a billion parameters whose folder says nothing; its rates are the recipe's defaults.
+LARGE = {"train": {"batch_size": 16, "gradient_checkpointing": True}}
+WEIGHTS = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model")
+
+
 def _missing_for_sd15() -> str:
     """Why SD 1.5 cannot be the base here; empty when it can."""
-    for repo, file in ((SD15.diffusion, "model_index.json"), (SD15.clip, "config.json")):
-        if _cached(repo, file) is None:
-            return f"the weights of {repo} are not in the hub cache"
+    wanted = [(SD15.diffusion, file) for file in WEIGHTS] + [(SD15.clip, "model")]
+    for repo, file in wanted:
+        if not any(_cached(repo, f"{file}{ending}") for ending in (".safetensors", ".fp16.safetensors")):
+            return f"{file} of {repo} is not in the hub cache"
     import torch
 
     return "" if torch.cuda.is_available() else "there is no GPU"

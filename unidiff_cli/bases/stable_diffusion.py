@@ -17,10 +17,11 @@ import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging
 from PIL.Image import Image
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import CLIPModel
 
-from ..clip import Clip, Transform, fingerprint, image_processor, pixels, square
+from ..clip import Clip, Transform, fingerprint, first_line, image_processor, pixels, square
 from ..errors import EnvironmentProblem, UsageError
 from . import Source
 
@@ -49,14 +50,11 @@ class StableDiffusion(Clip):
         """Both halves in fp32. Raises EnvironmentProblem (not here) or UsageError (text towers differ)."""
         logging.disable_progress_bar()  # five files are no long work
         try:
-            pipeline: Any = StableDiffusionPipeline.from_pretrained(
-                source.diffusion, dtype=torch.float32, safety_checker=None, requires_safety_checker=False,
-                feature_extractor=None, use_safetensors=True,
-            )  # fmt: skip
+            pipeline = _pipeline(source.diffusion)
             clip = CLIPModel.from_pretrained(source.clip, dtype=torch.float32, use_safetensors=True)
-        except (OSError, ValueError, KeyError) as problem:
+        except (OSError, ValueError, KeyError, SafetensorError) as problem:
             raise EnvironmentProblem(
-                f"The base {source.diffusion} + {source.clip} cannot be loaded: {str(problem).splitlines()[0]}",
+                f"The base {source.diffusion} + {source.clip} cannot be loaded: {first_line(problem)}",
                 "Check the machine with: unidiff doctor",
             ) from problem
         finally:
@@ -132,6 +130,24 @@ class StableDiffusion(Clip):
             x, _ = block(hidden_states=x, temb=emb, **text)
         x = unet.mid_block(x, emb, encoder_hidden_states=states)
         return x.mean(dim=(2, 3)).to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _pipeline(source: str) -> Any:
+    """The pipeline in fp32, from files in full precision or, where there are none, in half."""
+    options: dict[str, Any] = {
+        "safety_checker": None,
+        "requires_safety_checker": False,
+        "feature_extractor": None,
+    }
+    options |= {"dtype": torch.float32, "use_safetensors": True}
+    try:
+        return StableDiffusionPipeline.from_pretrained(source, **options)
+    except (OSError, ValueError):
+        try:
+            return StableDiffusionPipeline.from_pretrained(source, variant="fp16", **options)
+        except (OSError, ValueError):
+            pass  # the first reason is the one to tell
+        raise
 
 
 def _fast_layout(x: Tensor) -> Tensor:

@@ -31,8 +31,8 @@ def relations(features: Tensor, temperature: float) -> Tensor:
     return cosines.masked_fill(itself, -1e4).log_softmax(1)
 
 
-def relational(v: Tensor, u: Tensor, temperature: float = 0.1, weights: Tensor | None = None) -> Tensor:
-    """(1/2N) Σ_i w_i [KL(sg Pᵘ_i ‖ Pᵛ_i) + KL(sg Pᵛ_i ‖ Pᵘ_i)], a scalar.
+def relational(v: Tensor, u: Tensor, temperature: float = 0.1) -> Tensor:
+    """(1/2N) Σ_i [KL(sg Pᵘ_i ‖ Pᵛ_i) + KL(sg Pᵛ_i ‖ Pᵘ_i)], a scalar.
 
     v (N, D) and u (N, d_u) are features of the same N pictures. No parameters, any dimensions; invariant to
     rotation, scale and shift of either. 0 when both collapse, so it does not by itself prevent that.
@@ -43,8 +43,7 @@ def relational(v: Tensor, u: Tensor, temperature: float = 0.1, weights: Tensor |
         teacher = teacher.detach()
         return (teacher.exp() * (teacher - student)).sum(1)  # (N,)
 
-    rows = (kl(log_u, log_v) + kl(log_v, log_u)) / 2
-    return (rows if weights is None else rows * weights).mean()
+    return (kl(log_u, log_v) + kl(log_v, log_u)).mean() / 2
 
 
 class Consistency(Objective):
@@ -56,6 +55,7 @@ class Consistency(Objective):
     below: Annotated[int, Field(ge=1, description="timesteps t < below: pictures barely noised")] = 300
 
     def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
-        u, _ = views.unet_features(min(self.below, len(views.base.abar)))
+        u = views.unet_features(min(self.below, len(views.base.abar)))
+        v = views.image_embeds  # computed here, not below: the tower itself may run in half precision
         with views.full_precision():
-            return relational(views.gather(views.image_embeds), views.gather(u), self.temperature), {}
+            return relational(views.gather(v), views.gather(u), self.temperature), {}

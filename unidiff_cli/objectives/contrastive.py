@@ -48,7 +48,7 @@ class Contrastive(Objective):
         image, text = views.gather(views.image_embeds), views.gather(views.text_embeds)  # (N, D)
         ids = (views.batch.caption_ids, views.batch.group_ids)
         captions, groups = (views.gather(i.to(image.device)) for i in ids)
-        scale = views.base.clip.logit_scale.exp().clamp(max=100)
+        scale = views.base.clip.logit_scale.exp()  # fit keeps it ≤ 100
         with views.full_precision():
             logits = scale * image @ text.T  # (N, N)
         shares, left_out = targets(captions, groups, self.same_group)

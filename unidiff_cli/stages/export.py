@@ -56,9 +56,7 @@ def export(project: Project, run: str | None = None, *, force: bool = False) -> 
         folder = project.room("runs", name)
         source = project.receipt("runs", name, command="unidiff train --resume")
         recipe = recipes.load(folder / "recipe.yaml")
-        settings: dict[str, Any] = recipe.section(
-            "name", "base", "image_size", "objectives", "train", "generate"
-        )
+        settings: dict[str, Any] = recipe.section("name", "base", "image_size", "objectives", "train")
         inputs = {f"runs/{name}": source.hash}
         done = Receipt.read(project.room("exports", name))
         if done and done.same_work(settings, inputs) and not force:
@@ -66,7 +64,8 @@ def export(project: Project, run: str | None = None, *, force: bool = False) -> 
             return name, done
         weights, step, figures = _weights(folder)
         base = bases.load(recipe.base, recipe.image_size)
-        base.load_state_dict(weights, strict=False)
+        if unknown := base.load_state_dict(weights, strict=False).unexpected_keys:
+            raise Damaged(f"Run {name} holds weights its base has not: {unknown[0]}, …", "Run: unidiff train")
         receipt = Receipt("export", settings, inputs, counts=dict(source.counts))
         receipt.figures = {"fingerprint": base.fingerprint, "step": step, "validation": figures}
         with project.writing("exports", name, receipt=receipt) as fresh:
@@ -96,6 +95,7 @@ def _run(project: Project, run: str | None) -> str:
 
 def _weights(run: Path) -> tuple[dict[str, Any], int, dict[str, float]]:
     """The best averaged weights, their step and their validation figures; the last ones without a validation split."""
+    checkpoints.recover(run / "checkpoints")
     best = run / "checkpoints" / checkpoints.BEST
     if best.is_dir():
         kept = checkpoints.verified(best)

@@ -44,9 +44,8 @@ class Drawing:
 def generate(
     project: Project,
     prompts: Sequence[str],
+    options: Generate | None = None,
     *,
-    steps: int | None = None,
-    guidance: float | None = None,
     count: int = 4,
     seed: int = 0,
     negative: str = "",
@@ -67,8 +66,7 @@ def generate(
         raise UsageError(f"{len(empty)} of {len(prompts)} prompts are empty.", "Give each a text.")
     folder = project.export(export)
     receipt = project.receipt("exports", folder.name)
-    asked = {k: v for k, v in {"steps": steps, "guidance": guidance}.items() if v is not None}
-    options = Generate.model_validate({**receipt.settings["generate"], **asked})
+    options = options or bases.drawing(folder, project)
     base = bases.load(str(folder), receipt.settings["image_size"])
     base.to("cuda" if torch.cuda.is_available() else "cpu")
     drawn = best_of or count
@@ -98,8 +96,9 @@ def again(project: Project, file: Path) -> tuple[Path, bool]:
     """
     drawing = read(file)
     known = drawing.export if drawing.export in project.exports() else None
+    options = Generate(steps=drawing.steps, guidance=drawing.guidance)
     [folder] = generate(
-        project, [drawing.prompt], steps=drawing.steps, guidance=drawing.guidance, count=1, seed=drawing.seed,
+        project, [drawing.prompt], options, count=1, seed=drawing.seed,
         negative=drawing.negative, export=known,
     )  # fmt: skip
     return folder, read(folder / "0.png").fingerprint == drawing.fingerprint
@@ -110,6 +109,7 @@ def read(file: Path) -> Drawing:
     try:
         with Image.open(file, formats=["PNG"]) as opened:
             found: dict[str, Any] = json.loads(opened.text[KEY])  # type: ignore[attr-defined]
+        Generate(steps=found["steps"], guidance=found["guidance"])
         return Drawing(**found)
     except FileNotFoundError as problem:
         raise UsageError(f"There is no picture {file}.") from problem

@@ -9,20 +9,17 @@ import torch
 from .. import vectors
 from ..clip import Clip
 from ..project import Project, Receipt
-from ..recipe import Index
 from ..shards import Shards
 
 
 def index(
     project: Project,
-    options: Index | None = None,
     *,
     export: str | None = None,
     force: bool = False,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Receipt:
     """Embeds every picture of the catalogue, all splits, with an export's CLIP. Raises NotReady, UsageError."""
-    options = options or Index()
     with project.lock(existing=True):
         folder, inputs = vectors.inputs(project, export)
         done = Receipt.read(project.room("index"))
@@ -34,5 +31,5 @@ def index(
         clip = Clip.read(folder / "clip").to("cuda" if torch.cuda.is_available() else "cpu")
         with project.writing("index", receipt=receipt) as fresh:
             progress = (lambda done, total: on_progress("indexing", done, total)) if on_progress else None
-            vectors.write(fresh, vectors.embed_pictures(clip, shards, rows, options.batch_size, progress))
+            vectors.write(fresh, vectors.embed_pictures(clip, shards, rows, on_progress=progress))
         return receipt

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -20,18 +21,18 @@ from ..batches import Samples, loader
 from ..errors import Interrupted, NotReady, UnidiffError, UsageError, WorkError, nearest
 from ..fit import Fit, Joint, needs
 from ..launch import interruptions, launch, leave
-from ..project import Project, Receipt, close
+from ..project import Project, Receipt, close, write_json
 from ..recipe import Recipe
-from ..run import Run
-from ..shards import Shards
+from ..run import Run, rewind
+from ..shards import Row, Shards
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from ..bases.stable_diffusion import StableDiffusion as Base
 
-SECTIONS = ("base", "image_size", "objectives", "train", "generate")
-MOST_VALIDATED = 512  # held-out samples a validation looks at
+BEGAN = "began.json"  # in a run's folder: the hashes of what it began with
+MOST_VALIDATED = 512  # held-out samples a validation looks at, spread over the split
 OnStep = Callable[[dict[str, Any]], None]
 Progress = Callable[[str, int, int], None]
 
@@ -55,7 +56,7 @@ def train(
         prepared = project.receipt("shards", command="unidiff prepare CATALOG")
         inputs = {"shards": prepared.hash}
         if resume:
-            name, recipe = _resumed(project, resume)
+            name, recipe = _resumed(project, resume, inputs)
         else:
             if (done := _same(project, recipe, inputs)) and not force:
                 return done
@@ -69,6 +70,7 @@ def train(
         base = bases.load(recipe.base, recipe.image_size)
         # Do.
         run.mkdir(parents=True, exist_ok=True)
+        write_json(run / BEGAN, {**inputs, "weights": bases.stamp(recipe.base)})
         (run / "recipe.yaml").write_text(recipe.yaml(), encoding="utf-8")
         if recipe.train.cache_latents:
             _fill(project, recipe, base, prepared.hash, on_progress)
@@ -76,14 +78,30 @@ def train(
             work(project, name, base=base, on_step=on_step)
         else:
             del base
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()  # what the cache was made with would be missing on the first card
             watch = _Watch(run, on_step)
             launch("unidiff_cli.stages.train", [str(project.root), name, str(count)], count, run, watch)
         return name, project.receipt("runs", name, command="unidiff train --resume")
 
 
+def _settings(recipe: Recipe, weights: str) -> dict[str, Any]:
+    """What decides a run's weights: not how it is read, looked at and kept."""
+    found = recipe.section("base", "image_size", "objectives", "train")
+    aside = (
+        "workers",
+        "cache_latents",
+        "keep_checkpoints",
+        "checkpoint_every",
+        "preview_every",
+        "preview_prompts",
+    )
+    return {**found, "train": {k: v for k, v in found["train"].items() if k not in aside}, "weights": weights}
+
+
 def _same(project: Project, recipe: Recipe, inputs: dict[str, str]) -> tuple[str, Receipt] | None:
     """The newest finished run of this very work."""
-    settings = recipe.section(*SECTIONS)
+    settings = _settings(recipe, bases.stamp(recipe.base))
     for name in reversed(project.runs()):
         receipt = Receipt.read(project.room("runs", name))
         if receipt and receipt.same_work(settings, inputs):
@@ -91,8 +109,8 @@ def _same(project: Project, recipe: Recipe, inputs: dict[str, str]) -> tuple[str
     return None
 
 
-def _resumed(project: Project, resume: str | bool) -> tuple[str, Recipe]:
-    """The run to continue and the recipe it began with."""
+def _resumed(project: Project, resume: str | bool, inputs: dict[str, str]) -> tuple[str, Recipe]:
+    """The run to continue and the recipe it began with. Raises NotReady where it began with other inputs."""
     runs = project.runs()
     if not runs:
         raise NotReady(f"{project.root.name} has no run to resume.", "Run: unidiff train")
@@ -102,7 +120,14 @@ def _resumed(project: Project, resume: str | bool) -> tuple[str, Recipe]:
     file = project.room("runs", name, "recipe.yaml")
     if not file.is_file():
         raise NotReady(f"Run {name} has no recipe.yaml, so it never began.", "Run: unidiff train")
-    return name, recipes.load(file)
+    recipe = recipes.load(file)
+    began = json.loads((file.parent / BEGAN).read_text(encoding="utf-8"))
+    now = {**inputs, "weights": bases.stamp(recipe.base)}
+    if changed := [what for what in now if began.get(what) != now[what]]:
+        what = " and ".join({"shards": "the shards", "weights": "the base's weights"}[c] for c in changed)
+        raise NotReady(f"{what[0].upper()}{what[1:]} changed since run {name} began.", "Run: unidiff train")
+    rewind(file.parent)
+    return name, recipe
 
 
 def _refuse(project: Project, recipe: Recipe, count: int) -> None:
@@ -128,23 +153,29 @@ def _fill(
     """Caches what the run will read, before any process waits for another."""
     base.to("cuda" if torch.cuda.is_available() else "cpu")
     shards = Shards.open(project.room("shards"))
-    for split, most in (("train", None), ("val", MOST_VALIDATED)):
-        if rows := shards.rows(split)[:most]:
+    for split in ("train", "val"):
+        if rows := _rows(shards, split):
             cache.fill(project, base, shards, shards_hash, rows, needs(recipe.active()), on_progress)
 
 
+def _rows(shards: Shards, split: str) -> list[Row]:
+    """The rows a run reads of a split: all to train on, evenly spaced ones to validate with."""
+    rows = shards.rows(split)
+    return rows if split == "train" else rows[:: -(-len(rows) // MOST_VALIDATED) or 1]
+
+
 class _Watch:
-    """Passes the lines launched processes log on to `on_step`."""
+    """Passes the lines launched processes log on to `on_step`, reading only what is new."""
 
     def __init__(self, run: Path, on_step: OnStep | None) -> None:
-        self.run, self.on_step, self.seen = run, on_step, len(log.read(run))
+        self.run, self.on_step = run, on_step
+        self.read, _ = log.tail(run, 0)
 
     def __call__(self) -> None:
-        lines = log.read(self.run) if self.on_step else []
-        for line in lines[self.seen :]:
+        self.read, lines = log.tail(self.run, self.read)
+        for line in lines:
             if self.on_step and "loss" in line:
                 self.on_step(line)
-        self.seen = max(self.seen, len(lines))
 
 
 # ---------------------------------------------------------------- the work, on every process
@@ -159,32 +190,39 @@ def work(
     """
     folder = project.room("runs", name)
     recipe = recipes.load(folder / "recipe.yaml")
-    options = recipe.train
+    began = json.loads((folder / BEGAN).read_text(encoding="utf-8"))
     receipt = Receipt(
-        "train", recipe.section(*SECTIONS), {"shards": project.receipt("shards").hash}, options.seed
+        "train", _settings(recipe, began["weights"]), {"shards": began["shards"]}, recipe.train.seed
     )
     accelerator = _accelerator(recipe, folder)
-    if accelerator.num_processes != world:
-        raise WorkError(f"{world} processes were asked for and {accelerator.num_processes} started.")
-    torch.manual_seed(options.seed)
-    base = base or bases.load(recipe.base, recipe.image_size)
-    fit = Fit(accelerator, Joint(base, recipe.active(), options.seed), options)
-    training = _samples(project, recipe, base, receipt.inputs["shards"], "train", accelerator)
-    held_out = _samples(project, recipe, base, receipt.inputs["shards"], "val", None)
-    assert training is not None
-    run, main = Run(folder, recipe, fit, held_out), accelerator.is_main_process
-    run.restore(main)
-    accelerator.wait_for_everyone()
-    receipt.counts = {
-        "steps": options.steps,
-        "train": len(training.rows),
-        "val": len(held_out.rows) if held_out else 0,
-    }
-    started = time.monotonic()
+    try:
+        if accelerator.num_processes != world:
+            raise WorkError(f"{world} processes were asked for and {accelerator.num_processes} started.")
+        torch.manual_seed(recipe.train.seed)
+        base = base or bases.load(recipe.base, recipe.image_size)
+        fit = Fit(accelerator, Joint(base, recipe.active(), recipe.train.seed), recipe.train)
+        training = _samples(project, recipe, base, began["shards"], "train", accelerator)
+        held_out = _samples(project, recipe, base, began["shards"], "val", None)
+        assert training is not None
+        run, started = Run(folder, recipe, fit, held_out), time.monotonic()
+        run.restore()
+        _loop(run, training, on_step)
+        if accelerator.is_main_process:
+            counts = {"train": len(training.rows), "val": len(held_out.rows) if held_out else 0}
+            receipt.counts, receipt.figures = {"steps": recipe.train.steps, **counts}, {"best": run.best}
+            close(folder, receipt, time.monotonic() - started)
+    finally:
+        _end(accelerator)
+
+
+def _loop(run: Run, training: Samples, on_step: OnStep | None) -> None:
+    """All remaining steps, and between them what the run logs, measures and keeps."""
+    fit, options = run.fit, run.recipe.train
+    accelerator = fit.accelerator
     with interruptions() as stopped:
         for step in fit.steps(loader(training, range(fit.done, options.steps), options.workers)):
             last = step.number == options.steps
-            if main:
+            if accelerator.is_main_process:
                 line = run.record(step)
                 if on_step:
                     on_step(line)
@@ -194,16 +232,12 @@ def work(
                     run.preview(training)
             signum = _agreed(accelerator, stopped())
             if signum or last or step.number % options.checkpoint_every == 0:
-                if main:
+                if accelerator.is_main_process:
                     run.save()
                 accelerator.wait_for_everyone()
-            if signum and not last:
+            if signum:
                 fact = f"Stopped at step {step.number}; its checkpoint is saved."
                 raise Interrupted(signum, fact, "Continue with: unidiff train --resume")
-    if main:
-        receipt.figures = {"best": run.best}
-        close(folder, receipt, time.monotonic() - started)
-    _end(accelerator)
 
 
 def _accelerator(recipe: Recipe, run: Path) -> Accelerator:
@@ -211,7 +245,9 @@ def _accelerator(recipe: Recipe, run: Path) -> Accelerator:
     from accelerate.utils import ProjectConfiguration
 
     cuda, asked = torch.cuda.is_available(), recipe.train.precision
-    bf16 = asked == "bf16" or (asked == "auto" and cuda and torch.cuda.is_bf16_supported())
+    bf16 = asked == "bf16" or (
+        asked == "auto" and cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
     reads = {name for objective in recipe.active().values() for name in objective.reads}
     partly = not {"text_embeds", "text_states"} <= reads  # then a projection or a tower gets no gradient
     accelerator = Accelerator(
@@ -248,7 +284,7 @@ def _samples(
 ) -> Samples | None:
     """The split as Samples: this process's share, shuffled, or in order and whole where `accelerator` is None."""
     shards = Shards.open(project.room("shards"))
-    rows = shards.rows(split) if accelerator else shards.rows(split)[:MOST_VALIDATED]
+    rows = _rows(shards, split)
     if not rows:
         return None
     asked = needs(recipe.active())
