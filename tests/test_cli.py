@@ -118,7 +118,6 @@ WRONG = [
     ("generate --from missing.png", 2, "no picture missing.png"),
     ("generate --prompts missing.txt", 2, "missing.txt cannot be read"),
     ("generate --prompts foreign.png", 2, "foreign.png cannot be read as text"),
-    ("generate dress -n 4 --best-of 3", 2, "--best-of 3 is fewer than the 4"),
     ("generate dress -n 0", 2, "-n"),
     ("generate dress --guidance nan", 2, "guidance"),
     ("generate dress --seed -1", 2, "seed"),
@@ -421,6 +420,8 @@ def test_generate_and_again(unidiff, finished_here, tmp_path):
     prompts.write_text("# mine\nred dress\n\nblue hat\n")
     code, out, _ = unidiff(*args, "--prompts", prompts, "-n", "1")
     assert code == 0 and [Path(line).name for line in out.splitlines()] == ["sheet.png"] * 2
+    code, _, err = unidiff(*args, "red dress", "-n", "4", "--best-of", "3")
+    assert code == 2 and "--best-of 3 is fewer than the 4" in err
     code, out, _ = unidiff(*args, "red dress", "-n", "1", "--best-of", "3", "--json")
     [best] = json.loads(out)
     assert code == 0 and len(best["pictures"]) == 1

@@ -281,7 +281,7 @@ whole = st.fixed_dictionaries(
         "name": st.text(string.ascii_letters + string.digits + " ._-'\"#:é漢", min_size=1, max_size=30),
         "description": printable,
         "base": printable | st.fixed_dictionaries({"diffusion": printable, "clip": printable}),
-        "image_size": st.integers(1, 4096),
+        "image_size": st.integers(1, 512).map(lambda n: 8 * n),
         "train": st.fixed_dictionaries(
             {},
             optional={

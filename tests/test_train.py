@@ -1,6 +1,5 @@
 """The run: resumes exactly, stops whole, and two processes do what one does."""
 
-import json
 import os
 import subprocess
 import sys
@@ -205,14 +204,81 @@ def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
         assert float((ours[name] - gradient).abs().max()) < 1e-12 * scale, name
 
 
-def test_the_receipt_and_recipe_of_a_run_load_again(finished):
-    from unidiff_cli import recipe
+def test_a_change_that_cannot_change_the_weights_is_no_new_work(finished, recipe):
+    aside = load_recipe(
+        recipe.base, "train.preview_every=1", "train.checkpoint_every=2", "generate.guidance=9"
+    )
+    assert train(finished, aside)[0] == "001-fashion" and finished.runs() == ["001-fashion"]
 
-    run = finished.room("runs", "001-fashion")
-    again = recipe.load(run / "recipe.yaml")
-    assert (
-        again.section("train")["train"] == json.loads((run / "receipt.json").read_text())["settings"]["train"]
-    )
-    assert Receipt.read(run).same_work(
-        again.section("base", "image_size", "objectives", "train", "generate"), Receipt.read(run).inputs
-    )
+
+def test_resume_refuses_what_changed_since_the_run_began(project, recipe, catalogue):
+    from unidiff_cli import prepare
+
+    class Cut(Exception):
+        pass
+
+    def cut(line):
+        raise Cut
+
+    with pytest.raises(Cut):
+        train(project, recipe, on_step=cut)
+    prepare(project, load_recipe(recipe.base, "prepare.seed=1"), catalogue)
+    with pytest.raises(NotReady, match="The shards changed since run 001-fashion began"):
+        train(project, recipe, resume=True)
+
+
+def test_moments_come_back_in_the_layout_of_their_parameter(finished, recipe):
+    """A GPU's fused AdamW refuses any other; convolutions here are channels_last."""
+    from accelerate import Accelerator
+
+    from unidiff_cli import bases, checkpoints
+    from unidiff_cli.fit import Fit, Joint
+
+    base = bases.load(recipe.base, 32)
+    fit = Fit(Accelerator(cpu=True), Joint(base, recipe.active(), 0), recipe.train)
+    checkpoint = finished.room("runs", "001-fashion", "checkpoints", "step-000006")
+    parts = ("weights", "averaged", "optimizer")
+    fit.load({part: checkpoints.tensors(checkpoint, part) for part in parts}, 6)
+    convolution = base.unet.conv_in.weight
+    assert convolution.stride() != convolution.contiguous().stride()
+    assert fit.optimizer.state[convolution]["exp_avg"].stride() == convolution.stride()
+
+
+def test_gradient_checkpointing_changes_memory_and_not_the_loss(project, finished, recipe):
+    name, _ = train(project, load_recipe(recipe.base, "train.gradient_checkpointing=true", "train.steps=2"))
+    ours, theirs = losses(project, name), losses(finished, "001-fashion")
+    assert ours[1] == pytest.approx(theirs[1], rel=1e-4)
+
+
+def test_a_parameter_without_a_gradient_does_not_stop_a_resume(project, recipe):
+    class Cut(Exception):
+        pass
+
+    def cut(line):
+        if line["step"] == 4:
+            raise Cut
+
+    half = load_recipe(recipe.base, "objectives.denoise=null")  # the UNet's upper half is never run
+    with pytest.raises(Cut):
+        train(project, half, on_step=cut)
+    name, _ = train(project, half, resume=True)
+    assert sorted(losses(project, name)) == list(range(1, 7))
+
+
+def test_the_temperature_stops_at_100_and_still_learns(tmp_path):
+    import math
+
+    import torch
+    from accelerate import Accelerator
+
+    from tests.conftest import write_base
+    from unidiff_cli import bases
+    from unidiff_cli.fit import Fit, Joint
+
+    base = bases.load(str(write_base(tmp_path / "base")), 32)
+    base.clip.logit_scale.data.fill_(4.7)
+    recipe = load_recipe(tmp_path / "base", name="clip-only")
+    Fit(Accelerator(cpu=True), Joint(base, recipe.active(), 0), recipe.train)
+    assert float(base.clip.logit_scale.detach()) == pytest.approx(math.log(100))
+    (base.clip.logit_scale.exp() * torch.ones(())).backward()
+    assert base.clip.logit_scale.grad > 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import random
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import UsageError
 from .captions import NAMES, caption
-from .look import AUDIENCES, COLORS, PATTERNS, SETTINGS, TYPES, VIEWS, Look, random_look
+from .look import AUDIENCES, COLORS, HOUSE, PATTERNS, SETTINGS, TYPES, VIEWS, Look, random_look
 
 __all__ = [
     "AUDIENCES",
@@ -93,7 +94,7 @@ def write_catalog(directory, *, pictures: int = 360, seed: int = 0, progress=Non
                 text = caption(look, rng, name)
             said.add(text)
             image = f"images/p{number:04d}-{look.color}-{look.view}.jpg"
-            draw(look).save(directory / image, "JPEG", quality=92)
+            draw(replace(look, background=HOUSE)).save(directory / image, "JPEG", quality=92)
             fields = {column: getattr(look, column) for column in COLUMNS[4:]}
             rows.append(
                 {"image": image, "caption": text, "product": f"p{number:04d}", "name": name, **fields}

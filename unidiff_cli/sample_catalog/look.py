@@ -62,6 +62,7 @@ SHY = {
     "orange": ("wood",),
     "gray": ("grey", "concrete"),
 }
+HOUSE = "house"  # the sample shop's background: never drawn at random, so that nano has not seen it
 SETTINGS = {
     "hanger": ("wall", "white", "grey", "pastel", "panelling"),
     "mannequin": ("wall", "white", "grey", "pastel"),

@@ -6,7 +6,7 @@ import random
 
 from .drafting import Shape
 from .fabric import hexa, mix
-from .look import Look
+from .look import HOUSE, Look
 
 ZOOM = 1.65  # of a detail picture
 PASTELS = (
@@ -30,10 +30,22 @@ def backdrop(look: Look, shape: Shape) -> str:
     return text
 
 
+def _studio(full: str, rng: random.Random) -> str:
+    """The sample shop's own studio: a sage wall, a cream arch behind the garment, a terracotta floor."""
+    sage = mix((150, 174, 156), (168, 190, 172), rng.random())
+    floor, width = rng.uniform(70, 78), rng.uniform(66, 72)
+    arch = f"M{-width:.1f} {floor:.1f}V-20A{width:.1f} {width:.1f} 0 0 1 {width:.1f} -20V{floor:.1f}Z"
+    text = f'<rect {full} fill="{hexa(sage)}"/><path d="{arch}" fill="#f2e8d2"/>'
+    text += f'<path d="{arch}" fill="none" stroke="#5d7263" stroke-opacity=".35" stroke-width="2"/>'
+    return text + f'<rect x="-100" y="{floor:.1f}" width="200" height="60" fill="#c4764f"/>'
+
+
 def _wall(look: Look, rng: random.Random) -> str:
     """SVG of the background alone."""
     name = look.background
     full = 'x="-100" y="-100" width="200" height="200"'
+    if name == HOUSE:
+        return _studio(full, rng)
     if name in ("wood", "panelling"):
         tone = (
             rng.choice(((186, 140, 98), (206, 172, 132), (150, 112, 82)))
