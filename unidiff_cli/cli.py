@@ -85,7 +85,9 @@ def _run_names(incomplete: str) -> list[str]:
 RecipeName = Annotated[
     str | None,
     typer.Option(
-        "--recipe", help="A shipped recipe or a path; kept in unidiff.yaml.", autocompletion=_recipe_names
+        "--recipe",
+        help="A shipped recipe or a path; prepare and train keep it in unidiff.yaml.",
+        autocompletion=_recipe_names,
     ),
 ]
 Assignments = Annotated[

@@ -70,11 +70,12 @@ class Run:
                 figures |= _recall(self.fit.base, self.held_out)
         log.append(self.folder, step=self.fit.done, validation=figures)
         self.fit.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, step=self.fit.done)
-        value = goodness(self.recipe, figures, self.fit.done)
-        if not math.isnan(figures["loss"]) and (not self.best or value > self.best["value"]):
-            self.best = {"step": self.fit.done, "value": value, "figures": figures}
+        peak = max(self.best.get("peak", 0.0), _found(figures))
+        if better(self.recipe, figures, self.best, peak, len(self.held_out.rows)):
+            self.best = {"step": self.fit.done, "figures": figures}
             tensors = {"averaged": self.fit.averaged.tensors()}
             checkpoints.save(self.folder / "checkpoints", checkpoints.BEST, tensors, self.best)
+        self.best["peak"] = peak
 
     @torch.no_grad()
     def preview(self, fallback: Samples) -> None:
@@ -112,15 +113,31 @@ def rewind(folder: Path) -> None:
     log.trim(folder, step)
 
 
-def goodness(recipe: Recipe, figures: dict[str, float], step: int) -> list[float]:
-    """What the best weights are best by, most important first; a list, since a small split ties often."""
-    by = recipe.train.best_by
-    if by == "last":
-        return [float(step)]
-    if by == "recall" or (by == "auto" and "contrastive" in figures):
-        means = [(figures[f"r{k}_t2i"] + figures[f"r{k}_i2t"]) / 2 for k in (1, 5, 10)]
-        return [*means, -figures["loss"]]
-    return [-figures.get("denoise", figures.get("loss", math.inf))]
+def better(recipe: Recipe, figures: dict[str, float], best: dict[str, Any], peak: float, count: int) -> bool:
+    """Whether these validation figures are better than the best so far.
+
+    By recall: the mean R@1 of both ways over `count` pictures is noisy, so all within one standard error of the `peak`
+    are taken as equal, and of these the lowest denoise loss wins (the lowest loss without that term): the run trains
+    both halves, and its best weights should be good at both.
+    """
+    if not math.isfinite(figures["loss"]):
+        return False
+    by, old = recipe.train.best_by, best.get("figures")
+    if old is None or by == "last":
+        return True
+    second = "denoise" if "denoise" in figures else "loss"
+    lower = figures[second] < old[second]
+    if by == "denoise" or "r1_t2i" not in figures or (by == "auto" and "contrastive" not in figures):
+        return lower
+    error = math.sqrt(peak * (1 - peak) / count)
+    if _found(old) < peak - error:  # it was equal once, and is no more
+        return _found(figures) > _found(old)
+    return _found(figures) >= peak - error and lower
+
+
+def _found(figures: dict[str, float]) -> float:
+    """The mean R@1 of both ways; 0 where recall is not measured."""
+    return (figures.get("r1_t2i", 0.0) + figures.get("r1_i2t", 0.0)) / 2
 
 
 def _all(samples: Samples) -> Iterator[Batch]:
