@@ -14,18 +14,6 @@ from pretraining.clip import PROCESSOR
 from pretraining.denoiser import make_scheduler
 from pretraining.tokenizer import LENGTH, save_tokenizer
 
-BASE = """\
-# What suits this base: the lowest layer of a recipe.
-train:
-  steps: 300
-  batch_size: 64
-  lr: {vision: 3.0e-4, text: 1.0e-4, unet: 3.0e-4, heads: 1.0e-3}
-  ema: 0.99
-  warmup: 20
-generate: {steps: 25, guidance: 4.0}
-image_size: 64
-"""
-
 
 def write_pipeline(
     folder: Path, unet: UNet2DConditionModel, vae: AutoencoderKL, clip: CLIPModel, tokenizer: CLIPTokenizer
@@ -46,7 +34,6 @@ def write_pipeline(
     for part in ("unet", "vae", "text_encoder"):
         _tidy(folder / part / "config.json")
     write_clip(folder / "clip", clip, tokenizer)
-    (folder / "base.yaml").write_text(BASE)
 
 
 def write_clip(folder: Path, clip: CLIPModel, tokenizer: CLIPTokenizer) -> None:
