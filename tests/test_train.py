@@ -12,6 +12,20 @@ from unidiff_cli.errors import NotReady, WorkError
 from unidiff_cli.project import Receipt
 
 
+class Cut(Exception):
+    """What ends a run in the middle."""
+
+
+def cut_at(step):
+    """An `on_step` that ends the run after a step."""
+
+    def cut(line):
+        if line["step"] == step:
+            raise Cut
+
+    return cut
+
+
 def losses(project, run):
     return {line["step"]: line["loss"] for line in log.read(project.room("runs", run)) if "loss" in line}
 
@@ -36,15 +50,8 @@ def test_the_same_work_is_not_done_twice(finished, recipe):
 def test_a_run_that_is_cut_and_resumed_equals_one_that_is_not(project, finished, recipe, monkeypatch):
     """Bit for bit: losses of every step and the exported weights."""
 
-    class Cut(Exception):
-        pass
-
-    def cut(line):
-        if line["step"] == 5:  # after the checkpoint of step 3, before the one of step 6
-            raise Cut
-
     with pytest.raises(Cut):
-        train(project, recipe, on_step=cut)
+        train(project, recipe, on_step=cut_at(5))  # after the checkpoint of step 3, before the one of step 6
     assert Receipt.read(project.room("runs", "001-fashion")) is None
     name, _ = train(project, recipe, resume=True)
     assert losses(project, name) == losses(finished, "001-fashion")
@@ -56,14 +63,8 @@ def test_a_run_that_is_cut_and_resumed_equals_one_that_is_not(project, finished,
 
 
 def test_resume_without_a_checkpoint_starts_over_and_says_so(project, recipe, caplog):
-    class Cut(Exception):
-        pass
-
-    def cut(line):
-        raise Cut
-
     with pytest.raises(Cut):
-        train(project, recipe, on_step=cut)
+        train(project, recipe, on_step=cut_at(1))
     import logging
 
     logging.getLogger("unidiff").propagate = True
@@ -73,15 +74,8 @@ def test_resume_without_a_checkpoint_starts_over_and_says_so(project, recipe, ca
 
 
 def test_a_damaged_checkpoint_is_passed_over(project, recipe, caplog):
-    class Cut(Exception):
-        pass
-
-    def cut(line):
-        if line["step"] == 6:
-            raise Cut
-
     with pytest.raises(Cut):
-        train(project, load_recipe(recipe.base, "train.checkpoint_every=2"), on_step=cut)
+        train(project, load_recipe(recipe.base, "train.checkpoint_every=2"), on_step=cut_at(6))
     newest = project.room("runs", "001-fashion", "checkpoints", "step-000004", "weights.safetensors")
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
@@ -214,14 +208,8 @@ def test_a_change_that_cannot_change_the_weights_is_no_new_work(finished, recipe
 def test_resume_refuses_what_changed_since_the_run_began(project, recipe, catalogue):
     from unidiff_cli import prepare
 
-    class Cut(Exception):
-        pass
-
-    def cut(line):
-        raise Cut
-
     with pytest.raises(Cut):
-        train(project, recipe, on_step=cut)
+        train(project, recipe, on_step=cut_at(1))
     prepare(project, load_recipe(recipe.base, "prepare.seed=1"), catalogue)
     with pytest.raises(NotReady, match="The shards changed since run 001-fashion began"):
         train(project, recipe, resume=True)
@@ -251,16 +239,9 @@ def test_gradient_checkpointing_changes_memory_and_not_the_loss(project, finishe
 
 
 def test_a_parameter_without_a_gradient_does_not_stop_a_resume(project, recipe):
-    class Cut(Exception):
-        pass
-
-    def cut(line):
-        if line["step"] == 4:
-            raise Cut
-
     half = load_recipe(recipe.base, "objectives.denoise=null")  # the UNet's upper half is never run
     with pytest.raises(Cut):
-        train(project, half, on_step=cut)
+        train(project, half, on_step=cut_at(4))
     name, _ = train(project, half, resume=True)
     assert sorted(losses(project, name)) == list(range(1, 7))
 

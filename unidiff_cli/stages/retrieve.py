@@ -16,11 +16,10 @@ from ..clip import Clip
 from ..errors import UsageError
 from ..intake import pictures
 from ..project import Project
+from ..readers import PICTURES
 from ..recipe import Prepare
 from ..sampling import sheet
 from ..shards import Row, Shards
-
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,9 @@ def split_query(words: list[str]) -> tuple[str | None, Path | None]:
     """
     texts, files = [], []
     for word in words:
-        looks = word.lower().endswith(PICTURES) or (("/" in word or "\\" in word) and " " not in word)
+        looks = Path(word).suffix.lower() in {*PICTURES, ".heic"} or (
+            ("/" in word or "\\" in word) and " " not in word
+        )
         if Path(word).is_file():
             files.append(Path(word))
         elif looks:
