@@ -77,7 +77,7 @@ def test_the_chain_at_the_size_of_sd_1_5(tmp_path):
     recipe = load_recipe("fashion", assignments=[both, *short, *small])
     assert recipe.image_size == 512
     project = Project(tmp_path / "project")
-    prepare(project, recipe, write_catalogue(tmp_path / "shop", products=4, views=1))
+    prepare(project, recipe, write_catalogue(tmp_path / "shop", products=8, views=1))
     name, receipt = train(project, recipe)
     assert receipt.figures["best"]["figures"]["denoise"] > 0
     shutil.rmtree(project.room("runs", name, "checkpoints", "step-000001"))  # room on the disk

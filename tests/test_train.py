@@ -263,3 +263,22 @@ def test_the_temperature_stops_at_100_and_still_learns(tmp_path):
     assert float(base.clip.logit_scale.detach()) == pytest.approx(math.log(100))
     (base.clip.logit_scale.exp() * torch.ones(())).backward()
     assert base.clip.logit_scale.grad > 0
+
+
+@pytest.mark.parametrize("pictures", [0, 1])
+def test_a_validation_split_too_small_to_measure_exports_the_last_weights(tmp_path, recipe, pictures):
+    from tests.conftest import write_catalogue
+    from unidiff_cli import Project, export, prepare
+
+    shop = write_catalogue(tmp_path / "shop", products=10, views=1)
+    table = (shop / "catalog.csv").read_text().splitlines()
+    splits = ["split", *["val"] * pictures, *["test"] * 2, *["train"] * (8 - pictures)]
+    (shop / "catalog.csv").write_text(
+        "\n".join(f"{a},{b}" for a, b in zip(table, splits, strict=False)) + "\n"
+    )
+    project = Project(tmp_path / "project")
+    small = load_recipe(recipe.base, "train.batch_size=4", "prepare.splits=[0.8, 0, 0.2]")
+    prepare(project, small, shop)
+    name, receipt = train(project, small)
+    assert receipt.counts["val"] == pictures and receipt.figures["best"] == {}
+    assert export(project, name)[1].figures["step"] == small.train.steps

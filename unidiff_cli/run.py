@@ -62,8 +62,8 @@ class Run:
     @torch.no_grad()
     def validate(self) -> None:
         """Logs held-out losses and recall of the averaged weights, and keeps those weights when they are the best."""
-        if self.held_out is None:
-            return
+        if self.held_out is None or len(self.held_out.rows) < 2:
+            return  # a lone picture has no negative and no neighbour: the last weights are exported
         with self.fit.averaged.applied():
             figures = self.fit.validate(_all(self.held_out))
             if needs(self.recipe.active()).pixels:
