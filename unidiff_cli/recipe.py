@@ -116,7 +116,9 @@ class Train(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 on a GPU that has it, else fp32"
     )
-    gradient_checkpointing: bool = Field(False, description="much less memory for a third more time")
+    gradient_checkpointing: bool = Field(
+        False, description="less memory for more time: activations are computed twice"
+    )
     seed: Seed = 0
     processes: Annotated[int, Field(ge=0)] = Field(0, description="0: one a GPU, or one on a machine without")
     workers: Annotated[int, Field(ge=0)] = Field(

@@ -151,7 +151,7 @@ def _pipeline(source: str) -> Any:
 
 
 def _fast_layout(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)  # 1.3x on CPU convolutions, needed by tensor cores
+    return x.contiguous(memory_format=torch.channels_last)  # the layout of the UNet's weights (fit sets it)
 
 
 def _share_text_tower(pipeline: Any, clip: CLIPModel, source: Source) -> None:
