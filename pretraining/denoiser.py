@@ -4,24 +4,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from pretraining.autoencoder import encode
+from pretraining.autoencoder import CHANNELS, encode
 from pretraining.data import Mixture
 from pretraining.tokenizer import LENGTH
 
 BATCH = 16  # a process
 DROPPED = 0.1  # share of captions replaced by the empty one
+PROMPTS = (
+    "blue trousers", "a yellow t-shirt", "green hat", "black dress with white stripes",
+    "purple skirt", "a red mug", "a pink jacket", "a photo of a black t-shirt",
+)  # fmt: skip
 
 
 def make_unet(width: int) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=16,
-        in_channels=4,
-        out_channels=4,
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
         block_out_channels=(64, 96, 160),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -74,10 +79,10 @@ class Denoise(nn.Module):
 
 
 def cache_latents(folder: Path, data: Mixture, vae: AutoencoderKL) -> None:
-    """Latents of every view, plain and mirrored, as float16 arrays (N, V, 2, 4, 16, 16) in `folder`."""
-    for source, name in zip(data.sources, ("renders", "photos"), strict=True):
-        n, views = source.pixels.shape[:2]
-        latents = np.empty((n, views, 2, 4, 16, 16), dtype=np.float16)
+    """Latents of every view, plain and mirrored, as float16 arrays (N, V, 2, 6, 16, 16) in `folder`."""
+    for name, source in data.sources.items():
+        n, views = len(source), min(data.views, source.pixels.shape[1])
+        latents = np.empty((n, views, 2, CHANNELS, 16, 16), dtype=np.float16)
         for view in range(views):
             for mirrored in (0, 1):
                 pixels = source.pixels[:, view, :, :: -1 if mirrored else 1]
@@ -88,7 +93,9 @@ def cache_latents(folder: Path, data: Mixture, vae: AutoencoderKL) -> None:
 @torch.no_grad()
 def cache_states(folder: Path, data: Mixture, text: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
     """Text states (40, width) of every caption and of the empty one, as a float16 array in `folder`."""
-    captions = sorted({c for source in data.sources for words in source.captions for c in words} | {""})
+    captions = sorted(
+        {c for source in data.sources.values() for words in source.captions for c in words} | {""}
+    )
     shape = (len(captions), LENGTH, text.config.hidden_size)
     states = np.lib.format.open_memmap(folder / "states.npy", "w+", np.float16, shape)
     for i in range(0, len(captions), 256):
@@ -104,17 +111,27 @@ def cache_states(folder: Path, data: Mixture, text: CLIPTextModel, tokenizer: CL
     (folder / "captions.txt").write_text("\n".join(captions))
 
 
+def sheet(pipeline: StableDiffusionPipeline) -> Image.Image:
+    """What it draws by now: "red dress" with seeds 0 to 7 above, eight other prompts with seed 0 below."""
+    pipeline.set_progress_bar_config(disable=True)
+    rows = []
+    for prompts, seeds in ((["red dress"] * 8, range(8)), (list(PROMPTS), [0] * 8)):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        how = {"num_inference_steps": 25, "guidance_scale": 4.0, "output_type": "np"}
+        rows.append(np.concatenate(list(pipeline(prompts, generator=generators, **how).images), axis=1))
+    page = (np.concatenate(rows) * 255).round().astype(np.uint8)  # (128, 512, 3)
+    return Image.fromarray(page).resize((1024, 256), Image.Resampling.NEAREST)
+
+
 def batches(latents_at: Path, states_at: Path, data: Mixture):
-    latents = [np.load(latents_at / f"{name}.npy", mmap_mode="r") for name in ("renders", "photos")]
+    latents = {name: np.load(latents_at / f"{name}.npy", mmap_mode="r") for name in data.sources}
     states = np.load(states_at / "states.npy", mmap_mode="r")
     index = {c: i for i, c in enumerate((states_at / "captions.txt").read_text().split("\n"))}
 
     def batch(rng: np.random.Generator) -> dict:
         picks = data.pick(BATCH, rng)
-        x = np.stack(
-            [latents[which][row, view, int(mirrored)] for which, row, view, mirrored, _ in picks]
-        ).astype(np.float32)
-        rows = [index["" if rng.random() < DROPPED else p[-1]] for p in picks]
+        x = np.stack([latents[p.source][p.row, p.view, int(p.mirrored)] for p in picks]).astype(np.float32)
+        rows = [index["" if rng.random() < DROPPED else p.caption] for p in picks]
         t = (
             (rng.permutation(BATCH) + rng.random(BATCH)) * 1000 / BATCH
         )  # one in each sixteenth of the schedule

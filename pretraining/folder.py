@@ -20,10 +20,7 @@ def write_pipeline(
 ) -> None:
     """A StableDiffusionPipeline folder and, in clip/, the CLIP whose text tower it shares."""
     text = text_tower(clip)
-    pipeline = StableDiffusionPipeline(
-        vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=make_scheduler(),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+    pipeline = make_pipeline(unet, vae, text, tokenizer)
     for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "clip"):
         shutil.rmtree(folder / part, ignore_errors=True)
     pipeline.save_pretrained(folder)
@@ -34,6 +31,15 @@ def write_pipeline(
     for part in ("unet", "vae", "text_encoder"):
         _tidy(folder / part / "config.json")
     write_clip(folder / "clip", clip, tokenizer)
+
+
+def make_pipeline(
+    unet: UNet2DConditionModel, vae: AutoencoderKL, text: CLIPTextModel, tokenizer: CLIPTokenizer
+) -> StableDiffusionPipeline:
+    return StableDiffusionPipeline(
+        vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=make_scheduler(),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
 
 
 def write_clip(folder: Path, clip: CLIPModel, tokenizer: CLIPTokenizer) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+from PIL import Image
 from torch import nn
 
 CHECKPOINT_EVERY = 60.0  # seconds of training between two checkpoints
+PICTURE_EVERY = 300.0  # and between two pictures
 WARMUP = 0.03  # share of the time in which the learning rate rises
 
 
@@ -51,11 +53,13 @@ def fit(
     seed: int,
     decay: float = 0.01,
     ema: float = 0.0,
+    picture: Callable[[nn.Module], Image.Image] | None = None,
 ) -> nn.Module:
     """Train `model` for `seconds` of wall clock and give back the weights to use (the average ones if `ema`).
 
     `model(batch)` returns a dict of scalars; the one named `loss` is minimised. A run that was cut continues from `folder/last.pt`:
-    the time already spent counts, and the batch of step n depends on (seed, n, rank) only.
+    the time already spent counts, and the batch of step n depends on (seed, n, rank) only. `picture(weights to use)`, if given, is
+    kept as `folder/<step>.png` now and then.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if world() > 1 and not dist.is_initialized():
@@ -73,7 +77,7 @@ def fit(
     forward = nn.parallel.DistributedDataParallel(model) if world() > 1 else model
 
     model.train()
-    began, saved = time.monotonic() - spent, time.monotonic()
+    began, saved, pictured = time.monotonic() - spent, time.monotonic(), time.monotonic()
     with open(folder / "log.jsonl", "a") as log:
         while True:
             spent = _agreed(time.monotonic() - began)
@@ -101,6 +105,10 @@ def fit(
             if rank() == 0 and time.monotonic() - saved > CHECKPOINT_EVERY:
                 _save(folder, model, optimiser, average, step, spent, samples)
                 saved = time.monotonic()
+            if rank() == 0 and picture and time.monotonic() - pictured > PICTURE_EVERY:
+                picture((average if average is not None else model).eval()).save(folder / f"{step:06d}.png")
+                model.train()
+                pictured = time.monotonic()
     if rank() == 0:
         _save(folder, model, optimiser, average, step, spent, samples)
         (folder / "done.json").write_text(

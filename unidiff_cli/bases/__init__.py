@@ -21,12 +21,15 @@ from ..project import Project, digest, file_digest
 from ..recipe import BaseFolders, Generate, Recipe
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .stable_diffusion import StableDiffusion as Base
 
 say = logging.getLogger("unidiff")
 SD15 = BaseFolders(
     diffusion="stable-diffusion-v1-5/stable-diffusion-v1-5", clip="openai/clip-vit-large-patch14"
 )
+READ = (".safetensors", ".json", ".txt")  # the files of a base's parts that decide what it makes
 FAMILIES = {"StableDiffusionPipeline": "stable_diffusion"}  # model_index.json's class -> part
 
 
@@ -135,6 +138,16 @@ def load(base: Any, image_size: int) -> Base:
     return family.load(source, image_size)
 
 
+def blend(own: Mapping[str, Tensor], tuned: Mapping[str, Tensor], alpha: float) -> None:
+    """Moves a base's tensors to (1 − alpha) of themselves and alpha of the tuned ones, in place; exact at 0 and at 1.
+
+    WiSE-FT, arXiv 2109.01903.
+    """
+    for key, weight in tuned.items():
+        if weight.is_floating_point():
+            own[key].lerp_(weight, alpha)
+
+
 def _absolute(place: str) -> str:
     """A folder by its whole path, so that a run resumed from elsewhere finds it; a hub id as it is."""
     folder = Path(place).expanduser()
@@ -142,12 +155,14 @@ def _absolute(place: str) -> str:
 
 
 def stamp(base: Any) -> str:
-    """A hash that changes with a base's weights: of the files' bytes, or of the snapshots' names for hub ids."""
+    """A hash that changes with what a base finds and draws: its weights, tokenizer, preprocessing and schedule (the files'
+    bytes, or the snapshots' names for hub ids), and which text tower wins."""
     _, source = resolve(base)
-    found = []
-    for place, pattern in ((source.diffusion, "*/*.safetensors"), (source.clip, "*.safetensors")):
+    found: list[Any] = [source.text]
+    for place, patterns in ((source.diffusion, ("model_index.json", "*/*")), (source.clip, ("*",))):
         if Path(place).is_dir():
-            found += [(p.name, file_digest(p)) for p in sorted(Path(place).glob(pattern))]
+            files = sorted(p for pattern in patterns for p in Path(place).glob(pattern) if p.suffix in READ)
+            found += [(str(p.relative_to(place)), file_digest(p)) for p in files]
         else:
             found.append((place, str(_cached(place, "model_index.json") or _cached(place, "config.json"))))
     return digest(found)

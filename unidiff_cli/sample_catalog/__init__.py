@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import random
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import UsageError
 from .captions import NAMES, caption
-from .look import AUDIENCES, COLORS, HOUSE, PATTERNS, SETTINGS, TYPES, VIEWS, Look, random_look
+from .look import (
+    AUDIENCES,
+    COLORS,
+    HELD_OUT,
+    HOUSE,
+    HOUSE_COLORS,
+    HOUSE_CUTS,
+    OBJECTS,
+    PATTERNS,
+    SETTINGS,
+    TYPES,
+    VIEWS,
+    Look,
+    held_out,
+    random_look,
+    random_object,
+)
 
 __all__ = [
     "AUDIENCES",
     "COLORS",
+    "HELD_OUT",
+    "HOUSE_COLORS",
+    "HOUSE_CUTS",
+    "OBJECTS",
     "PATTERNS",
     "SETTINGS",
     "TYPES",
@@ -21,7 +42,10 @@ __all__ = [
     "Look",
     "caption",
     "draw",
+    "held_out",
     "random_look",
+    "random_object",
+    "stock",
     "write_catalog",
 ]
 
@@ -36,10 +60,14 @@ COLUMNS = (
     "sleeve",
     "length",
     "neckline",
+    "cut",
     "audience",
     "view",
 )
-_CUT = ("type", "pattern", "sleeve", "length", "neckline", "audience", "shade")
+# Pictures there are names for: each type can bear each name once, and a product has two pictures at least.
+MOST = 2 * len(NAMES) * len(TYPES)
+_SIDES = (("front", "back"), ("front", "detail"), ("front", "back", "detail"))
+_ALIKE = ("skirt", "hat", "beanie", "scarf")  # they look the same from behind
 
 
 def draw(look: Look, size: int = 256):
@@ -49,33 +77,65 @@ def draw(look: Look, size: int = 256):
     return draw(look, size)
 
 
-def _products(rng: random.Random):
-    """Yields (product number, name, looks): one cut in one to three colours, seen from one or two sides."""
-    names = [(name, type_) for name in NAMES for type_ in TYPES]
-    rng.shuffle(names)
+def _design(rng: random.Random, type_: str) -> Look:
+    """A product of the house, not yet dyed: its cut and its place in the studio."""
+    kind = TYPES[type_]
+    cuts = [cut for cut, types in HOUSE_CUTS.items() if type_ in types]
+    cut = rng.choice(cuts) if rng.random() < 0.8 else ""
+    fixed = {"sleeve": "long"} if cut == "balloon sleeves" else {}
+    setting = rng.choice([s for s in kind.settings if s in ("hanger", "mannequin", "studio")])
+    # A pattern is pinned, so that the shop sells what random_look holds out.
+    pattern = rng.choice(kind.patterns)
+    return random_look(
+        rng, type=type_, pattern=pattern, cut=cut, setting=setting, background=HOUSE, mirror=False, **fixed
+    )
+
+
+def _photographed(rng: random.Random, design: Look, color: str, view: str) -> Look:
+    """A product in one colour from one side; the house's camera and lamp hardly move."""
+    return replace(
+        design, color=color, view=view, mirror=view == "back", angle=rng.gauss(0, 1.5), scale=rng.uniform(0.76, 0.88),
+        dx=rng.uniform(-4, 4), dy=rng.uniform(-3, 3), light=-rng.uniform(0.5, 1),
+    )  # fmt: skip
+
+
+def stock(pictures: int = 700, seed: int = 0) -> list[tuple[dict[str, str], Look]]:
+    """What the house sells: the rows of catalog.csv, each with the look that its picture shows.
+
+    The last product comes with all its pictures, so there may be a few more than asked for.
+    """
+    rng = random.Random(seed)
+    names = {type_: rng.sample(NAMES, len(NAMES)) for type_ in TYPES}
     # Every type comes round before any comes twice, so that a small shop still sells everything.
-    turns = [rng.sample(tuple(TYPES), len(TYPES)) for _ in NAMES]
-    given = {type_: [n for n, t in names if t == type_] for type_ in TYPES}
-    for number, type_ in enumerate(t for turn in turns for t in turn):
-        first = random_look(rng, type=type_, view="front")
-        cut = {field: getattr(first, field) for field in _CUT}
-        looks = []
-        for color in rng.sample(tuple(COLORS), rng.choice((1, 2, 2, 3))):
-            for view in ("front", *rng.choice(((), (), ("back",), ("detail",)))):
-                looks.append(random_look(rng, **cut, color=color, view=view))
-        yield number + 1, f"{given[type_].pop()} {type_}", looks
+    turns = itertools.chain.from_iterable(rng.sample(tuple(TYPES), len(TYPES)) for _ in NAMES)
+    rows: list[tuple[dict[str, str], Look]] = []
+    for number, type_ in enumerate(turns, 1):
+        design, name = _design(rng, type_), f"{names[type_].pop()} {type_}"
+        sides = _SIDES[1] if type_ in _ALIKE else rng.choice(_SIDES)
+        colors = rng.sample(tuple(HOUSE_COLORS), 2 if rng.random() < 1 / 6 else 1)
+        for color, view in itertools.product(colors, sides):
+            look = _photographed(rng, design, color, view)
+            row = {
+                "image": f"images/p{number:04d}-{color}-{view}.jpg", "caption": caption(look, rng, name),
+                "product": f"p{number:04d}", "name": name,
+            }  # fmt: skip
+            rows.append((row | {column: getattr(look, column) for column in COLUMNS[4:]}, look))
+        if len(rows) >= pictures:
+            break
+    return rows
 
 
-def write_catalog(directory, *, pictures: int = 360, seed: int = 0, progress=None) -> int:
+def write_catalog(directory, *, pictures: int = 700, seed: int = 0, progress=None) -> int:
     """Writes images/*.jpg and catalog.csv into an empty or new directory and returns how many pictures there are.
 
-    The same seed and count give the same bytes. progress(done, total), if given, is called after each picture.
-    Raises UsageError for a directory that holds anything, or a count outside 1 to 2,000.
+    At least as many as asked for: a product is whole. The same seed and count give the same bytes.
+    progress(done, total), if given, is called after each picture.
+    Raises UsageError for a directory that holds anything, or a count that the shop has no names for.
     """
     directory = Path(directory)
-    if not 1 <= pictures <= 2000:
+    if not 1 <= pictures <= MOST:
         raise UsageError(
-            f"{pictures} pictures cannot be drawn; the shop has names for 1 to 2,000.",
+            f"{pictures} pictures cannot be drawn; the shop has names for 1 to {MOST:,}.",
             "Choose a number in that range.",
         )
     if directory.exists() and not directory.is_dir():
@@ -83,29 +143,14 @@ def write_catalog(directory, *, pictures: int = 360, seed: int = 0, progress=Non
     if directory.exists() and any(directory.iterdir()):
         raise UsageError(f"{directory} is not empty.", "Name a new directory, or empty this one.")
     (directory / "images").mkdir(parents=True, exist_ok=True)
-    rng, said = random.Random(seed), set()
-    rows: list[dict[str, str]] = []
-    for number, name, looks in _products(rng):
-        for look in looks[: pictures - len(rows)]:
-            text = caption(look, rng, name)
-            for _ in range(20):  # two views of one dress deserve two sentences
-                if text not in said:
-                    break
-                text = caption(look, rng, name)
-            said.add(text)
-            image = f"images/p{number:04d}-{look.color}-{look.view}.jpg"
-            draw(replace(look, background=HOUSE)).save(directory / image, "JPEG", quality=92)
-            fields = {column: getattr(look, column) for column in COLUMNS[4:]}
-            rows.append(
-                {"image": image, "caption": text, "product": f"p{number:04d}", "name": name, **fields}
-            )
-            if progress:
-                progress(len(rows), pictures)
-        if len(rows) == pictures:
-            break
+    rows = stock(pictures, seed)
+    for done, (row, look) in enumerate(rows, 1):
+        draw(look).save(directory / row["image"], "JPEG", quality=92)
+        if progress:
+            progress(done, len(rows))
     # The table comes last: a directory without it was left half-way.
     with open(directory / "catalog.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
-        table.writerows(rows)
+        table.writerows(row for row, _ in rows)
     return len(rows)

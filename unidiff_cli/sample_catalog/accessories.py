@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .drafting import Shape, both, folds_down, path, ribs, symmetric
+from .drafting import Shape, both, ellipse, folds_down, path, ribs, symmetric
 
 
 def _goods(parts, ground, **rest) -> Shape:
@@ -46,7 +46,7 @@ def beanie(look, rng) -> Shape:
         f'<path class="ribs" d="{ribs(59, 20, 49, sag=8)}"/><path class="seam" d="M-61 18Q0 34 61 18"/>'
     )
     if rng.random() < 0.6:
-        shape.parts.insert(0, "M-19 -66a19 18 0 1 0 38 0a19 18 0 1 0 -38 0Z")
+        shape.parts.insert(0, ellipse(0, -66, 22, 21))
     return shape
 
 
@@ -62,17 +62,23 @@ def sneaker(look, rng) -> Shape:
         (86, 14, 88, 36),
     )
     toe = path((50, 34), (48, 14, 62, 11), (86, 14, 88, 36))
-    sole = path((-88, 32), (0, 38, 92, 30), (96, 44, 86, 50), (0, 54, -84, 50), (-92, 44, -88, 32))
+    low = 16 if look.cut == "platform sole" else 0
+    sole = path(
+        (-88, 32), (0, 38, 92, 30), (96, 44 + low, 86, 50 + low), (0, 54 + low, -84, 50 + low), (-92, 44 + low, -88, 32)
+    )  # fmt: skip
     heel = path((-86, 34), (-90, 8, -84, -12), (-72, -6, -66, 34))
     laces = "".join(f'<path d="M{-26 + 13 * k} {-10 + 5 * k}l15 -8" class="lace"/>' for k in range(4))
     if high:
         laces += "".join(f'<path d="M{-42 + 7 * k} {-44 + 12 * k}l16 -4" class="lace"/>' for k in range(3))
     collar = path((-82, top), (-66, top - 6, -44, top + 2), (-60, top + 9, -82, top))
-    shape = _goods([upper], 51, folds="M28 10Q36 20 30 32M-20 0Q-34 14 -30 34", shine="M-30 4Q10 20 44 22")
+    shape = _goods(
+        [upper], 51 + low, folds="M28 10Q36 20 30 32M-20 0Q-34 14 -30 34", shine="M-30 4Q10 20 44 22"
+    )
     shape.details = (
         f'<path class="deep" d="{collar}"/><path class="light edge" d="{toe}"/><path class="dark" d="{heel}"/>{laces}'
-        f'<path class="sole" d="{sole}"/><path d="M-88 45Q0 50 90 44" fill="none" stroke="#b9b6b0" stroke-width="1.5"/>'
+        f'<path class="sole" d="{sole}"/><path d="M-88 {45 + low}Q0 {50 + low} 90 {44 + low}" fill="none" stroke="#b9b6b0" stroke-width="1.5"/>'
     )
+    shape.reach = ((-92, 44 + low), (96, 44 + low))
     shape.seams = "M-40 34Q-20 10 12 6"
     return shape
 
@@ -90,17 +96,18 @@ def boot(look, rng) -> Shape:
         (-46, low),
         (-50, low - 40, -44 - s, top),
     )
+    thick = 18 if look.cut == "platform sole" else 0
     sole = path(
         (-47, low - 2),
         (76, low - 2),
-        (77, low + 8),
-        (2, low + 8),
-        (-4, low + 6),
-        (-12, low + 6),
-        (-13, low + 18),
-        (-46, low + 18),
+        (77, low + 8 + thick),
+        (2, low + 8 + thick),
+        (-4, low + 6 + thick),
+        (-12, low + 6 + thick),
+        (-13, low + 18 + thick),
+        (-46, low + 18 + thick),
     )
-    shape = _goods([leg], low + 17, folds=f"M12 {low - 52}Q-6 {low - 42} -22 {low - 46}M14 {low - 44}Q0 {low - 30} -20 {low - 32}M-40 {low - 60}Q-22 {low - 54} -8 {low - 60}",
+    shape = _goods([leg], low + 17 + thick, folds=f"M12 {low - 52}Q-6 {low - 42} -22 {low - 46}M14 {low - 44}Q0 {low - 30} -20 {low - 32}M-40 {low - 60}Q-22 {low - 54} -8 {low - 60}",
                    shine=f"M-6 {top + 14}Q-2 {low - 70} 0 {low - 58}M26 {low - 24}Q46 {low - 18} 60 {low - 12}")  # fmt: skip
     shape.details = f'<path class="deep" d="{path((-44 - s, top), (-18, top - 6, 10 + s, top), (-18, top + 6, -44 - s, top))}"/><path d="{sole}" class="heel"/>'
     shape.seams = f"M-46 {low - 6}H74M-14 {top + 4}V{low - 50}"
@@ -158,7 +165,14 @@ def scarf(look, rng) -> Shape:
     fringe = "".join(f"M{x} {b + 1}l{rng.uniform(-1, 1):.1f} 12" for x in range(12, 40, 4)) + "".join(
         f"M{x} {a - 2}l{rng.uniform(-1, 1):.1f} 13" for x in range(-38, -6, 4)
     )
-    shape = Shape([under, over, loop], knit="rib", neck=False, hang=(-72, 34), focus=(0, -30))
+    shape = Shape(
+        [under, over, loop],
+        knit="rib",
+        neck=False,
+        hang=(-72, 34),
+        focus=(0, -30),
+        reach=((0, max(a, b) + 12),),
+    )
     shape.behind = (
         f'<path class="fringe" d="{fringe}"/><path class="deep" d="M-26 -66Q0 -82 26 -66Q0 -46 -26 -66Z"/>'
     )

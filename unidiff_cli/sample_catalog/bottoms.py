@@ -22,6 +22,7 @@ def skirt(look, rng) -> Shape:
     shape.details = f'<path class="dark edge" d="{band}"/>'
     shape.seams = path((-hem + 2, bottom - 5), (0, bottom + 8, hem - 2, bottom - 5), close=False)
     shape.hang, shape.neck, shape.focus = (top, w), False, (0, top + 25)
+    shape.measures = {"hem": hem, "bottom": bottom, "tail": 8}
     return shape
 
 
@@ -75,8 +76,10 @@ def _legs(look, top, w, bottom, cuff, crotch, gap) -> Shape:
 
 def trousers(look, rng) -> Shape:
     bottom = 68 if look.length == "cropped" else 92
-    return _legs(look, -bottom, 29, bottom, rng.uniform(10, 17), -bottom + 56, rng.uniform(5, 13))
+    wide = 1.9 if look.cut == "wide-leg" else 1
+    return _legs(look, -bottom, 34, bottom, rng.uniform(12, 18) * wide, -bottom + 56, rng.uniform(9, 15))
 
 
 def shorts(look, rng) -> Shape:
-    return _legs(look, -48, 42, 48, rng.uniform(27, 32), 8, 7)
+    wide = 1.35 if look.cut == "wide-leg" else 1
+    return _legs(look, -48, 42, 48, rng.uniform(27, 32) * wide, 8, 7)

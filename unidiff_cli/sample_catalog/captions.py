@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from .look import TYPES, Look
+from .look import OBJECTS, TYPES, Look
 
 NAMES = (
     "Juno", "Alma", "Bruna", "Cleo", "Dario", "Elin", "Fjord", "Greta", "Hugo", "Ines", "Jonas", "Kaia", "Lior", "Mika",
@@ -19,7 +19,7 @@ PATTERN_WORDS = {
 SLEEVE_WORDS = {"": "", "sleeveless": "sleeveless", "short": "short sleeved", "long": "long sleeved"}
 SETTING_WORDS = {
     "hanger": ("on a hanger",), "mannequin": ("on a mannequin",), "flat lay": ("laid flat", "flat lay"),
-    "studio": ("in the studio", "studio photo"), "shelf": ("on a shelf",),
+    "studio": ("in the studio", "studio photo"), "shelf": ("on a shelf",), "table": ("on a table",),
 }  # fmt: skip
 VIEW_WORDS = {"front": "", "back": "back view", "detail": "close-up"}
 # Nobody says that a coat has sleeves.
@@ -42,6 +42,8 @@ def caption(look: Look, rng: random.Random, name: str = "") -> str:
     def often(word, chance):
         return word if rng.random() < chance else ""
 
+    if look.type in OBJECTS:
+        return _object(look, rng)
     kind = TYPES[look.type]
     pattern = often(rng.choice(PATTERN_WORDS[look.pattern]), 0.95 if name else 0.85)
     sleeve = often(SLEEVE_WORDS[look.sleeve], 0.15 if look.type in _OBVIOUS else 0.6)
@@ -50,6 +52,8 @@ def caption(look: Look, rng: random.Random, name: str = "") -> str:
     whose = owner and owner + ("'" if owner == "kids" else "'s")
     place = often(rng.choice(SETTING_WORDS[look.setting]), 0.2)
     view = VIEW_WORDS[look.view] if name else often(VIEW_WORDS[look.view], 0.6)
+    # No draw where there is none: nano's own captions stay as they were.
+    cut = look.cut and often(look.cut, 0.75)
     noun = _join(neck, length, look.type)
 
     def tail(*words):
@@ -58,11 +62,11 @@ def caption(look: Look, rng: random.Random, name: str = "") -> str:
     if name:
         given = name.removesuffix(look.type).strip()
         return rng.choice((
-            f"{_join(given, length, look.type)} in {look.color}{tail(pattern, sleeve, neck, owner, view)}",
-            f"{given}: {_join(sleeve, pattern, look.color, noun)}{tail(owner and 'for ' + owner, view)}",
-            f"{_join(given, sleeve, noun)}{tail(_join(pattern, look.color), owner, view)}",
-            f"{_join(whose, look.color, pattern, noun)} {given}{tail(sleeve, view)}",
-            f"{_join(given, pattern, look.type)}{tail(look.color, sleeve, length, neck, owner, view)}",
+            f"{_join(given, length, look.type)} in {look.color}{tail(pattern, sleeve, neck, cut, owner, view)}",
+            f"{given}: {_join(sleeve, pattern, look.color, noun)}{tail(cut, owner and 'for ' + owner, view)}",
+            f"{_join(given, sleeve, noun)}{tail(_join(pattern, look.color), cut, owner, view)}",
+            f"{_join(whose, look.color, pattern, noun)} {given}{tail(sleeve, cut, view)}",
+            f"{_join(given, pattern, look.type)}{tail(look.color, sleeve, length, neck, cut, owner, view)}",
         ))  # fmt: skip
     phrase = _join(sleeve, pattern, look.color, noun)
     return rng.choice((
@@ -77,4 +81,28 @@ def caption(look: Look, rng: random.Random, name: str = "") -> str:
         f"{_join(whose, sleeve, noun)} in {look.color}{tail(pattern, view)}",
         f"{look.color} {noun}{tail(pattern, sleeve, owner, place)}",
         f"{_join(pattern, look.type)}, {look.color}{tail(length, sleeve, owner)}",
+    ))  # fmt: skip
+
+
+def _object(look: Look, rng: random.Random) -> str:
+    """One of many phrasings for an everyday thing."""
+    # Nobody says "an orange orange".
+    color = "" if look.color == look.type else look.color
+    pattern = rng.choice(PATTERN_WORDS[look.pattern])
+    thing = _join(color, look.type)
+    printed = _join(pattern, thing)
+    place = rng.choice(SETTING_WORDS[look.setting])
+    where = place if place.startswith("on ") else ""
+    return rng.choice((
+        thing,
+        printed,
+        _article(thing, False),
+        _article(printed, False),
+        f"a photo of {_article(thing, False)}",
+        f"a photo of {_article(printed, False)}",
+        _join("a photo of", _article(printed, False), where),
+        _join(printed, where),
+        f"{printed}, {place}",
+        f"the {printed}",
+        ", ".join(w for w in (look.type, color, pattern) if w),
     ))  # fmt: skip

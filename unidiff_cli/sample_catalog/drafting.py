@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 
 
@@ -22,7 +23,43 @@ class Shape:
     neck: bool = True  # False: hung by clips, and no mannequin has it on
     knit: str = ""  # "rib" or "knit" draws the yarn
     stands: float | None = None  # y of the ground below a thing that stands
+    reach: tuple = ()  # points beyond the fabric that belong in the frame too
     measures: dict = field(default_factory=dict)
+
+
+_SEGMENT = re.compile("([MLQC])([^MLQCZ]*)")
+
+
+def outline(data: str) -> list[tuple[float, float]]:
+    """Points along path data of one segment a letter (M, L, Q, C): ends of lines and four to a curve."""
+    points: list[tuple[float, float]] = []
+    for letter, numbers in _SEGMENT.findall(data):
+        v = [float(n) for n in numbers.split()]
+        x, y = points[-1] if points else (v[0], v[1])
+        if letter == "Q":
+            for t in (0.25, 0.5, 0.75):
+                a, b, c = (1 - t) ** 2, 2 * t * (1 - t), t * t
+                points.append((a * x + b * v[0] + c * v[2], a * y + b * v[1] + c * v[3]))
+        elif letter == "C":
+            for t in (0.25, 0.5, 0.75):
+                a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
+                points.append(
+                    (a * x + b * v[0] + c * v[2] + d * v[4], a * y + b * v[1] + c * v[3] + d * v[5])
+                )
+        points.append((v[-2], v[-1]))
+    return points
+
+
+def ellipse(x, y, rx, ry) -> str:
+    """Path data of an ellipse."""
+    u, v = rx * 0.5523, ry * 0.5523  # a cubic with these arms is a quarter circle to 0.03 %
+    return path(
+        (x, y - ry),
+        (x + u, y - ry, x + rx, y - v, x + rx, y),
+        (x + rx, y + v, x + u, y + ry, x, y + ry),
+        (x - u, y + ry, x - rx, y + v, x - rx, y),
+        (x - rx, y - v, x - u, y - ry, x, y - ry),
+    )
 
 
 def path(start, *segments, close=True) -> str:
@@ -53,12 +90,24 @@ def both(strokes, close=False) -> str:
     return "".join(path(*s, close=close) + path(*mirrored(s), close=close) for s in strokes)
 
 
-def sleeve(x, y, inner, armpit, *, angle, length, cuff) -> list[tuple]:
-    """Points of the right sleeve from the shoulder (x, y) to the armpit (inner, armpit); angle in degrees off plumb."""
+def sleeve(x, y, inner, armpit, *, angle, length, cuff, puff=0.0) -> list[tuple]:
+    """Points of the right sleeve from the shoulder (x, y) to the armpit (inner, armpit); angle in degrees off plumb.
+
+    `puff` is how far a sleeve gathered at its cuff swells out.
+    """
     a = math.radians(angle)
     dx, dy = math.sin(a), math.cos(a)
     tip = (x + dx * length, y + dy * length)
     end = (tip[0] - dy * cuff, tip[1] + dx * cuff)
+    if puff:
+        out = (dy * puff, -dx * puff)
+        return [
+            (x - 14, y - 4.6),
+            (x + 6 + out[0], y + out[1] * 0.6, tip[0] + out[0] * 2.2, tip[1] + out[1] * 2.2, *tip),
+            end,
+            (end[0] - out[0], end[1] - out[1], inner + 2, armpit + 30, inner + 0.5, armpit + 1),
+            (inner - 9, armpit - 8),
+        ]
     bow = length * 0.05
     return [
         (x - 14, y - 4.6),
@@ -98,14 +147,19 @@ def folds_down(rng, count, half, top, bottom, *, spread=1.25) -> str:
 
 
 def bodice(rng, look, *, unit=1.0, top=-70.0, bottom=70.0, chest=41.0, waist=39.0, hem=41.0, waist_y=None,
-           shoulder=45.0, neck=16.0, neckline=None, loose=1.0, reach=118.0) -> Shape:  # fmt: skip
-    """A torso with its sleeves and neck opening, sized by `unit`: the start of every upper garment."""
+           shoulder=45.0, neck=16.0, neckline=None, loose=1.0, reach=118.0, tail=3.0, flare=False) -> Shape:  # fmt: skip
+    """A torso with its sleeves and neck opening, sized by `unit`: the start of every upper garment.
+
+    `tail` is how far the hem hangs lower in the middle; `flare` lets it widen from the waist down, as a dress does.
+    """
     u = unit
     neckline = look.neckline if neckline is None else neckline
     sh, ch, wa, he, nk = (v * u for v in (shoulder, chest, waist, hem, neck))
     bare = look.sleeve == "sleeveless"
     if bare:
         sh *= 0.74
+    if look.cut == "peplum":
+        wa, he, flare = wa * 0.78, he * 1.42, True
     tip, pit = top + 9 * u, top + (50 if bare else 45) * u
     mid = (pit + bottom) / 2 if waist_y is None else waist_y
     depth = {"v-neck": 40, "square neck": 26, "turtleneck": -13, "collar": 7}.get(neckline, 17) * u
@@ -121,7 +175,9 @@ def bodice(rng, look, *, unit=1.0, top=-70.0, bottom=70.0, chest=41.0, waist=39.
         (ch, (pit + mid) / 2, wa, mid),
         (wa, mid + (bottom - mid) * 0.4, he, mid + (bottom - mid) * 0.6, he, bottom),
     ]
-    foot = (he * 0.5, bottom + 3, 0, bottom + 3)
+    if flare:
+        side[1] = (wa * 1.15, mid + (bottom - mid) * 0.35, he, bottom)
+    foot = (he * 0.55, bottom + tail, 0, bottom + tail)
     # A sewn-in sleeve rounds the shoulder; without one the cloth ends there in a corner.
     corner = (sh, tip) if bare else (sh - 13.5, tip - 4.4)
     torso = symmetric(*opening, corner, armhole, *side, foot)
@@ -132,7 +188,7 @@ def bodice(rng, look, *, unit=1.0, top=-70.0, bottom=70.0, chest=41.0, waist=39.
         arms = {"angle": rng.uniform(13, 24), "length": reach * u, "cuff": 16 * u * loose}
         if look.sleeve == "short":
             arms = {"angle": rng.uniform(30, 40), "length": 44 * u, "cuff": 31 * u * loose}
-        arm = sleeve(sh, tip, ch, pit, **arms)
+        arm = sleeve(sh, tip, ch, pit, **arms, puff=20 * u if look.cut == "balloon sleeves" else 0)
         parts = [path(*arm), path(*mirrored(arm)), torso]
         edges += both([arm[:-1]])
         seams.append((corner, armhole))
@@ -154,5 +210,6 @@ def bodice(rng, look, *, unit=1.0, top=-70.0, bottom=70.0, chest=41.0, waist=39.
         behind=lining if neckline != "turtleneck" else "",
         hang=(top, sh), focus=(0, top + 40 * u),
         measures={"neck": nk, "top": top, "depth": depth, "pit": pit, "mid": mid, "hem": he, "bottom": bottom,
-                  "sh": sh, "tip": tip, "chest": ch, "waist": wa, "u": u, "arms": arms, "opening": opening},
+                  "sh": sh, "tip": tip, "chest": ch, "waist": wa, "u": u, "arms": arms, "opening": opening,
+                  "torso": torso, "tail": tail},
     )  # fmt: skip

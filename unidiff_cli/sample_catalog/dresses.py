@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from .drafting import Shape, bodice, both, folds_down, path, symmetric
-from .trimmings import band, buttons
+from .trimmings import band, buttons, sash
 
 
 def dress(look, rng) -> Shape:
     bottom = {"mini": 62, "midi": 78}.get(look.length, 94)
     unit = {"mini": 0.84, "midi": 0.76}.get(look.length, 0.67)
     top = -bottom + rng.uniform(-2, 2)
-    flare = rng.uniform(0.9, 1.3)
+    flare = rng.uniform(0.9, 1.2)
     waist_y = top + 78 * unit
-    hem = {"mini": 50, "midi": 62}.get(look.length, 76) * flare
+    hem = {"mini": 68, "midi": 82}.get(look.length, 98) * flare
     shape = bodice(
         rng,
         look,
@@ -25,18 +25,18 @@ def dress(look, rng) -> Shape:
         waist_y=waist_y,
         shoulder=38,
         reach=105,
+        tail=8,
+        flare=True,
     )
     m = shape.measures
     shape.folds += folds_down(rng, 6, m["hem"] * 0.72, waist_y + 6, bottom)
     shape.shine += folds_down(rng, 4, m["hem"] * 0.6, waist_y + 14, bottom)
-    sash = path(
-        (-m["waist"], waist_y - 3),
-        (0, waist_y + 1, m["waist"], waist_y - 3),
-        (m["waist"] + 0.6, waist_y + 3),
-        (0, waist_y + 7, -m["waist"] - 0.6, waist_y + 3),
-    )
-    shape.details += f'<path class="dark" d="{sash}"/>'
-    shape.seams += path((-m["hem"] + 1, bottom - 5), (0, bottom, m["hem"] - 1, bottom - 5), close=False)
+    shape.details += sash(m)
+    border = path(
+        (-m["hem"] + 2, bottom - 6), (0, bottom + 4, m["hem"] - 2, bottom - 6), (m["hem"], bottom),
+        (m["hem"] * 0.55, bottom + 8, 0, bottom + 8), (-m["hem"] * 0.55, bottom + 8, -m["hem"], bottom),
+    )  # fmt: skip
+    shape.details += f'<path class="dark edge" d="{border}"/>'
     band(shape, 2)
     shape.focus = (0, top + 50 * unit)
     return shape
@@ -56,14 +56,14 @@ def jumpsuit(look, rng) -> Shape:
         shoulder=40,
         reach=112,
     )
-    leg = symmetric(
-        (0, -34), (19.5, -34), (26, -15, 25, 0), (rng.uniform(26, 33), 92), (7, 94), (2, 16), (0, 14)
-    )
+    gap = rng.uniform(13, 17)
+    cuff = rng.uniform(24, 32) + (24 if look.cut == "wide-leg" else 0)
+    leg = symmetric((0, -34), (19.5, -34), (29, -15, 29, 0), (gap + cuff, 92), (gap, 94), (4, 4), (0, 0))
     shape.parts.append(leg)
-    shape.folds += both([((3, 14), (12, 8, 20, 8)), ((14, 30), (15, 60, 18, 88))])
-    shape.details += '<path class="dark edge" d="M-20 -40H20V-34H-20Z"/>'
+    shape.folds += both([((3, 2), (12, -4, 22, -4)), ((16, 20), (22, 50, gap + 12, 88))])
+    shape.details += '<path class="contrast edge" d="M-20.5 -42H20.5V-33H-20.5Z"/><rect class="metal" x="-5" y="-42.500" width="10" height="10" rx="1.500"/>'
     if look.view != "back":
-        shape.seams += path((0, -70), (0, 12), close=False)
+        shape.seams += path((0, -70), (0, 0), close=False)
         shape.details += buttons(0, (-64, -56, -48), 1.3)
         shape.seams += both([((11, -32), (20, -22))])
     band(shape, 2.2)

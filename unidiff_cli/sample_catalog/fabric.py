@@ -21,29 +21,30 @@ def lab(rgb) -> tuple:
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
 
-def distances(rgb) -> dict[str, float]:
-    """How far a colour is from each named colour."""
+def distances(rgb, palette=COLORS) -> dict[str, float]:
+    """How far a colour is from each colour of a palette."""
     here = lab(rgb)
     return {
         name: sum((a - b) ** 2 for a, b in zip(here, lab(named), strict=True)) ** 0.5
-        for name, named in COLORS.items()
+        for name, named in palette.items()
     }
 
 
-def dye(color: str, rng: random.Random) -> tuple:
+def dye(color: str, rng: random.Random, palette=COLORS) -> tuple:
     """A shade of the named colour that nobody would call by another name."""
-    hue, light, rich = colorsys.rgb_to_hls(*(v / 255 for v in COLORS[color]))
+    hue, light, rich = colorsys.rgb_to_hls(*(v / 255 for v in palette[color]))
+    stray = 1.0 if palette is COLORS else 0.4  # a house dyes by its card
     for _ in range(12):
-        dh, dl, ds = rng.gauss(0, 0.01), rng.gauss(0, 0.035), rng.gauss(0, 0.06)
+        dh, dl, ds = rng.gauss(0, 0.01 * stray), rng.gauss(0, 0.035 * stray), rng.gauss(0, 0.06 * stray)
         parts = colorsys.hls_to_rgb(
             (hue + dh) % 1, min(max(light + dl, 0.08), 0.97), min(max(rich + ds * (rich > 0.1), 0), 1)
         )
         rgb = tuple(round(v * 255) for v in parts)
-        away = distances(rgb)
+        away = distances(rgb, palette)
         # Folds and light move a colour further: keep twice as near as the next name.
         if away[color] * 2 < min(v for k, v in away.items() if k != color):
             return rgb
-    return COLORS[color]
+    return palette[color]
 
 
 def mix(a, b, t: float) -> tuple:
@@ -70,7 +71,10 @@ def shades(rgb, rng: random.Random) -> dict[str, str]:
         "base": hexa(rgb), "ink": hexa(ink),
         "dark": hexa(mix(rgb, (0, 0, 0), 0.16) if not dark_cloth else mix(rgb, white, 0.07)),
         "light": hexa(mix(rgb, white, 0.1)),
-        "deep": hexa(mix(rgb, (12, 8, 14), 0.5)),
+        "contrast": hexa(mix(rgb, (22, 18, 28), 0.55) if not dark_cloth else mix(rgb, white, 0.3)),
+        "rib": hexa(mix(rgb, (22, 18, 28), 0.3) if not dark_cloth else mix(rgb, white, 0.18)),
+        # A lining darker than black cloth could not be told from it, nor kept free of its print.
+        "deep": hexa(mix(rgb, (12, 8, 14), 0.5) if not dark_cloth else mix(rgb, white, 0.22)),
         "fold": hexa(mix(rgb, (0, 0, 0), 0.62 if bright < 200 else 0.5)),
         "line": hexa(mix(rgb, (0, 0, 0), 0.5) if not dark_cloth else mix(rgb, white, 0.3)),
         "sole": "#8a6a48" if bright < 90 else "#3a2a20",

@@ -26,6 +26,9 @@ class Kind:
     audiences: tuple = AUDIENCES
     settings: tuple = ("hanger", "mannequin", "flat lay", "studio")
     plural: bool = False
+    colors: tuple = tuple(COLORS)
+    patterns: tuple = ("plain",) * 3 + PATTERNS
+    views: tuple = ("front",) * 10 + ("back", "detail")
 
 
 _SLEEVES = ("sleeveless", "short", "long")
@@ -55,6 +58,47 @@ TYPES = {
     "scarf": Kind((), (), (), ("women", "men", "kids"), ("hanger", "flat lay", "studio")),
 }  # fmt: skip
 
+_THING: dict[str, Any] = {
+    "audiences": (), "patterns": ("plain",), "views": ("front",), "settings": ("studio", "shelf", "table"),
+}  # fmt: skip
+_FRUIT: dict[str, Any] = {**_THING, "settings": ("studio", "shelf", "table", "flat lay")}
+_PRINTED: dict[str, Any] = {**_THING, "patterns": ("plain",) * 6 + ("striped", "dotted")}
+_FURNITURE: dict[str, Any] = {**_THING, "settings": ("studio",)}
+
+# Everyday things that no catalogue here sells: they measure how well a model keeps what it knew.
+OBJECTS = {
+    "apple": Kind(**_FRUIT, colors=("red", "green", "yellow")),
+    "banana": Kind(**_FRUIT, colors=("yellow", "green")),
+    "orange": Kind(**_FRUIT, colors=("orange",)),
+    "pear": Kind(**_FRUIT, colors=("green", "yellow")),
+    "lemon": Kind(**_FRUIT, colors=("yellow",)),
+    "tomato": Kind(**_FRUIT, colors=("red",)),
+    "carrot": Kind(**_FRUIT, colors=("orange",)),
+    "cucumber": Kind(**_FRUIT, colors=("green",)),
+    "mug": Kind(**_PRINTED),
+    "bottle": Kind(**_THING),
+    "milk carton": Kind(**_THING),
+    "juice carton": Kind(**_THING),
+    "chair": Kind(**_FURNITURE),
+    "lamp": Kind(**_FURNITURE),
+    "ball": Kind(**_PRINTED),
+    "car": Kind(**_FURNITURE),
+    "book": Kind(**_THING),
+    "vase": Kind(**_PRINTED),
+    "umbrella": Kind(**{**_PRINTED, "settings": ("studio", "flat lay")}),
+    "clock": Kind(**{**_THING, "settings": ("studio", "shelf")}),
+    "teapot": Kind(**_PRINTED),
+}
+
+# Pairs that random_look never draws, so that a model can be asked for what it has seen only in parts.
+HELD_OUT = frozenset({
+    ("dress", "purple"), ("t-shirt", "pink"), ("shirt", "orange"), ("hoodie", "orange"), ("sweater", "yellow"),
+    ("jacket", "green"), ("coat", "red"), ("skirt", "brown"), ("trousers", "red"), ("beanie", "blue"),
+    ("boot", "green"), ("bag", "blue"), ("backpack", "yellow"), ("scarf", "black"),
+    ("tank top", "striped"), ("skirt", "striped"), ("dress", "checked"), ("jumpsuit", "checked"), ("shirt", "dotted"),
+    ("shorts", "dotted"), ("hoodie", "floral"), ("sneaker", "floral"), ("sweater", "colour-block"), ("bag", "colour-block"),
+})  # fmt: skip
+
 SHY = {
     "white": ("white",),
     "beige": ("wood", "linen"),
@@ -62,19 +106,40 @@ SHY = {
     "orange": ("wood",),
     "gray": ("grey", "concrete"),
 }
-HOUSE = "house"  # the sample shop's background: never drawn at random, so that nano has not seen it
+# The sample shop's own studio, dyes and cuts: never drawn at random, so that nano has not seen them.
+HOUSE = "house"  # its background; what stands before it is dyed from its palette
+HOUSE_COLORS = {
+    "red": (172, 24, 52), "green": (46, 112, 58), "blue": (58, 104, 176), "pink": (232, 124, 150),
+    "gray": (124, 129, 137), "black": (34, 33, 42), "white": (238, 242, 246),
+    "petrol": (6, 88, 110), "rust": (168, 76, 30), "mustard": (206, 156, 34), "plum": (98, 36, 84), "lilac": (184, 160, 218),
+}  # fmt: skip
+HOUSE_CUTS = {
+    "balloon sleeves": ("dress", "shirt", "hoodie", "sweater", "coat", "jumpsuit"),
+    "peplum": ("t-shirt", "shirt", "tank top"),
+    "contrast yoke": ("t-shirt", "shirt", "sweater", "jacket"),
+    "asymmetric hem": ("dress", "t-shirt", "tank top", "coat", "skirt"),
+    "scalloped hem": ("dress", "tank top", "skirt"),
+    "wide-leg": ("jumpsuit", "trousers", "shorts"),
+    "platform sole": ("sneaker", "boot"),
+    "tasselled": ("hat", "beanie", "bag", "backpack", "scarf"),
+}  # a cut and the types it is made in
 SETTINGS = {
     "hanger": ("wall", "white", "grey", "pastel", "panelling"),
     "mannequin": ("wall", "white", "grey", "pastel"),
     "flat lay": ("wood", "linen", "pastel", "concrete", "white"),
     "studio": ("white", "grey", "pastel", "wall"),
     "shelf": ("wall", "pastel", "panelling", "grey"),
+    "table": ("white", "pastel", "panelling", "grey"),
 }  # a setting and the backgrounds it is photographed against
 
 
 @dataclass(frozen=True)
 class Look:
-    """One garment before one camera; `shade` seeds its dye, cut and folds, so two views of it agree."""
+    """One thing before one camera.
+
+    `shade` seeds its dye, cut and folds, so two views of it agree. `scale` is the part of the frame's side that its
+    longer side fills; `dx` and `dy` move it by hundredths of half the frame. `cut` is one of HOUSE_CUTS, or as usual.
+    """
 
     type: str
     color: str
@@ -93,35 +158,66 @@ class Look:
     light: float = -0.5
     mirror: bool = False
     shade: int = 0
+    cut: str = ""
+
+
+def held_out(look: Look) -> bool:
+    """Whether a look is of a pair in HELD_OUT."""
+    return (look.type, look.color) in HELD_OUT or (look.type, look.pattern) in HELD_OUT
+
+
+def palette(look: Look) -> dict[str, tuple]:
+    """The named colours that a look's dye is one of."""
+    return HOUSE_COLORS if look.background == HOUSE else COLORS
 
 
 def random_look(rng: random.Random, **fixed) -> Look:
-    """A garment and a pose drawn independently of every earlier one; `fixed` pins fields."""
+    """A garment and a pose drawn independently of every earlier one; `fixed` pins fields.
 
-    def pick(name, choices):
+    The pairs in HELD_OUT are never drawn: only pinning both halves of one gives it.
+    """
+    return _random(rng, TYPES, fixed)
+
+
+def random_object(rng: random.Random, **fixed) -> Look:
+    """An everyday thing of OBJECTS in a colour that it comes in, posed as random_look does; `fixed` pins fields."""
+    return _random(rng, OBJECTS, fixed)
+
+
+def _random(rng: random.Random, kinds: dict[str, Kind], fixed: dict) -> Look:
+    # A held-out pair is drawn again from a generator of its own, so that the later draws stay as they were.
+    again = random.Random(rng.random())
+
+    def pick(name, choices, type_=""):
         # One draw each, pinned or not, so pinning a field leaves the later draws as they were.
         drawn = rng.choice(choices or ("",))
+        while (type_, drawn) in HELD_OUT:
+            drawn = again.choice(choices)
         return fixed.get(name, drawn)
 
-    type_ = pick("type", tuple(TYPES))
-    kind = TYPES[type_]
-    color = pick("color", tuple(COLORS))
-    pattern = pick("pattern", ("plain",) * 3 + PATTERNS)
+    type_ = pick("type", tuple(kinds))
+    if "type" not in fixed:
+        while {(type_, fixed.get("color")), (type_, fixed.get("pattern"))} & HELD_OUT:
+            type_ = again.choice(tuple(kinds))
+    kind = kinds[type_]
+    color = pick("color", kind.colors, type_)
+    pattern = pick("pattern", kind.patterns, type_)
     setting = pick("setting", kind.settings)
     # A white garment on a white sheet, or a wooden tone on wood, is a picture no shop would keep.
     shy = SHY.get(color, ())
     backgrounds = tuple(b for b in SETTINGS[setting] if b not in shy)
+    scale = rng.uniform(0.78, 0.96)
+    room = 70 * (1 - fixed.get("scale", scale))  # it may move this far, of 100, and stays whole
     drawn = {
-        "type": type_, "color": color, "pattern": pattern, "setting": setting,
+        "type": type_, "color": color, "pattern": pattern, "setting": setting, "scale": scale,
         "sleeve": pick("sleeve", kind.sleeves),
         "length": pick("length", kind.lengths),
         "neckline": pick("neckline", kind.necklines),
         "audience": pick("audience", kind.audiences + ("",)),
-        "view": pick("view", ("front",) * 6 + ("back", "detail")),
+        "view": pick("view", kind.views),
         "background": pick("background", backgrounds),
-        "scale": rng.uniform(0.82, 1.0),
         "angle": rng.gauss(0, 7 if setting == "flat lay" else 2),
-        "dx": rng.uniform(-7, 7), "dy": rng.uniform(-5, 5),
+        "dx": rng.uniform(-room, room), "dy": rng.uniform(-room, room),
         "light": rng.choice((-1, 1)) * rng.uniform(0.3, 1),
         "mirror": rng.random() < 0.5,
         "shade": rng.randrange(1 << 30),

@@ -8,7 +8,7 @@ from .drafting import Shape
 from .fabric import hexa, mix
 from .look import HOUSE, Look
 
-ZOOM = 1.65  # of a detail picture
+ZOOM = 1.55  # of a detail picture
 PASTELS = (
     (232, 222, 240),
     (220, 234, 240),
@@ -19,33 +19,41 @@ PASTELS = (
 )
 
 
-def backdrop(look: Look, shape: Shape) -> str:
-    """SVG of the room: its wall or table, and the shelf."""
+def backdrop(look: Look, ground: float | None) -> str:
+    """SVG of the room: its wall, and the shelf or table whose top is at `ground`."""
     rng = random.Random(look.shade ^ 0x5EED)
-    text = _wall(look, rng)
-    if look.setting == "shelf" and shape.stands is not None:
-        y = shape.stands * look.scale * (ZOOM if look.view == "detail" else 1) + look.dy - 2
+    text = _wall(look, ground, rng)
+    if look.setting in ("shelf", "table") and ground is not None:
         wood = rng.choice(("#b98d62", "#e9e4da", "#7a5a42"))
+        if look.setting == "table":  # seen a little from above: its far edge is behind the thing
+            y = ground - rng.uniform(12, 30)
+            return (
+                text
+                + f'<rect x="-100" y="{y:.1f}" width="200" height="200" fill="{wood}"/><rect x="-100" y="{y:.1f}" width="200" height="3" fill="#fff" fill-opacity=".25"/>'
+            )
+        y = ground - 2
         text += f'<rect x="-100" y="{y:.1f}" width="200" height="120" fill="{wood}"/><rect x="-100" y="{y + 16:.1f}" width="200" height="120" fill="#000" fill-opacity=".22"/>'
     return text
 
 
-def _studio(full: str, rng: random.Random) -> str:
-    """The sample shop's own studio: a sage wall, a cream arch behind the garment, a terracotta floor."""
+def _studio(full: str, ground: float | None, rng: random.Random) -> str:
+    """The sample shop's own studio: a sage wall, a cream arch behind the garment, a terracotta floor below."""
     sage = mix((150, 174, 156), (168, 190, 172), rng.random())
     floor, width = rng.uniform(70, 78), rng.uniform(66, 72)
+    if ground is not None:  # its edge is behind what stands on it
+        floor = min(floor, ground - 7)
     arch = f"M{-width:.1f} {floor:.1f}V-20A{width:.1f} {width:.1f} 0 0 1 {width:.1f} -20V{floor:.1f}Z"
     text = f'<rect {full} fill="{hexa(sage)}"/><path d="{arch}" fill="#f2e8d2"/>'
     text += f'<path d="{arch}" fill="none" stroke="#5d7263" stroke-opacity=".35" stroke-width="2"/>'
-    return text + f'<rect x="-100" y="{floor:.1f}" width="200" height="60" fill="#c4764f"/>'
+    return text + f'<rect x="-100" y="{floor:.1f}" width="200" height="200" fill="#c4764f"/>'
 
 
-def _wall(look: Look, rng: random.Random) -> str:
+def _wall(look: Look, ground: float | None, rng: random.Random) -> str:
     """SVG of the background alone."""
     name = look.background
     full = 'x="-100" y="-100" width="200" height="200"'
     if name == HOUSE:
-        return _studio(full, rng)
+        return _studio(full, ground, rng)
     if name in ("wood", "panelling"):
         tone = (
             rng.choice(((186, 140, 98), (206, 172, 132), (150, 112, 82)))
@@ -122,20 +130,21 @@ def props(look: Look, shape: Shape) -> str:
     return ""
 
 
-def cast_shadow(room, alpha, look: Look, stands: float | None, size: int):
-    """Darkens the room where the garment keeps the light away."""
+def cast_shadow(room, alpha, look: Look, ground: float | None, size: int):
+    """Darkens the room where the garment, of this alpha, keeps the light away; `ground` is what it stands on."""
     from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
     px = size / 200
     flat = look.setting == "flat lay"
     dx, dy, blur, depth = (-2.5 * look.light, 3, 2.2, 0.5) if flat else (-7 * look.light, 4, 5, 0.3)
-    if stands is None or flat:
+    if ground is None or flat:
         mask = ImageChops.offset(alpha, round(dx * px), round(dy * px))
     else:
-        zoom = look.scale * (ZOOM if look.view == "detail" else 1)
-        mask, x, y = Image.new("L", (size, size)), 100 + look.dx, 100 + look.dy + stands * zoom
-        for wide, high, level in ((80, 9, 150), (66, 4.5, 255)):
-            box = (x - wide * zoom - dx, y - high * zoom, x + wide * zoom + dx, y + high * zoom)
+        mask, y = Image.new("L", (size, size)), 100 + ground
+        left, _, right, _ = alpha.getbbox() or (0, 0, size, size)
+        x, half = (left + right) / 2 / px, (right - left) / 2 / px
+        for wide, high, level in ((half, 9, 150), (half * 0.84, 4.5, 255)):
+            box = (x - wide - dx, y - high, x + wide + dx, y + high)
             ImageDraw.Draw(mask).ellipse([v * px for v in box], fill=level)
         blur, depth = 4, 0.55
     # A soft shadow has no detail to lose at half the size.

@@ -7,11 +7,12 @@ import io
 import math
 import random
 
-from . import accessories, bottoms, dresses, tops
-from .drafting import Shape
+from . import accessories, bottoms, dresses, objects, tops
+from .drafting import Shape, outline
 from .fabric import TURNS, cloth, dye, shades
-from .look import Look
+from .look import Look, palette
 from .room import ZOOM, backdrop, cast_shadow, props
+from .trimmings import finish
 
 CUTS = {
     "dress": dresses.dress, "t-shirt": tops.t_shirt, "shirt": tops.shirt, "tank top": tops.tank_top, "hoodie": tops.hoodie,
@@ -19,6 +20,12 @@ CUTS = {
     "trousers": bottoms.trousers, "shorts": bottoms.shorts, "hat": accessories.hat, "beanie": accessories.beanie,
     "sneaker": accessories.sneaker, "boot": accessories.boot, "bag": accessories.bag, "backpack": accessories.backpack,
     "scarf": accessories.scarf,
+    "apple": objects.apple, "banana": objects.banana, "orange": objects.orange, "pear": objects.pear,
+    "lemon": objects.lemon, "tomato": objects.tomato, "carrot": objects.carrot, "cucumber": objects.cucumber,
+    "mug": objects.mug, "bottle": objects.bottle, "milk carton": objects.milk_carton,
+    "juice carton": objects.juice_carton, "chair": objects.chair, "lamp": objects.lamp, "ball": objects.ball,
+    "car": objects.car, "book": objects.book, "vase": objects.vase, "umbrella": objects.umbrella,
+    "clock": objects.clock, "teapot": objects.teapot,
 }  # fmt: skip
 
 # How strongly creases and ridges show, by colour.
@@ -28,6 +35,7 @@ RELIEF = {
     "beige": (0.72, 1),
     "yellow": (0.75, 1),
     "orange": (0.75, 1),
+    "mustard": (0.75, 1),
 }
 
 
@@ -39,7 +47,7 @@ def _style(tone: dict) -> str:
         f".edge,.pocket,.seam{{stroke:{tone['line']};stroke-opacity:.6;stroke-width:.9}}.seam{{fill:none}}.pocket{{fill:{tone['fold']};fill-opacity:.1}}"
         f".rim{{fill:none;stroke:{tone['dark']}}}.zip{{fill:none;stroke:{tone['line']};stroke-width:1.8}}"
         f".strap{{stroke:{tone['dark']};stroke-width:6;stroke-linecap:round}}.fringe{{fill:none;stroke:{tone['base']};stroke-width:2}}"
-        f".lace{{stroke:#f7f5f0;stroke-width:3.4;stroke-linecap:round}}.ribs{{fill:none;stroke:#000;stroke-opacity:.25;stroke-width:1.3}}"
+        f".rib{{fill:{tone['rib']}}}.neckrib{{fill:none;stroke:{tone['rib']}}}.contrast{{fill:{tone['contrast']}}}.lace{{stroke:#f7f5f0;stroke-width:3.4;stroke-linecap:round}}.ribs{{fill:none;stroke:#000;stroke-opacity:.25;stroke-width:1.3}}"
     )
 
 
@@ -67,12 +75,18 @@ def _relief(shape: Shape) -> str:
 
 def _place(look: Look, shape: Shape) -> tuple:
     """Where the garment lies on the canvas: x, y, degrees, x scale, y scale."""
-    scale, x, y = look.scale, look.dx, look.dy
     flip = -1 if look.mirror else 1
+    c, s = math.cos(math.radians(look.angle)), math.sin(math.radians(look.angle))
+    points = [p for part in shape.parts for p in outline(part)] + list(shape.reach)
+    xs = [flip * x * c - y * s for x, y in points]
+    ys = [flip * x * s + y * c for x, y in points] + [shape.stands or 0]
+    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
+    scale = 200 * look.scale / max(right - left, bottom - top)
+    x, y = (left + right) / 2, (top + bottom) / 2
     if look.view == "detail":
         scale *= ZOOM
-        x, y = x - shape.focus[0] * scale * flip, y - shape.focus[1] * scale
-    return x, y, look.angle, scale * flip, scale
+        x, y = shape.focus[0] * flip, shape.focus[1]
+    return look.dx - x * scale, look.dy - y * scale, look.angle, scale * flip, scale
 
 
 def _pose(place: tuple) -> str:
@@ -82,8 +96,10 @@ def _pose(place: tuple) -> str:
 def _cut(look: Look):
     """The shape and tones of a garment and the generator that made them, all from its shade."""
     rng = random.Random(look.shade)
-    tone = shades(dye(look.color, rng), rng)
-    return CUTS[look.type](look, rng), tone, rng
+    tone = shades(dye(look.color, rng, palette(look)), rng)
+    shape = CUTS[look.type](look, rng)
+    finish(shape, look)
+    return shape, tone, rng
 
 
 @functools.cache
@@ -195,9 +211,10 @@ def draw(look: Look, size: int = 256):
     shape, tone, rng = _cut(look)
     place = _place(look, shape)
     pose, style = f'<g transform="{_pose(place)}">', f"<style>{_style(tone)}</style>"
+    ground = None if shape.stands is None else place[1] + shape.stands * place[4]
     # The room is a little out of focus, so half the pixels are enough: a PNG costs 4 ms at 256.
     room = _expose(
-        f"{style}{backdrop(look, shape)}{pose}{shape.behind}{props(look, shape)}</g>", size // 2, "RGB"
+        f"{style}{backdrop(look, ground)}{pose}{shape.behind}{props(look, shape)}</g>", size // 2, "RGB"
     )
     room = room.resize((size, size), Image.Resampling.BICUBIC)
     cloth = _expose(f"{style}{pose}{_fabric(shape, tone)}{_sewn(shape, tone)}</g>", size, "RGBA")
@@ -213,6 +230,6 @@ def draw(look: Look, size: int = 256):
     dark, bright = RELIEF.get(look.color, (0.88, 1))
     relief = relief.point([round(128 + (v - 128) * (dark if v < 128 else bright)) for v in range(256)])
     cloth = ImageChops.hard_light(cloth, Image.merge("RGB", (relief,) * 3))
-    cast_shadow(room, alpha, look, shape.stands, size)
+    cast_shadow(room, alpha, look, ground, size)
     room.paste(cloth, mask=alpha)
     return ImageChops.add(ImageChops.multiply(room, _stock("vignette", size)), _stock("noise", size), 1, -128)

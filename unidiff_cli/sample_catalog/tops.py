@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .drafting import Shape, bodice, both, folds_down, path, ribs, symmetric
-from .trimmings import back_collar, band, buttons, collar, waistband
+from .trimmings import back_collar, band, buttons, collar, cuffs, waistband
 
 
 def t_shirt(look, rng) -> Shape:
@@ -19,7 +19,17 @@ def t_shirt(look, rng) -> Shape:
 
 def shirt(look, rng) -> Shape:
     shape = bodice(
-        rng, look, unit=1.12, top=-66, bottom=70, chest=40, waist=37, hem=40, neckline="collar", reach=112
+        rng,
+        look,
+        unit=1.12,
+        top=-66,
+        bottom=74,
+        chest=40,
+        waist=37,
+        hem=40,
+        neckline="collar",
+        reach=112,
+        tail=16,  # shirt tails
     )
     m = shape.measures
     if look.view == "back":
@@ -28,8 +38,9 @@ def shirt(look, rng) -> Shape:
             (0, -41), (0, 60), close=False
         )
         return shape
-    shape.seams += path((-4, -56), (-4, 72), close=False) + path((4, -56), (4, 72), close=False)
-    shape.details += collar(m) + buttons(0, range(-44, 66, 18))
+    placket = path((-6.5, -52), (6.5, -52), (6.5, 89), (-6.5, 89))
+    shape.details += f'<path class="light edge" d="{placket}"/>'
+    shape.details += collar(m, 1.45, 27) + buttons(0, range(-40, 84, 20), 3.2)
     shape.details += f'<path class="pocket" d="{path((12, -24), (30, -24), (30, -6), (21, -1), (12, -6))}"/>'
     return shape
 
@@ -71,19 +82,21 @@ def hoodie(look, rng) -> Shape:
         reach=116,
     )
     m = shape.measures
-    hood = symmetric((0, -86), (22, -86, 31, -72, 27, -50), (18, -36, 0, -34))
+    hood = symmetric((0, -100), (34, -100, 46, -78, 36, -46), (22, -26, 0, -24))
     if look.view == "back":
-        shape.parts.append(symmetric((0, -70), (24, -70, 30, -56, 26, -40), (14, -16, 0, -14)))
-        shape.folds += both([((24, -46), (14, -26, 4, -22))])
+        shape.parts.append(symmetric((0, -76), (34, -76, 42, -56, 36, -38), (20, 2, 0, 6)))
+        shape.folds += both([((34, -44), (20, -12, 4, -4))])
     else:
         shape.parts.append(hood)
-        hole = symmetric((0, -76), (14, -76, 20, -64, 16, -50), (8, -41, 0, -38))
+        hole = symmetric((0, -86), (22, -86, 29, -68, 22, -50), (12, -35, 0, -32))
         shape.details += f'<path class="deep" d="{hole}"/><path class="seam" d="{hole}"/>'
-        cord = both([((7, -42), (9, -30, 7, rng.uniform(-18, -8)))])
-        shape.details += f'<path d="{cord}" fill="none" stroke="#f4f2ee" stroke-width="1.8"/>'
-        pouch = symmetric((0, 18), (20, 18), (34, 46), (34, 61), (0, 62))
-        shape.details += f'<path class="pocket" d="{pouch}"/>'
-    shape.details += waistband(m)
+        cord = both([((9, -38), (12, -20, 9, rng.uniform(-8, 4)))])
+        shape.details += (
+            f'<path d="{cord}" fill="none" stroke="#f4f2ee" stroke-width="3.4" stroke-linecap="round"/>'
+        )
+        pouch = symmetric((0, 10), (22, 10), (38, 42), (38, 58), (0, 60))
+        shape.details += f'<path class="dark edge" stroke-width="2" d="{pouch}"/>'
+    shape.details += waistband(m, 11) + cuffs(m, 10)
     shape.hang = (-54, m["sh"])
     return shape
 
@@ -92,15 +105,15 @@ def sweater(look, rng) -> Shape:
     shape = bodice(rng, look, unit=1.06, top=-62, bottom=68, chest=44, waist=44, hem=42, loose=1.1)
     shape.knit = "knit"
     m = shape.measures
-    shape.details += waistband(m)
+    shape.details += waistband(m, 16, "rib") + cuffs(m, 17, "rib")
     if look.neckline == "turtleneck":
         y = m["top"]
-        roll = path((-15, y - 13), (0, y - 16, 15, y - 13), (18, y + 2), (0, y + 9, -18, y + 2))
+        roll = path((-17, y - 19), (0, y - 22, 17, y - 19), (21, y + 3), (0, y + 11, -21, y + 3))
         shape.details += (
-            f'<path class="dark edge" d="{roll}"/><path class="ribs" d="{ribs(16, y - 14, y + 2)}"/>'
+            f'<path class="rib edge" d="{roll}"/><path class="ribs" d="{ribs(18, y - 19, y + 3)}"/>'
         )
     else:
-        band(shape, 6)
+        band(shape, 13, "neckrib")
     return shape
 
 
@@ -120,16 +133,17 @@ def jacket(look, rng) -> Shape:
         reach=110,
     )
     m = shape.measures
-    shape.details += waistband(m, 11)
+    shape.details += waistband(m, 14, "contrast") + cuffs(m, 14, "contrast")
     if look.view == "back":
-        shape.details += back_collar(m)
+        shape.details += back_collar(m, "contrast")
         shape.seams += path((-40, -36), (0, -32, 40, -36), close=False)
         return shape
     zip_end = bottom + 2
-    shape.details += collar(m, 1.1, 16, "dark")
-    shape.details += f'<path d="M0 -50V{zip_end}" stroke="#c9ccd1" stroke-width="3.4"/><path d="M0 -50V{zip_end}" stroke="#55585e" stroke-width="3.4" stroke-dasharray="1 1.4"/>'
-    shape.details += '<rect class="metal" x="-1.8" y="-48" width="3.6" height="9" rx="1.6"/>'
-    shape.details += f'<path class="zip" d="{both([((15, 8), (26, 30))])}"/>'
+    # Half-way between the teeth is what 64 pixels show, so the tape beside them is dark and wide.
+    shape.details += f'<path d="M0 -52V{zip_end}" stroke="#2b2c30" stroke-width="9"/><path d="M0 -52V{zip_end}" stroke="#d6d9de" stroke-width="4.6"/><path d="M0 -52V{zip_end}" stroke="#6a6d73" stroke-width="4.6" stroke-dasharray="1 2"/>'
+    shape.details += collar(m, 1.15, 15, "contrast")
+    shape.details += '<rect class="metal" x="-3" y="-44" width="6" height="12" rx="2"/>'
+    shape.details += f'<path class="zip" stroke-width="3" d="{both([((16, 6), (28, 30))])}"/>'
     shape.details += (
         f'<path class="pocket" d="{both([((10, -24), (32, -24), (32, -16), (10, -16), (10, -24))])}"/>'
     )
@@ -138,8 +152,8 @@ def jacket(look, rng) -> Shape:
 
 def coat(look, rng) -> Shape:
     long = look.length == "long"
-    unit, bottom = (0.7, 93) if long else (0.84, 86)
-    top = -86 if long else -78
+    unit, bottom = (0.62, 93) if long else (0.74, 88)
+    top = -86 if long else -80
     shape = bodice(
         rng,
         look,
@@ -148,10 +162,10 @@ def coat(look, rng) -> Shape:
         bottom=bottom,
         chest=45,
         waist=42,
-        hem=58,
+        hem=rng.uniform(50, 58),
         neckline="collar",
         loose=1.25,
-        reach=118,
+        reach=138,
     )
     m = shape.measures
     shape.folds += folds_down(rng, 3, m["hem"] * 0.7, m["mid"] + 15, bottom, spread=1.1)
@@ -159,19 +173,19 @@ def coat(look, rng) -> Shape:
         shape.details += back_collar(m)
         shape.seams += path((0, m["mid"] + 10), (0, bottom + 3), close=False)
     else:
-        u, close = m["u"], top + 62 * m["u"]
+        u, close = m["u"], top + 88 * m["u"]
         lapel = [
-            (m["neck"] * 1.1, top - 4 * u),
-            (m["neck"] * 1.9, top + 22 * u),
-            (m["neck"] * 1.45, top + 30 * u),
-            (m["neck"] * 1.7, top + 34 * u),
+            (m["neck"] * 1.1, top - 5 * u),
+            (m["neck"] * 2.3, top + 24 * u),
+            (m["neck"] * 1.6, top + 34 * u),
+            (m["neck"] * 2.2, top + 42 * u),
         ]
-        vee = path((-m["neck"], top - 3), (0, top - 7 * u, m["neck"], top - 3), (1, close))
+        vee = path((-m["neck"] * 1.3, top - 2), (0, top - 7 * u, m["neck"] * 1.3, top - 2), (2, close))
         shape.details += f'<path class="deep" d="{vee}"/>'
-        shape.details += f'<path class="light edge" d="{both([[(2, close), *lapel]], close=True)}"/>'
+        shape.details += f'<path class="contrast edge" d="{both([[(2, close), *lapel]], close=True)}"/>'
         shape.seams += path((2, close), (4, bottom + 3), close=False)
-        ys = [close + k * 22 * u for k in range(4)]
-        shape.details += buttons(-9 * u, ys, 2.6) + buttons(12 * u, ys, 2.6)
+        ys = [close + (6 + k * 26) * u for k in range(4)]
+        shape.details += buttons(-14 * u, ys, 3.6) + buttons(17 * u, ys, 3.6)
     belt_y = m["mid"] - 8
     if rng.random() < 0.5:
         w = m["waist"] + 0.8
