@@ -36,8 +36,9 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/.dev  ## write docs/cli.md from the commands
+docs: .venv/.dev  ## write docs/cli.md and docs/report.schema.json from the code
 	$(BIN)/python -m typer unidiff_cli.cli utils docs --name unidiff > docs/cli.md
+	$(BIN)/python -c "import json; from unidiff_cli.report import Report; print(json.dumps(Report.model_json_schema(), indent=2))" > docs/report.schema.json
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -107,6 +107,8 @@ WRONG = [
     ("train --run 001-x", 2, "Add --resume"),
     ("export", 1, "Run: unidiff train"),
     ("export 009-x", 2, "no run '009-x'"),
+    ("export --alpha 1.5", 2, "--alpha"),
+    ("export --alpha nan", 2, "--alpha"),
     ("index", 1, "Run: unidiff prepare CATALOG"),
     ("evaluate", 1, "Run: unidiff prepare CATALOG"),
     ("generate dress", 1, "Run: unidiff train"),
@@ -433,6 +435,17 @@ def test_an_export_by_another_name(unidiff, finished_here):
         assert code == 2 and "Did you mean '001-fashion'?" in err, command
 
 
+def test_a_blend_stands_beside_the_plain_export(unidiff, finished_here, tmp_path):
+    project = copy_project(finished_here, tmp_path)
+    code, out, err = unidiff("-C", project.root, "export", "--alpha", "0.5")
+    assert code == 0 and "exports/001-fashion-a0.5" in out and "Next: unidiff index" in err
+    code, _, err = unidiff("-C", project.root, "export", "001-fashion", "--alpha", "0.5")
+    assert code == 0 and "Nothing to do: exports/001-fashion-a0.5" in err
+    assert project.exports() == ["001-fashion", "001-fashion-a0.5"]
+    code, _, err = unidiff("-C", project.root, "retrieve", "dress", "--export", "001-fashion-a0.5")
+    assert code == 1 and "Run: unidiff index --export 001-fashion-a0.5" in err
+
+
 def test_a_stale_index_names_the_command(unidiff, finished_here, tmp_path):
     project = copy_project(finished_here, tmp_path)
     shutil.copytree(project.room("exports", "001-fashion"), project.room("exports", "002-other"))
@@ -457,7 +470,28 @@ def test_evaluate_prints_base_against_tuned(unidiff, finished_here):
     assert code == 0 and "r1_t2i" in out and "tuned" in out, err
     code, out, err = unidiff("-C", finished_here.root, "evaluate", "--json")
     found = json.loads(out)
-    assert code == 0 and all({"r1_t2i", "r10_i2t"} <= set(found[who]) for who in ("base", "tuned"))
+    assert code == 0 and all({"r1_t2i", "r10_i2t"} <= set(found["figures"][who]) for who in ("base", "tuned"))
+
+
+def test_a_gate_decides_the_exit_code(unidiff, finished_here):
+    root = finished_here.root
+    code, out, err = unidiff("-C", root, "evaluate", "--gate", "r1_t2i>=0, medr_i2t<1e9")
+    assert code == 0 and "The gate is met" in out, err
+    code, out, err = unidiff("-C", root, "evaluate", "--gate", "r1_t2i>=1.1")
+    assert code == 1 and "The gate is not met: r1_t2i is" in err and "asked >= 1.1" in err
+    assert (finished_here.room("report") / "report.html").exists(), "the report is there to look at"
+    assert unidiff("-C", root, "evaluate", "--gate", "r1>=0.5")[0] == 2
+    assert unidiff("-C", root, "evaluate", "--gate", "kid<=0.5")[0] == 2, "not computed here"
+    assert unidiff("-C", root, "evaluate", "--alphas", "a,b")[0] == 2
+    assert unidiff("-C", root, "evaluate", "--folds", "1")[0] == 2
+
+
+def test_compare_names_exports(unidiff, finished_here):
+    names = finished_here.exports()
+    assert unidiff("-C", finished_here.root, "export", "--alpha", "0.5")[0] == 0
+    code, out, err = unidiff("-C", finished_here.root, "compare", names[0], f"{names[0]}-a0.5")
+    assert code == 0 and f"{names[0]}-a0.5" in " ".join(out.split()), err
+    assert unidiff("-C", finished_here.root, "compare", names[0])[0] == 2
 
 
 # ---------------------------------------------------------------- signals

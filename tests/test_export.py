@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import COLORS, copy_project, draw_thing, load_recipe, write_base
-from unidiff_cli import bases, export, generate, index, retrieve, train, vectors
+from unidiff_cli import bases, evaluate, export, generate, index, retrieve, train, vectors
 from unidiff_cli.clip import Clip
 from unidiff_cli.errors import NotReady, UsageError
 from unidiff_cli.project import Receipt
@@ -125,6 +125,59 @@ def test_half_precision_folders_load_in_full(tmp_path):
     CLIPModel.from_pretrained(folder / "clip", dtype=torch.float16).save_pretrained(folder / "clip")
     base = bases.load(str(folder), 32)
     assert {p.dtype for p in base.parameters()} == {torch.float32}
+
+
+# ---------------------------------------------------------------- between base and tuned
+
+
+def weights(source):
+    return bases.load(str(source), 32).state_dict()
+
+
+def test_alpha_blends_every_weight_of_base_and_tuned(finished, tiny_base, tmp_path):
+    project = copy_project(finished, tmp_path)
+    base, tuned = weights(tiny_base), weights(project.export("001-fashion"))
+    assert any((base[key] != tuned[key]).any() for key in base)
+    for alpha, name in ((0, "001-fashion-a0"), (0.5, "001-fashion-a0.5"), (0.25, "001-fashion-a0.25")):
+        assert export(project, alpha=alpha)[0] == name and project.export().name == name
+        for key, found in weights(project.export(name)).items():
+            wanted = (1 - alpha) * base[key].double() + alpha * tuned[key].double()
+            assert abs(found.double() - wanted).max() <= 1e-7 * (1 + abs(wanted).max()), key
+    assert (
+        bases.load(str(project.export("001-fashion-a0")), 32).fingerprint
+        == bases.load(str(tiny_base), 32).fingerprint
+    )
+
+
+def test_alpha_1_is_the_plain_export_and_each_blend_another_work(finished, tmp_path):
+    project = copy_project(finished, tmp_path)
+    plain = Receipt.read(project.export())
+    assert export(project, alpha=1)[1].finished == plain.finished  # the same work: nothing was done
+    half = export(project, alpha=0.5)[1]
+    assert half.hash != plain.hash and half.settings["alpha"] == 0.5 and plain.settings["alpha"] == 1
+    assert half.figures["fingerprint"] != plain.figures["fingerprint"]
+    assert export(project, alpha=0.5)[1].finished == half.finished
+    card = (project.export() / "README.md").read_text()
+    assert "0.5 of them and 0.5 of the base's" in card and "arXiv 2109.01903" in card
+    assert "arXiv 2109.01903" not in (project.export("001-fashion") / "README.md").read_text()
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
+def test_an_alpha_that_is_no_share_is_refused(finished, alpha):
+    with pytest.raises(UsageError, match="alpha is"):
+        export(finished, alpha=alpha)
+
+
+def test_a_blend_is_found_drawn_and_measured_by_its_name(finished, tmp_path, recipe):
+    project, name = copy_project(finished, tmp_path), "001-fashion-a0.5"
+    export(project, alpha=0.5)
+    index(project, export=name)
+    assert retrieve(project, "red dress", k=1, export=name)
+    [folder] = generate(project, ["red dress"], count=1, export=name)
+    assert drawing.read(folder / "0.png").export == name
+    measured = evaluate(project, load_recipe(recipe.base, "evaluate.metrics=[recall]"), export=name)
+    assert measured.settings["export"] == name
+    assert export(project)[0] == "001-fashion" == project.export().name  # and back
 
 
 # ---------------------------------------------------------------- generate

@@ -7,13 +7,19 @@ import pytest
 
 from unidiff_cli import plugins
 from unidiff_cli.errors import WorkError
-from unidiff_cli.metrics import Evidence, HeldOut, Metric, same
+from unidiff_cli.metrics import Measured, Metric, same
+from unidiff_cli.metrics._evidence import Evidence, HeldOut
 from unidiff_cli.metrics.clip_score import mismatched, scores
 from unidiff_cli.metrics.kid import Kid, kernel_distance, noise, unbiased_mmd
-from unidiff_cli.metrics.recall import Recall, both_ways, chance, ranks, recall, recall_both_ways
+from unidiff_cli.metrics.recall import Recall, chance_recall, hits, ranked, recall_both_ways
 from unidiff_cli.recipe import Evaluate, Generate
+from unidiff_cli.report import SIDES
+from unidiff_cli.stages.evaluate import ORDER
 
-BUILT_IN = ("clip_score", "kid", "recall")
+BUILT_IN = (
+    "attributes", "clip_score", "cmmd", "collapse", "diversity", "drift", "fid", "kid", "near_copies", "precision_recall",
+    "r_precision", "recall", "retention", "zero_shot",
+)  # fmt: skip
 
 
 def test_every_metric_comes_through_the_door():
@@ -22,52 +28,48 @@ def test_every_metric_comes_through_the_door():
         part = plugins.load("metrics", name)
         assert issubclass(part, Metric) and part.reads and part.figures
         assert all(hasattr(Evidence, what) for what in part.reads)
+        assert all(f.judges in SIDES for f in part.figures.values()) and name in ORDER
         assert part() == part(), "a metric is plain data"
 
 
 # ---------------------------------------------------------------- recall
 
-# three queries over four answers; right ones: 0 → {0}, 1 → {1, 2}, 2 → {3}
+# three queries over four answers, whose vectors are the axes; right ones: 0 → {0}, 1 → {1, 2}, 2 → {3}
 SCORES = np.array([[0.9, 0.1, 0.2, 0.3], [0.8, 0.2, 0.5, 0.1], [0.9, 0.8, 0.7, 0.6]])
-RIGHT = np.array([[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]], bool)
+PAIRS = np.array([[0, 0], [1, 1], [1, 2], [2, 3]])
+
+
+def rank(scores, pairs=PAIRS):
+    return ranked(np.asarray(scores, float), np.eye(np.shape(scores)[1]), pairs).rank
 
 
 def test_recall_by_hand():
-    assert ranks(SCORES, RIGHT).tolist() == [0, 1, 3]  # first, behind one, behind three
-    assert recall(SCORES, RIGHT, (1, 2, 4)) == pytest.approx({1: 1 / 3, 2: 2 / 3, 4: 1.0})
-    assert recall(SCORES, RIGHT, (1,), weights=np.array([1, 2, 1])) == {1: 0.25}
+    assert rank(SCORES).tolist() == [0, 1, 3]  # first, behind one, behind three
+    assert [hits(rank(SCORES), k).mean() for k in (1, 2, 4)] == pytest.approx([1 / 3, 2 / 3, 1.0])
 
 
 def test_ties_go_against_the_model():
-    level = np.ones((3, 4))
-    assert recall(level, RIGHT, (1, 2)) == {1: 0.0, 2: 0.0}
-    assert recall(level, RIGHT, (3, 4)) == pytest.approx(
-        {3: 1 / 3, 4: 1.0}
-    )  # two wrong ones before query 1's pair
-    two_right = np.array([[0.5, 0.5, 0.1]])
-    assert recall(two_right, np.array([[True, True, False]]), (1,)) == {
-        1: 1.0
-    }  # a tie among right answers is none
+    assert rank(np.ones((3, 4))).tolist() == [3, 2, 3]  # two wrong ones before query 1's pair
+    two_right = np.array([[0, 0], [0, 1]])
+    assert rank([[0.5, 0.5, 0.1]], two_right).tolist() == [0]  # a tie among right answers is none
 
 
 def test_a_score_that_is_no_number_finds_nothing():
-    assert recall(np.full((3, 4), np.nan), RIGHT, (1,)) == {1: 0.0}
-    broken = SCORES.copy()
-    broken[0, 0] = np.nan
-    assert ranks(broken, RIGHT)[0] == 3
+    assert (rank(np.full((3, 4), np.nan)) > 0).all()
 
 
 def test_a_query_without_an_answer_is_never_found():
-    assert recall(np.ones((1, 2)), np.zeros((1, 2), bool), (1, 10)) == {1: 0.0, 10: 0.0}
+    assert not hits(rank(np.ones((1, 2)), np.zeros((0, 2), int)), 10).any()
 
 
 def test_chance_is_what_a_random_order_gives():
+    right = np.array([1, 2, 1])
     # C(4-1, 2)/C(4, 2) = 3/6 missed with one right answer, C(2, 2)/C(4, 2) = 1/6 with two
-    assert chance(RIGHT, (2,)) == pytest.approx({2: (0.5 + 5 / 6 + 0.5) / 3})
-    assert chance(RIGHT, (10,)) == {10: 1.0}
+    assert chance_recall(right, 4, (2,)) == pytest.approx({2: (0.5 + 5 / 6 + 0.5) / 3})
+    assert chance_recall(right, 4, (10,)) == {10: 1.0}
     rng = np.random.default_rng(0)
-    drawn = np.mean([recall(rng.random((3, 4)), RIGHT, (1,))[1] for _ in range(4000)])
-    assert drawn == pytest.approx(chance(RIGHT, (1,))[1], abs=0.02)
+    drawn = np.mean([hits(rank(rng.random((3, 4))), 1).mean() for _ in range(2000)])
+    assert drawn == pytest.approx(chance_recall(right, 4, (1,))[1], abs=0.02)
 
 
 def test_equal_captions_are_hits_both_ways():
@@ -86,12 +88,12 @@ def test_equal_captions_are_hits_both_ways():
 def test_rounding_of_float32_is_no_knowledge():
     rng = np.random.default_rng(0)
     collapsed = 0.7 + 1e-8 * rng.random((8, 8))
-    assert both_ways(collapsed, np.eye(8, dtype=bool))["r1_t2i"] == 0.0
+    assert (rank(collapsed, np.stack([np.arange(8)] * 2, axis=1)) == 7).all()
 
 
 def rows(*captions):
     return [
-        SimpleNamespace(id=str(n), captions=c if isinstance(c, tuple) else (c,))
+        SimpleNamespace(id=str(n), group=str(n), attributes={}, captions=c if isinstance(c, tuple) else (c,))
         for n, c in enumerate(captions)
     ]
 
@@ -103,13 +105,26 @@ def held(some, **options):
 def test_recall_of_rows_with_several_captions():
     found = held(rows(("a", "b"), "B", "c"))
     assert found.captions == ["a", "b", "c"]
-    assert found.relevant.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
-    evidence = SimpleNamespace(held=found, similarity=np.array([[0.9, 0, 0], [0.1, 0.2, 0.9], [0, 0, 0.95]]))
+    assert found.pairs.tolist() == [[0, 0], [1, 0], [1, 1], [2, 2]] and found.own.tolist() == [0, 1, 2]
+    assert found.groups == ["0", "1", "2"] and found.caption_groups == ["0", "0", "2"]
+    evidence = Evidence(None, found)
+    evidence.text_embeds = np.array([[0.9, 0, 0], [0.1, 0.2, 0.9], [0, 0, 0.95]])
+    evidence.image_embeds = np.eye(3)
     figures = Recall().compute(evidence)
     assert figures["r1_t2i"] == 0.5  # a: hit; b asked by two rows: missed; c: hit
     assert figures["r1_i2t"] == pytest.approx(1.0)
+    assert (
+        figures["map_t2i"] == pytest.approx((1 + 2 * (1 / 2 + 2 / 3) / 2 + 1) / 4)
+        and figures["medr_i2t"] == 1
+    )
     assert Recall().references(evidence)["chance"]["r10_t2i"] == 1.0
-    assert set(Recall().margins(evidence)) == set(figures) == set(Recall.figures)
+    assert set(figures) == set(Recall.figures)
+    measured = Measured.of(Recall(), evidence)
+    assert all(
+        np.average(i.values, weights=i.weights) == pytest.approx(figures[k])
+        for k, i in measured.items.items()
+    )
+    assert set(measured.intervals()) == {k for k in figures if not k.startswith("medr")}
     assert any("a random order has R@10 100 %" in note for note in Recall().notes(evidence))
 
 

@@ -335,6 +335,12 @@ def test_splits_honour_mappings_and_never_tear_a_group_themselves(rows, shares, 
         assert set(split) == {"train"}
 
 
+def test_small_groups_are_shared_out():
+    names = ["g0", "g1", "g1", "g1", "g1", "g2"]  # both small ones fit into a test split of 1.5 pictures
+    for seed in range(20):
+        assert set(groups.split(names, [None] * 6, (0.5, 0.25, 0.25), seed)) == set(groups.NAMES)
+
+
 def test_shares_are_met_and_growth_moves_little():
     noise = random.Random(0)
     names = [f"p{noise.randrange(300)}" for _ in range(1000)]

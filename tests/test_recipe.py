@@ -267,6 +267,7 @@ def test_odd_but_fine_files(write, tmp_path):
 parts = st.fixed_dictionaries(
     {},
     optional={
+        "anchor": st.fixed_dictionaries({"temperature": st.floats(1e-3, 10)}),
         "contrastive": st.fixed_dictionaries({"weight": st.floats(0, 1e6)}),
         "denoise": st.fixed_dictionaries(
             {"caption_drop": st.floats(0, 1), "snr_gamma": st.none() | st.floats(1e-3, 1e3)}

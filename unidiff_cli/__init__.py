@@ -1,6 +1,6 @@
 """unidiff: adapt CLIP and Stable Diffusion together to your own catalogue.
 
-    from unidiff_cli import Project, Recipe, prepare, train, export, index, evaluate, generate, retrieve
+    from unidiff_cli import Project, Recipe, prepare, train, export, index, evaluate, compare, generate, retrieve
 
 The names load on first use, so `import unidiff_cli` is cheap and torch waits until a stage needs it.
 """
@@ -18,6 +18,7 @@ _WHERE = {
         name: f"stages.{name}"
         for name in ("prepare", "train", "export", "index", "evaluate", "generate", "retrieve")
     },
+    "compare": "stages.evaluate",
 }
 __all__ = ["__version__", *_WHERE]
 

@@ -246,21 +246,30 @@ def train(
     console.note('Next: unidiff generate "red dress"; unidiff retrieve QUERY.jpg; unidiff evaluate')
 
 
-@app.command()
+@app.command(epilog="Example: unidiff export --alpha 0.5")
 def export(
     run: Annotated[
         str | None,
         typer.Argument(help="A run; the newest finished one by default.", autocompletion=_run_names),
     ] = None,
+    alpha: Annotated[
+        float,
+        typer.Option(
+            "--alpha",
+            min=0.0,
+            max=1.0,
+            help="The tuned weights' share; below 1 the base's own are blended in, as RUN-aALPHA.",
+        ),
+    ] = 1.0,
     force: Force = False,
 ) -> None:
     """Write a run's best weights as a diffusers pipeline with a transformers CLIP in it."""
     from .stages.export import export as stage
 
     project = _project()
-    before = _receipt(project, "exports", run) if run else None
-    name, receipt = stage(project, run, force=force)
-    _done(project, f"exports/{name}", before, receipt, "unidiff index")
+    before = {name: _receipt(project, "exports", name) for name in project.exports()}
+    name, receipt = stage(project, run, alpha=alpha, force=force)
+    _done(project, f"exports/{name}", before.get(name), receipt, "unidiff index")
 
 
 @app.command()
@@ -372,11 +381,24 @@ def retrieve(
             console.say(str(sheet))
 
 
-@app.command(epilog="Example: unidiff evaluate --set evaluate.images=200")
+@app.command(epilog='Example: unidiff evaluate --alphas 0.25,0.5,0.75 --gate "r1_t2i>=0.6"')
 def evaluate(
     recipe: RecipeName = None,
     assignments: Assignments = None,
     export: ExportName = None,
+    alphas: Annotated[
+        str, typer.Option("--alphas", help="Also blends of base and tuned weights: 0,0.25,0.5,0.75,1")
+    ] = "",
+    folds: Annotated[
+        int,
+        typer.Option("--folds", min=0, help="Train and test the recipe on so many folds by product instead."),
+    ] = 0,
+    gate: Annotated[
+        str,
+        typer.Option(
+            "--gate", help="Exit 1 unless the tuned figures keep these bounds: r1_t2i>=0.6,kid<=0.02"
+        ),
+    ] = "",
     force: Force = False,
     dry_run: DryRun = False,
     json_out: Json = False,
@@ -384,21 +406,91 @@ def evaluate(
     """Measure base against tuned on the held-out split and write the report."""
     project = _project()
     asked = _recipe(project, recipe, assignments)
+    bounds = _gates(asked, gate)
+    blends, needs = _shares(alphas), [bound.figure for bound in bounds]
     if dry_run:
         console.say(asked.yaml())
         return
-    from .stages.evaluate import evaluate as stage
-
-    before = _receipt(project, "report")
+    room = "folds" if folds else "report"
+    before = _receipt(project, room)
     with console.bars(Here.quiet) as bars:
-        receipt = stage(project, asked, export=export, force=force, on_progress=bars)
+        if folds:
+            if folds == 1 or export or blends:
+                raise UsageError(
+                    "--folds needs 2 or more and trains its own models.", "Leave --export and --alphas out."
+                )
+            from .folds import evaluate_folds
+
+            receipt = evaluate_folds(project, asked, folds, needs=needs, force=force, on_progress=bars)
+        else:
+            from .stages.evaluate import evaluate as stage
+
+            receipt = stage(
+                project, asked, export=export, alphas=blends, needs=needs, force=force, on_progress=bars
+            )
+    _measured(project, room, before, receipt, json_out)
+    _bound(bounds, receipt.figures["tuned"], project.room(room, "report.html"))
+
+
+@app.command(epilog="Example: unidiff compare 001-fashion 002-joint")
+def compare(
+    names: Annotated[list[str], typer.Argument(help="Two exports or more.", autocompletion=_export_names)],
+    recipe: RecipeName = None,
+    assignments: Assignments = None,
+    force: Force = False,
+    json_out: Json = False,
+) -> None:
+    """Measure several exports and their base side by side, in one report."""
+    from .stages.evaluate import compare as stage
+
+    project = _project()
+    before = _receipt(project, "comparison")
+    with console.bars(Here.quiet) as bars:
+        receipt = stage(project, _recipe(project, recipe, assignments), names, force=force, on_progress=bars)
+    _measured(project, "comparison", before, receipt, json_out)
+
+
+def _measured(project: Project, room: str, before: Any, receipt: Any, json_out: bool) -> None:
+    """The figures as a table, and where the page is."""
     if json_out:
-        console.show_file(project.room("report", "report.json"))
+        console.show_file(project.room(room, "report.json"))
         return
-    base, tuned = receipt.figures["base"], receipt.figures["tuned"]
-    rows = [[key, f"{base[key]:.3f}", f"{tuned[key]:.3f}", f"{tuned[key] - base[key]:+.3f}"] for key in tuned]
-    console.show_table(["figure", "base", "tuned", "change"], rows)
-    _done(project, "report", before, receipt, f"open {project.room('report', 'report.html')}")
+    models = list(receipt.figures)
+    keys = dict.fromkeys(key for figures in receipt.figures.values() for key in figures)
+    rows = [[k, *(f"{f[k]:.3f}" if k in f else "" for f in receipt.figures.values())] for k in keys]
+    console.show_table(["figure", *models], rows)
+    _done(project, room, before, receipt, f"open {project.room(room, 'report.html')}")
+
+
+def _shares(text: str) -> list[float]:
+    """Numbers between commas."""
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise UsageError(
+            f"--alphas cannot read '{text}'.", "Give numbers between commas: 0,0.25,0.5,0.75,1"
+        ) from None
+
+
+def _gates(asked: Any, text: str) -> list[Any]:
+    """The bounds of --gate, before anything is drawn."""
+    if not text:
+        return []
+    from . import plugins
+    from .report import gates
+
+    parts: list[Any] = [
+        plugins.load("metrics", n) for n in asked.evaluate.metrics or plugins.names("metrics")
+    ]
+    return gates(text, [key for part in parts for key in part.figures])
+
+
+def _bound(bounds: list[Any], figures: dict[str, float], page: Path) -> None:
+    if bounds:
+        from .report import check
+
+        check(bounds, figures, page)
+        console.say(f"The gate is met: {', '.join(f'{g.figure}{g.sign}{g.bound:g}' for g in bounds)}.")
 
 
 @app.command()
@@ -437,7 +529,7 @@ def doctor(json_out: Json = False) -> None:
 @app.command("sample-catalog", epilog="Example: unidiff sample-catalog shop && unidiff prepare shop")
 def sample_catalog(
     directory: Annotated[Path, typer.Argument(help="A new or empty folder.")],
-    pictures: Annotated[int, typer.Option("--pictures", min=300, help="At least this many.")] = 360,
+    pictures: Annotated[int, typer.Option("--pictures", min=300, max=1900, help="At least this many.")] = 700,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
 ) -> None:
     """Draw a small catalogue of garments with captions and a table of their true attributes."""

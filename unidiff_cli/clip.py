@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -42,6 +43,12 @@ class Clip(nn.Module):
         except (OSError, ValueError, KeyError, SafetensorError) as problem:
             fact = f"The CLIP {folder} cannot be loaded: {first_line(problem)}"
             raise EnvironmentProblem(fact, "Check the machine with: unidiff doctor") from problem
+
+    def frozen(self) -> Clip:
+        """A copy of this CLIP with the weights it has now, which never trains."""
+        return (
+            Clip(copy.deepcopy(self.clip), self.tokenizer, self.clip_processor).eval().requires_grad_(False)
+        )
 
     @property
     def device(self) -> torch.device:

@@ -30,7 +30,12 @@ def needs(objectives: Mapping[str, Objective]) -> Needs:
     """What the objectives together ask of a batch."""
     reads = {name for objective in objectives.values() for name in objective.reads}
     dropped = any(getattr(o, "caption_drop", 0) > 0 for o in objectives.values())
-    return Needs("image_embeds" in reads, "latents" in reads, dropped or "null_states" in reads)
+    return Needs(
+        pixels=bool({"image_embeds", "frozen_image_embeds"} & reads),
+        latents="latents" in reads,
+        null_row=dropped or "null_states" in reads,
+        frozen=bool({"frozen_image_embeds", "frozen_text_embeds"} & reads),
+    )
 
 
 class Joint(nn.Module):
@@ -40,12 +45,14 @@ class Joint(nn.Module):
         super().__init__()
         self.base, self.objectives, self.seed = base, dict(objectives), seed
         self.needs = needs(objectives)
+        # Of the base's own weights: a resumed run loads its checkpoint later, and keeps no copy of these in it.
+        self.frozen = base.frozen() if self.needs.frozen else None
         self.caption_drop = max((getattr(o, "caption_drop", 0.0) for o in objectives.values()), default=0.0)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Σ weight · term, a scalar, and {name: term or figure}. In evaluation nothing is dropped."""
         drop, step = (self.caption_drop, batch.step) if self.training else (0.0, VALIDATION)
-        views = Views(self.base, batch, self.needs, self.seed, step, drop, across=self.training)
+        views = Views(self.base, batch, self.needs, self.seed, step, drop, self.training, self.frozen)
         parts: dict[str, Tensor] = {}
         total = torch.zeros((), device=views.device)
         for name, objective in self.objectives.items():
@@ -63,7 +70,7 @@ def freeze(base: Base, options: Train, objectives: Mapping[str, Objective]) -> l
     asked = needs(objectives)
     reads = {name for o in objectives.values() for name in o.reads}
     reached = {
-        "vision": asked.pixels,
+        "vision": "image_embeds" in reads,
         "text": bool({"text_embeds", "text_states"} & reads),
         "unet": asked.latents,
     }

@@ -31,6 +31,8 @@ ROOMS = (
     "exports",
     "index",
     "report",
+    "comparison",
+    "folds",
     "outputs",
     "cache",
     ".*.new",

@@ -150,11 +150,17 @@ class Evaluate(Section):
     """What is measured, base against tuned."""
 
     split: Literal["train", "val", "test"] = "test"
-    images: Positive = Field(500, description="pictures drawn for kid and clip_score")
+    images: Positive = Field(500, description="pictures drawn for what judges drawing")
     examples: Positive = Field(12, description="pictures shown in the report")
-    metrics: tuple[str, ...] = ("recall", "kid", "clip_score")
+    metrics: tuple[str, ...] = Field(
+        (), description="what is measured; empty: all that this catalogue allows"
+    )
     batch_size: Positive = 64
     seed: Seed = 0
+    inception: str = Field(
+        "",
+        description="path of inception-2015-12-05.pt, for FID, KID and precision/recall as elsewhere; else the scorer's features",
+    )
 
     @field_validator("metrics")
     @classmethod

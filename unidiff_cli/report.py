@@ -1,87 +1,253 @@
-"""The evaluation report: what report.json says, as a sentence, a table and a page. Knows no model and no metric."""
+"""The evaluation report: what report.json says, as a sentence, tables, plots and a page. Knows no model and no metric."""
 
 from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
 
-from . import pages
+from . import pages, plots
+from .errors import UsageError, WorkError, nearest
+from .metrics._statistics import LEVEL, holm
 
-CAUTION = "This is a first look at one run, not a significance test."
-SIDES = {"retrieval": "Retrieval", "pictures": "Pictures"}
+PICTURES = {"train": "training pictures", "val": "validation pictures"}  # by split; any other was held out
+SIDES = {"retrieval": "Retrieval", "pictures": "Drawing", "knowledge": "What it knew before"}
 THUMBNAIL = 160  # px, the longest side of a picture inside the page: sharp at the size it is shown
+Found = Mapping[str, Any]
 
 
-def verdict(found: Mapping[str, Any]) -> str:
-    """Better, worse, mixed or about the same for each side of the model, with its figures, its n and a caution."""
+# ---------------------------------------------------------------- report.json
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Model(Part):
+    """A model that was measured; the first is the base of the others."""
+
+    source: str
+    weights: str = Field(description="a hash that changes with the weights")
+    alpha: float = Field(description="the export's share, where it is blended with its base; else 1")
+
+
+class Value(Part):
+    """A figure, its 95 % interval where it has one, and what it was taken over."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    items: int | None = None
+    groups: int | None = None
+
+
+class Described(Part):
+    """How a figure is read."""
+
+    label: str
+    judges: Literal["retrieval", "pictures", "knowledge"]
+    better: Literal["higher", "lower"]
+    percent: bool
+    headline: bool
+
+
+class Test(Part):
+    """A paired test of a model against another; `low` and `high` are the interval of the difference, where there is one."""
+
+    model: str
+    against: str
+    figure: str
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    items: int
+    groups: int
+    verdict: Literal["better", "worse", "not distinguishable"]
+    sentence: str
+
+
+class Flag(Part):
+    """A collapse meter against the base's."""
+
+    meter: str
+    base: float | None
+    tuned: float
+    measure: float | None
+    compares: Literal["rise", "ratio", "least", "most"]
+    limit: float
+    words: str
+    raised: bool
+
+
+class Report(Part):
+    """report.json. `docs/report.schema.json` is made from this class."""
+
+    schema_version: Literal[2] = 2
+    title: str
+    verdict: str
+    split: str
+    counts: dict[str, int]
+    models: dict[str, Model]
+    figures: dict[str, dict[str, Value]] = Field(description="model -> figure -> value")
+    described: dict[str, Described]
+    references: dict[str, dict[str, float]] = Field(
+        description="chance, real (pictures in place of drawn ones), noise (of a figure whose truth is 0) -> figure -> value"
+    )
+    tests: list[Test]
+    flags: dict[str, list[Flag]]
+    shows: dict[str, dict[str, dict[str, Any]]] = Field(
+        description="model -> metric -> curves, confusions, near copies"
+    )
+    notes: dict[str, list[str]] = Field(description="metric -> its own warnings")
+    warnings: list[str]
+    left_out: dict[str, str] = Field(description="metric -> why it was not computed")
+    losses: dict[str, dict[str, list[float | None]]]
+    scorer: dict[str, Any] | None
+    extractor: str | None
+    image_size: int
+    generate: dict[str, Any]
+    prompts: list[str]
+    seeds: list[int]
+    versions: dict[str, str]
+    seconds: float
+
+
+# ---------------------------------------------------------------- the verdict
+
+
+def verdict(found: Found) -> str:
+    """Better, worse, mixed or not distinguishable for each side, with figures: of every model but blends, against what it
+    was tested against. The word allows for a side's several figures (Holm): one of five is found better by chance soon.
+    """
+    first, *others = found["models"]
+    tested = [(name, first) for name in others] + [(t["model"], t["against"]) for t in found["tests"]]
+    pairs = [pair for pair in dict.fromkeys(tested) if found["models"][pair[0]]["alpha"] == 1]
     said = []
+    for model, against in pairs:
+        name = f"{model} against {against}: " if len(pairs) > 1 else ""
+        said += [name + " ".join(sides)] if (sides := _sides(found, model, against)) else []
+    counts = found["counts"]
+    over = f"{counts['rows']:,} {PICTURES.get(found['split'], 'held-out pictures')} of {counts['groups']:,} products or groups"
+    drawn = f", {counts['drawn']:,} drawn" if counts["drawn"] else ""
+    folds = counts.get("folds")
+    runs = f"{folds} training runs, one a fold" if folds else f"one training run{' each' * (len(pairs) > 1)}"
+    return " ".join([*said, f"Over {over}{drawn}; {runs}, so seeds are not in these intervals."])
+
+
+def _sides(found: Found, model: str, against: str) -> list[str]:
+    tests = {t["figure"]: t for t in found["tests"] if (t["model"], t["against"]) == (model, against)}
+    first, said = next(iter(found["models"])), []
+    none = "not distinguishable" + " from before" * (against == first)
     for side, name in SIDES.items():
-        rows = [r for r in table(found) if r["judges"] == side and r["headline"]]
-        if not rows:
+        keys = [
+            k for k, d in found["described"].items() if d["judges"] == side and d["headline"] and k in tests
+        ]
+        if not keys:
             continue
-        words = {r["word"] for r in rows} - {"same"}
-        word = "mixed" if len(words) > 1 else words.pop() if words else "about the same"
-        figures = "; ".join(f"{r['label']} {r['base']} → {r['tuned']}" for r in rows)
-        counts = found["counts"]
-        over = (
-            f"{counts['rows']:,} held-out pictures"
-            if side == "retrieval"
-            else f"{counts['drawn']:,} drawn pictures"
-        )
-        verb = "is" if side == "retrieval" else "are"
-        said.append(f"{name} {verb} {word} over {over} ({figures}).")
-    return " ".join([*said, CAUTION])
+        p = dict(zip(keys, holm([tests[k]["p"] for k in keys]), strict=True))
+        words = {tests[k]["verdict"] for k in keys if p[k] < 1 - LEVEL} - {"not distinguishable"}
+        word = "mixed" if len(words) > 1 else words.pop() if words else none
+        changes = "; ".join(_change(found, against, model, k) for k in keys)
+        said.append(f"{name}: {word} ({changes}).")
+    flags = found["flags"].get(model, []) if against == first else []
+    if raised := [flag["words"] for flag in flags if flag["raised"]]:
+        said.append(f"Collapse meters tripped: {'; '.join(raised)}.")
+    return said
 
 
-def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a figure: printed values, the change, whether it is more than chance makes, and a bar's marks."""
-    base, tuned = found["base"], found["tuned"]
+def _change(found: Found, first: str, last: str, key: str) -> str:
+    about, before, after = found["described"][key], found["figures"][first][key], found["figures"][last][key]
+    shown = (show(f["value"], about["percent"]) for f in (before, after))
+    return f"{about['label']} {' → '.join(shown)}"
+
+
+# ---------------------------------------------------------------- gates
+
+
+class Gate(NamedTuple):
+    """A bound on a figure of the tuned model."""
+
+    figure: str
+    sign: str
+    bound: float
+
+
+def gates(text: str, known: Sequence[str]) -> list[Gate]:
+    """Bounds such as "r1_t2i>=0.6, kid<=0.02". Raises UsageError for anything else and for figures not computed."""
+    found = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        match = re.fullmatch(r"(\w+)\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d*)?(?:e-?\d+)?)", part)
+        if not match:
+            raise UsageError(
+                f"--gate cannot read '{part}'.", "Write a figure, a sign and a number: r1_t2i>=0.6,kid<=0.02"
+            )
+        if match[1] not in known:
+            raise UsageError(
+                f"--gate names '{match[1]}', which is not computed.{nearest(match[1], known)}",
+                f"Computed: {', '.join(known)}.",
+            )
+        found.append(Gate(match[1], match[2], float(match[3])))
+    return found
+
+
+def check(asked: Sequence[Gate], figures: Mapping[str, float], page: Path) -> None:
+    """Raises WorkError naming every gate that is not met, and every one whose figure there is not."""
+    signs = {">=": float.__ge__, "<=": float.__le__, ">": float.__gt__, "<": float.__lt__}
+    said = []
+    for gate in asked:
+        if gate.figure not in figures:
+            said.append(f"{gate.figure} cannot be told here")
+        elif not signs[gate.sign](float(figures[gate.figure]), gate.bound):
+            said.append(f"{gate.figure} is {figures[gate.figure]:.4g}, asked {gate.sign} {gate.bound:g}")
+    if said:
+        raise WorkError(f"The gate is not met: {'; '.join(said)}.", f"The report says more: see {page}")
+
+
+# ---------------------------------------------------------------- the table
+
+
+def table(found: Found) -> list[dict[str, Any]]:
+    """One row a figure: printed values of every model with intervals, its references, and the paired tests."""
+    first = next(iter(found["models"]))
+    tests = {(t["model"], t["figure"]): t for t in found["tests"] if t["against"] == first}
     rows = []
+    noise = found["references"].get("noise", {})
     for key, about in found["described"].items():
-        shown = {name: found[name].get(key) for name in ("chance", "real")}
-        margin, change = found["margins"].get(key), tuned[key] - base[key]
-        word = _word(change, margin, about["better"])
-        scale = (
-            1.0
-            if about["percent"]
-            else max(abs(v) for v in (base[key], tuned[key], *shown.values(), 1e-12) if v is not None)
-        )
-        marks = {"base": base[key], "tuned": tuned[key], **shown}
-        rows.append(
-            {
-                **about,
-                "key": key,
-                "base": show(base[key], about["percent"]),
-                "tuned": show(tuned[key], about["percent"]),
-                "change": ("+" if change >= 0 else "−") + _points(abs(change), about["percent"]),
-                "margin": "" if margin is None else f"±{_points(margin, about['percent'])}",
-                "word": word,
-                **{
-                    name: "" if value is None else show(value, about["percent"])
-                    for name, value in shown.items()
-                },
-                "marks": {
-                    n: round(100 * min(max(v / scale, 0), 1), 1) for n, v in marks.items() if v is not None
-                },
-            }
-        )
+        percent, cells = about["percent"], []
+        for name in found["models"]:
+            figure, test = found["figures"][name].get(key), tests.get((name, key))
+            cell = {"model": name, "value": "", "around": "", "word": "", "sentence": ""}
+            if figure:
+                cell["value"] = show(figure["value"], percent)
+                if "low" in figure:
+                    cell["around"] = f"{show(figure['low'], percent)} … {show(figure['high'], percent)}"
+            if test:
+                cell |= {
+                    "word": test["verdict"],
+                    "sentence": test["sentence"],
+                    "change": _points(test["difference"], percent),
+                }
+            cells.append(cell)
+        of = found["figures"][first].get(key, {})
+        rows.append({
+            **about, "key": key, "cells": cells, "items": of.get("items"), "groups": of.get("groups"),
+            **{kind: show(v[key], percent) if key in v else "" for kind, v in found["references"].items()},
+            **({"real": f"± {show(noise[key], percent)}"} if key in noise else {}),
+        })  # fmt: skip
     return rows
-
-
-def _word(change: float, margin: float | None, better: str) -> str:
-    if abs(change) <= (margin or 0):
-        return "same"
-    return "better" if (change > 0) == (better == "higher") else "worse"
 
 
 def show(value: float, percent: bool) -> str:
     """A figure as people read it: 12.5 %, 23.1, 0.0042."""
     if percent:
-        return f"{value:.1%}".replace("%", "\u00a0%")  # no line break before the sign
+        return f"{value:.1%}".replace("%", "\u00a0%").replace("-", "−")  # no line break before the sign
     text = (
         f"{value:.1f}"
         if abs(value) >= 10
@@ -93,28 +259,147 @@ def show(value: float, percent: bool) -> str:
 
 
 def _points(value: float, percent: bool) -> str:
-    """A difference: of shares in percentage points."""
-    return f"{100 * value:.1f}\u00a0pt" if percent else show(value, percent)
+    """A difference with its sign: of shares in percentage points."""
+    text = f"{100 * abs(value):.1f}\u00a0pt" if percent else show(abs(value), percent)
+    return ("+" if value >= 0 else "−") + text
 
 
-def markdown(found: Mapping[str, Any]) -> str:
+def markdown(found: Found) -> str:
     """A short table for a pull request."""
-    lines = [f"**{found['export']}** against its base, split `{found['split']}`. {found['verdict']}", ""]
-    lines += ["| | base | tuned | change | | chance | real pictures |", "|---|--:|--:|--:|---|--:|--:|"]
-    for r in table(found):
-        word = "about the same" if r["word"] == "same" else r["word"]
+    models = list(found["models"])
+    lines = [f"**{found['title']}**, split `{found['split']}`. {found['verdict']}", ""]
+    lines += [*(f"⚠ {warning}\n" for warning in found["warnings"])]
+    lines += [
+        f"| | {' | '.join(models)} | change | reads as | chance | real |",
+        "|---|" + "--:|" * (len(models) + 1) + "---|--:|--:|",
+    ]
+    for row in table(found):
+        last = row["cells"][-1]
+        values = " | ".join(cell["value"] for cell in row["cells"])
         lines.append(
-            f"| {r['label']} | {r['base']} | {r['tuned']} | {r['change']} | {word} | {r['chance']} | {r['real']} |"
+            f"| {row['label']} | {values} | {last.get('change', '')} | {last['word']} | {row.get('chance', '')} | {row.get('real', '')} |"
         )
     notes = [note for about in found["notes"].values() for note in about]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
 
 
+# ---------------------------------------------------------------- the plots
+
+
+def drawn(found: Found) -> list[dict[str, str]]:
+    """Every plot that the figures allow: title, a line to read it by, and its SVG."""
+    made: list[dict[str, str]] = []
+
+    def add(title: str, said: str, svg: str) -> None:
+        made.append({"title": title, "said": said, "svg": svg})
+
+    curves = {name: each["recall"] for name, each in found["shows"].items() if "recall" in each}
+    for way, words in (("t2i", "Text finds picture"), ("i2t", "Picture finds text")):
+        if curves:
+            both = {name: (c["k"], c[way]) for name, c in curves.items()}
+            add(
+                words,
+                "R@k: the share of queries with a right answer among the first k.",
+                plots.lines(both, x="k", y="R@k", percent=True),
+            )
+    _interpolation(found, add)
+    for name, losses in found["losses"].items():
+        terms = {t: (losses["step"], losses[t]) for t in losses if t not in ("step", "loss")}
+        if terms:
+            add(
+                f"Losses of {name}",
+                "Each term of the run, unweighted, by step.",
+                plots.lines(terms, x="step", y="loss", log=True),
+            )
+    for name, rows in found["flags"].items():
+        limits = {r["meter"].replace("_", " "): {"of its limit": _share(r)} for r in rows}
+        if limits:
+            add(
+                f"Drift of {name}",
+                "How much of each collapse meter's limit is used up; over 100 % it trips.",
+                plots.bars(limits, x="share of limit"),
+            )
+    first = next(iter(found["models"]))
+    by = {name: each.get("recall", {}).get("by", {}) for name, each in found["shows"].items()}
+    for attribute in by.get(first, {}):
+        values = {
+            value: {name: by[name][attribute].get(value, {}).get("value", 0.0) for name in by}
+            for value in by[first][attribute]
+        }
+        if len(values) > 1:
+            add(
+                f"R@5 by {attribute}",
+                "Picture finds text, for the pictures of each value.",
+                plots.bars(values, x="R@5"),
+            )
+    for name, each in list(found["shows"].items())[-1:]:
+        for attribute, seen in each.get("zero_shot", {}).items():
+            add(
+                f"{name}: {attribute} told by prompts",
+                "Each true value (down) as which value it was told (across), in %.",
+                plots.matrix(seen["matrix"], seen["values"]),
+            )
+        asked = {
+            a: {"drawn": v["drawn"], "real": v["real"]}
+            for a, v in each.get("attributes", {}).items()
+            if v["real"] is not None
+        }
+        if asked:
+            add(
+                f"{name}: attributes drawn as asked",
+                "By the scorer, beside what it tells of the real pictures.",
+                plots.bars(asked, x="share right"),
+            )
+    return made
+
+
+def _interpolation(found: Found, add: Any) -> None:
+    """The weight-interpolation curve, where some blends were measured."""
+    alphas = {name: model["alpha"] if name != "base" else 0.0 for name, model in found["models"].items()}
+    if sum(0 < a < 1 for a in alphas.values()) == 0:
+        return
+    order = sorted(alphas, key=alphas.__getitem__)
+    xs = [alphas[name] for name in order]
+    for key, about in found["described"].items():
+        if about["headline"]:
+            ys = [found["figures"][name][key] for name in order if key in found["figures"][name]]
+            if len(ys) < len(order):
+                continue
+            band = {
+                about["label"]: (
+                    [f.get("low", f["value"]) for f in ys],
+                    [f.get("high", f["value"]) for f in ys],
+                )
+            }
+            curve = {about["label"]: (xs, [f["value"] for f in ys])}
+            add(
+                f"{about['label']} between base and tuned",
+                "α is the tuned weights' share; the band is the 95 % interval.",
+                plots.lines(curve, x="α", y=about["label"], percent=about["percent"], marks=True, bands=band),
+            )
+
+
+def _share(row: Mapping[str, Any]) -> float:
+    """How much of its limit a meter uses up: 1 trips."""
+    limit, measure = row["limit"], row["measure"]
+    if measure is None:
+        return 1.0
+    if row["compares"] in ("ratio", "least"):
+        return max(0.0, (1 - measure) / (1 - limit))
+    return max(0.0, measure / limit)
+
+
+# ---------------------------------------------------------------- the page
+
+
 def page(
-    found: Mapping[str, Any], queries: Sequence[Mapping[str, Any]], examples: Sequence[Mapping[str, Any]]
+    found: Found,
+    queries: Sequence[Mapping[str, Any]],
+    examples: Sequence[Mapping[str, Any]],
+    copies: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The page, one file that loads nothing. `queries`: {caption, answers: {model: [(picture, right)]}};
-    `examples`: {prompt, real, base, tuned}, pictures as PIL images."""
+    """The page, one file that loads nothing. `queries`: {caption, answers: {model: [(picture, right)]}}; `examples`:
+    {prompt, real, drawn: {model: picture}}; `copies`: {model, prompt, cosine, drawn, training}; pictures are PIL's."""
     shown = [
         {
             **query,
@@ -124,8 +409,15 @@ def page(
         }
         for query in queries
     ]
-    drawn = [{k: v if k == "prompt" else data_uri(v) for k, v in example.items()} for example in examples]
-    return pages.render("evaluate.html.j2", found=found, rows=table(found), queries=shown, examples=drawn)
+    pictures = [
+        {**e, "real": data_uri(e["real"]), "drawn": {n: data_uri(p) for n, p in e["drawn"].items()}}
+        for e in examples
+    ]
+    pairs = [{**c, "drawn": data_uri(c["drawn"]), "training": data_uri(c["training"])} for c in copies]
+    return pages.render(
+        "evaluate.html.j2", found=found, rows=table(found), queries=shown, examples=pictures, copies=pairs,
+        plots=drawn(found), sides=SIDES,
+    )  # fmt: skip
 
 
 def data_uri(picture: Image.Image) -> str:

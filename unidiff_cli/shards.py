@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,19 @@ def write(
         rows.append(shard.add(row, image))
     files |= shard.close() if shard else {}
     return rows, files
+
+
+def resplit(shards: Shards, folder: Path, split: Callable[[Row], str]) -> dict[str, str]:
+    """Writes a room of the same samples in other splits: the tars are linked, only the index is new. Gives the files' hashes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {name: sha for name, sha in shards.receipt.files.items() if name.endswith(".tar")}
+    for name in files:
+        (folder / name).unlink(missing_ok=True)
+        try:
+            os.link(shards.folder / name, folder / name)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(shards.folder / name, folder / name)
+    return files | {INDEX: write_index(folder, (replace(row, split=split(row)) for row in shards.rows()))}
 
 
 class _Shard:

@@ -20,6 +20,7 @@ from .batches import Batch
 
 if TYPE_CHECKING:
     from .bases.stable_diffusion import StableDiffusion as Base
+    from .clip import Clip
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Needs:
     pixels: bool
     latents: bool
     null_row: bool  # one more text row, "", for dropped captions and null prompts
+    frozen: bool = False  # a copy of the base's CLIP that never trains
 
 
 def draw(
@@ -73,8 +75,9 @@ class Views:
         step: int,
         caption_drop: float = 0.0,
         across: bool = False,
+        frozen: Clip | None = None,
     ) -> None:
-        self.base, self.batch, self.needs = base, batch, needs
+        self.base, self.batch, self.needs, self.frozen = base, batch, needs, frozen
         self.seed, self.step, self.caption_drop, self.across = seed, step, caption_drop, across
         self._features: dict[int, Tensor] = {}
 
@@ -150,6 +153,22 @@ class Views:
             assert self.batch.draw_pixels is not None
             mean, std = self.base.encode(self.batch.draw_pixels)
         return mean + std * self.draw("latent", tuple(mean.shape[1:]))
+
+    # ------------------------------------------------------------ what the base knew
+
+    @cached_property
+    @torch.no_grad()
+    def frozen_text_embeds(self) -> Tensor:
+        """Unit caption embeddings by the base as it was before training, (B, D), without gradient."""
+        assert self.frozen is not None
+        return self.frozen.text(self.frozen.tokenize(self.batch.captions))[1]
+
+    @cached_property
+    @torch.no_grad()
+    def frozen_image_embeds(self) -> Tensor:
+        """Unit image embeddings by the base as it was before training, (B, D), without gradient."""
+        assert self.frozen is not None and self.batch.clip_pixels is not None
+        return self.frozen.image(self.batch.clip_pixels.to(self.device))
 
     # ------------------------------------------------------------ diffusion
 

@@ -130,11 +130,16 @@ def _draw(sizes: Counter[str], shares: dict[str, float], seed: int) -> dict[str,
     order = sorted(
         sizes, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode("utf-8", "replace")).digest()
     )
-    total, drawn = sum(sizes.values()), {}
+    total = sum(sizes.values())
+    drawn: dict[str, str] = {}
     for name, ordered in (("test", order), ("val", order[::-1])):
         target, taken = shares.get(name, 0.0) * total, 0
+        later = 1 + (
+            name == "test" and shares.get("val", 0.0) > 0
+        )  # train, and val after test, get a group too
         for group in ordered:
-            if group not in drawn and abs(taken + sizes[group] - target) <= target - taken:
+            spare = len(sizes) < 3 or len(sizes) - len(drawn) > later
+            if spare and group not in drawn and abs(taken + sizes[group] - target) <= target - taken:
                 drawn[group] = name
                 taken += sizes[group]
         free = [group for group in ordered if group not in drawn]

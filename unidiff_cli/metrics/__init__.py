@@ -1,9 +1,10 @@
 """Metrics: each is one file, a pydantic model whose `compute` reads Evidence and gives back named figures.
 
-    class Diversity(Metric):                      # metrics/diversity.py is `diversity` in a recipe
+    class Sharpness(Metric):                      # metrics/sharpness.py is `sharpness` in a recipe
         reads = frozenset({"generated_features"})
-        figures = {"diversity": Figure("diversity", "pictures", better="higher")}
-        def compute(self, evidence): ...          # -> {"diversity": 0.7}
+        figures = {"sharpness": Figure("Sharpness", "pictures", better="higher")}
+        def compute(self, evidence): ...          # -> {"sharpness": 0.7}
+        def items(self, evidence): ...            # what the mean is of, for intervals and paired tests
 
 The numbers come from pure functions of arrays in the same file. A metric that is not asked for is not computed,
 and what only it reads is not made either. Imports of torch stay inside functions.
@@ -12,24 +13,23 @@ and what only it reads is not made either. Imports of torch stay inside function
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..captions import fold
-from ..recipe import Evaluate, Generate, Section
+from ..recipe import Section
+from ._statistics import FEWEST, Comparison, Interval, bootstrap_mean, interval, paired, paired_draws
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from ..bases.stable_diffusion import StableDiffusion as Base
-    from ..shards import Row, Shards
+    from ._evidence import Evidence, HeldOut
     from ._scorer import Scorer
 
-MOST_REAL = 10_000  # real pictures compared with; more would not change a figure we print
 Progress = Callable[[str, int, int], None]
+M = TypeVar("M")
+T = TypeVar("T")
 
 
 @cache
@@ -47,14 +47,44 @@ def same(caption: str) -> str:
     return fold(caption).casefold()
 
 
+def once(method: Callable[[M, Evidence], T]) -> Callable[[M, Evidence], T]:
+    """A metric's method that is computed once for each evidence, which keeps it."""
+
+    @wraps(method)
+    def remembered(metric: M, evidence: Evidence) -> T:
+        known = vars(evidence).setdefault("_once", {})
+        key = metric, method.__name__
+        if key not in known:
+            known[key] = method(metric, evidence)
+        return known[key]
+
+    return remembered
+
+
 class Figure(NamedTuple):
-    """How a figure is read: its name on paper, which side of the model it judges, and which way is better."""
+    """How a figure is read: its name on paper, what it judges, and which way is better."""
 
     label: str
-    judges: Literal["retrieval", "pictures"]
+    judges: Literal["retrieval", "pictures", "knowledge"]
     better: Literal["higher", "lower"]
     percent: bool = False  # the figure is a share, shown in %
     headline: bool = True  # counts in the verdict
+
+
+class Items(NamedTuple):
+    """What a figure is the (weighted) mean of, and which items succeed and fail together."""
+
+    values: np.ndarray  # (n,)
+    groups: Sequence[object] | np.ndarray  # (n,) a product, a prompt
+    weights: np.ndarray | None = None
+
+
+class Draws(NamedTuple):
+    """Bootstrap figures of what is no mean, nan where a resample has none; the same seed resamples every model alike."""
+
+    values: np.ndarray  # (B,)
+    items: int
+    groups: int
 
 
 class Metric(Section):
@@ -70,12 +100,21 @@ class Metric(Section):
     def refuse(self, held: HeldOut) -> None:
         """Raises WorkError, before anything is drawn, where the figures would mislead."""
 
-    def references(self, evidence: Evidence) -> dict[str, dict[str, float]]:
-        """What to hold the figures against: `chance` and `real` (real pictures in place of drawn ones)."""
+    def items(self, evidence: Evidence) -> dict[str, Items]:
+        """What those figures are means of that are means."""
         return {}
 
-    def margins(self, evidence: Evidence) -> dict[str, float]:
-        """Roughly the difference of two such figures that chance alone makes (2 s.d.); no significance test."""
+    def draws(self, evidence: Evidence) -> dict[str, Draws]:
+        """Bootstrap figures of those that are not."""
+        return {}
+
+    def references(self, evidence: Evidence) -> dict[str, dict[str, float]]:
+        """What to hold the figures against: `chance`, `real` (real pictures in place of drawn ones), and `noise`
+        (the typical size of a figure whose truth is 0)."""
+        return {}
+
+    def shows(self, evidence: Evidence) -> dict[str, Any]:
+        """What else is worth a look, as JSON: curves, a confusion, near copies. The report knows their names."""
         return {}
 
     def notes(self, evidence: Evidence) -> list[str]:
@@ -83,163 +122,84 @@ class Metric(Section):
         return []
 
 
-class HeldOut:
-    """What both models are measured on: rows they did not train on, the prompts and the real pictures."""
+class Measured(NamedTuple):
+    """One model by one metric, without the model."""
 
-    def __init__(self, shards: Shards, rows: list[Row], evaluate: Evaluate, generate: Generate) -> None:
-        self.shards, self.rows, self.evaluate, self.generate = shards, rows, evaluate, generate
-        self._order = np.random.default_rng(evaluate.seed).permutation(len(rows))
-        self._real: tuple[np.ndarray, np.ndarray] | None = None
+    figures: dict[str, float]
+    items: dict[str, Items]
+    draws: dict[str, Draws]
+    shows: dict[str, Any]
+    references: dict[str, dict[str, float]]
+    notes: list[str]
 
-    # ------------------------------------------------------------ captions
+    @classmethod
+    def of(cls, metric: Metric, evidence: Evidence) -> Measured:
+        figures = metric.compute(evidence)
+        items = {key: found for key, found in metric.items(evidence).items() if key in figures}
+        draws = {key: found for key, found in metric.draws(evidence).items() if key in figures}
+        return cls(
+            figures, items, draws,
+            metric.shows(evidence), metric.references(evidence), metric.notes(evidence),
+        )  # fmt: skip
 
-    @cached_property
-    def _captions(self) -> dict[str, str]:
-        """What equal captions have in common -> the spelling found first."""
-        found: dict[str, str] = {}
-        for row in self.rows:
-            for caption in row.captions:
-                found.setdefault(same(caption), caption)
+    @classmethod
+    def pooled(cls, folds: Sequence[Measured]) -> Measured:
+        """One model kind over folds that share no item: means over all items, other figures as means over folds.
+
+        A figure that some fold has not is left out. Noise of independent folds falls with their number.
+        """
+
+        def shared(each: Sequence[Mapping[str, Any]]) -> list[str]:
+            return [key for key in each[0] if all(key in one for one in each)]
+
+        items, draws = {}, {}
+        for key in shared([f.items for f in folds]):
+            values, groups, weights = zip(*(f.items[key] for f in folds), strict=True)
+            together = None if weights[0] is None else np.concatenate(weights)
+            items[key] = Items(np.concatenate(values), [g for each in groups for g in each], together)
+        for key in shared([f.draws for f in folds]):
+            values, counts, groups = zip(*(f.draws[key] for f in folds), strict=True)
+            known = np.isfinite(values)
+            total = np.where(known, values, 0).sum(axis=0)
+            with np.errstate(invalid="ignore"):
+                draws[key] = Draws(total / known.sum(axis=0), sum(counts), sum(groups))
+        figures = {
+            key: float(np.mean([f.figures[key] for f in folds])) for key in shared([f.figures for f in folds])
+        }
+        figures |= {key: float(np.average(i.values, weights=i.weights)) for key, i in items.items()}
+        references: dict[str, dict[str, float]] = {}
+        for kind in shared([f.references for f in folds]):
+            for key in shared([f.references[kind] for f in folds]):
+                each = np.array([f.references[kind][key] for f in folds])
+                level = np.sqrt((each**2).sum()) / len(each) if kind == "noise" else each.mean()
+                references.setdefault(kind, {})[key] = float(level)
+        notes = list(dict.fromkeys(note for f in folds for note in f.notes))
+        return cls(figures, items, draws, {}, references, notes)
+
+    def intervals(self) -> dict[str, Interval]:
+        """95 % bootstrap intervals, whole groups resampled; a figure that has none is left out."""
+        found = {
+            k: bootstrap_mean(i.values, i.weights, i.groups) for k, i in self.items.items() if len(i.values)
+        }
+        for key, drawn in self.draws.items():
+            known = drawn.values[np.isfinite(drawn.values)]
+            if len(known) > 1 and drawn.groups >= FEWEST:
+                found[key] = interval(self.figures[key], known, drawn.items, drawn.groups)
         return found
 
-    @property
-    def captions(self) -> list[str]:
-        """The distinct captions, C of them."""
-        return list(self._captions.values())
 
-    @cached_property
-    def relevant(self) -> np.ndarray:
-        """Whether row n has caption c, bool (C, N)."""
-        place = {text: c for c, text in enumerate(self._captions)}
-        found = np.zeros((len(place), len(self.rows)), bool)
-        for n, row in enumerate(self.rows):
-            for caption in row.captions:
-                found[place[same(caption)], n] = True
-        return found
-
-    # ------------------------------------------------------------ what is drawn
-
-    @property
-    def drawn_rows(self) -> list[Row]:
-        """The row whose caption is prompt i: the split in a seeded order, round and round."""
-        return [self.rows[self._order[i % len(self.rows)]] for i in range(self.evaluate.images)]
-
-    @property
-    def prompts(self) -> list[str]:
-        """A caption a picture; each lap over the split takes the rows' next captions."""
-        laps = (i // len(self.rows) for i in range(self.evaluate.images))
-        return [row.captions[lap % len(row.captions)] for row, lap in zip(self.drawn_rows, laps, strict=True)]
-
-    @property
-    def seeds(self) -> list[int]:
-        return [self.evaluate.seed + i for i in range(self.evaluate.images)]
-
-    @cached_property
-    def prompt_embeds(self) -> np.ndarray:
-        """Unit embeddings of the prompts by the scorer, (n, D)."""
-        return scorer().embed_captions(self.prompts)
-
-    # ------------------------------------------------------------ real pictures
-
-    @cached_property
-    def real_rows(self) -> list[Row]:
-        """The rows the drawn pictures are compared with; real_rows[i % N] gave prompt i."""
-        most = max(MOST_REAL, self.evaluate.images)
-        return [self.rows[n] for n in self._order[:most]]
-
-    def real(self, base: Base, on_progress: Progress | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Scorer features (R, d) and unit embeddings (R, D), cropped as the base's own pictures; made once."""
-        if self._real is None:
-            from ..batches import picture
-
-            parts, size = [], self.evaluate.batch_size
-            for start in range(0, len(self.real_rows), size):
-                some = [picture(self.shards, row) for row in self.real_rows[start : start + size]]
-                pixels = base.draw_pixels(some).permute(0, 2, 3, 1).cpu().numpy()  # (B, S, S, 3)
-                parts.append(scorer().embed_pictures(list(pixels)))
-                if on_progress:
-                    on_progress("real pictures", min(start + size, len(self.real_rows)), len(self.real_rows))
-            self._real = np.concatenate([f for f, _ in parts]), np.concatenate([e for _, e in parts])
-        return self._real
-
-
-class Evidence:
-    """Everything metrics may look at for one model, each computed once, on first use."""
-
-    def __init__(self, base: Base, held: HeldOut, on_progress: Progress | None = None) -> None:
-        self.base, self.held, self.on_progress = base, held, on_progress
-
-    def _progress(self, what: str) -> Callable[[int, int], None] | None:
-        report = self.on_progress
-        return (lambda done, total: report(what, done, total)) if report else None
-
-    # ------------------------------------------------------------ retrieval, by the model itself
-
-    @cached_property
-    def image_embeds(self) -> np.ndarray:
-        """Unit embeddings of the rows' pictures, (N, D)."""
-        from ..vectors import embed_pictures
-
-        held, told = self.held, self._progress("embedding pictures")
-        return embed_pictures(self.base, held.shards, held.rows, held.evaluate.batch_size, told)
-
-    @cached_property
-    def text_embeds(self) -> np.ndarray:
-        """Unit embeddings of the distinct captions, (C, D)."""
-        from ..vectors import embed_captions
-
-        return embed_captions(self.base, self.held.captions, self.held.evaluate.batch_size)
-
-    @cached_property
-    def similarity(self) -> np.ndarray:
-        """Cosines (C, N)."""
-        return self.text_embeds @ self.image_embeds.T
-
-    # ------------------------------------------------------------ drawn pictures, as the scorer sees them
-
-    @cached_property
-    def generated(self) -> list[Image]:
-        """A picture a prompt; the same prompts and seeds for every model."""
-        from ..sampling import sample
-
-        held, options = self.held, self.held.generate
-        return list(
-            sample(
-                self.base,
-                held.prompts,
-                held.seeds,
-                steps=options.steps,
-                guidance=options.guidance,
-                batch_size=options.batch_size,
-                on_progress=self._progress("drawing"),
-            )  # fmt: skip
-        )
-
-    @cached_property
-    def _seen(self) -> tuple[np.ndarray, np.ndarray]:
-        return scorer().embed_pictures(self.generated, self.held.evaluate.batch_size)
-
-    @property
-    def generated_features(self) -> np.ndarray:
-        """Scorer features of the drawn pictures, (n, d)."""
-        return self._seen[0]
-
-    @property
-    def generated_embeds(self) -> np.ndarray:
-        """Scorer embeddings of the drawn pictures, unit, (n, D)."""
-        return self._seen[1]
-
-    @property
-    def real_features(self) -> np.ndarray:
-        """Scorer features of the real pictures, (R, d)."""
-        return self.held.real(self.base, self.on_progress)[0]
-
-    @property
-    def real_embeds(self) -> np.ndarray:
-        """Scorer embeddings of the real pictures, unit, (R, D)."""
-        return self.held.real(self.base, self.on_progress)[1]
-
-    @property
-    def prompt_embeds(self) -> np.ndarray:
-        """Scorer embeddings of the prompts, unit, (n, D)."""
-        return self.held.prompt_embeds
+def compared(described: Mapping[str, Figure], before: Measured, after: Measured) -> dict[str, Comparison]:
+    """Paired tests of two models on the same items, by figure."""
+    found = {}
+    for key, figure in described.items():
+        if key in before.items and key in after.items:
+            mine, theirs = before.items[key], after.items[key]
+            if len(mine.values) == len(theirs.values) and len(mine.values):
+                found[key] = paired(mine.values, theirs.values, mine.weights, mine.groups, figure.better)
+        elif key in before.draws and key in after.draws:
+            first, second = before.draws[key], after.draws[key]
+            both = np.isfinite(first.values) & np.isfinite(second.values)
+            if both.sum() > 1:
+                values = before.figures[key], after.figures[key], first.values[both], second.values[both]
+                found[key] = paired_draws(*values, first.items, first.groups, figure.better)
+    return found

@@ -21,6 +21,7 @@ class Scorer(Clip):
     """`features` are the image tower's pooled output (KID); `embeds` its projection beside captions (CLIP score)."""
 
     name = FOLDER.name
+    caution = ", not Inception: comparable only within this report"
     clip_mean: torch.Tensor  # buffers of Clip
     clip_std: torch.Tensor
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import sqrt
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from . import Evidence, Figure, Metric, scorer
+from . import Figure, Items, Metric, same, scorer
+
+if TYPE_CHECKING:
+    from ._evidence import Evidence
 
 
 def scores(pictures: np.ndarray, captions: np.ndarray) -> np.ndarray:
@@ -38,9 +40,9 @@ class ClipScore(Metric):
         level = mismatched(real, prompts)
         return found if np.isnan(level) else {"chance": {"clip_score": level}, **found}
 
-    def margins(self, evidence: Evidence) -> dict[str, float]:
+    def items(self, evidence: Evidence) -> dict[str, Items]:
         each = scores(evidence.generated_embeds, evidence.prompt_embeds)
-        return {"clip_score": 2 * float(each.std(ddof=1)) * sqrt(2 / len(each))} if len(each) > 1 else {}
+        return {"clip_score": Items(each, [same(prompt) for prompt in evidence.held.prompts])}
 
     def _real(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
         """The real pictures that gave the prompts, and the prompts: (n, D) each, no row twice, 2,000 at most."""

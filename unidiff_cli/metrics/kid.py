@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import sqrt
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..errors import WorkError
-from . import Evidence, Figure, HeldOut, Metric, scorer
+from . import Draws, Figure, Metric
+from ._statistics import DRAWS, Sides, both_sides
+
+if TYPE_CHECKING:
+    from ._evidence import Evidence, HeldOut
 
 SUBSETS, SUBSET_SIZE = 100, 1000  # clean-fid's
 ENOUGH = 2000  # pictures, below which the figure says how few there were
@@ -60,6 +64,60 @@ def noise(real: np.ndarray, drawn: int, rng: Any, splits: int = 20) -> float:
     return sqrt(float(np.mean(np.square(found)))) * half / 2 * (1 / drawn + 1 / len(real))
 
 
+# ---------------------------------------------------------------- any kernel, and its bootstrap
+
+Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (b, d), (m, d) -> (b, m)
+
+
+def cubic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """KID's kernel (a·b/d + 1)³ of every pair, (b, m)."""
+    return (x @ y.T / x.shape[1] + 1) ** 3
+
+
+def mmd_draws(
+    real: np.ndarray,
+    drawn: np.ndarray,
+    real_counts: np.ndarray,
+    drawn_counts: np.ndarray,
+    kernel: Kernel = cubic,
+) -> np.ndarray:
+    """The unbiased squared MMD of B resamples, (B,), for features (R, d), (n, d) and how often each is in a resample,
+    (B, R), (B, n).
+
+    One pass over the kernel, in blocks. A picture that is in a resample twice is no pair with itself, or resamples of
+    equal distributions would seem far apart; a resample without a pair has no figure, nan. Counts of 1 give
+    `unbiased_mmd`. Gretton et al., JMLR 13 (2012) 723, eq. 3.
+    """
+    x, y = real.astype(np.float64), drawn.astype(np.float64)
+    wx, wy = np.asarray(real_counts, np.float64), np.asarray(drawn_counts, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = -2 * _weighted(x, y, wx, wy, kernel) / (wx.sum(1) * wy.sum(1))
+        for z, w in ((x, wx), (y, wy)):
+            found += _weighted(z, z, w, w, kernel, own=True) / (w.sum(1) ** 2 - (w**2).sum(1))
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _weighted(
+    x: np.ndarray, y: np.ndarray, wx: np.ndarray, wy: np.ndarray, kernel: Kernel, own: bool = False
+) -> np.ndarray:
+    """Σ wx_i wy_j k(x_i, y_j) for each draw, (B,); without i = j where both are the same pictures."""
+    found = np.zeros(len(wx))
+    for start in range(0, len(x), BLOCK):
+        k = kernel(x[start : start + BLOCK], y)  # (b, m)
+        if own:
+            rows = np.arange(len(k))
+            k[rows, rows + start] = 0
+        found += ((wx[:, start : start + BLOCK] @ k) * wy).sum(axis=1)
+    return found
+
+
+def kid_draws(
+    real: np.ndarray, drawn: np.ndarray, draws: int = DRAWS, seed: int = 0, groups: Sides | None = None
+) -> np.ndarray:
+    """Bootstrap figures of KID, (B,), by `both_sides`: for `interval`, or two models' for `paired_draws`."""
+    return mmd_draws(real, drawn, *both_sides(len(real), len(drawn), draws, seed, groups))
+
+
 class Kid(Metric):
     """KID between the held-out pictures and pictures drawn from their captions, over the scorer's features."""
 
@@ -79,22 +137,26 @@ class Kid(Metric):
         return {"kid": kernel_distance(evidence.real_features, evidence.generated_features, rng)}
 
     def references(self, evidence: Evidence) -> dict[str, dict[str, float]]:
-        return {"real": {"kid": self._noise(evidence)}} if len(evidence.real_features) >= 4 else {}
-
-    def margins(self, evidence: Evidence) -> dict[str, float]:
-        return {"kid": 2 * self._noise(evidence)} if len(evidence.real_features) >= 4 else {}
-
-    def _noise(self, evidence: Evidence) -> float:
+        if len(evidence.real_features) < 4:
+            return {}
         rng = np.random.RandomState(evidence.held.evaluate.seed)
-        return noise(evidence.real_features, len(evidence.generated_features), rng)
+        return {"noise": {"kid": noise(evidence.real_features, len(evidence.generated_features), rng)}}
+
+    def draws(self, evidence: Evidence) -> dict[str, Draws]:
+        held, drawn = evidence.held, evidence.generated_features
+        found = kid_draws(evidence.real_features, drawn, seed=held.fold, groups=held.picture_groups)
+        return {"kid": Draws(found, len(drawn), held.products_drawn)}
 
     def notes(self, evidence: Evidence) -> list[str]:
-        drawn, real, seen = len(evidence.generated_features), len(evidence.real_features), scorer()
+        drawn, real, seen = (
+            len(evidence.generated_features),
+            len(evidence.real_features),
+            evidence.held.extractor,
+        )
         said = [
-            f"KID over {seen.features} features of {seen.name} (its image tower at {seen.image_size} px), "
-            "not Inception: comparable only within this report.",
-            f"{drawn:,} drawn pictures against {real:,} real ones of the held-out split. The column for real pictures "
-            "is the typical size of KID between as many real pictures and real ones, where the truth is 0.",
+            f"KID over {seen.features} features of {seen.name} at {seen.image_size} px{seen.caution}.",
+            f"{drawn:,} drawn pictures against {real:,} real ones of the {evidence.held.evaluate.split} split. The column for "
+            "real pictures is the typical size of KID between as many real pictures and real ones, where the truth is 0.",
         ]
         if min(drawn, real) < ENOUGH:
             said.append(f"Fewer than {ENOUGH:,} pictures: unbiased, but noisy. Trust large differences only.")

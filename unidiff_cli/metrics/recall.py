@@ -3,62 +3,163 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import comb, sqrt
-from typing import ClassVar
+from dataclasses import dataclass
+from math import comb
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from . import Evidence, Figure, Metric, same
+from . import Figure, Items, Metric, same
+from ._statistics import Interval, bootstrap_mean
+from .zero_shot import categories
+
+if TYPE_CHECKING:
+    from ._evidence import Evidence
 
 KS = (1, 5, 10)
+CURVE = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)  # the k of the report's curves
+BLOCK = 2**24  # similarities held at once: 64 MB, whatever the catalogue's size
+NEVER = np.iinfo(np.int64).max  # the rank of what has no right answer
 WAYS = {"t2i": "text → picture", "i2t": "picture → text"}
 
 
-def ranks(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """How many wrong answers come before the best right one, int64 (Q,), for scores and rightness (Q, N).
+@dataclass(frozen=True)
+class Ranked:
+    """What one pass over the answers tells of each query. Everything else is arithmetic on these."""
 
-    Of equal scores the wrong ones come first, so a model that gives everything one score finds nothing, not
-    everything. A score that is no number is the worst. A query without a right answer ranks last of all.
+    rank: np.ndarray  # (Q,) int64: wrong answers before the best right one; NEVER where none is right
+    precision: np.ndarray  # (Q,) float64: average precision, 0 where none is right
+    right: np.ndarray  # (Q,) int64: right answers there are
+    top: np.ndarray  # (Q, top) int64: the best answers, best first, ties by number
+
+
+def ranked(
+    queries: np.ndarray, answers: np.ndarray, pairs: np.ndarray, top: int = 0, block: int = BLOCK
+) -> Ranked:
+    """Ranks and average precision of queries (Q, D) over answers (N, D), unit vectors, in O(Q·top + block) memory.
+
+    `pairs` (M, 2) int says that answer pairs[m, 1] is right for query pairs[m, 0]; a query may have many. The ranks
+    are over cosines taken to 6 decimals, since what differs by less is float32's rounding: ties go against the model, so
+    one that gives everything one score finds nothing, among right answers they are none, and a cosine that is no number
+    is the worst. Average precision is the mean over a query's right answers of
+    (right ones so far)/(place), with the same ties (Manning et al., Introduction to Information Retrieval, 8.4).
+    Raises ValueError for a pair outside the arrays.
     """
-    score = np.where(np.isfinite(similarity), similarity, -np.inf)
-    best = np.where(relevant, score, -np.inf).max(axis=1, keepdims=True)
-    before = ((score >= best) & ~relevant).sum(axis=1)
-    return np.where(relevant.any(axis=1), before, np.iinfo(np.int64).max)
+    q, n = len(queries), len(answers)
+    pairs = np.unique(np.asarray(pairs, np.int64).reshape(-1, 2), axis=0)  # by query
+    if len(pairs) and (pairs.min() < 0 or pairs[:, 0].max() >= q or pairs[:, 1].max() >= n):
+        raise ValueError(f"a pair names a query or an answer that is not among {q} and {n}")
+    starts = np.searchsorted(pairs[:, 0], np.arange(q + 1))
+    rank, precision = np.full(q, NEVER), np.zeros(q)
+    best, k = np.zeros((q, min(top, n)), np.int64), min(top, n)
+    clean = bool(np.isfinite(queries).all() and np.isfinite(answers).all())
+    rows = max(1, min(q, block // max(1, n)))
+    for start in range(0, q, rows):
+        scores = queries[start : start + rows] @ answers.T  # (b, N)
+        if not clean:
+            scores = np.where(np.isfinite(scores), scores, -np.inf)
+        for i, row in enumerate(scores, start):
+            if k:
+                best[i] = _best(row, k)
+            np.round(row, 6, out=row)
+            some = pairs[starts[i] : starts[i + 1], 1]
+            if len(some):
+                rank[i], precision[i] = _place(row, some)
+    return Ranked(rank, precision, np.diff(starts), best)
 
 
-def recall(
-    similarity: np.ndarray, relevant: np.ndarray, ks: Sequence[int] = KS, weights: np.ndarray | None = None
+def _best(row: np.ndarray, k: int) -> np.ndarray:
+    """The k best of scores (N,), best first, ties by number."""
+    edge = np.partition(row, len(row) - k)[len(row) - k]
+    above = np.flatnonzero(row > edge)
+    level = np.flatnonzero(row == edge)[: k - len(above)]
+    return np.concatenate([above[np.argsort(-row[above], kind="stable")], level])
+
+
+def _place(row: np.ndarray, right: np.ndarray) -> tuple[int, float]:
+    """The wrong answers before the best of the right ones, and the average precision, of rounded scores (N,)."""
+    levels = np.sort(row[right])[::-1]  # (R,) best first
+    # how many of all answers come up to each level, less the right ones that do
+    if len(levels) <= 16:
+        reach = np.array([np.count_nonzero(row >= level) for level in levels])
+    else:
+        candidates = row[row >= levels[-1]]
+        reach = np.cumsum(np.bincount(np.searchsorted(-levels, -candidates), minlength=len(levels)))
+    wrong = reach - np.searchsorted(-levels, -levels, side="right")
+    so_far = np.arange(1, len(levels) + 1)
+    return int(wrong[0]), float((so_far / (so_far + wrong)).mean())
+
+
+def hits(rank: np.ndarray, k: int) -> np.ndarray:
+    """1.0 for a query with a right answer among the k best, else 0.0, (Q,): what paired tests compare."""
+    return (rank < k).astype(float)
+
+
+def recall_both_ways(images: np.ndarray, texts: np.ndarray, captions: Sequence[str]) -> dict[str, float]:
+    """r1_t2i … r10_i2t for a picture and a caption a row: unit vectors (N, D), (N, D) and the N captions.
+
+    Rows whose captions are equal are right answers to each other; the list of captions holds each once.
+    """
+    place: dict[str, int] = {}
+    own = np.array([place.setdefault(same(caption), len(place)) for caption in captions])
+    first = np.unique(own, return_index=True)[1]
+    pairs = np.stack([own, np.arange(len(own))], axis=1)
+    t2i, i2t = ranked(texts[first], images, pairs), ranked(images, texts[first], pairs[:, ::-1])
+    found = {f"r{k}_t2i": float(np.average(t2i.rank < k, weights=t2i.right)) for k in KS}
+    return found | {f"r{k}_i2t": float((i2t.rank < k).mean()) for k in KS}
+
+
+def median_rank(rank: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """The median place of the best right answer, 1 for the first; inf where half the queries have none.
+
+    Weighted, the mean of the lower and the upper median, so that weights act as repeats.
+    """
+    order = np.argsort(rank, kind="stable")
+    reached = np.cumsum(np.ones(len(rank)) if weights is None else np.asarray(weights, float)[order])
+    places = np.where(rank[order] == NEVER, np.inf, rank[order] + 1.0)
+    half = reached[-1] / 2
+    lower, upper = np.searchsorted(reached, half), np.searchsorted(reached, half, side="right")
+    return float((places[lower] + places[min(upper, len(places) - 1)]) / 2)
+
+
+def chance_recall(
+    right: np.ndarray, answers: int, ks: Sequence[int] = KS, weights: np.ndarray | None = None
 ) -> dict[int, float]:
-    """R@k: the share of queries (rows of (Q, N)) with a right answer among the k best, by weight of each query."""
-    rank = ranks(similarity, relevant)
-    return {k: float(np.average(rank < k, weights=weights)) for k in ks}
-
-
-def chance(
-    relevant: np.ndarray, ks: Sequence[int] = KS, weights: np.ndarray | None = None
-) -> dict[int, float]:
-    """R@k of a random order, exactly: 1 − C(N−r, k)/C(N, k) for a query with r right answers of N."""
-    n, right = relevant.shape[1], relevant.sum(axis=1)
+    """R@k of a random order for queries with `right` (Q,) right ones among so many answers."""
+    n = answers
     missed = {(r, k): comb(n - r, min(k, n)) / comb(n, min(k, n)) for r in set(right.tolist()) for k in ks}
     return {k: float(np.average([1 - missed[r, k] for r in right.tolist()], weights=weights)) for k in ks}
 
 
-def both_ways(similarity: np.ndarray, relevant: np.ndarray) -> dict[str, float]:
-    """r1_t2i … r10_i2t for cosines and rightness (C, N) of C distinct captions and N pictures.
+def chance_precision(right: np.ndarray, answers: int, weights: np.ndarray | None = None) -> float:
+    """The mean average precision of a random order, exactly: (R−1)/(N−1) + H_N (N−R)/(N(N−1)) for R right of N."""
+    n, r = answers, np.asarray(right, float)
+    if n < 2:
+        return float(np.average(r > 0, weights=weights))
+    harmonic = float((1 / np.arange(1, n + 1)).sum())
+    each = np.where(r > 0, (r - 1) / (n - 1) + harmonic * (n - r) / (n * (n - 1)), 0.0)
+    return float(np.average(each, weights=weights))
 
-    Cosines are taken to 6 decimals: what differs by less is float32's rounding, and a tie.
+
+def by_label(
+    values: np.ndarray,
+    labels: Sequence[str | None],
+    groups: Sequence[object] | np.ndarray | None = None,
+    least: int = 1,
+) -> dict[str, Interval]:
+    """The mean of values (Q,) within each label (a product, an attribute's value), with its interval, most items first.
+
+    Items without a label (None) are left out, and labels of fewer than `least` items.
     """
-    score = np.round(similarity, 6)
-    found = {"t2i": recall(score, relevant, weights=relevant.sum(axis=1)), "i2t": recall(score.T, relevant.T)}
-    return {f"r{k}_{way}": found[way][k] for way in WAYS for k in KS}
-
-
-def recall_both_ways(images: np.ndarray, texts: np.ndarray, captions: Sequence[str]) -> dict[str, float]:
-    """The same for a picture and a caption a row: unit vectors (N, D), (N, D) and the N captions."""
-    keys = [same(caption) for caption in captions]
-    first = [keys.index(key) for key in dict.fromkeys(keys)]  # the C rows where a caption is met first
-    relevant = np.array([[key == keys[c] for key in keys] for c in first])
-    return both_ways(texts[first] @ images.T, relevant)
+    names = np.array(["" if label is None else str(label) for label in labels], object)
+    known = np.array([label is not None for label in labels])
+    unit = np.asarray(list(range(len(values))) if groups is None else groups, object)
+    found = {
+        name: bootstrap_mean(np.asarray(values)[mine], groups=unit[mine])
+        for name in dict.fromkeys(names[known])
+        if (mine := known & (names == name)).sum() >= least
+    }
+    return dict(sorted(found.items(), key=lambda item: -item[1].items))
 
 
 class Recall(Metric):
@@ -71,25 +172,68 @@ class Recall(Metric):
 
     reads: ClassVar[frozenset[str]] = frozenset({"image_embeds", "text_embeds"})
     figures: ClassVar[Mapping[str, Figure]] = {
-        f"r{k}_{way}": Figure(f"R@{k} {words}", "retrieval", "higher", percent=True, headline=k == 1)
-        for way, words in WAYS.items()
-        for k in KS
+        **{
+            f"r{k}_{w}": Figure(f"R@{k} {x}", "retrieval", "higher", True, k == 1)
+            for w, x in WAYS.items()
+            for k in KS
+        },
+        **{
+            f"map_{w}": Figure(f"Mean average precision {x}", "retrieval", "higher", True, False)
+            for w, x in WAYS.items()
+        },
+        **{
+            f"medr_{w}": Figure(f"Median rank {x}", "retrieval", "lower", False, False)
+            for w, x in WAYS.items()
+        },
     }
 
     def compute(self, evidence: Evidence) -> dict[str, float]:
-        return both_ways(evidence.similarity, evidence.held.relevant)
+        weights = self._weights(evidence)
+        found: dict[str, float] = {}
+        for way, each in evidence.found.items():
+            found |= {f"r{k}_{way}": float(np.average(each.rank < k, weights=weights[way])) for k in KS}
+            found[f"map_{way}"] = float(np.average(each.precision, weights=weights[way]))
+            found[f"medr_{way}"] = median_rank(each.rank, weights[way])
+        return found
+
+    def _weights(self, evidence: Evidence) -> dict[str, np.ndarray | None]:
+        """A caption that several rows have asks once for each."""
+        return {"t2i": evidence.found["t2i"].right.astype(float), "i2t": None}
+
+    def items(self, evidence: Evidence) -> dict[str, Items]:
+        weights, held = self._weights(evidence), evidence.held
+        found: dict[str, Items] = {}
+        for way, groups in (("t2i", held.caption_groups), ("i2t", held.groups)):
+            each = evidence.found[way]
+            found |= {f"r{k}_{way}": Items(hits(each.rank, k), groups, weights[way]) for k in KS}
+            found[f"map_{way}"] = Items(each.precision, groups, weights[way])
+        return found
+
+    def shows(self, evidence: Evidence) -> dict[str, Any]:
+        """R@k for k up to 50, and R@5 by the values of each attribute."""
+        weights, held = self._weights(evidence), evidence.held
+        ks = [k for k in CURVE if k <= max(10, len(held.captions))]
+        curves = {
+            way: [float(np.average(each.rank < k, weights=weights[way])) for k in ks]
+            for way, each in evidence.found.items()
+        }
+        hit = hits(evidence.found["i2t"].rank, 5)
+        by = {
+            name: {value: around._asdict() for value, around in by_label(hit, column, held.groups).items()}
+            for name, column in categories([row.attributes for row in held.rows]).items()
+        }
+        return {"k": ks, **curves, "by": by}
 
     def references(self, evidence: Evidence) -> dict[str, dict[str, float]]:
-        relevant = evidence.held.relevant
-        level = {"t2i": chance(relevant, weights=relevant.sum(axis=1)), "i2t": chance(relevant.T)}
-        return {"chance": {f"r{k}_{way}": level[way][k] for way in WAYS for k in KS}}
-
-    def margins(self, evidence: Evidence) -> dict[str, float]:
-        # Pictures of one caption succeed together, so the captions are what was sampled. (x+1)/(n+2): 0 % and
-        # 100 % of few queries are not certain.
-        n = len(evidence.held.captions)
-        shares = {key: (value * n + 1) / (n + 2) for key, value in self.compute(evidence).items()}
-        return {key: 2 * sqrt(2 * p * (1 - p) / n) for key, p in shares.items()}
+        weights, rows, texts = self._weights(evidence), len(evidence.held.rows), len(evidence.held.captions)
+        level: dict[str, float] = {}
+        for way, answers in (("t2i", rows), ("i2t", texts)):
+            right = evidence.found[way].right
+            level |= {
+                f"r{k}_{way}": v for k, v in chance_recall(right, answers, weights=weights[way]).items()
+            }
+            level[f"map_{way}"] = chance_precision(right, answers, weights[way])
+        return {"chance": level}
 
     def notes(self, evidence: Evidence) -> list[str]:
         rows, texts = len(evidence.held.rows), len(evidence.held.captions)
@@ -98,7 +242,7 @@ class Recall(Metric):
         ]
         if texts < 200:
             said.append(f"One caption more or less moves a figure by about {100 / texts:.1f} points.")
-        guessed = chance(evidence.held.relevant.T)[10]
+        guessed = self.references(evidence)["chance"]["r10_i2t"]
         if guessed > 0.2:
             said.append(f"So few captions that a random order has R@10 {100 * guessed:.0f} %: look at R@1.")
         return said

@@ -1,32 +1,49 @@
-"""evaluate: an export against its base on the held-out split → report/, figures and a page to read."""
+"""evaluate: models on the held-out split, figures with intervals, paired tests and a page to read → report/, comparison/."""
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
-from PIL.Image import Image
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from .. import bases, plugins, report
 from ..batches import picture
-from ..errors import WorkError
-from ..metrics import Evidence, Figure, HeldOut, Metric, scorer
-from ..project import Project, Receipt, versions, write_json
+from ..errors import UsageError, WorkError
+from ..metrics import Figure, Measured, Metric, Progress, compared, scorer
+from ..metrics._evidence import TOP, Evidence, HeldOut, Subject
+from ..metrics._statistics import Comparison, Interval, sentence
+from ..metrics.collapse import flags
+from ..project import Project, Receipt, digest, versions, write_json
 from ..recipe import Recipe
 from ..shards import Shards
 
-if TYPE_CHECKING:
-    from ..bases.stable_diffusion import StableDiffusion as Base
-
-Progress = Callable[[str, int, int], None]
-QUERIES, TOP = 6, 5  # retrieval examples in the report, and how many answers of each
+# The order of a report, where nobody asked for one: what people look for first.
+ORDER = (
+    "recall",
+    "zero_shot",
+    "kid",
+    "fid",
+    "cmmd",
+    "clip_score",
+    "r_precision",
+    "attributes",
+    "precision_recall",
+    "diversity",
+    "near_copies",
+    "retention",
+    "collapse",
+    "drift",
+)
+QUERIES, SHOWN = 6, 5  # retrieval examples in the report, and how many answers of each
+Measures = dict[str, Measured]  # by metric
 
 
 def evaluate(
@@ -34,207 +51,433 @@ def evaluate(
     recipe: Recipe,
     *,
     export: str | None = None,
+    alphas: Sequence[float] = (),
+    needs: Sequence[str] = (),
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> Receipt:
     """Measures the base and the export on the same rows, prompts and seeds, and writes `report/`.
 
-    The receipt's figures are {"base": {…}, "tuned": {…}}. A report of the same work is returned as it is, unless
-    `force`. Raises NotReady, UsageError for an unknown export, WorkError for an empty split or a figure that is no
-    number, EnvironmentProblem where weights are not here.
+    The receipt's figures are {"base": {…}, "tuned": {…}}; each of `alphas` adds the export blended with its base, as
+    "alpha 0.5". A report of the same work is returned as it is, unless `force`; what models made before is not made
+    again either way. Raises NotReady, UsageError for an unknown export or alpha, WorkError for an empty split, for a
+    figure that is no number and, before anything is drawn, for one of `needs` that the catalogue does not allow,
+    EnvironmentProblem where weights are not here.
     """
+    if wrong := [a for a in alphas if not 0 <= a <= 1]:
+        raise UsageError(
+            f"--alphas {wrong[0]:g} is no share.", "Give numbers from 0 (the base) to 1 (the tuned weights)."
+        )
     with project.lock(existing=True):
-        # What we read.
-        prepared = project.receipt("shards", command="unidiff prepare CATALOG")
+        project.receipt("shards", command="unidiff prepare CATALOG")
         folder = project.export(export)
-        made = project.receipt("exports", folder.name)
-        settings = {**recipe.section("evaluate", "generate"), "export": folder.name}
-        inputs = {"shards": prepared.hash, f"exports/{folder.name}": made.hash}
-        done = Receipt.read(project.room("report"))
-        if done and done.same_work(settings, inputs) and not force:
-            return done
-        shards = Shards.open(project.room("shards"))
-        held = HeldOut(shards, shards.rows(recipe.evaluate.split), recipe.evaluate, recipe.generate)
-        metrics: dict[str, Metric] = {
-            name: plugins.load("metrics", name)() for name in recipe.evaluate.metrics
-        }
-        # What we refuse.
-        _refuse(held, metrics)
-        # Do.
-        receipt, models = Receipt("evaluate", settings, inputs, recipe.evaluate.seed), {}
-        with project.writing("report", receipt=receipt) as room:
-            for name, source in (("base", made.settings["base"]), ("tuned", str(folder))):
-                models[name] = _measure(name, source, made.settings["image_size"], held, metrics, on_progress)
-            found = _report(project, folder.name, made, held, metrics, models)
-            _write(room, found, held, models)
-            # Close the room.
-            receipt.counts = found["counts"]
-            receipt.figures = {name: found[name] for name in models}
-        return receipt
+        tuned = subject_of(project, folder.name, "tuned")
+        base = base_of(tuned)
+        between = [a for a in dict.fromkeys(alphas) if 0 < a < 1]
+        blends = [
+            replace(tuned, name=f"alpha {a:g}", stamp=digest([tuned.stamp, base.stamp, a]), alpha=a)
+            for a in between
+        ]
+        title = f"{folder.name} against its base"
+        made = {"export": folder.name, "alphas": between}
+        subjects = [base, *blends, tuned]
+        return _evaluated(project, recipe, "report", title, subjects, made, needs, force, on_progress)
 
 
-@dataclass
-class Measured:
-    """What one model came to, without the model."""
+def compare(
+    project: Project,
+    recipe: Recipe,
+    names: Sequence[str],
+    *,
+    force: bool = False,
+    on_progress: Progress | None = None,
+) -> Receipt:
+    """Measures several exports and the base of the first on the same rows, prompts and seeds, and writes `comparison/`.
 
-    figures: dict[str, float] = field(default_factory=dict)
-    references: dict[str, dict[str, float]] = field(default_factory=dict)  # chance, real -> figures
-    margins: dict[str, float] = field(default_factory=dict)
-    notes: dict[str, list[str]] = field(default_factory=dict)
-    found: list[list[int]] = field(default_factory=list)  # the TOP rows of each example query, best first
-    drawn: list[Image] = field(default_factory=list)  # the first `examples` pictures
-    fingerprint: str = ""
-    source: str = ""
-    seconds: float = 0.0
+    Each is held against the base, and the first against the others. Raises as `evaluate`, and UsageError for fewer
+    than two names and for exports of different bases or picture sizes.
+    """
+    names = list(dict.fromkeys(names))
+    if len(names) < 2:
+        raise UsageError(
+            "compare needs two exports or more.", "Name them, as in: unidiff compare 001-fashion 002-joint"
+        )
+    with project.lock(existing=True):
+        first, *others = subjects = [subject_of(project, project.export(name).name) for name in names]
+        base = base_of(first)
+        for other in others:
+            alike = other.base == first.base or base_of(other).stamp == base.stamp
+            if not alike or other.image_size != first.image_size:
+                raise UsageError(
+                    f"{first.name} ({named(first.base)}, {first.image_size} px) and {other.name} ({named(other.base)}, "
+                    f"{other.image_size} px) have not the same base and picture size.",
+                    "Compare exports of one base, or evaluate each against its own.",
+                )
+        title, made = " against ".join(names), {"exports": names}
+        subjects = [base, *subjects]
+        return _evaluated(project, recipe, "comparison", title, subjects, made, (), force, on_progress)
 
 
-def _refuse(held: HeldOut, metrics: Mapping[str, Metric]) -> None:
-    split = held.evaluate.split
-    if not held.rows:
+def subject_of(project: Project, export: str, name: str = "") -> Subject:
+    """An export as something to measure."""
+    made = project.receipt("exports", export)
+    base, size = made.settings["base"], made.settings["image_size"]
+    return Subject(name or export, str(project.room("exports", export)), base, size, made.hash)
+
+
+def base_of(of: Subject) -> Subject:
+    return Subject("base", of.base, of.base, of.image_size, bases.stamp(of.base))
+
+
+def named(source: Any) -> str:
+    """A base or an export by its folder or hub id, without where it lies; both halves where they are apart."""
+    halves = [source[half] for half in ("diffusion", "clip")] if isinstance(source, Mapping) else [source]
+    return " + ".join(Path(str(half)).name for half in halves)
+
+
+def _evaluated(
+    project: Project,
+    recipe: Recipe,
+    room: str,
+    title: str,
+    subjects: Sequence[Subject],
+    made: dict[str, Any],
+    needs: Sequence[str],
+    force: bool,
+    on_progress: Progress | None,
+) -> Receipt:
+    # What we read.
+    prepared = project.receipt("shards", command="unidiff prepare CATALOG")
+    shards = Shards.open(project.room("shards"))
+    cache = project.room("cache", "evaluate")
+    rows = shards.rows(recipe.evaluate.split)
+    held = HeldOut(shards, rows, recipe.evaluate, recipe.generate, cache, prepared.hash)
+    # What we refuse.
+    metrics, left_out = chosen([held], needs)
+    # What is there already.
+    settings = {
+        **settings_of(recipe, metrics), **made, "models": {subject.name: subject.stamp for subject in subjects},
+    }  # fmt: skip
+    exports = [named(subject.source) for subject in subjects[1:]]
+    inputs = {
+        "shards": prepared.hash,
+        **{f"exports/{n}": project.receipt("exports", n).hash for n in exports},
+    }
+    done = Receipt.read(project.room(room))
+    if done and done.same_work(settings, inputs) and not force:
+        return done
+    # Do.
+    receipt = Receipt("evaluate", settings, inputs, recipe.evaluate.seed)
+    with project.writing(room, receipt=receipt) as fresh:
+        started = time.monotonic()
+        models, evidence = measure(held, metrics, subjects, on_progress)
+        found = found_of(project, title, subjects, held, metrics, models) | {"left_out": left_out}
+        found["seconds"] = round(time.monotonic() - started, 1)
+        write_report(fresh, found, held, evidence, receipt)
+    return receipt
+
+
+def settings_of(recipe: Recipe, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """What decides figures besides the models: the recipe's part, which metrics there are, and who looks at pictures."""
+    eye = scorer().fingerprint if _sees(metrics) else None
+    return {**recipe.section("evaluate", "generate"), "metrics": list(metrics), "scorer": eye}
+
+
+def _sees(metrics: Mapping[str, Metric]) -> bool:
+    """Whether anything is drawn and looked at."""
+    reads = {what for metric in metrics.values() for what in metric.reads}
+    return any(what.startswith(("generated", "real", "prompt", "grid")) for what in reads)
+
+
+def measure(
+    held: HeldOut,
+    metrics: Mapping[str, Metric],
+    subjects: Sequence[Subject],
+    on_progress: Progress | None = None,
+) -> tuple[dict[str, Measures], dict[str, Evidence]]:
+    """Every metric of every model, the first of which is the base of the others; one model is in memory at a time."""
+    models: dict[str, Measures] = {}
+    seen: dict[str, Evidence] = {}
+    before: Evidence | None = None
+    for subject in subjects:
+        told = under(subject.name, on_progress)
+        evidence = Evidence(subject, held, before, told)
+        models[subject.name] = {name: Measured.of(metric, evidence) for name, metric in metrics.items()}
+        for measured in models[subject.name].values():
+            if wrong := [key for key, value in measured.figures.items() if not math.isfinite(value)]:
+                raise WorkError(
+                    f"{wrong[0]} of the {subject.name} model is no number.",
+                    "Its weights are broken: train it again.",
+                )
+        evidence.release()
+        before, seen[subject.name] = before or evidence, evidence
+    return models, seen
+
+
+def under(name: str, on_progress: Progress | None) -> Progress | None:
+    """Progress told under the name of what makes it."""
+    return (lambda what, done, total: on_progress(f"{name}: {what}", done, total)) if on_progress else None
+
+
+def chosen(folds: Sequence[HeldOut], needs: Sequence[str] = ()) -> tuple[dict[str, Metric], dict[str, str]]:
+    """The metrics asked for, or all that this catalogue allows in every fold, and why the others were left out.
+
+    Raises WorkError for an empty split, and for a metric that would mislead and was asked for, by name or by one of the
+    figures in `needs`.
+    """
+    split, asked = folds[0].evaluate.split, folds[0].evaluate.metrics
+    if not all(held.rows for held in folds):
         raise WorkError(
             f"The catalogue has no {split} pictures to measure on.",
             "Give that split a share in prepare.splits and prepare again, or take another: --set evaluate.split=val",
         )
-    if not metrics:
-        raise WorkError(
-            "evaluate.metrics is empty: there is nothing to measure.", "Name some: recall, kid, clip_score."
-        )
-    for metric in metrics.values():
-        metric.refuse(held)
+    metrics: dict[str, Metric] = {}
+    left_out: dict[str, str] = {}
+    for name in asked or ORDER + tuple(n for n in plugins.names("metrics") if n not in ORDER):
+        metric = plugins.load("metrics", name)()
+        try:
+            for held in folds:
+                metric.refuse(held)
+        except WorkError as problem:
+            if asked or set(needs) & set(metric.figures):
+                raise
+            left_out[name] = problem.fact
+        else:
+            metrics[name] = metric
+    return metrics, left_out
 
 
-def _measure(
-    name: str,
-    source: Any,
-    image_size: int,
-    held: HeldOut,
-    metrics: Mapping[str, Metric],
-    on_progress: Progress | None,
-) -> Measured:
-    """Loads one model, computes what is asked, keeps the examples and lets the model go."""
-    started = time.monotonic()
-    base: Base = bases.load(source, image_size).eval()
-    base.to("cuda" if torch.cuda.is_available() else "cpu")
-    told = (lambda what, done, total: on_progress(f"{name}: {what}", done, total)) if on_progress else None
-    evidence, result = (
-        Evidence(base, held, told),
-        Measured(fingerprint=base.fingerprint, source=base.source.diffusion),
-    )
-    for key, metric in metrics.items():
-        result.figures |= metric.compute(evidence)
-        result.margins |= metric.margins(evidence)
-        result.notes[key] = metric.notes(evidence)
-        for kind, values in metric.references(evidence).items():
-            result.references.setdefault(kind, {}).update(values)
-    if wrong := [key for key, value in result.figures.items() if not math.isfinite(value)]:
-        raise WorkError(
-            f"{wrong[0]} of the {name} model is no number.", "Its weights are broken: train it again."
-        )
-    reads = {what for metric in metrics.values() for what in metric.reads}
-    if {"image_embeds", "text_embeds"} <= reads:
-        asked = evidence.similarity[_queries(held)]
-        result.found = np.argsort(-asked, axis=1, kind="stable")[:, :TOP].tolist()
-    if any(what.startswith("generated") for what in reads):
-        result.drawn = evidence.generated[: held.evaluate.examples]
-    result.seconds = round(time.monotonic() - started, 2)
-    return result
+# ---------------------------------------------------------------- report.json
 
 
-def _queries(held: HeldOut) -> list[int]:
-    """The captions shown as retrieval examples: picked by the seed, not by how well they did."""
-    return np.random.default_rng(held.evaluate.seed).permutation(len(held.captions))[:QUERIES].tolist()
-
-
-def _report(
+def found_of(
     project: Project,
-    export: str,
-    made: Receipt,
+    title: str,
+    subjects: Sequence[Subject],
     held: HeldOut,
     metrics: Mapping[str, Metric],
-    models: Mapping[str, Measured],
+    models: Mapping[str, Measures],
 ) -> dict[str, Any]:
-    """report.json: the figures, what to hold them against, and everything that made them."""
-    base, tuned = models["base"], models["tuned"]
-    described: dict[str, Figure] = {k: f for m in metrics.values() for k, f in m.figures.items()}
-    sees = any(what.startswith(("generated", "real", "prompt")) for m in metrics.values() for what in m.reads)
-    eye = scorer() if sees else None
-    found = {
-        "schema_version": 1,
-        "export": export,
+    """Figures with intervals, paired tests, what to hold them against, and everything that made them; all but the
+    verdict, the seconds and what was left out."""
+    first, *others = models
+    figures = {name: _figures(measures) for name, measures in models.items()}
+    there = {key for each in figures.values() for key in each}
+    described: dict[str, Figure] = {
+        k: f for metric in metrics.values() for k, f in metric.figures.items() if k in there
+    }
+    against = [(first, name) for name in others]
+    _, *whole = (s.name for s in subjects if s.alpha == 1)  # exports as they are, the base aside
+    against += [(whole[0], name) for name in whole[1:]]
+    tests = [test for pair in against for test in _tests(*pair, metrics, models)]
+    sees = _sees(metrics)
+    base: Measures = models[first]
+    references: dict[str, dict[str, float]] = {"chance": {}, "real": {}, "noise": {}}
+    for measured in base.values():
+        for kind, values in measured.references.items():
+            references[kind] |= {k: v for k, v in values.items() if math.isfinite(v)}
+    meters = {name: {k: f["value"] for k, f in found.items()} for name, found in figures.items()}
+    return {
+        "schema_version": 2,
+        "title": title,
         "split": held.evaluate.split,
-        "images": len(held.prompts) if sees else 0,
-        **{name: model.figures for name, model in models.items()},  # "base" and "tuned"
-        "chance": base.references.get("chance", {}),
-        "real": base.references.get("real", {}),
-        "margins": {k: max(v, tuned.margins.get(k, 0.0)) for k, v in base.margins.items()},
-        "described": {key: figure._asdict() for key, figure in described.items()},
-        "notes": {**tuned.notes, "data": _data_notes(project, made)},
-        "counts": {
-            "rows": len(held.rows),
-            "captions": len(held.captions),
-            "drawn": len(held.prompts) if sees else 0,
-        },
-        "scorer": {"name": eye.name, "fingerprint": eye.fingerprint, "millions": round(eye.millions, 2)}
-        if eye
-        else None,
-        "extractor": f"{eye.name}: {eye.features} features of its image tower at {eye.image_size} px"
-        if eye
-        else None,
+        "counts": {"rows": len(held.rows), "groups": len(set(held.groups)), "captions": len(held.captions),
+                   "drawn": len(held.prompts) if sees else 0},
         "models": {
-            n: {"source": Path(m.source).name, "fingerprint": m.fingerprint} for n, m in models.items()
+            s.name: {"source": named(s.source), "weights": s.stamp, "alpha": s.alpha} for s in subjects
         },
-        "image_size": made.settings["image_size"],
+        "figures": figures,
+        "described": {key: figure._asdict() for key, figure in described.items()},
+        "references": references,
+        "tests": tests,
+        "flags": {name: _flags(meters[first], meters[name]) for name in others},
+        "shows": {name: {m: measured.shows for m, measured in each.items() if measured.shows} for name, each in models.items()},
+        "notes": {m: list(dict.fromkeys(note for each in models.values() for note in each[m].notes)) for m in metrics},
+        "warnings": _warnings(project, subjects, held.evaluate.split),
+        "losses": {s.name: losses for s in subjects if (losses := _losses(project, s))},
+        "scorer": _scorer() if sees else None,
+        "extractor": f"{held.extractor.name}, {held.extractor.features} features" if sees else None,
+        "image_size": subjects[-1].image_size,
         "generate": held.generate.model_dump(mode="json"),
         "prompts": held.prompts if sees else [],
         "seeds": held.seeds if sees else [],
-        "seconds": {name: model.seconds for name, model in models.items()},
         "versions": versions(),
-    }
-    return {**found, "verdict": report.verdict(found)}
+    }  # fmt: skip
 
 
-def _data_notes(project: Project, made: Receipt) -> list[str]:
-    """Whether the export may have trained on what it is measured on."""
-    for room in (name for name in made.inputs if name.startswith("runs/")):
-        run, now = Receipt.read(project.room(*room.split("/"))), Receipt.read(project.room("shards"))
-        if run and now and run.inputs.get("shards") not in (None, now.hash):
-            return [
-                "The export was trained on other shards than these: it may have seen these pictures. Train again."
-            ]
-    return []
+def _scorer() -> dict[str, Any]:
+    eye = scorer()
+    return {"name": eye.name, "fingerprint": eye.fingerprint, "millions": round(eye.millions, 2)}
 
 
-def _write(room: Path, found: dict[str, Any], held: HeldOut, models: Mapping[str, Measured]) -> None:
-    """The files of report/: samples first, the page last."""
-    rows, prompts = held.drawn_rows, held.prompts
-    shown = max(len(model.drawn) for model in models.values())
+def _figures(measures: Measures) -> dict[str, dict[str, Any]]:
+    """Every figure with its interval, where it has one, and what it was taken over."""
+    found: dict[str, dict[str, Any]] = {}
+    for measured in measures.values():
+        around: Mapping[str, Interval] = measured.intervals()
+        for key, value in measured.figures.items():
+            found[key] = around[key]._asdict() | {"value": value} if key in around else {"value": value}
+    return found
+
+
+def _tests(
+    first: str, name: str, metrics: Mapping[str, Metric], models: Mapping[str, Measures]
+) -> list[dict[str, Any]]:
+    """Paired tests of a model against another, in the metrics' order."""
+    found = []
+    for metric, part in metrics.items():
+        for key, test in compared(part.figures, models[first][metric], models[name][metric]).items():
+            figure = part.figures[key]
+            found.append(_test(first, name, key, test, sentence(test, figure.label, figure.percent)))
+    return found
+
+
+def _test(first: str, name: str, key: str, test: Comparison, said: str) -> dict[str, Any]:
+    return {
+        "model": name, "against": first, "figure": key, "difference": test.difference, "low": test.low, "high": test.high,
+        "p": test.p, "items": test.items, "groups": test.groups, "verdict": test.verdict, "sentence": said,
+    }  # fmt: skip
+
+
+def _flags(base: Mapping[str, float], tuned: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The collapse meters of both probes against the base's."""
+    neutral = [
+        {k[len("probe_") :]: v for k, v in found.items() if k.startswith("probe_")} for found in (base, tuned)
+    ]
+    both = [("", f) for f in flags(base, tuned)] + [("everyday objects: ", f) for f in flags(*neutral)]
+    return [_flag(of, flag) for of, flag in both]
+
+
+def _flag(of: str, flag: Any) -> dict[str, Any]:
+    base, measure = (None if math.isnan(v) else v for v in (flag.base, flag.measure))
+    return {
+        "meter": of + flag.meter, "base": base, "tuned": flag.tuned, "measure": measure,
+        "compares": flag.rule.compares, "limit": flag.rule.limit, "words": flag.rule.words, "raised": flag.raised,
+    }  # fmt: skip
+
+
+def _runs(project: Project, subject: Subject) -> list[str]:
+    """The runs an export came from."""
+    made = Receipt.read(Path(str(subject.source)))
+    return [room for room in (made.inputs if made else {}) if room.startswith("runs/")]
+
+
+SPLITS = {  # what measuring on it means
+    "train": "These are the pictures that were trained on: the figures say nothing about new ones. Take evaluate.split=test.",
+    "val": "The weights were picked by these pictures: the figures are a little better than on new ones. Take evaluate.split=test.",
+}
+
+
+def _warnings(project: Project, subjects: Sequence[Subject], split: str) -> list[str]:
+    """Whether an export may have seen what it is measured on."""
+    found = [SPLITS[split]] if split in SPLITS else []
+    now = Receipt.read(project.room("shards"))
+    for subject in subjects:
+        for room in _runs(project, subject):
+            run = Receipt.read(project.room(*room.split("/")))
+            if run and now and run.inputs.get("shards") not in (None, now.hash):
+                found.append(
+                    f"{subject.name} was trained on other shards than these: it may have seen these pictures. Train again."
+                )
+    return list(dict.fromkeys(found))
+
+
+def _losses(project: Project, subject: Subject) -> dict[str, list[Any]]:
+    """step -> value of each term that the export's run logged, at most 400 points."""
+    for room in _runs(project, subject):
+        file = project.room(*room.split("/"), "log.jsonl")
+        if not file.is_file():
+            continue
+        lines = []
+        for line in file.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                continue  # the last line of a killed run
+        steps = [line for line in lines if isinstance(line.get("step"), int) and "loss" in line]
+        steps = steps[:: max(1, len(steps) // 400)]
+        made = Receipt.read(Path(str(subject.source)))
+        terms = [
+            t for t in (made.settings.get("objectives") or {} if made else {}) if any(t in s for s in steps)
+        ]
+        return {"step": [s["step"] for s in steps], **{t: [s.get(t) for s in steps] for t in terms}}
+    return {}
+
+
+# ---------------------------------------------------------------- the room
+
+
+def write_report(
+    room: Path, found: dict[str, Any], held: HeldOut, evidence: Mapping[str, Evidence], receipt: Receipt
+) -> None:
+    """The verdict on what was found, and the files of report/: samples first, the page last; the receipt's figures."""
+    found = {**found, "verdict": report.verdict(found)}
+    rows, prompts, shown = held.drawn_rows, held.prompts, 0
     (room / "samples").mkdir()
-    for name, model in models.items():
-        for i, drawn in enumerate(model.drawn):
-            info = PngInfo()
-            info.add_itxt("prompt", prompts[i])
-            info.add_text("seed", str(held.seeds[i]))
-            info.add_text("model", model.fingerprint)
-            drawn.save(room / "samples" / f"{name}-{i:03d}.png", pnginfo=info)
+    if found["counts"]["drawn"] and any("generated" in vars(e) for e in evidence.values()):
+        shown = min(held.evaluate.examples, len(prompts))
+        for name, model in evidence.items():
+            for i in range(shown):
+                info = PngInfo()
+                info.add_itxt("prompt", prompts[i])
+                info.add_text("seed", str(held.seeds[i]))
+                info.add_text("model", model.subject.stamp)
+                Image.fromarray(model.generated[i]).save(
+                    room / "samples" / f"{name.replace(' ', '-')}-{i:03d}.png", pnginfo=info
+                )
     examples = [
         {
             "prompt": prompts[i],
             "real": picture(held.shards, rows[i]),
-            **{n: m.drawn[i] for n, m in models.items()},
+            "drawn": {name: Image.fromarray(model.generated[i]) for name, model in evidence.items()},
         }
         for i in range(shown)
     ]
-    asked = _queries(held) if models["base"].found else []
-    queries = [
+    report.Report.model_validate(found)
+    write_json(room / "report.json", found)
+    (room / "report.md").write_text(report.markdown(found), encoding="utf-8")
+    page = report.page(found, _queries(held, evidence), examples, _copies(held, evidence, found))
+    (room / "report.html").write_text(page, encoding="utf-8")
+    receipt.counts = found["counts"]
+    receipt.figures = {m: {k: f["value"] for k, f in each.items()} for m, each in found["figures"].items()}
+
+
+def _queries(held: HeldOut, evidence: Mapping[str, Evidence]) -> list[dict[str, Any]]:
+    """Captions picked by the seed, not by how well they did, and what each model finds for them."""
+    if not all("found" in vars(model) for model in evidence.values()):
+        return []
+    asked = np.random.default_rng(held.evaluate.seed).permutation(len(held.captions))[:QUERIES].tolist()
+    right = {tuple(pair) for pair in held.pairs.tolist()}
+    return [
         {
             "caption": held.captions[c],
             "answers": {
-                n: [(picture(held.shards, held.rows[r]), bool(held.relevant[c, r])) for r in m.found[q]]
-                for n, m in models.items()
+                name: [
+                    (picture(held.shards, held.rows[r]), (c, r) in right)
+                    for r in model.found["t2i"].top[c, : min(SHOWN, TOP)].tolist()
+                ]
+                for name, model in evidence.items()
             },
         }
-        for q, c in enumerate(asked)
+        for c in asked
     ]
-    write_json(room / "report.json", found)
-    (room / "report.md").write_text(report.markdown(found), encoding="utf-8")
-    (room / "report.html").write_text(report.page(found, queries, examples), encoding="utf-8")
+
+
+def _copies(
+    held: HeldOut, evidence: Mapping[str, Evidence], found: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The closest pairs of a drawn and a training picture above the threshold."""
+    shown = []
+    for name, model in evidence.items():
+        pairs = found["shows"].get(name, {}).get("near_copies", {}).get("pairs", [])
+        shown += [
+            {
+                "model": name,
+                "cosine": cosine,
+                "prompt": held.prompts[drawn],
+                "drawn": Image.fromarray(model.generated[drawn]),
+                "training": picture(held.shards, held.training_rows[learned]),
+            }
+            for drawn, learned, cosine in pairs[:4]
+        ]
+    return shown

@@ -1,4 +1,7 @@
-"""export: a run's best averaged weights on its base → exports/<name>/, a folder that loads without unidiff."""
+"""export: a run's best averaged weights on its base → exports/<name>/, a folder that loads without unidiff.
+
+With α < 1 a blend of both: what the base could do comes back, and some of what the run learned goes.
+"""
 
 from __future__ import annotations
 
@@ -37,35 +40,51 @@ clip, processor = CLIPModel.from_pretrained("{name}/clip"), CLIPProcessor.from_p
 | base | {base} |
 | data | {train} training and {val} validation pictures of one catalogue; its photos are not in this folder |
 | objectives | {objectives} |
-| schedule | {train_steps} steps of {batch_size}; these are the averaged weights of step {best} |
+| schedule | {train_steps} steps of {batch_size}; these are the averaged weights of step {best}{blend} |
 | validation at that step | {figures} |
 
 Licence: that of the base's weights; look it up before you publish. Measured against the base on held-out
 products: see the project's `report/` (`unidiff evaluate`). Pictures are drawn by a model: check them before a
 customer sees them.
 """
+BLEND = (
+    ", {alpha:g} of them and {rest:g} of the base's, weight by weight (WiSE-FT, arXiv 2109.01903); "
+    "the figures below are of the unblended ones"
+)
 
 
-def export(project: Project, run: str | None = None, *, force: bool = False) -> tuple[str, Receipt]:
+def export(
+    project: Project, run: str | None = None, *, alpha: float = 1.0, force: bool = False
+) -> tuple[str, Receipt]:
     """Makes the export of a run, the newest finished one by default, and makes it the current one.
 
-    Raises NotReady, UsageError for an unknown run, Damaged when its best weights are not what was written.
+    Its weights are (1 − α)·base + α·tuned, every trained one, α in [0, 1] (WiSE-FT, Wortsman et al. 2022, arXiv
+    2109.01903); with α < 1 it is named after both, such as `001-fashion-a0.5`. Raises NotReady, UsageError for an
+    unknown run or another α, Damaged when its best weights are not what was written.
     """
+    if not 0 <= alpha <= 1:
+        raise UsageError(
+            f"alpha is {alpha:g}; it is a share of the tuned weights, from 0 (the base) to 1 (the run's own)."
+        )
     with project.lock(existing=True):
-        name = _run(project, run)
-        folder = project.room("runs", name)
-        source = project.receipt("runs", name, command="unidiff train --resume")
+        run = _run(project, run)
+        name = run if alpha == 1 else f"{run}-a{alpha:g}"
+        folder = project.room("runs", run)
+        source = project.receipt("runs", run, command="unidiff train --resume")
         recipe = recipes.load(folder / "recipe.yaml")
         settings: dict[str, Any] = recipe.section("name", "base", "image_size", "objectives", "train")
-        inputs = {f"runs/{name}": source.hash}
+        settings["alpha"] = float(alpha)
+        inputs = {f"runs/{run}": source.hash}
         done = Receipt.read(project.room("exports", name))
         if done and done.same_work(settings, inputs) and not force:
             _point(project, name)
             return name, done
         weights, step, figures = _weights(folder)
         base = bases.load(recipe.base, recipe.image_size)
-        if unknown := base.load_state_dict(weights, strict=False).unexpected_keys:
-            raise Damaged(f"Run {name} holds weights its base has not: {unknown[0]}, …", "Run: unidiff train")
+        own = base.state_dict()
+        if unknown := sorted(weights.keys() - own.keys()):
+            raise Damaged(f"Run {run} holds weights its base has not: {unknown[0]}, …", "Run: unidiff train")
+        bases.blend(own, weights, alpha)
         receipt = Receipt("export", settings, inputs, counts=dict(source.counts))
         receipt.figures = {"fingerprint": base.fingerprint, "step": step, "validation": figures}
         with project.writing("exports", name, receipt=receipt) as fresh:
@@ -114,6 +133,7 @@ def _card(name: str, recipe: recipes.Recipe, receipt: Receipt) -> str:
         base=recipe.base, train=receipt.counts["train"], val=receipt.counts["val"],
         objectives=", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items()),
         train_steps=recipe.train.steps, batch_size=recipe.train.batch_size, best=receipt.figures["step"],
+        blend=BLEND.format(alpha=alpha, rest=1 - alpha) if (alpha := receipt.settings["alpha"]) < 1 else "",
         figures=", ".join(f"{k} {v:.3g}" for k, v in figures.items()) or "no validation split",
     )  # fmt: skip
 

@@ -249,7 +249,8 @@ def _accelerator(recipe: Recipe, run: Path) -> Accelerator:
         asked == "auto" and cuda and torch.cuda.is_bf16_supported(including_emulation=False)
     )
     reads = {name for objective in recipe.active().values() for name in objective.reads}
-    partly = not {"text_embeds", "text_states"} <= reads  # then a projection or a tower gets no gradient
+    # Without these a projection, a tower or the temperature gets no gradient.
+    partly = not {"text_embeds", "text_states"} <= reads or "contrastive" not in recipe.active()
     accelerator = Accelerator(
         mixed_precision="bf16" if bf16 else "no",
         cpu=not cuda,

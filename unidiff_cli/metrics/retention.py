@@ -1,0 +1,69 @@
+"""Retention: is what the base knew outside of the catalogue still there? Everyday objects, told by prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from . import Figure, Items, Metric, once
+from .collapse import retention
+from .zero_shot import classify, confusion
+
+if TYPE_CHECKING:
+    from ._evidence import Evidence
+
+
+class Retention(Metric):
+    """Zero-shot accuracy on a neutral probe, drawings of everyday objects that no shop of clothes shows.
+
+    The figure is the share told right; beside it ρ = (accuracy − chance)/(the base's − chance), what is left of the
+    base's knowledge: method.md §6. A base that tells the probe at chance has nothing to keep, and no ρ is given.
+    """
+
+    reads: ClassVar[frozenset[str]] = frozenset({"probe_image_embeds", "probe_text_embeds"})
+    figures: ClassVar[Mapping[str, Figure]] = {
+        "probe_accuracy": Figure("Everyday objects told", "knowledge", "higher", percent=True),
+        "retention": Figure("Retention ρ", "knowledge", "higher", headline=False),
+    }
+
+    @once
+    def compute(self, evidence: Evidence) -> dict[str, float]:
+        accuracy = float(self._hits(evidence).mean())
+        before = float(self._hits(evidence.before).mean()) if evidence.before else accuracy
+        kept = retention(accuracy, before, self._chance(evidence))
+        return {"probe_accuracy": accuracy} | ({} if np.isnan(kept) else {"retention": kept})
+
+    def items(self, evidence: Evidence) -> dict[str, Items]:
+        hits = self._hits(evidence)
+        return {"probe_accuracy": Items(hits, np.arange(len(hits)))}
+
+    def references(self, evidence: Evidence) -> dict[str, dict[str, float]]:
+        return {"chance": {"probe_accuracy": self._chance(evidence)}}
+
+    def shows(self, evidence: Evidence) -> dict[str, Any]:
+        probe = evidence.held.probe
+        told = classify(evidence.probe_image_embeds, evidence.probe_text_embeds, probe.labels)
+        found = confusion(probe.labels, told, probe.classes)
+        return {"matrix": found.matrix.tolist(), "values": list(found.values)}
+
+    def _hits(self, evidence: Evidence) -> np.ndarray:
+        labels = evidence.held.probe.labels
+        told = classify(evidence.probe_image_embeds, evidence.probe_text_embeds, labels)
+        return (told == labels).astype(float)
+
+    def _chance(self, evidence: Evidence) -> float:
+        return 1 / len(evidence.held.probe.classes)
+
+    def notes(self, evidence: Evidence) -> list[str]:
+        probe = evidence.held.probe
+        said = [
+            f"{len(probe.pictures)} drawings of {len(probe.classes)} everyday objects, told by “{probe.prompts[0]}” and the like. "
+            "A base that learned from photos only may tell drawings badly: then look at its column first."
+        ]
+        if "retention" not in self.compute(evidence):
+            said.append(
+                "The base tells them no better than chance: it has nothing to keep, and no ρ is given."
+            )
+        return said
