@@ -24,10 +24,10 @@ def base(tiny_base):
     return bases.load(str(tiny_base), 32)
 
 
-def move(base, by=0.05):
+def move(joint, by=0.05):
     torch.manual_seed(0)
     with torch.no_grad():
-        for parameter in trained(base).values():
+        for parameter in trained(joint).values():
             parameter.add_(by * torch.randn_like(parameter))
 
 
@@ -47,18 +47,18 @@ def test_drift_by_hand():
 @pytest.mark.parametrize("name", ["fashion", "clip-only"])
 def test_zero_at_the_base_and_positive_after_it_moved(base, tiny_base, name):
     recipe = load_recipe(tiny_base, ANCHORED, name=name)
-    freeze(base, recipe.train, recipe.active())
     joint = Joint(base, recipe.active(), seed=0)
+    freeze(joint, recipe.train)
     assert joint(batch_of(8))[1]["anchor"] == 0
-    move(base)
+    move(joint)
     assert joint(batch_of(8))[1]["anchor"] > 1e-4
 
 
 def test_only_what_trains_gets_a_gradient(base, tiny_base):
     recipe = load_recipe(tiny_base, ANCHORED, "train.trains=[vision]", name="clip-only")
-    groups = freeze(base, recipe.train, recipe.active())
     joint = Joint(base, {"anchor": recipe.active()["anchor"]}, seed=0)
-    move(base)
+    groups = freeze(joint, recipe.train)
+    move(joint)
     joint(batch_of(8))[0].backward()
     assert any(p.grad.abs().sum() > 0 for p in base.towers()["vision"])
     assert all(p.grad is None for p in [*base.towers()["text"], *joint.frozen.parameters()])
@@ -103,7 +103,9 @@ def test_two_processes_train_where_nothing_reads_the_temperature(project, recipe
 def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
     from safetensors.torch import load_file
 
-    moved = "torch.manual_seed(0)\nfor p in trained(base).values(): p.data.add_(0.05 * torch.randn_like(p))\n"
+    moved = (
+        "torch.manual_seed(0)\nfor p in trained(joint).values(): p.data.add_(0.05 * torch.randn_like(p))\n"
+    )
     code = GRADIENTS.replace("load_recipe(sys.argv[1])", f"load_recipe(sys.argv[1], '{ANCHORED}')")
     code = code.replace("batch = batch_of(8)\n", f"batch = batch_of(8)\n{moved}")
     assert ANCHORED in code and moved in code

@@ -159,8 +159,8 @@ from unidiff_cli.fit import Joint, freeze, trained
 world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
 recipe = load_recipe(sys.argv[1])
 base = bases.load(sys.argv[1], 32)
-freeze(base, recipe.train, recipe.active())
 joint = Joint(base, recipe.active(), 0).double().train()
+freeze(joint, recipe.train)
 base.tokenizer  # token ids stay integers
 batch = batch_of(8)
 share = 8 // world
@@ -175,7 +175,7 @@ if world > 1:
 module(batch)[0].backward()
 if rank == 0:
     from safetensors.torch import save_file
-    save_file({k: p.grad.contiguous() for k, p in trained(base).items()}, sys.argv[2])
+    save_file({k: p.grad.contiguous() for k, p in trained(joint).items()}, sys.argv[2])
 """
 
 

@@ -67,9 +67,9 @@ def test_the_total_is_the_weighted_sum(base, tiny_base):
 
 def test_clip_only_gives_the_unet_no_gradient(base, tiny_base):
     recipe = load_recipe(tiny_base, name="clip-only")
-    groups = freeze(base, recipe.train, recipe.active())
-    assert {g["name"] for g in groups} == {"vision", "text"}
-    Joint(base, recipe.active(), seed=0).train()(batch_of(4))[0].backward()
+    joint = Joint(base, recipe.active(), seed=0)
+    assert {g["name"] for g in freeze(joint, recipe.train)} == {"vision", "text"}
+    joint.train()(batch_of(4))[0].backward()
     assert all(p.grad is None for p in base.unet.parameters())
     assert all(p.grad is not None for p in base.clip.vision_model.parameters())
     base.zero_grad()

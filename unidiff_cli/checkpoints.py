@@ -24,6 +24,9 @@ from .project import digest, file_digest, write_json
 
 STATE = "state.json"
 BEST = "best"
+HEADS = (
+    "heads."  # what the names of an objective's own parameters begin with: no part of the model, not exported
+)
 
 
 def save(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .batches import Batch
+from .checkpoints import HEADS
 from .errors import UsageError, WorkError
 from .objectives import Objective
 from .recipe import Train
@@ -44,6 +45,12 @@ class Joint(nn.Module):
     def __init__(self, base: Base, objectives: Mapping[str, Objective], seed: int) -> None:
         super().__init__()
         self.base, self.objectives, self.seed = base, dict(objectives), seed
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # a run's own parameters begin alike on every process, and on resume
+            torch.manual_seed(seed)
+            self.terms = {name: objective.build(base) for name, objective in self.objectives.items()}
+        self.heads = nn.ModuleDict({n: term for n, term in self.terms.items() if isinstance(term, nn.Module)})
         self.needs = needs(objectives)
         # Of the base's own weights: a resumed run loads its checkpoint later, and keeps no copy of these in it.
         self.frozen = base.frozen() if self.needs.frozen else None
@@ -56,34 +63,38 @@ class Joint(nn.Module):
         parts: dict[str, Tensor] = {}
         total = torch.zeros((), device=views.device)
         for name, objective in self.objectives.items():
-            term, figures = objective.loss(views)
+            term, figures = self.terms[name](views)
             total = total + objective.weight * term
             parts |= {name: term.detach(), **{k: v.detach() for k, v in figures.items()}}
         return total, parts
 
 
-def freeze(base: Base, options: Train, objectives: Mapping[str, Objective]) -> list[dict[str, Any]]:
+def freeze(joint: Joint, options: Train) -> list[dict[str, Any]]:
     """Sets what trains and returns the optimiser's groups, one a tower and weight-decay kind.
 
     A tower no objective reads, or with a learning rate of 0, does not train. Raises UsageError when none does.
     """
-    asked = needs(objectives)
-    reads = {name for o in objectives.values() for name in o.reads}
+    asked = needs(joint.objectives)
+    reads = {name for o in joint.objectives.values() for name in o.reads}
     reached = {
         "vision": "image_embeds" in reads,
         "text": bool({"text_embeds", "text_states"} & reads),
         "unet": asked.latents,
+        "heads": True,
     }
-    base.requires_grad_(False)
+    joint.requires_grad_(False)
+    towers = joint.base.towers()
+    towers["heads"] = [*towers.get("heads", []), *joint.heads.parameters()]
     groups = []
-    for tower, parameters in base.towers().items():
+    for tower, parameters in towers.items():
         rate = getattr(options.lr, tower)
         if tower not in options.trains or not rate or not reached[tower]:
             continue
         for matrices in (True, False):  # norms, biases and the scale are not decayed
             some = [p.requires_grad_(True) for p in parameters if (p.ndim > 1) is matrices]
             decay = options.weight_decay if matrices else 0.0
-            groups.append({"params": some, "lr": rate, "weight_decay": decay, "name": tower})
+            if some:
+                groups.append({"params": some, "lr": rate, "weight_decay": decay, "name": tower})
     if not groups:
         raise UsageError(
             "Nothing trains: no objective reads a tower that has a learning rate.",
@@ -92,9 +103,10 @@ def freeze(base: Base, options: Train, objectives: Mapping[str, Objective]) -> l
     return groups
 
 
-def trained(base: Base) -> dict[str, nn.Parameter]:
-    """The parameters that train, by name."""
-    return {name: p for name, p in base.named_parameters() if p.requires_grad}
+def trained(joint: Joint) -> dict[str, nn.Parameter]:
+    """The parameters that train, by name: the base's by its own names, an objective's by `heads.<objective>.…`."""
+    named = [*joint.base.named_parameters(), *joint.heads.named_parameters(prefix=HEADS.removesuffix("."))]
+    return {name: p for name, p in named if p.requires_grad}
 
 
 def rate_at(step: int, options: Train) -> float:
@@ -108,10 +120,10 @@ def rate_at(step: int, options: Train) -> float:
 class Averaged:
     """An exponential moving average of the trained parameters (diffusers' EMAModel), kept in fp32."""
 
-    def __init__(self, base: Base, decay: float) -> None:
+    def __init__(self, joint: Joint, decay: float) -> None:
         from diffusers.training_utils import EMAModel
 
-        self.parameters = trained(base)
+        self.parameters = trained(joint)
         # (1 + k)/(10 + k) until it reaches `decay`: a short run is not an average of its start
         self.model = EMAModel(list(self.parameters.values()), decay=decay)
 
@@ -154,14 +166,15 @@ class Fit:
     """A run in progress: the module, its optimiser and averaged weights. Iterate over `steps`."""
 
     def __init__(self, accelerator: Accelerator, joint: Joint, options: Train) -> None:
-        self.accelerator, self.options, self.base = accelerator, options, joint.base
-        groups = freeze(joint.base, options, joint.objectives)
+        self.accelerator, self.options = accelerator, options
+        self.module, self.base = joint, joint.base
+        groups = freeze(joint, options)
         joint.base.unet.to(memory_format=torch.channels_last)
         joint.to(accelerator.device)
         if options.gradient_checkpointing:
             joint.base.unet.enable_gradient_checkpointing()
             joint.base.clip.gradient_checkpointing_enable()
-        self.averaged = Averaged(joint.base, options.ema)
+        self.averaged = Averaged(joint, options.ema)
         self.averaged.model.to(accelerator.device)
         fused = accelerator.device.type == "cuda"
         optimizer = torch.optim.AdamW(groups, fused=fused)
@@ -173,7 +186,7 @@ class Fit:
 
     def steps(self, batches: Iterator[Batch]) -> Iterator[Step]:
         """Trains on every batch it is given. Raises WorkError when the gradient is no longer finite."""
-        parameters = list(trained(self.base).values())
+        parameters = list(trained(self.module).values())
         for batch in batches:
             started = time.monotonic()
             self.joint.train()
@@ -204,8 +217,7 @@ class Fit:
     @torch.no_grad()
     def validate(self, batches: Iterator[Batch]) -> dict[str, float]:
         """The mean of every part over held-out batches, with fixed noise and the weights as they stand."""
-        module = self.accelerator.unwrap_model(self.joint)
-        module.eval()
+        module = self.module.eval()
         sums: dict[str, float] = {}
         count = 0
         for batch in batches:
@@ -221,7 +233,7 @@ class Fit:
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Weights, averaged weights and optimiser moments by parameter name."""
-        parameters = trained(self.base)
+        parameters = trained(self.module)
         moments = {}
         for name, parameter in parameters.items():
             for key, value in self.optimizer.state[parameter].items():
@@ -232,7 +244,7 @@ class Fit:
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], done: int) -> None:
         """Continues where a checkpoint stopped."""
         moments, fused = tensors["optimizer"], bool(self.optimizer.param_groups[0].get("fused"))
-        for name, parameter in trained(self.base).items():
+        for name, parameter in trained(self.module).items():
             parameter.data.copy_(tensors["weights"][name])
             if f"{name}/step" not in moments:
                 continue  # it never had a gradient

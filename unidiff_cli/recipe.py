@@ -95,6 +95,7 @@ class LearningRates(Section):
     vision: Rate = 1e-5
     text: Rate = 2e-6
     unet: Rate = 1e-5
+    heads: Rate = Field(1e-4, description="layers that begin new: an objective's own, DiffDis's stream")
 
 
 class Train(Section):
@@ -104,7 +105,7 @@ class Train(Section):
     batch_size: Annotated[int, Field(ge=2)] = Field(
         64, description="samples a step, over all processes together"
     )
-    trains: tuple[Literal["vision", "text", "unet"], ...] = ("vision", "text", "unet")
+    trains: tuple[Literal["vision", "text", "unet", "heads"], ...] = ("vision", "text", "unet", "heads")
     lr: LearningRates = LearningRates()
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     warmup: Annotated[int, Field(ge=0)] = Field(100, description="steps of linear warm-up before the cosine")

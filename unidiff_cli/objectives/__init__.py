@@ -4,13 +4,14 @@
         margin: float = 0.2
         def loss(self, views): ...                # -> (scalar, {metric name: scalar})
 
-Only methods of tensors, or imports inside `loss`, so that a recipe is checked without torch.
+Only methods of tensors, or imports inside `loss` and `build`, so that a recipe is checked without torch. A term with
+parameters of its own (projection heads) overrides `build`, which gives an nn.Module for them.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
     from ..views import Views
 
+Term = Callable[
+    ..., Any
+]  # Views -> (scalar, {figure: scalar}); an nn.Module where it has parameters of its own
+
 
 class Objective(Section):
     """One term of the loss; `weight` multiplies it."""
@@ -28,6 +33,10 @@ class Objective(Section):
     reads: ClassVar[frozenset[str]]  # the names of the Views it looks at; they decide what a batch loads
     weight: Annotated[float, Field(ge=0, description="multiplies the term in the total loss")] = 1.0
 
-    @abstractmethod
+    def build(self, base: Any) -> Term:
+        """What is called with each step's Views; its own parameters train with `train.lr.heads`, seeded by the run."""
+        return self.loss
+
     def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
         """The term as a scalar, unweighted, and figures worth logging."""
+        raise TypeError(f"{type(self).__name__} has neither loss nor build")

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import __version__, bases, checkpoints
 from .. import recipe as recipes
+from ..checkpoints import HEADS
 from ..errors import Damaged, NotReady, UsageError, nearest
 from ..project import Project, Receipt
 
@@ -79,7 +80,10 @@ def export(
         if done and done.same_work(settings, inputs) and not force:
             _point(project, name)
             return name, done
-        weights, step, figures = _weights(folder)
+        kept, step, figures = _weights(folder)
+        weights = {
+            k: v for k, v in kept.items() if not k.startswith(HEADS)
+        }  # what only the loss looked through
         base = bases.load(recipe.base, recipe.image_size)
         own = base.state_dict()
         if unknown := sorted(weights.keys() - own.keys()):
