@@ -486,12 +486,21 @@ def test_a_gate_decides_the_exit_code(unidiff, finished_here):
     assert unidiff("-C", root, "evaluate", "--folds", "1")[0] == 2
 
 
+def wrong_inception(unidiff, root, *command):
+    code, _, err = unidiff(
+        "-C", root, *command, "--inception", root / "unidiff.yaml", "--set", "evaluate.metrics=[kid]"
+    )
+    return code == 3 and "is not inception-2015-12-05.pt" in " ".join(err.split())
+
+
 def test_compare_names_exports(unidiff, finished_here):
     names = finished_here.exports()
     assert unidiff("-C", finished_here.root, "export", "--alpha", "0.5")[0] == 0
     code, out, err = unidiff("-C", finished_here.root, "compare", names[0], f"{names[0]}-a0.5")
     assert code == 0 and f"{names[0]}-a0.5" in " ".join(out.split()), err
     assert unidiff("-C", finished_here.root, "compare", names[0])[0] == 2
+    assert wrong_inception(unidiff, finished_here.root, "compare", names[0], f"{names[0]}-a0.5")
+    assert wrong_inception(unidiff, finished_here.root, "evaluate")
 
 
 # ---------------------------------------------------------------- signals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import signal
@@ -98,6 +99,12 @@ ExportName = Annotated[
     str | None,
     typer.Option(
         "--export", help="An export by name; the current one by default.", autocompletion=_export_names
+    ),
+]
+Inception = Annotated[
+    Path | None,
+    typer.Option(
+        "--inception", help="inception-2015-12-05.pt: FID, KID and precision and recall as elsewhere."
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Do it again although nothing changed.")]
@@ -399,13 +406,14 @@ def evaluate(
             "--gate", help="Exit 1 unless the tuned figures keep these bounds: r1_t2i>=0.6,kid<=0.02"
         ),
     ] = "",
+    inception: Inception = None,
     force: Force = False,
     dry_run: DryRun = False,
     json_out: Json = False,
 ) -> None:
     """Measure base against tuned on the held-out split and write the report."""
     project = _project()
-    asked = _recipe(project, recipe, assignments)
+    asked = _recipe(project, recipe, _looking(assignments, inception))
     bounds = _gates(asked, gate)
     blends, needs = _shares(alphas), [bound.figure for bound in bounds]
     if dry_run:
@@ -437,6 +445,7 @@ def compare(
     names: Annotated[list[str], typer.Argument(help="Two exports or more.", autocompletion=_export_names)],
     recipe: RecipeName = None,
     assignments: Assignments = None,
+    inception: Inception = None,
     force: Force = False,
     json_out: Json = False,
 ) -> None:
@@ -444,10 +453,17 @@ def compare(
     from .stages.evaluate import compare as stage
 
     project = _project()
+    asked = _recipe(project, recipe, _looking(assignments, inception))
     before = _receipt(project, "comparison")
     with console.bars(Here.quiet) as bars:
-        receipt = stage(project, _recipe(project, recipe, assignments), names, force=force, on_progress=bars)
+        receipt = stage(project, asked, names, force=force, on_progress=bars)
     _measured(project, "comparison", before, receipt, json_out)
+
+
+def _looking(assignments: list[str] | None, inception: Path | None) -> list[str]:
+    """The assignments, --inception among them: it is another word for the recipe's key."""
+    more = [f"evaluate.inception={json.dumps(str(inception.absolute()))}"] if inception else []
+    return [*(assignments or ()), *more]
 
 
 def _measured(project: Project, room: str, before: Any, receipt: Any, json_out: bool) -> None:
