@@ -99,10 +99,12 @@ class Views:
         return _Gather.apply(tensor.contiguous())
 
     def mean_of(self, values: Tensor, chosen: Tensor) -> Tensor:
-        """The mean over all processes' chosen rows, a scalar: `values` (n,) belong to the n set rows of `chosen` (B,)."""
-        rows = values.new_zeros(len(chosen)).masked_scatter(chosen, values)
-        count = self.gather(chosen.long()).sum().clamp(min=1)
-        return self.gather(rows).sum() / count + values.sum() * 0  # with no row at all, zero with a gradient
+        """The mean over all processes' chosen rows, `values` (n,) those of the n rows set in `chosen` (B,), a scalar.
+
+        This process holds its own rows' part, so scaled that DDP's mean of the gradients is the whole's.
+        """
+        everyones = self.gather(chosen.long())
+        return values.sum() * (len(everyones) // len(chosen)) / everyones.sum().clamp(min=1)
 
     def full_precision(self) -> AbstractContextManager[None]:
         """Where cosines are compared: autocast would do the product in half precision."""
@@ -120,7 +122,9 @@ class Views:
 
     @cached_property
     def _text(self) -> tuple[Tensor, Tensor]:
-        captions = [*self.batch.captions, ""] if self.needs.null_row else self.batch.captions
+        captions = [*self.batch.captions, *(self.batch.prior.captions if self.batch.prior else [])]
+        if self.needs.null_row:
+            captions.append("")
         return self.base.text(self.base.tokenize(captions))
 
     @property
@@ -131,7 +135,8 @@ class Views:
     @property
     def null_states(self) -> Tensor:
         """Text states of the empty caption, (1, L, d)."""
-        return self._text[0][self.size :]
+        assert self.needs.null_row
+        return self._text[0][-1:]
 
     @cached_property
     def text_states(self) -> Tensor:
@@ -141,6 +146,17 @@ class Views:
             return states
         drop = self.draw("drop", uniform=True) < self.caption_drop
         return torch.where(drop.view(-1, 1, 1), self.null_states, states)
+
+    @cached_property
+    def prior(self) -> Views | None:
+        """The general captions' own views, with their rows of this step's one text forward; None where the batch has none."""
+        if self.batch.prior is None:
+            return None
+        views = Views(
+            self.base, self.batch.prior, self.needs, self.seed, self.step, self.caption_drop, self.across
+        )
+        views._text = (self._text[0][self.size :], self._text[1][self.size :])
+        return views
 
     # ------------------------------------------------------------ pictures
 
