@@ -157,18 +157,20 @@ def test_a_catalogue_with_few_groups_spreads_them_evenly():
 
 def test_batches_that_two_epochs_share_hold_no_duplicate_either():
     generator = np.random.default_rng(0)
-    rows = rows_of(generator.integers(0, 150, 610), generator.integers(0, 580, 610))
+    rows = rows_of(generator.integers(0, 300, 610), generator.integers(0, 580, 610))
     apart = Apart(rows, 64, 1)
     stream = [apart(p) for p in range(64 * 40)]
     assert sum(alike(rows, stream, 64)) == 0
     plain = [order(610, 1, p) for p in range(64 * 40)]
-    assert sum(alike(rows, plain, 64)) > 400  # what it is for
+    assert sum(alike(rows, plain, 64)) > 200  # what it is for
 
 
 def test_a_recipe_turns_it_on_and_processes_share_it(shards):
     rows = shards.rows("train")
     whole = Samples(shards, rows, batch_size=8, seed=0, no_duplicates=True)
-    shares = [Samples(shards, rows, batch_size=8, seed=0, rank=r, world=2, no_duplicates=True) for r in range(2)]
+    shares = [
+        Samples(shards, rows, batch_size=8, seed=0, rank=r, world=2, no_duplicates=True) for r in range(2)
+    ]
     for step in range(10):
         together = [row for share in shares for row in share[step].rows]
         assert together == whole[step].rows and len({row.group for row in together}) == 8

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.conftest import COLORS, copy_project, draw_thing, load_recipe, write_base
 from unidiff_cli import bases, evaluate, export, generate, index, retrieve, train, vectors
+from unidiff_cli.captions import read_prompts
 from unidiff_cli.clip import Clip
 from unidiff_cli.errors import NotReady, UsageError
 from unidiff_cli.project import Receipt

@@ -15,12 +15,11 @@ from tests.conftest import load_recipe
 from tests.test_train import GRADIENTS, Cut, cut_at, losses
 from tests.test_views import batch_of
 from unidiff_cli import bases, checkpoints, export, train
-from unidiff_cli.fit import Joint, freeze, needs, trained
+from unidiff_cli.fit import Joint, freeze, needs
 from unidiff_cli.objectives import _agreement
 from unidiff_cli.objectives._heads import mlp
-from unidiff_cli.objectives.consistency import Consistency
 from unidiff_cli.objectives.contrastive import targets
-from unidiff_cli.objectives.sigmoid import Sigmoid, sigmoid_loss
+from unidiff_cli.objectives.sigmoid import sigmoid_loss
 from unidiff_cli.views import Views
 
 KINDS = ("relational", "relational+anchor", "projected", "contrastive", "cross_modal", "decoded")
@@ -149,7 +148,9 @@ CAPTION = "objectives.consistency.prompt=caption"
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("prompt", ["null", "caption"])
 def test_the_null_prompt_is_one_more_half_pass_and_the_caption_none(base, tiny_base, calls, kind, prompt):
-    recipe = of_kind(tiny_base, kind, f"objectives.consistency.prompt={prompt}", "objectives.consistency.below=700")
+    recipe = of_kind(
+        tiny_base, kind, f"objectives.consistency.prompt={prompt}", "objectives.consistency.below=700"
+    )
     joint = Joint(base, recipe.active(), seed=0).train()
     total, parts = joint(batch_of(8))
     expected = {"text": 1, "image": 1, "denoise": 1}
@@ -185,7 +186,9 @@ def test_both_prompts_see_the_same_block(base, tap):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tap", ["mid", "up1"])
 def test_both_sides_and_the_heads_are_taught_and_nothing_else(base, tiny_base, kind, tap):
-    recipe = of_kind(tiny_base, kind, f"objectives.consistency.tap={tap}", "train.trains=[vision, unet, heads]")
+    recipe = of_kind(
+        tiny_base, kind, f"objectives.consistency.tap={tap}", "train.trains=[vision, unet, heads]"
+    )
     joint = Joint(base, {"consistency": recipe.active()["consistency"]}, seed=0)
     freeze(joint, recipe.train)
     with torch.no_grad():  # off the base, where the anchor is not flat
@@ -268,9 +271,7 @@ def test_the_right_prediction_gives_the_clean_latents_back(tmp_path, prediction)
 
 
 def test_anchored_weights_pull_what_trains_back_to_the_base(base, tiny_base):
-    recipe = load_recipe(
-        tiny_base, "objectives.anchor.kind=weights", "train.trains=[unet]", name="sd-only"
-    )
+    recipe = load_recipe(tiny_base, "objectives.anchor.kind=weights", "train.trains=[unet]", name="sd-only")
     joint = Joint(base, recipe.active(), seed=0)
     assert not joint.needs.frozen and not joint.needs.pixels
     freeze(joint, recipe.train)
@@ -300,7 +301,9 @@ RUNS = [
 def test_a_run_resumes_exactly_and_exports_without_heads(project, tmp_path, recipe, options):
     from tests.conftest import copy_project
 
-    asked = load_recipe(recipe.base, *options, "train.steps=3", "train.checkpoint_every=2", "train.validate_every=3")
+    asked = load_recipe(
+        recipe.base, *options, "train.steps=3", "train.checkpoint_every=2", "train.validate_every=3"
+    )
     whole = copy_project(project, tmp_path / "whole")
     name, _ = train(whole, asked)
     with pytest.raises(Cut):

@@ -35,7 +35,11 @@ def with_prior(batch, every=2):
     if numbers:
         one = batch_of(len(numbers))
         rows = [torch.randn(8, 8, 8, generator=torch.Generator().manual_seed(n)).abs() for n in numbers]
-        one.positions, one.captions, one.clip_pixels = [-1 - n for n in numbers], [f"place {n}" for n in numbers], None
+        one.positions, one.captions, one.clip_pixels = (
+            [-1 - n for n in numbers],
+            [f"place {n}" for n in numbers],
+            None,
+        )
         one.latents = torch.stack(rows)
         batch.prior = one
     return batch
@@ -112,11 +116,24 @@ def test_which_are_seen_does_not_depend_on_the_processes(project, base, prepared
 
     def seen(world):
         shares = [
-            Samples(shards, shards.rows("train"), batch_size=8, seed=0, rank=r, world=world, prior=General(captions, files, 3, 0))
+            Samples(
+                shards,
+                shards.rows("train"),
+                batch_size=8,
+                seed=0,
+                rank=r,
+                world=world,
+                prior=General(captions, files, 3, 0),
+            )
             for r in range(world)
         ]
         parts = [share[step].prior for step in range(3) for share in shares]
-        return [(p, c, float(z.sum())) for b in parts if b for p, c, z in zip(b.positions, b.captions, b.latents, strict=True)]
+        return [
+            (p, c, float(z.sum()))
+            for b in parts
+            if b
+            for p, c, z in zip(b.positions, b.captions, b.latents, strict=True)
+        ]
 
     whole = seen(1)
     assert whole == seen(2) == seen(8) and [p for p, *_ in whole] == [-1 - n for n in range(8)]
@@ -128,7 +145,9 @@ def test_a_run_resumes_exactly_and_other_captions_are_refused(project, tmp_path,
 
     mine = tmp_path / "captions.txt"
     mine.write_text("# mine\na lake\na fox\n")
-    asked = load_recipe(recipe.base, *SMALL, f"objectives.prior.captions={mine}", "train.steps=3", "train.checkpoint_every=2")
+    asked = load_recipe(
+        recipe.base, *SMALL, f"objectives.prior.captions={mine}", "train.steps=3", "train.checkpoint_every=2"
+    )
     whole, said = copy_project(project, tmp_path / "whole"), []
     name, _ = train(whole, asked, on_progress=lambda label, *_: said.append(label))
     assert "drawing the prior" in said
@@ -154,9 +173,17 @@ def test_two_processes_train_with_it(project, recipe):
 def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
     from safetensors.torch import load_file
 
-    code = GRADIENTS.replace("load_recipe(sys.argv[1])", "load_recipe(sys.argv[1], 'objectives.prior.weight=1')")
-    code = code.replace("module = joint\n", "from tests.test_prior import with_prior\nwith_prior(batch, 3)\nmodule = joint\n", 1)
-    assert "prior.weight" in code and "with_prior(batch, 3)" in code  # 0, 3 and 6: two of one process, one of the other
+    code = GRADIENTS.replace(
+        "load_recipe(sys.argv[1])", "load_recipe(sys.argv[1], 'objectives.prior.weight=1')"
+    )
+    code = code.replace(
+        "module = joint\n",
+        "from tests.test_prior import with_prior\nwith_prior(batch, 3)\nmodule = joint\n",
+        1,
+    )
+    assert (
+        "prior.weight" in code and "with_prior(batch, 3)" in code
+    )  # 0, 3 and 6: two of one process, one of the other
     script, one, two = (tmp_path / name for name in ("gradients.py", "one.safetensors", "two.safetensors"))
     script.write_text(code.replace("weight=1'", "weight=1', 'objectives.prior.every=3'"))
     env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parent.parent)}

@@ -41,7 +41,9 @@ class Batch:
     clip_pixels: Tensor | None = None  # (B, 3, s, s) uint8
     draw_pixels: Tensor | None = None  # (B, 3, S, S) uint8
     latents: Tensor | None = None  # (B, 2c, h, w): posterior mean and deviation
-    prior: Batch | None = None  # general captions and the base's own pictures of them; None where none falls to this process
+    prior: Batch | None = (
+        None  # general captions and the base's own pictures of them; None where none falls to this process
+    )
 
 
 def picture(shards: Shards, row: Row) -> Image.Image:
@@ -73,7 +75,8 @@ class Apart:
     Still a pure function of (seed, epoch), and every sample once an epoch. Where a group or a caption has more samples
     than an epoch has batches, they are spread over the batches as evenly as they can be. Groups first and the largest
     first, each sample goes to the emptiest of the batches that hold fewest of its like (for groups alone this finds an
-    arrangement whenever there is one, by Gale and Ryser's theorem); samples without their like fill the rest at random.
+    arrangement whenever there is one, by Gale and Ryser's theorem), moving one other where all those are full; samples without
+    their like fill the rest at random. So what it finds for groups and captions together is near the best, not always it.
     """
 
     def __init__(self, rows: Sequence[Row], batch_size: int, seed: int) -> None:
@@ -83,6 +86,7 @@ class Apart:
         captions = Counter(caption for own in told for caption in own)
         self.groups = [row.group for row in rows]
         self.captions = [[c for c in own if captions[c] > 1] for own in told]
+        self.mates = [groups[row.group] for row in rows]
         # What a sample's like amount to; 1 is a sample that goes anywhere.
         self.like = [
             max([groups[row.group], *(captions[c] for c in own)])
@@ -112,6 +116,17 @@ class Apart:
             free[batch] -= 1
             note(sample, batch)
 
+        def take(sample: int, batch: int) -> None:
+            batches[batch].remove(sample)
+            free[batch] += 1
+            for mark in self._marks(sample):
+                where[mark].remove(batch)
+
+        def alike(sample: int) -> np.ndarray:
+            """How many of its like each batch holds, (batches,)."""
+            counts = [np.bincount(where.get(mark, []), minlength=len(free)) for mark in self._marks(sample)]
+            return np.sum(counts, axis=0)
+
         def note(sample: int, batch: int) -> None:
             for mark in self._marks(sample):
                 where.setdefault(mark, []).append(batch)
@@ -120,16 +135,27 @@ class Apart:
             for sample in self._end(epoch - 1):
                 note(sample, 0)
         end = self._end(epoch)
+        fixed = set(end)
         for sample in end:
             put(sample, len(batches) - 1)
         random = np.random.default_rng([self.seed, epoch, 1])
         tie = dict(zip(dict.fromkeys(self.groups), random.permutation(self.count), strict=False))
-        rest = sorted(set(range(self.count)) - set(end), key=lambda i: (-self.like[i], tie[self.groups[i]]))
+        rest = sorted(
+            set(range(self.count)) - fixed,
+            key=lambda i: (-self.mates[i], tie[self.groups[i]], -self.like[i]),
+        )
         alone = [i for i in rest if self.like[i] == 1]
-        for sample in rest[: len(rest) - len(alone)]:
-            alike = sum(np.bincount(where.get(mark, []), minlength=len(free)) for mark in self._marks(sample))
-            alike = np.where(free > 0, alike, self.count + 1)
-            best = np.flatnonzero(alike == alike.min())
+        for sample in (i for i in rest if self.like[i] > 1):
+            like = alike(sample)
+            if free @ (like == 0) == 0:  # full wherever it could go: let another make room, if one can
+                for batch in np.flatnonzero(like == 0):
+                    open_to = ((o, (free > 0) & (alike(o) == 0)) for o in batches[batch] if o not in fixed)
+                    if found := next(((o, np.flatnonzero(to)) for o, to in open_to if to.any()), None):
+                        take(found[0], int(batch))
+                        put(found[0], int(found[1][0]))
+                        break
+            like = np.where(free > 0, like, np.iinfo(np.int64).max)
+            best = np.flatnonzero(like == like.min())
             best = best[free[best] == free[best].max()]
             put(sample, int(random.choice(best)))
         gaps = np.repeat(np.arange(len(free)), free)
@@ -144,7 +170,7 @@ class Apart:
         if size > self.count:  # a batch of several epochs repeats samples anyway
             return taken
         seen: set[Any] = set()
-        again = []
+        again: list[int] = []
         for sample in map(int, np.random.default_rng([self.seed, epoch, 2]).permutation(self.count)):
             if len(taken) == size:
                 break
@@ -192,9 +218,7 @@ class General:
         ids = torch.tensor([_identity(c) for c in captions])
         # Positions below zero: no draw of theirs is one of the catalogue's.
         negative = [-1 - number for number in numbers]
-        return Batch(
-            step, negative, [], captions, ids, ids, latents=torch.from_numpy(self.latents[indices])
-        )
+        return Batch(step, negative, [], captions, ids, ids, latents=torch.from_numpy(self.latents[indices]))
 
 
 class Samples(Dataset[Batch]):

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from . import __version__, console
+from .captions import read_prompts
 from .errors import EnvironmentProblem, Interrupted, UnidiffError, UsageError
 from .project import Project
 

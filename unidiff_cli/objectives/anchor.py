@@ -63,7 +63,8 @@ class Anchor(Objective):
     temperature: Annotated[
         float,
         Field(
-            gt=0, description="τ of the softmax over a batch's cosines; higher keeps the coarse only (relations)"
+            gt=0,
+            description="τ of the softmax over a batch's cosines; higher keeps the coarse only (relations)",
         ),
     ] = 0.1
 

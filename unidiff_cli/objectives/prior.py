@@ -29,7 +29,9 @@ class Prior(Objective):
     captions: str | None = Field(
         None, description="a text file of general captions, one a line; null: some 80 that come with unidiff"
     )
-    images: Annotated[int, Field(ge=1, description="pictures the base draws of them, once, into cache/")] = 200
+    images: Annotated[int, Field(ge=1, description="pictures the base draws of them, once, into cache/")] = (
+        200
+    )
     every: Annotated[int, Field(ge=1, description="one of these for so many samples of the catalogue")] = 4
     snr_gamma: Annotated[float, Field(gt=0)] | None = Field(
         5.0, description="min-SNR γ; null weighs all alike"

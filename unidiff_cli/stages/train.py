@@ -321,7 +321,13 @@ def _samples(
         place = {"rank": accelerator.process_index, "world": accelerator.num_processes}
         place["no_duplicates"] = recipe.train.no_duplicates
     return Samples(
-        shards, rows, batch_size=recipe.train.batch_size, seed=recipe.train.seed, prior=prior, **pictures, **place
+        shards,
+        rows,
+        batch_size=recipe.train.batch_size,
+        seed=recipe.train.seed,
+        prior=prior,
+        **pictures,
+        **place,
     )
 
 
