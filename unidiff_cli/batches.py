@@ -131,9 +131,9 @@ class Apart:
             for mark in self._marks(sample):
                 where.setdefault(mark, []).append(batch)
 
-        if first % self.batch_size:
-            for sample in self._end(epoch - 1):
-                note(sample, 0)
+        before = self._end(epoch - 1) if first % self.batch_size else []
+        for sample in before:
+            note(sample, 0)
         end = self._end(epoch)
         fixed = set(end)
         for sample in end:
@@ -144,8 +144,8 @@ class Apart:
             set(range(self.count)) - fixed,
             key=lambda i: (-self.mates[i], tie[self.groups[i]], -self.like[i]),
         )
-        alone = [i for i in rest if self.like[i] == 1]
-        for sample in (i for i in rest if self.like[i] > 1):
+        alone = [i for i in rest if self.like[i] == 1 and i not in before]
+        for sample in (i for i in rest if self.like[i] > 1 or i in before):
             like = alike(sample)
             if free @ (like == 0) == 0:  # full wherever it could go: let another make room, if one can
                 for batch in np.flatnonzero(like == 0):
