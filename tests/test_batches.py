@@ -5,12 +5,14 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from unidiff_cli import bases, cache
-from unidiff_cli.batches import Samples, loader, order
+from unidiff_cli.batches import Apart, Samples, loader, order
 from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.fit import needs
-from unidiff_cli.shards import Shards
+from unidiff_cli.shards import Row, Shards
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +100,78 @@ def test_half_precision_trains_and_stays_finite(project, tiny_base):
     assert np.isfinite(
         [line["loss"] for line in log.read(project.room("runs", name)) if "loss" in line]
     ).all()
+
+
+# ---------------------------------------------------------------- without duplicates
+
+
+def rows_of(groups, captions):
+    return [
+        Row(str(i), str(i), "train", f"g{g}", (f"c{c}",), {})
+        for i, (g, c) in enumerate(zip(groups, captions, strict=True))
+    ]
+
+
+def alike(rows, stream, size):
+    """How many samples of each batch have a like in it that came before."""
+    batches = [[rows[i] for i in stream[at : at + size]] for at in range(0, len(stream) - size + 1, size)]
+    return [2 * size - len({r.group for r in b}) - len({r.captions for r in b}) for b in batches]
+
+
+@given(
+    groups=st.lists(st.integers(0, 12), min_size=1, max_size=40),
+    size=st.integers(2, 12),
+    seed=st.integers(0, 5),
+    data=st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_apart_is_an_order_every_epoch_and_can_be_read_anywhere(groups, size, seed, data):
+    captions = data.draw(st.lists(st.integers(0, 12), min_size=len(groups), max_size=len(groups)))
+    rows, count = rows_of(groups, captions), len(groups)
+    apart = Apart(rows, size, seed)
+    stream = [apart(p) for p in range(3 * count)]
+    for epoch in range(3):
+        assert sorted(stream[epoch * count : (epoch + 1) * count]) == list(range(count))
+    assert [Apart(rows, size, seed)(p) for p in reversed(range(3 * count))] == stream[::-1]
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=20), st.integers(0, 5), st.integers(2, 6))
+@settings(max_examples=60, deadline=None)
+def test_groups_that_can_be_kept_apart_are(sizes, seed, batches):
+    """Whole batches, no group larger than their number: then there is an arrangement, and it is found."""
+    groups = [g for g, size in enumerate(sizes) for _ in range(min(size, batches))]
+    groups += range(100, 100 + -len(groups) % batches)
+    rows, size = rows_of(groups, range(len(groups))), len(groups) // batches
+    apart = Apart(rows, size, seed)
+    assert sum(alike(rows, [apart(p) for p in range(2 * len(rows))], size)) == 0
+
+
+def test_a_catalogue_with_few_groups_spreads_them_evenly():
+    rows = rows_of([i % 3 for i in range(48)], range(48))
+    apart = Apart(rows, 8, 0)
+    stream = [apart(p) for p in range(48)]
+    for at in range(0, 48, 8):
+        most = Counter(rows[i].group for i in stream[at : at + 8]).values()
+        assert max(most) - min(most) <= 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_batches_that_two_epochs_share_hold_no_duplicate_either(seed):
+    generator = np.random.default_rng(seed)
+    rows = rows_of(generator.integers(0, 300, 610), generator.integers(0, 580, 610))
+    apart = Apart(rows, 64, seed)
+    stream = [apart(p) for p in range(64 * 40)]
+    assert sum(alike(rows, stream, 64)) == 0
+    plain = [order(610, seed, p) for p in range(64 * 40)]
+    assert sum(alike(rows, plain, 64)) > 200  # what it is for
+
+
+def test_a_recipe_turns_it_on_and_processes_share_it(shards):
+    rows = shards.rows("train")
+    whole = Samples(shards, rows, batch_size=8, seed=0, no_duplicates=True)
+    shares = [
+        Samples(shards, rows, batch_size=8, seed=0, rank=r, world=2, no_duplicates=True) for r in range(2)
+    ]
+    for step in range(10):
+        together = [row for share in shares for row in share[step].rows]
+        assert together == whole[step].rows and len({row.group for row in together}) == 8

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.conftest import COLORS, copy_project, draw_thing, load_recipe, write_base
 from unidiff_cli import bases, evaluate, export, generate, index, retrieve, train, vectors
+from unidiff_cli.captions import read_prompts
 from unidiff_cli.clip import Clip
 from unidiff_cli.errors import NotReady, UsageError
 from unidiff_cli.project import Receipt
@@ -229,8 +230,8 @@ def test_best_of_keeps_the_nearest_by_the_models_own_clip(finished, tmp_path):
 def test_prompts_come_from_a_file_and_a_foreign_png_is_refused(finished, tmp_path):
     project = copy_project(finished, tmp_path)
     (tmp_path / "p.txt").write_text("# mine\nred dress\n\nblue hat\n")
-    assert drawing.read_prompts(tmp_path / "p.txt") == ["red dress", "blue hat"]
-    names = [f.name for f in generate(project, drawing.read_prompts(tmp_path / "p.txt"), count=1)]
+    assert read_prompts(tmp_path / "p.txt") == ["red dress", "blue hat"]
+    names = [f.name for f in generate(project, read_prompts(tmp_path / "p.txt"), count=1)]
     assert names == ["0001-red-dress", "0002-blue-hat"]
     Image.new("RGB", (8, 8)).save(tmp_path / "foreign.png")
     for bad in (tmp_path / "foreign.png", tmp_path / "gone.png"):

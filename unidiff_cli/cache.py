@@ -18,6 +18,8 @@ from .batches import picture
 from .clip import fingerprint
 from .errors import EnvironmentProblem
 from .project import Project, digest
+from .recipe import Generate
+from .sampling import sample
 from .shards import Row, Shards
 
 if TYPE_CHECKING:
@@ -84,6 +86,45 @@ def fill(
             f"The cache of {len(rows):,} pictures cannot be written to {place}: {problem.strerror}.",
             "Free some space, or turn it off: --set train.cache_latents=false",
         ) from problem
+    return files
+
+
+def general(
+    project: Project,
+    base: Base,
+    weights: str,
+    captions: Sequence[str],
+    options: Generate,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> list[Path]:
+    """The latents of the base's own pictures of captions, float16 (n, 2c, h, w) a file, drawn where they are not there yet.
+
+    Picture i starts from seed i. `weights` is the base's stamp: the base must still have those. What an interrupted call
+    drew is kept. Raises EnvironmentProblem when the disk is full.
+    """
+    drawn_with = [weights, base.image_size, options.steps, options.guidance]
+    place = project.room("cache", digest([*drawn_with, list(captions)]), "prior")
+    files = []
+    for start in range(0, len(captions), options.batch_size):
+        some = captions[start : start + options.batch_size]
+        file = place / f"{start:06d}.npy"
+        files.append(file)
+        if file.exists():
+            continue
+        seeds = range(start, start + len(some))
+        pictures = list(sample(base, some, seeds, steps=options.steps, guidance=options.guidance))
+        beside = file.with_name(f".{file.stem}.new.npy")
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            np.save(beside, _values(base, "latents", pictures))
+            os.replace(beside, file)
+        except OSError as problem:
+            beside.unlink(missing_ok=True)
+            raise EnvironmentProblem(
+                f"The prior's pictures cannot be written to {place}: {problem.strerror}.", "Free some space."
+            ) from problem
+        if on_progress:
+            on_progress("drawing the prior", start + len(some), len(captions))
     return files
 
 

@@ -1,11 +1,14 @@
-"""Catalogue text as captions: markup and broken letters repaired, white space folded, columns put into a sentence."""
+"""Catalogue text as captions: markup and broken letters repaired, white space folded, columns put into a sentence; prompts from a file."""
 
 from __future__ import annotations
 
 import html
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+from .errors import UsageError
 
 MAX_LENGTH = 10_000  # characters; more is a file that went astray, not a caption
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,300}>")
@@ -28,6 +31,18 @@ def clean(text: str) -> str:
         except UnicodeError:
             text = _SURROGATE.sub("\ufffd", text)
     return fold(text.replace("\0", " "))
+
+
+def read_prompts(file: Path) -> list[str]:
+    """The prompts of a text file, one a line; blank lines and lines with # first are passed over. Raises UsageError."""
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UsageError(f"{file} cannot be read as text: {problem}.") from problem
+    prompts = [line for line in lines if line and not line.startswith("#")]
+    if not prompts:
+        raise UsageError(f"{file} holds no prompt.", "Write one a line.")
+    return prompts
 
 
 def fields(template: str) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from . import __version__, console
+from .captions import read_prompts
 from .errors import EnvironmentProblem, Interrupted, UnidiffError, UsageError
 from .project import Project
 
@@ -340,7 +341,7 @@ def generate(
                     f"{from_picture} was drawn by another model than the one used now; the picture differs."
                 )
         else:
-            texts = stage.read_prompts(prompts) if prompts is not None else [str(prompt)]
+            texts = read_prompts(prompts) if prompts is not None else [str(prompt)]
             asked = [
                 f"generate.{k}={v}" for k, v in (("steps", steps), ("guidance", guidance)) if v is not None
             ]

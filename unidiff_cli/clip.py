@@ -77,8 +77,19 @@ class Clip(nn.Module):
         """What CLIPProcessor would feed the vision tower, before scaling; uint8 (B, 3, s, s)."""
         return pixels(self.clip_processor, pictures)
 
+    def clip_resize(self, pictures: Tensor) -> Tensor:
+        """`clip_pixels` of pictures (B, 3, H, W) in [0, 255], not rounded and with gradient; (B, 3, s, s)."""
+        short, crop = self.clip_processor.size["shortest_edge"], self.clip_processor.crop_size
+        height, width = (round(side * short / min(pictures.shape[2:])) for side in pictures.shape[2:])
+        full = torch.promote_types(pictures.dtype, torch.float32)
+        x = nn.functional.interpolate(
+            pictures.to(full), (height, width), mode="bicubic", antialias=True, align_corners=False
+        )
+        top, left = (height - crop["height"]) // 2, (width - crop["width"]) // 2
+        return x[:, :, top : top + crop["height"], left : left + crop["width"]].clamp(0, 255)
+
     def image(self, pixels: Tensor) -> Tensor:
-        """Unit image embeddings (B, D) of uint8 `clip_pixels`."""
+        """Unit image embeddings (B, D) of `clip_pixels`, uint8 or, with gradient, floats in [0, 255]."""
         x = (pixels.to(self.device) / 255 - self.clip_mean) / self.clip_std
         pooled = self.clip.vision_model(pixel_values=x).pooler_output
         return unit(self.clip.visual_projection(pooled))

@@ -79,7 +79,7 @@ def freeze(joint: Joint, options: Train) -> list[dict[str, Any]]:
     reached = {
         "vision": "image_embeds" in reads,
         "text": bool({"text_embeds", "text_states"} & reads),
-        "unet": asked.latents,
+        "unet": asked.latents or "prior" in reads,
         "heads": True,
     }
     joint.requires_grad_(False)

@@ -105,6 +105,10 @@ class Train(Section):
     batch_size: Annotated[int, Field(ge=2)] = Field(
         64, description="samples a step, over all processes together"
     )
+    no_duplicates: bool = Field(
+        False,
+        description="no two samples of one product, duplicate group or caption in a batch, as far as the catalogue allows",
+    )
     trains: tuple[Literal["vision", "text", "unet", "heads"], ...] = ("vision", "text", "unet", "heads")
     lr: LearningRates = LearningRates()
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4

@@ -79,7 +79,7 @@ class Views:
     ) -> None:
         self.base, self.batch, self.needs, self.frozen = base, batch, needs, frozen
         self.seed, self.step, self.caption_drop, self.across = seed, step, caption_drop, across
-        self._features: dict[int, Tensor] = {}
+        self._features: dict[tuple[int, str], Tensor] = {}
 
     def draw(self, name: str, shape: tuple[int, ...] = (), uniform: bool = False) -> Tensor:
         """Keyed random numbers (B, *shape) on the base's device."""
@@ -98,6 +98,14 @@ class Views:
             return tensor
         return _Gather.apply(tensor.contiguous())
 
+    def mean_of(self, values: Tensor, chosen: Tensor) -> Tensor:
+        """The mean over all processes' chosen rows, `values` (n,) those of the n rows set in `chosen` (B,), a scalar.
+
+        This process holds its own rows' part, so scaled that DDP's mean of the gradients is the whole's.
+        """
+        everyones = self.gather(chosen.long())
+        return values.sum() * (len(everyones) // len(chosen)) / everyones.sum().clamp(min=1)
+
     def full_precision(self) -> AbstractContextManager[None]:
         """Where cosines are compared: autocast would do the product in half precision."""
         return torch.autocast(self.device.type, enabled=False)
@@ -114,7 +122,9 @@ class Views:
 
     @cached_property
     def _text(self) -> tuple[Tensor, Tensor]:
-        captions = [*self.batch.captions, ""] if self.needs.null_row else self.batch.captions
+        captions = [*self.batch.captions, *(self.batch.prior.captions if self.batch.prior else [])]
+        if self.needs.null_row:
+            captions.append("")
         return self.base.text(self.base.tokenize(captions))
 
     @property
@@ -125,7 +135,8 @@ class Views:
     @property
     def null_states(self) -> Tensor:
         """Text states of the empty caption, (1, L, d)."""
-        return self._text[0][self.size :]
+        assert self.needs.null_row
+        return self._text[0][-1:]
 
     @cached_property
     def text_states(self) -> Tensor:
@@ -135,6 +146,17 @@ class Views:
             return states
         drop = self.draw("drop", uniform=True) < self.caption_drop
         return torch.where(drop.view(-1, 1, 1), self.null_states, states)
+
+    @cached_property
+    def prior(self) -> Views | None:
+        """The general captions' own views, with their rows of this step's one text forward; None where the batch has none."""
+        if self.batch.prior is None:
+            return None
+        views = Views(
+            self.base, self.batch.prior, self.needs, self.seed, self.step, self.caption_drop, self.across
+        )
+        views._text = (self._text[0][self.size :], self._text[1][self.size :])
+        return views
 
     # ------------------------------------------------------------ pictures
 
@@ -182,22 +204,48 @@ class Views:
         return (self.draw("t", uniform=True) * len(self.base.abar)).long()
 
     @cached_property
+    def _denoise_pass(self) -> tuple[Tensor, dict[str, Tensor]]:
+        with self.base.tapped() as features:
+            prediction = self.base.denoise(self.noisy_latents, self.timesteps, self.text_states)
+        return prediction, features
+
+    @cached_property
+    def noisy_latents(self) -> Tensor:
+        """z_t of the denoise pass, (B, c, h, w)."""
+        return self.base.noisy(self.latents, self.noise, self.timesteps)
+
+    @property
     def unet_prediction(self) -> Tensor:
         """The denoise pass, (B, c, h, w)."""
-        z_t = self.base.noisy(self.latents, self.noise, self.timesteps)
-        return self.base.denoise(z_t, self.timesteps, self.text_states)
+        return self._denoise_pass[0]
 
-    def unet_features(self, below: int) -> Tensor:
-        """Pooled middle-block features (B, d_u) of pictures noised to t < below under the empty prompt.
+    def unet_features(self, below: int, tap: str = "mid", prompt: str | None = None) -> Tensor:
+        """Pooled features (B, d_u) of a block, `mid` or `up1`, of pictures noised to t < below under the empty prompt.
 
-        A half pass of its own: with the caption as prompt the text would leak into a "visual" feature.
+        A half pass of its own: with the caption as prompt the text would leak into a "visual" feature. With `prompt`
+        "caption" they are those of the denoise pass, at its timesteps and at no cost.
         """
-        if below not in self._features:
-            self._features[below] = self._half_pass(below)
-        return self._features[below]
+        if prompt == "caption":
+            return self._denoise_pass[1][tap]
+        if (below, tap) not in self._features:
+            z_t, t = self._barely_noised(below)
+            self._features[below, tap] = self.base.features(z_t, t, self._null_states(), tap)
+        return self._features[below, tap]
 
-    def _half_pass(self, below: int) -> Tensor:
+    def denoised(self, below: int, prompt: str | None = None) -> Tensor:
+        """ẑ₀ (B, c, h, w): the latents the UNet sees behind noise of t < below, under the empty prompt in a pass of its own.
+
+        With `prompt` "caption" those of the denoise pass, at its timesteps.
+        """
+        if prompt == "caption":
+            return self.base.clean(self.noisy_latents, self.unet_prediction, self.timesteps)
+        z_t, t = self._barely_noised(below)
+        return self.base.clean(z_t, self.base.denoise(z_t, t, self._null_states()), t)
+
+    def _barely_noised(self, below: int) -> tuple[Tensor, Tensor]:
         t = (self.draw("t-small", uniform=True) * below).long()
-        z_t = self.base.noisy(self.latents, self.draw("noise-small", tuple(self.latents.shape[1:])), t)
-        states = self.null_states.expand(self.size, -1, -1)
-        return self.base.features(z_t, t, states)
+        noise = self.draw("noise-small", tuple(self.latents.shape[1:]))
+        return self.base.noisy(self.latents, noise, t), t
+
+    def _null_states(self) -> Tensor:
+        return self.null_states.expand(self.size, -1, -1)

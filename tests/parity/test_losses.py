@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from unidiff_cli.objectives.consistency import relational
+from unidiff_cli.objectives._agreement import relational
 from unidiff_cli.objectives.contrastive import symmetric_cross_entropy, targets
 from unidiff_cli.objectives.denoise import min_snr
 

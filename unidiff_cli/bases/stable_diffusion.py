@@ -8,7 +8,8 @@ UNet, so a base is read from both and their text weights are compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -120,16 +121,65 @@ class StableDiffusion(Clip):
         """The UNet's prediction, (B, c, h, w)."""
         return self.unet(_fast_layout(z_t), t, encoder_hidden_states=states, return_dict=False)[0]
 
-    def features(self, z_t: Tensor, t: Tensor, states: Tensor) -> Tensor:
-        """The mean-pooled middle block (B, d_u): the first half of a UNet pass, nothing of the second."""
+    def clean(self, z_t: Tensor, prediction: Tensor, t: Tensor) -> Tensor:
+        """ẑ₀ (B, c, h, w), what a prediction says the latents are: (z_t − √(1−ᾱ) ε)/√ᾱ, or √ᾱ z_t − √(1−ᾱ) v."""
+        abar = self.abar[t].view(-1, 1, 1, 1)
+        if self.scheduler.config.prediction_type == "epsilon":
+            return (z_t - (1 - abar).sqrt() * prediction) / abar.sqrt().clamp(min=1e-2)
+        return abar.sqrt() * z_t - (1 - abar).sqrt() * prediction
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """The pictures of latents, (B, 3, S, S) in [0, 255], with gradient."""
+        x = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
+        return (x * 127.5 + 127.5).clamp(0, 255)
+
+    def features(self, z_t: Tensor, t: Tensor, states: Tensor, tap: str = "mid") -> Tensor:
+        """The mean-pooled block `mid` or `up1` (B, d_u): a UNet pass as far as that block and no further."""
         unet = self.unet
         emb = unet.time_embedding(unet.time_proj(t).to(z_t.dtype))
         x = unet.conv_in(_fast_layout(z_t))
+        skips = [x]
         for block in unet.down_blocks:
-            text = {"encoder_hidden_states": states} if getattr(block, "has_cross_attention", False) else {}
-            x, _ = block(hidden_states=x, temb=emb, **text)
+            x, more = block(hidden_states=x, temb=emb, **_text(block, states))
+            skips += more
         x = unet.mid_block(x, emb, encoder_hidden_states=states)
-        return x.mean(dim=(2, 3)).to(torch.promote_types(x.dtype, torch.float32))
+        for block in unet.up_blocks[: 2 if tap == "up1" else 0]:
+            skips, own = skips[: -len(block.resnets)], tuple(skips[-len(block.resnets) :])
+            size = skips[-1].shape[2:] if skips else None  # of what the next block joins
+            x = block(hidden_states=x, temb=emb, res_hidden_states_tuple=own, upsample_size=size, **_text(block, states))  # fmt: skip
+        return _pooled(x)
+
+    @contextmanager
+    def tapped(self) -> Iterator[dict[str, Tensor]]:
+        """Within it a UNet pass leaves its pooled features (B, d_u) here, by tap, as `features` gives them."""
+        found: dict[str, Tensor] = {}
+
+        def keep(tap: str, module: Any, given: Any, out: Tensor) -> None:
+            found[tap] = _pooled(out)
+
+        hooks = [
+            block.register_forward_hook(partial(keep, tap))
+            for tap, block in (("mid", self.unet.mid_block), ("up1", self.unet.up_blocks[1]))
+        ]
+        try:
+            yield found
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def tap_width(self, tap: str) -> int:
+        """d_u, how many features a tap has."""
+        return self.unet.config.block_out_channels[-1 if tap == "mid" else -2]
+
+
+def _text(block: Any, states: Tensor) -> dict[str, Tensor]:
+    """The text of a block that looks at it."""
+    return {"encoder_hidden_states": states} if getattr(block, "has_cross_attention", False) else {}
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """The mean over a map (B, d, h, w), in fp32 at least."""
+    return x.mean(dim=(2, 3)).to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _pipeline(source: str) -> Any:

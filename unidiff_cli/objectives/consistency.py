@@ -6,56 +6,114 @@ is not public in a form we could read. What follows is our formulation, not the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from . import Objective
+from . import Objective, Term, _agreement
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..views import Views
 
-
-def relations(features: Tensor, temperature: float) -> Tensor:
-    """log P_ij = log softmax_{j≠i}(cos_ij/τ) of centred features (N, d); the diagonal is −10⁴.
-
-    Centring is mandatory: with a common mean of cosine 0.90 left in, the loss measures the mean
-    (2.09 instead of 0.25 in a trial), not how pictures relate.
-    """
-    centred = features - features.mean(0, keepdim=True)
-    unit = centred / centred.norm(dim=1, keepdim=True).clamp(min=1e-6)
-    cosines = unit @ unit.T / temperature
-    itself = cosines.new_ones(len(cosines)).diag().bool()
-    return cosines.masked_fill(itself, -1e4).log_softmax(1)
-
-
-def relational(v: Tensor, u: Tensor, temperature: float = 0.1) -> Tensor:
-    """(1/2N) Σ_i [KL(sg Pᵘ_i ‖ Pᵛ_i) + KL(sg Pᵛ_i ‖ Pᵘ_i)], a scalar.
-
-    v (N, D) and u (N, d_u) are features of the same N pictures. No parameters, any dimensions; invariant to
-    rotation, scale and shift of either. 0 when both collapse, so it does not by itself prevent that.
-    """
-    log_v, log_u = relations(v, temperature), relations(u, temperature)
-
-    def kl(teacher: Tensor, student: Tensor) -> Tensor:
-        teacher = teacher.detach()
-        return (teacher.exp() * (teacher - student)).sum(1)  # (N,)
-
-    return (kl(log_u, log_v) + kl(log_v, log_u)).mean() / 2
+# What a kind looks at beside the picture's two features.
+MORE = {
+    "relational+anchor": {"frozen_image_embeds"},
+    "cross_modal": {"text_embeds"},
+}
 
 
 class Consistency(Objective):
-    """Makes both models agree on which pictures are alike."""
+    """Makes both models see the same pictures alike."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({"image_embeds", "latents", "null_states"})
-    kind: Literal["relational"] = Field("relational", description="how the two sides are held together")
-    temperature: Annotated[float, Field(gt=0, description="τ of the softmax over a batch's cosines")] = 0.1
+    kind: Literal["relational", "relational+anchor", "projected", "contrastive", "cross_modal", "decoded"] = (
+        Field("relational", description="how the two sides are held together; docs/method.md")
+    )
+    temperature: Annotated[
+        float, Field(gt=0, description="τ of the softmax over a batch's cosines (not of projected, decoded)")
+    ] = 0.1
     below: Annotated[int, Field(ge=1, description="timesteps t < below: pictures barely noised")] = 300
+    prompt: Literal["caption"] | None = Field(
+        None,
+        description="null: the empty prompt, in a pass of its own; caption: the denoise pass, its samples with t < below",
+    )
+    tap: Literal["mid", "up1"] = Field(
+        "mid", description="whose features: the UNet's middle block or its second up block (not of decoded)"
+    )
+    eta: Annotated[
+        float, Field(ge=0, description="weight of the base's own relations (of relational+anchor)")
+    ] = 1.0
 
-    def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
-        u = views.unet_features(min(self.below, len(views.base.abar)))
-        v = views.image_embeds  # computed here, not below: the tower itself may run in half precision
+    @property
+    def reads(self) -> frozenset[str]:  # type: ignore[override]
+        """By kind and prompt, so that a run holds no frozen copy and no empty row that it does not look at."""
+        states = "text_states" if self.prompt else "null_states"
+        return frozenset({"image_embeds", "latents", states, *MORE.get(self.kind, ())})
+
+    def build(self, base: Any) -> Term:
+        """The kinds that project bring heads: h_v from CLIP's width D, h_u from the UNet's d_u."""
+        if self.kind not in ("projected", "contrastive", "cross_modal"):
+            return self.loss
+        from ._heads import Headed, mlp
+
+        d_v, d_u = base.dimension, base.tap_width(self.tap)
+        heads = {"h_u": mlp(d_u, d_v)}
+        if self.kind != "cross_modal":
+            heads["h_v"] = mlp(d_v, d_u if self.kind == "projected" else d_v)
+        return Headed(self.loss, heads)
+
+    def loss(self, views: Views, **heads: Callable[[Tensor], Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        below = min(self.below, len(views.base.abar))
+        if self.kind == "decoded":
+            return self._decoded(views, below)
+        sides = {"v": views.image_embeds, "u": views.unet_features(below, self.tap, self.prompt)}
+        more = {name: getattr(views, name) for name in sorted(MORE.get(self.kind, ()))}
+        # The towers may run in half precision; what they are compared by may not.
         with views.full_precision():
-            return relational(views.gather(v), views.gather(u), self.temperature), {}
+            sides |= {name: head(sides[name.removeprefix("h_")]) for name, head in heads.items()}
+            rows = {name: views.gather(side) for name, side in sides.items()}  # (N, ·)
+            more = {name: views.gather(value) for name, value in more.items()}
+            groups = views.gather(views.batch.group_ids.to(views.device))
+            figures = {}
+            if self.prompt:
+                near = views.gather(views.timesteps) < below
+                figures["consistency_rows"] = near.sum()
+                if near.sum() < 2:  # no other picture to compare with; every parameter keeps a gradient
+                    return sum((0 * r.sum() for r in rows.values()), 0 * rows["v"].sum()), figures
+                rows, groups = {name: r[near] for name, r in rows.items()}, groups[near]
+                if "frozen_image_embeds" in more:
+                    more["frozen_image_embeds"] = more["frozen_image_embeds"][near]
+            return self._compared(rows, more, groups), figures
+
+    def _compared(self, rows: dict[str, Tensor], more: dict[str, Tensor], groups: Tensor) -> Tensor:
+        v, u, tau = rows["v"], rows["u"], self.temperature
+        match self.kind:
+            case "relational":
+                return _agreement.relational(v, u, tau)
+            case "relational+anchor":
+                anchor = _agreement.kept(v, more["frozen_image_embeds"], tau)
+                return _agreement.relational(v, u, tau) + self.eta * anchor
+            case "projected":
+                return _agreement.projected(v, u, rows["h_v"], rows["h_u"])
+            case "contrastive":
+                return _agreement.contrastive(rows["h_v"], rows["h_u"], groups, tau)
+            case _:
+                return _agreement.cross_modal(v, rows["h_u"], more["text_embeds"], tau)
+
+    def _decoded(self, views: Views, below: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """1 − mean cos(v, f), f CLIP's feature of the picture decoded from the UNet's ẑ₀.
+
+        No heads, and gradient to both; it costs a second vision pass and the autoencoder's decoder, forward and
+        backward, for the rows that count only.
+        """
+        chosen = views.timesteps < below if self.prompt else views.timesteps >= 0
+        z0 = views.denoised(below, self.prompt)
+        if chosen.any():
+            f = views.base.image(views.base.clip_resize(views.base.decode(z0[chosen])))
+            with views.full_precision():
+                apart = 1 - (views.image_embeds[chosen] * f).sum(1)
+        else:  # every parameter keeps a gradient
+            apart = (z0.sum() * 0 + views.image_embeds.sum() * 0).expand(0)
+        return views.mean_of(apart, chosen), {"consistency_rows": chosen.sum()} if self.prompt else {}

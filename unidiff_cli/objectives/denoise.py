@@ -25,6 +25,16 @@ def min_snr(abar: Tensor, gamma: float, prediction: str) -> Tensor:
     return clipped / snr.clamp(min=1e-8) if prediction == "epsilon" else clipped / (snr + 1)
 
 
+def squared_errors(views: Views, snr_gamma: float | None) -> Tensor:
+    """w(t)·‖target − f(z_t, t, c)‖² of each sample, the mean over its latents, (B,)."""
+    base, t = views.base, views.timesteps
+    target = base.target(views.latents, views.noise, t)
+    error = (views.unet_prediction - target).square().mean(dim=(1, 2, 3))
+    if snr_gamma is None:
+        return error
+    return error * min_snr(base.abar[t], snr_gamma, base.scheduler.config.prediction_type)
+
+
 class Denoise(Objective):
     """Predicts the noise in a noised picture from its caption."""
 
@@ -37,9 +47,4 @@ class Denoise(Objective):
     )
 
     def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
-        base, t = views.base, views.timesteps
-        target = base.target(views.latents, views.noise, t)
-        error = (views.unet_prediction - target).square().mean(dim=(1, 2, 3))  # (B,)
-        if self.snr_gamma is not None:
-            error = error * min_snr(base.abar[t], self.snr_gamma, base.scheduler.config.prediction_type)
-        return error.mean(), {}
+        return squared_errors(views, self.snr_gamma).mean(), {}

@@ -119,18 +119,6 @@ def read(file: Path) -> Drawing:
         ) from problem
 
 
-def read_prompts(file: Path) -> list[str]:
-    """The prompts of a text file, one a line; blank lines and lines with # first are passed over."""
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"{file} cannot be read as text: {problem}.") from problem
-    prompts = [line for line in lines if line and not line.startswith("#")]
-    if not prompts:
-        raise UsageError(f"{file} holds no prompt.", "Write one a line.")
-    return prompts
-
-
 def _ranked(
     base: Any, prompt: str, pairs: list[tuple[Image.Image, Drawing]]
 ) -> list[tuple[Image.Image, Drawing]]:

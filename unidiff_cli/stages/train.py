@@ -17,11 +17,11 @@ import torch
 
 from .. import bases, cache, log
 from .. import recipe as recipes
-from ..batches import Samples, loader
+from ..batches import General, Samples, loader
 from ..errors import Interrupted, NotReady, UnidiffError, UsageError, WorkError, nearest
 from ..fit import Fit, Joint, needs
 from ..launch import interruptions, launch, leave
-from ..project import Project, Receipt, close, write_json
+from ..project import Project, Receipt, close, digest, write_json
 from ..recipe import Recipe
 from ..run import Run, rewind
 from ..shards import Row, Shards
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..bases.stable_diffusion import StableDiffusion as Base
 
 BEGAN = "began.json"  # in a run's folder: the hashes of what it began with
+CHANGES = {"shards": "the shards", "weights": "the base's weights", "captions": "the prior's captions"}
 MOST_VALIDATED = 512  # held-out samples a validation looks at, spread over the split
 OnStep = Callable[[dict[str, Any]], None]
 Progress = Callable[[str, int, int], None]
@@ -70,10 +71,12 @@ def train(
         base = bases.load(recipe.base, recipe.image_size)
         # Do.
         run.mkdir(parents=True, exist_ok=True)
-        write_json(run / BEGAN, {**inputs, "weights": bases.stamp(recipe.base)})
+        began = _began(recipe)
+        write_json(run / BEGAN, {**inputs, **began})
         (run / "recipe.yaml").write_text(recipe.yaml(), encoding="utf-8")
         if recipe.train.cache_latents:
             _fill(project, recipe, base, prepared.hash, on_progress)
+        _general(project, recipe, base, began["weights"], on_progress)
         if count == 1:
             work(project, name, base=base, on_step=on_step)
         else:
@@ -85,7 +88,13 @@ def train(
         return name, project.receipt("runs", name, command="unidiff train --resume")
 
 
-def _settings(recipe: Recipe, weights: str) -> dict[str, Any]:
+def _began(recipe: Recipe) -> dict[str, str]:
+    """What a run begins with beside the shards: hashes of the base's weights and of the prior's captions. Raises UsageError."""
+    prior = recipe.active().get("prior")
+    return {"weights": bases.stamp(recipe.base)} | ({"captions": digest(prior.read())} if prior else {})
+
+
+def _settings(recipe: Recipe, began: dict[str, str]) -> dict[str, Any]:
     """What decides a run's weights: not how it is read, looked at and kept."""
     found = recipe.section("base", "image_size", "objectives", "train")
     aside = (
@@ -96,12 +105,12 @@ def _settings(recipe: Recipe, weights: str) -> dict[str, Any]:
         "preview_every",
         "preview_prompts",
     )
-    return {**found, "train": {k: v for k, v in found["train"].items() if k not in aside}, "weights": weights}
+    return {**found, "train": {k: v for k, v in found["train"].items() if k not in aside}, **began}
 
 
 def _same(project: Project, recipe: Recipe, inputs: dict[str, str]) -> tuple[str, Receipt] | None:
     """The newest finished run of this very work."""
-    settings = _settings(recipe, bases.stamp(recipe.base))
+    settings = _settings(recipe, _began(recipe))
     for name in reversed(project.runs()):
         receipt = Receipt.read(project.room("runs", name))
         if receipt and receipt.same_work(settings, inputs):
@@ -122,9 +131,9 @@ def _resumed(project: Project, resume: str | bool, inputs: dict[str, str]) -> tu
         raise NotReady(f"Run {name} has no recipe.yaml, so it never began.", "Run: unidiff train")
     recipe = recipes.load(file)
     began = json.loads((file.parent / BEGAN).read_text(encoding="utf-8"))
-    now = {**inputs, "weights": bases.stamp(recipe.base)}
+    now = {**inputs, **_began(recipe)}
     if changed := [what for what in now if began.get(what) != now[what]]:
-        what = " and ".join({"shards": "the shards", "weights": "the base's weights"}[c] for c in changed)
+        what = " and ".join(CHANGES[c] for c in changed)
         raise NotReady(f"{what[0].upper()}{what[1:]} changed since run {name} began.", "Run: unidiff train")
     rewind(file.parent)
     return name, recipe
@@ -156,6 +165,18 @@ def _fill(
     for split in ("train", "val"):
         if rows := _rows(shards, split):
             cache.fill(project, base, shards, shards_hash, rows, needs(recipe.active()), on_progress)
+
+
+def _general(
+    project: Project, recipe: Recipe, base: Base, weights: str, on_progress: Progress | None = None
+) -> General | None:
+    """The prior's captions and pictures, drawn here where they are not there yet; None without that objective."""
+    if not (prior := recipe.active().get("prior")):
+        return None
+    base.to("cuda" if torch.cuda.is_available() else "cpu")
+    captions = prior.read()
+    files = cache.general(project, base, weights, captions, recipe.generate, on_progress)
+    return General(captions, files, prior.every, recipe.train.seed)
 
 
 def _rows(shards: Shards, split: str) -> list[Row]:
@@ -191,9 +212,8 @@ def work(
     folder = project.room("runs", name)
     recipe = recipes.load(folder / "recipe.yaml")
     began = json.loads((folder / BEGAN).read_text(encoding="utf-8"))
-    receipt = Receipt(
-        "train", _settings(recipe, began["weights"]), {"shards": began["shards"]}, recipe.train.seed
-    )
+    shards = began.pop("shards")
+    receipt = Receipt("train", _settings(recipe, began), {"shards": shards}, recipe.train.seed)
     accelerator = _accelerator(recipe, folder)
     try:
         if accelerator.num_processes != world:
@@ -201,8 +221,9 @@ def work(
         torch.manual_seed(recipe.train.seed)
         base = base or bases.load(recipe.base, recipe.image_size)
         fit = Fit(accelerator, Joint(base, recipe.active(), recipe.train.seed), recipe.train)
-        training = _samples(project, recipe, base, began["shards"], "train", accelerator)
-        held_out = _samples(project, recipe, base, began["shards"], "val", None)
+        prior = _general(project, recipe, base, began["weights"])
+        training = _samples(project, recipe, base, shards, "train", accelerator, prior)
+        held_out = _samples(project, recipe, base, shards, "val", None, prior)
         assert training is not None
         run, started = Run(folder, recipe, fit, held_out), time.monotonic()
         run.restore()
@@ -248,9 +269,8 @@ def _accelerator(recipe: Recipe, run: Path) -> Accelerator:
     bf16 = asked == "bf16" or (
         asked == "auto" and cuda and torch.cuda.is_bf16_supported(including_emulation=False)
     )
-    reads = {name for objective in recipe.active().values() for name in objective.reads}
-    # Without these a projection, a tower or the temperature gets no gradient.
-    partly = not {"text_embeds", "text_states"} <= reads or "contrastive" not in recipe.active()
+    # Without these a projection, a tower, half the UNet or the temperature gets no gradient.
+    partly = not {"contrastive", "denoise"} <= recipe.active().keys()
     accelerator = Accelerator(
         mixed_precision="bf16" if bf16 else "no",
         cpu=not cuda,
@@ -282,6 +302,7 @@ def _samples(
     shards_hash: str,
     split: str,
     accelerator: Accelerator | None,
+    prior: General | None,
 ) -> Samples | None:
     """The split as Samples: this process's share, shuffled, or in order and whole where `accelerator` is None."""
     shards = Shards.open(project.room("shards"))
@@ -298,8 +319,15 @@ def _samples(
     place: dict[str, Any] = {"shuffle": False}
     if accelerator:
         place = {"rank": accelerator.process_index, "world": accelerator.num_processes}
+        place["no_duplicates"] = recipe.train.no_duplicates
     return Samples(
-        shards, rows, batch_size=recipe.train.batch_size, seed=recipe.train.seed, **pictures, **place
+        shards,
+        rows,
+        batch_size=recipe.train.batch_size,
+        seed=recipe.train.seed,
+        prior=prior,
+        **pictures,
+        **place,
     )
 
 

@@ -1,0 +1,56 @@
+"""Prior preservation: the denoise loss on general captions and the pictures that the base itself drew of them.
+
+As DreamBooth (arXiv 2208.12242) keeps what a class looked like, here for whatever a catalogue does not show.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field, field_validator
+
+from ..captions import read_prompts
+from . import Objective
+from .denoise import squared_errors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..views import Views
+
+GENERAL = Path(__file__).parent / "prior.txt"
+
+
+class Prior(Objective):
+    """Keeps drawing what the base drew of general captions."""
+
+    reads: ClassVar[frozenset[str]] = frozenset({"text_states", "prior"})
+    captions: str | None = Field(
+        None, description="a text file of general captions, one a line; null: some 80 that come with unidiff"
+    )
+    images: Annotated[int, Field(ge=1, description="pictures the base draws of them, once, into cache/")] = (
+        200
+    )
+    every: Annotated[int, Field(ge=1, description="one of these for so many samples of the catalogue")] = 4
+    snr_gamma: Annotated[float, Field(gt=0)] | None = Field(
+        5.0, description="min-SNR γ; null weighs all alike"
+    )
+
+    @field_validator("captions")
+    @classmethod
+    def _whole_path(cls, value: str | None) -> str | None:
+        return value and str(Path(value).expanduser().absolute())  # a run is resumed from anywhere
+
+    def read(self) -> list[str]:
+        """The caption of each picture. Raises UsageError for a file that holds none."""
+        captions = read_prompts(Path(self.captions) if self.captions else GENERAL)
+        return [captions[i % len(captions)] for i in range(self.images)]
+
+    def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
+        chosen = views.timesteps.new_tensor([p % self.every == 0 for p in views.batch.positions])
+        if views.prior is None:  # none falls to this process; the UNet keeps a gradient
+            errors = (views.base.unet.conv_in.weight.sum() * 0).expand(0)
+        else:
+            errors = squared_errors(views.prior, self.snr_gamma)
+        return views.mean_of(errors, chosen), {}
