@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from . import conflict
 from .batches import Batch
 from .checkpoints import HEADS
 from .errors import UsageError, WorkError
@@ -42,9 +43,9 @@ def needs(objectives: Mapping[str, Objective]) -> Needs:
 class Joint(nn.Module):
     """A base and its objectives as one module: forward(batch) gives the total and every part."""
 
-    def __init__(self, base: Base, objectives: Mapping[str, Objective], seed: int) -> None:
+    def __init__(self, base: Base, objectives: Mapping[str, Objective], seed: int, chunk: int = 0) -> None:
         super().__init__()
-        self.base, self.objectives, self.seed = base, dict(objectives), seed
+        self.base, self.objectives, self.seed, self.chunk = base, dict(objectives), seed, chunk
         with torch.random.fork_rng(
             devices=[]
         ):  # a run's own parameters begin alike on every process, and on resume
@@ -58,8 +59,17 @@ class Joint(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Σ weight · term, a scalar, and {name: term or figure}. In evaluation nothing is dropped."""
+        return self.losses(self.views(batch))
+
+    def views(self, batch: Batch) -> Views:
+        """The batch as this base sees it."""
         drop, step = (self.caption_drop, batch.step) if self.training else (0.0, VALIDATION)
-        views = Views(self.base, batch, self.needs, self.seed, step, drop, self.training, self.frozen)
+        return Views(
+            self.base, batch, self.needs, self.seed, step, drop, self.training, self.frozen, self.chunk
+        )
+
+    def losses(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
+        """What `forward` gives, of views."""
         parts: dict[str, Tensor] = {}
         total = torch.zeros((), device=views.device)
         for name, objective in self.objectives.items():
@@ -101,6 +111,14 @@ def freeze(joint: Joint, options: Train) -> list[dict[str, Any]]:
             "Look at train.trains and train.lr.",
         )
     return groups
+
+
+def shared(joint: Joint) -> list[nn.Parameter]:
+    """The trained parameters of the text tower where both its embeddings and its states are read; else none."""
+    reads = {name for o in joint.objectives.values() for name in o.reads}
+    if not {"text_embeds", "text_states"} <= reads:
+        return []
+    return [p for p in joint.base.towers()["text"] if p.requires_grad]
 
 
 def trained(joint: Joint) -> dict[str, nn.Parameter]:
@@ -182,6 +200,12 @@ class Fit:
         self.joint, self.optimizer = accelerator.prepare(joint, optimizer)
         self.schedule = schedule
         self.done = 0
+        self.shared = shared(joint)
+        if options.pcgrad and not self.shared:
+            raise UsageError(
+                "train.pcgrad is on, and no text tower trains that both finding and drawing read.",
+                "Turn it off: --set train.pcgrad=false",
+            )
         self._bound_scale()
 
     def steps(self, batches: Iterator[Batch]) -> Iterator[Step]:
@@ -190,9 +214,7 @@ class Fit:
         for batch in batches:
             started = time.monotonic()
             self.joint.train()
-            with self.accelerator.autocast():
-                loss, parts = self.joint(batch)
-            self.accelerator.backward(loss)
+            loss, parts = self._backward(batch, parameters)
             norm = self.accelerator.clip_grad_norm_(parameters, self.options.clip_norm)
             if not torch.isfinite(norm):
                 raise WorkError(
@@ -208,6 +230,23 @@ class Fit:
             self.averaged.step()
             self.done = batch.step + 1
             yield Step(self.done, loss.detach(), parts, norm, rate, time.monotonic() - started)
+
+    def _backward(self, batch: Batch, parameters: list[nn.Parameter]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and its parts; their gradient, averaged over processes, is left in the parameters."""
+        every = self.options.gradient_cosine_every
+        if not self.shared or not (self.options.pcgrad or (every and batch.step % every == 0)):
+            with self.accelerator.autocast():
+                loss, parts = self.joint(batch)
+            self.accelerator.backward(loss)
+            return loss, parts
+        # Not through DDP, which would wait for the gradients behind the cut: `conflict` averages instead.
+        with self.accelerator.autocast():
+            views = self.module.views(batch)
+            views.cut_text()
+            loss, parts = self.module.losses(views)
+        pcgrad, run = self.options.pcgrad, self.accelerator.backward
+        angle = conflict.backward(loss, views, self.shared, parameters, pcgrad, run)
+        return loss, {**parts, "gradient_cosine": angle}
 
     @torch.no_grad()
     def _bound_scale(self) -> None:

@@ -56,6 +56,8 @@ class Consistency(Objective):
 
     def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
         u = views.unet_features(min(self.below, len(views.base.abar)))
-        v = views.image_embeds  # computed here, not below: the tower itself may run in half precision
+        v = views.sub_batch(
+            views.image_embeds
+        )  # computed here, not below: the tower itself may run in half precision
         with views.full_precision():
             return relational(views.gather(v), views.gather(u), self.temperature), {}

@@ -140,11 +140,12 @@ def _refuse(project: Project, recipe: Recipe, count: int) -> None:
         raise UsageError(
             "train.best_by is recall, and no objective reads the vision tower.", "Use best_by: denoise."
         )
-    if recipe.train.batch_size % count:
-        raise UsageError(
-            f"train.batch_size {recipe.train.batch_size} does not divide over {count} processes.",
-            f"Take a multiple of {count}, or set train.processes.",
-        )
+    for key in ("batch_size", "denoise_batch"):
+        if (size := getattr(recipe.train, key)) % count:
+            raise UsageError(
+                f"train.{key} {size} does not divide over {count} processes.",
+                f"Take a multiple of {count}, or set train.processes.",
+            )
 
 
 def _fill(
@@ -200,7 +201,9 @@ def work(
             raise WorkError(f"{world} processes were asked for and {accelerator.num_processes} started.")
         torch.manual_seed(recipe.train.seed)
         base = base or bases.load(recipe.base, recipe.image_size)
-        fit = Fit(accelerator, Joint(base, recipe.active(), recipe.train.seed), recipe.train)
+        fit = Fit(
+            accelerator, Joint(base, recipe.active(), recipe.train.seed, recipe.train.chunk), recipe.train
+        )
         training = _samples(project, recipe, base, began["shards"], "train", accelerator)
         held_out = _samples(project, recipe, base, began["shards"], "val", None)
         assert training is not None
@@ -295,12 +298,15 @@ def _samples(
     else:
         wanted = {"clip_pixels": asked.pixels, "draw_pixels": asked.latents}
         pictures["transforms"] = {k: v for k, v in base.transforms().items() if wanted[k]}
-    place: dict[str, Any] = {"shuffle": False}
+    whole, some = recipe.train.batch_size, recipe.train.denoise_batch
+    place: dict[str, Any] = {
+        "shuffle": False,
+        "batch_size": some or whole,
+    }  # the UNet sees all that is held out
     if accelerator:
         place = {"rank": accelerator.process_index, "world": accelerator.num_processes}
-    return Samples(
-        shards, rows, batch_size=recipe.train.batch_size, seed=recipe.train.seed, **pictures, **place
-    )
+        place |= {"batch_size": whole, "denoise_batch": some}
+    return Samples(shards, rows, seed=recipe.train.seed, **pictures, **place)
 
 
 def _agreed(accelerator: Accelerator, signum: int) -> int:
