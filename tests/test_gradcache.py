@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.conftest import load_recipe
 from tests.test_train import losses
