@@ -102,22 +102,33 @@ def test_the_cosine_is_logged_every_so_many_steps_and_where_there_are_two_reader
     assert all("gradient_cosine" not in step.parts for step in alone.steps(iter([batch_of(8)])))
 
 
-def test_pcgrad_changes_the_text_tower_only_and_chunks_change_nothing_more(tiny_base):
-    def after(*assignments):
-        fit = fit_of(tiny_base, "train.gradient_cosine_every=0", *assignments)
-        *_, step = fit.steps(iter([batch_of(8)]))
-        return step, {n: p.detach().clone() for n, p in trained(fit.module).items()}
+def test_pcgrad_takes_the_conflict_out_of_the_text_tower_alone(tiny_base):
+    """A finding term turned round fights the denoise term; chunks give the same."""
 
-    (_, plain), (step, some), (_, chunked) = (
-        after(),
-        after("train.pcgrad=true"),
-        after("train.pcgrad=true", "train.chunk=3"),
-    )
-    assert step.parts["gradient_cosine"] < 1
-    for name, value in some.items():
-        assert torch.allclose(chunked[name], value, atol=2e-4), name
-        if "text" not in name and step.parts["gradient_cosine"] >= 0:
-            assert torch.allclose(plain[name], value, atol=2e-4), name
+    def gradients(*assignments):
+        fit = fit_of(tiny_base, "train.gradient_cosine_every=0", *assignments)
+        fit.module.double().train()
+        term = fit.module.terms["contrastive"]
+        tower = fit.base.clip.text_model
+        fit.module.terms["contrastive"] = lambda views: (
+            -term(views)[0] - (fixed * views.text_embeds).sum(),
+            {},
+        )
+        parts = fit._backward(batch_of(8), list(trained(fit.module).values()))[1]
+        within = {f"clip.text_model.{name}" for name, _ in tower.named_parameters()}
+        return parts, {n: p.grad for n, p in trained(fit.module).items()}, within
+
+    fixed = torch.randn(8, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    _, plain, within = gradients()
+    parts, projected, _ = gradients("train.pcgrad=true")
+    _, chunked, _ = gradients("train.pcgrad=true", "train.chunk=3")
+    assert parts["gradient_cosine"] < 0  # or this test tests nothing
+    for name, gradient in plain.items():
+        scale = 1e-10 * float(gradient.abs().max()) + 1e-14
+        assert torch.allclose(chunked[name], projected[name], rtol=1e-9, atol=scale), name
+        if name not in within:
+            assert torch.allclose(projected[name], gradient, rtol=1e-9, atol=scale), name
+    assert any(not torch.allclose(projected[n], plain[n], rtol=1e-3) for n in within)
 
 
 def test_pcgrad_without_two_readers_is_refused(tiny_base):

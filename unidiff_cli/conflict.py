@@ -101,5 +101,9 @@ def backward(
     for parameter, *own in zip(shared, finding, drawing, strict=True):
         for gradient in own:
             if gradient is not None:
-                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+                if (
+                    parameter.grad is None
+                ):  # in the parameter's memory layout, which the fused optimiser takes for granted
+                    parameter.grad = torch.zeros_like(parameter)
+                parameter.grad += gradient
     return angle

