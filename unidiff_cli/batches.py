@@ -39,8 +39,11 @@ class Batch:
     caption_ids: Tensor  # (B,) int64, equal for equal captions
     group_ids: Tensor  # (B,) int64, equal within a product or duplicate group
     clip_pixels: Tensor | None = None  # (B, 3, s, s) uint8
-    draw_pixels: Tensor | None = None  # (B, 3, S, S) uint8
-    latents: Tensor | None = None  # (B, 2c, h, w): posterior mean and deviation
+    draw_pixels: Tensor | None = None  # (b, 3, S, S) uint8
+    latents: Tensor | None = None  # (b, 2c, h, w): posterior mean and deviation
+    drawn: list[int] | None = (
+        None  # the b rows that the UNet sees, whose latents or draw_pixels these are; None: all B
+    )
     prior: Batch | None = (
         None  # general captions and the base's own pictures of them; None where none falls to this process
     )
@@ -236,11 +239,13 @@ class Samples(Dataset[Batch]):
         shuffle: bool = True,
         no_duplicates: bool = False,
         prior: General | None = None,
+        denoise_batch: int = 0,
         cached: Mapping[str, Path] | None = None,
         transforms: Mapping[str, Transform] | None = None,
     ) -> None:
         self.shards, self.rows, self.seed, self.shuffle = shards, list(rows), seed, shuffle
         self.batch_size, self.rank, self.world = batch_size, rank, world
+        self.denoise_batch = denoise_batch or batch_size
         self.cached, self.transforms = dict(cached or {}), dict(transforms or {})
         self.prior = prior
         self._arrays: dict[str, np.ndarray] = {}
@@ -271,17 +276,35 @@ class Samples(Dataset[Batch]):
         ]
         if not self._arrays:
             self._arrays = {name: np.load(path, mmap_mode="r") for name, path in self.cached.items()}
-        tensors: dict[str, Any] = {k: torch.from_numpy(v[indices]) for k, v in self._arrays.items()}
+        drawn = (
+            None
+            if self.denoise_batch == self.batch_size
+            else spread(positions, self.denoise_batch, self.batch_size)
+        )
+        some = dict.fromkeys(("latents", "draw_pixels"), drawn)
+        tensors: dict[str, Any] = {
+            k: torch.from_numpy(v[_of(indices, some.get(k))]) for k, v in self._arrays.items()
+        }
         if self.transforms:
             pictures = [picture(self.shards, row) for row in rows]
-            tensors |= {k: transform(pictures) for k, transform in self.transforms.items()}
+            tensors |= {k: transform(_of(pictures, some.get(k))) for k, transform in self.transforms.items()}
         return Batch(
             step, positions, rows, captions,
             caption_ids=torch.tensor([_identity(c) for c in captions]),
             group_ids=torch.tensor([_identity(r.group) for r in rows]),
             prior=self.prior.batch(step, positions) if self.prior else None,
+            drawn=drawn,
             **tensors,
         )  # fmt: skip
+
+
+def spread(positions: Sequence[int], some: int, of: int) -> list[int]:
+    """The indices of `some` of every `of` positions, evenly spread: any number of processes takes the same samples."""
+    return [i for i, p in enumerate(positions) if (p % of + 1) * some // of > p % of * some // of]
+
+
+def _of(values: list[Any], drawn: list[int] | None) -> list[Any]:
+    return values if drawn is None else [values[i] for i in drawn]
 
 
 def _caption(row: Row, seed: int, position: int) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from . import conflict
 from .batches import Batch
 from .checkpoints import HEADS
 from .errors import UsageError, WorkError
@@ -42,9 +43,9 @@ def needs(objectives: Mapping[str, Objective]) -> Needs:
 class Joint(nn.Module):
     """A base and its objectives as one module: forward(batch) gives the total and every part."""
 
-    def __init__(self, base: Base, objectives: Mapping[str, Objective], seed: int) -> None:
+    def __init__(self, base: Base, objectives: Mapping[str, Objective], seed: int, chunk: int = 0) -> None:
         super().__init__()
-        self.base, self.objectives, self.seed = base, dict(objectives), seed
+        self.base, self.objectives, self.seed, self.chunk = base, dict(objectives), seed, chunk
         with torch.random.fork_rng(
             devices=[]
         ):  # a run's own parameters begin alike on every process, and on resume
@@ -58,8 +59,17 @@ class Joint(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Σ weight · term, a scalar, and {name: term or figure}. In evaluation nothing is dropped."""
+        return self.losses(self.views(batch))
+
+    def views(self, batch: Batch) -> Views:
+        """The batch as this base sees it."""
         drop, step = (self.caption_drop, batch.step) if self.training else (0.0, VALIDATION)
-        views = Views(self.base, batch, self.needs, self.seed, step, drop, self.training, self.frozen)
+        return Views(
+            self.base, batch, self.needs, self.seed, step, drop, self.training, self.frozen, self.chunk
+        )
+
+    def losses(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
+        """What `forward` gives, of views."""
         parts: dict[str, Tensor] = {}
         total = torch.zeros((), device=views.device)
         for name, objective in self.objectives.items():
@@ -103,6 +113,14 @@ def freeze(joint: Joint, options: Train) -> list[dict[str, Any]]:
     return groups
 
 
+def shared(joint: Joint) -> list[nn.Parameter]:
+    """The trained parameters of the text tower where both its embeddings and its states are read; else none."""
+    reads = {name for o in joint.objectives.values() for name in o.reads}
+    if not {"text_embeds", "text_states"} <= reads:
+        return []
+    return [p for p in joint.base.towers()["text"] if p.requires_grad]
+
+
 def trained(joint: Joint) -> dict[str, nn.Parameter]:
     """The parameters that train, by name: the base's by its own names, an objective's by `heads.<objective>.…`."""
     named = [*joint.base.named_parameters(), *joint.heads.named_parameters(prefix=HEADS.removesuffix("."))]
@@ -127,8 +145,12 @@ class Averaged:
         # (1 + k)/(10 + k) until it reaches `decay`: a short run is not an average of its start
         self.model = EMAModel(list(self.parameters.values()), decay=decay)
 
+    @torch.no_grad()
     def step(self) -> None:
-        self.model.step(list(self.parameters.values()))
+        """EMAModel.step to rounding, in half its time and without a copy of the weights."""
+        self.model.optimization_step += 1
+        decay = self.model.get_decay(self.model.optimization_step)
+        torch._foreach_lerp_(self.model.shadow_params, list(self.parameters.values()), 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -176,12 +198,17 @@ class Fit:
             joint.base.clip.gradient_checkpointing_enable()
         self.averaged = Averaged(joint, options.ema)
         self.averaged.model.to(accelerator.device)
-        fused = accelerator.device.type == "cuda"
-        optimizer = torch.optim.AdamW(groups, fused=fused)
+        optimizer = torch.optim.AdamW(groups, fused=True)  # on a CPU a quarter of the plain one's time
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, options))
         self.joint, self.optimizer = accelerator.prepare(joint, optimizer)
         self.schedule = schedule
         self.done = 0
+        self.shared = shared(joint)
+        if options.pcgrad and not self.shared:
+            raise UsageError(
+                "train.pcgrad is on, and no text tower trains that both finding and drawing read.",
+                "Turn it off: --set train.pcgrad=false",
+            )
         self._bound_scale()
 
     def steps(self, batches: Iterator[Batch]) -> Iterator[Step]:
@@ -190,9 +217,7 @@ class Fit:
         for batch in batches:
             started = time.monotonic()
             self.joint.train()
-            with self.accelerator.autocast():
-                loss, parts = self.joint(batch)
-            self.accelerator.backward(loss)
+            loss, parts = self._backward(batch, parameters)
             norm = self.accelerator.clip_grad_norm_(parameters, self.options.clip_norm)
             if not torch.isfinite(norm):
                 raise WorkError(
@@ -208,6 +233,23 @@ class Fit:
             self.averaged.step()
             self.done = batch.step + 1
             yield Step(self.done, loss.detach(), parts, norm, rate, time.monotonic() - started)
+
+    def _backward(self, batch: Batch, parameters: list[nn.Parameter]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and its parts; their gradient, averaged over processes, is left in the parameters."""
+        every = self.options.gradient_cosine_every
+        if not self.shared or not (self.options.pcgrad or (every and batch.step % every == 0)):
+            with self.accelerator.autocast():
+                loss, parts = self.joint(batch)
+            self.accelerator.backward(loss)
+            return loss, parts
+        # Not through DDP, which would wait for the gradients behind the cut: `conflict` averages instead.
+        with self.accelerator.autocast():
+            views = self.module.views(batch)
+            views.cut_text()
+            loss, parts = self.module.losses(views)
+        pcgrad, run = self.options.pcgrad, self.accelerator.backward
+        angle = conflict.backward(loss, views, self.shared, parameters, pcgrad, run)
+        return loss, {**parts, "gradient_cosine": angle}
 
     @torch.no_grad()
     def _bound_scale(self) -> None:
@@ -243,13 +285,13 @@ class Fit:
 
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], done: int) -> None:
         """Continues where a checkpoint stopped."""
-        moments, fused = tensors["optimizer"], bool(self.optimizer.param_groups[0].get("fused"))
+        moments = tensors["optimizer"]
         for name, parameter in trained(self.module).items():
             parameter.data.copy_(tensors["weights"][name])
             if f"{name}/step" not in moments:
                 continue  # it never had a gradient
             state, step = self.optimizer.state[parameter], moments[f"{name}/step"]
-            state["step"] = step.to(parameter.device) if fused else step
+            state["step"] = step.to(parameter.device)
             for key in ("exp_avg", "exp_avg_sq"):
                 # in the parameter's own memory layout: the fused kernel refuses another
                 state[key] = torch.empty_like(parameter).copy_(moments[f"{name}/{key}"])

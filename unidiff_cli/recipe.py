@@ -14,7 +14,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
 from . import plugins
 from .errors import RecipeError, UsageError, nearest
@@ -103,7 +111,22 @@ class Train(Section):
 
     steps: Positive = 2000
     batch_size: Annotated[int, Field(ge=2)] = Field(
-        64, description="samples a step, over all processes together"
+        64, description="samples a step, over all processes together: the contrastive batch"
+    )
+    denoise_batch: Annotated[int, Field(ge=0)] = Field(
+        0, description="how many of a step's samples the UNet sees, spread evenly; 0: all"
+    )
+    chunk: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="GradCache: samples of a process that CLIP's towers hold in memory at a time, for a forward more; 0: all",
+    )
+    pcgrad: bool = Field(
+        False,
+        description="on the text tower, take out of finding's and drawing's gradients what works against the other",
+    )
+    gradient_cosine_every: Annotated[int, Field(ge=0)] = Field(
+        20,
+        description="steps between logged cosines of finding's and drawing's gradients on the text tower; 0: never",
     )
     no_duplicates: bool = Field(
         False,
@@ -141,6 +164,16 @@ class Train(Section):
         "auto",
         description="what picks the exported weights; auto: recall with a contrastive term, else denoise",
     )
+    stop_on_collapse: bool = Field(
+        False, description="end the run, its checkpoint saved, when a collapse meter trips at a validation"
+    )
+
+    @field_validator("denoise_batch")
+    @classmethod
+    def _some(cls, value: int, info: ValidationInfo) -> int:
+        if value > (whole := info.data.get("batch_size", value)):
+            raise ValueError(f"{value} of a step's {whole} samples cannot be seen")
+        return value
 
 
 class Generate(Section):

@@ -13,10 +13,12 @@ import torch
 
 from . import checkpoints, log
 from .batches import Batch, Samples, loader
-from .fit import Fit, Step, needs
+from .fit import Fit, Step, needs, trained
 from .metrics.recall import recall_both_ways
 from .recipe import Recipe
 from .sampling import sample, sheet
+from .vectors import embed_captions
+from .watch import Watch
 
 if TYPE_CHECKING:
     from .bases.stable_diffusion import StableDiffusion as Base
@@ -30,8 +32,36 @@ class Run:
     def __init__(self, folder: Path, recipe: Recipe, fit: Fit, held_out: Samples | None) -> None:
         self.folder, self.recipe, self.fit, self.held_out = folder, recipe, fit, held_out
         self.best: dict[str, Any] = {}
+        self.watch: Watch | None = None
 
     # ------------------------------------------------------------ going on and stopping
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Takes the base's collapse meters before the first step, where CLIP trains and rows are held out."""
+        clip = {f"clip.{name}" for name, _ in self.fit.base.clip.named_parameters()}
+        if self.held_out is None or not self._validates() or not clip & trained(self.fit.module).keys():
+            return
+        self.fit.module.eval()
+        captions = [row.captions[0] for row in self.held_out.rows]
+        self.watch = Watch(self.fit.base, captions, self.folder, self._images())
+        if not self.watch.known:
+            log.append(self.folder, step=0, collapse=self.watch.base_meters)
+
+    def _validates(self) -> bool:
+        return (
+            self.held_out is not None and len(self.held_out.rows) > 1
+        )  # a lone picture has no negative and no neighbour
+
+    def _images(self) -> np.ndarray | None:
+        """The base's unit embeddings of the held-out pictures, (N, D), where an objective reads them."""
+        if self.held_out is None or not needs(self.recipe.active()).pixels:
+            return None
+        seen = []
+        for batch in _all(self.held_out):
+            assert batch.clip_pixels is not None
+            seen.append(self.fit.base.image(batch.clip_pixels).cpu().numpy())
+        return np.concatenate(seen)
 
     def restore(self) -> None:
         """Loads the newest whole checkpoint where there is one."""
@@ -40,11 +70,15 @@ class Run:
                 parts = ("weights", "averaged", "optimizer")
                 self.fit.load({part: checkpoints.tensors(checkpoint, part) for part in parts}, state["step"])
                 self.best = state["best"]
+                if self.watch:
+                    self.watch.tripped = state.get("tripped", [])
                 return
 
     def save(self) -> None:
         """Writes a checkpoint of this step and lets the oldest go."""
         name, state = f"step-{self.fit.done:06d}", {"step": self.fit.done, "best": self.best}
+        if self.watch:
+            state["tripped"] = self.watch.tripped
         checkpoints.save(self.folder / "checkpoints", name, self.fit.tensors(), state)
         checkpoints.prune(self.folder / "checkpoints", self.recipe.train.keep_checkpoints)
 
@@ -60,22 +94,33 @@ class Run:
         return line
 
     @torch.no_grad()
-    def validate(self) -> None:
-        """Logs held-out losses and recall of the averaged weights, and keeps those weights when they are the best."""
-        if self.held_out is None or len(self.held_out.rows) < 2:
-            return  # a lone picture has no negative and no neighbour: the last weights are exported
+    def validate(self) -> list[str]:
+        """Logs held-out losses, recall and collapse meters of the averaged weights, and keeps those weights when they are
+        the best. Gives a sentence for each meter that tripped now."""
+        if self.held_out is None or not self._validates():
+            return []  # the last weights are exported
+        found: dict[str, float] = {}
+        said: list[str] = []
         with self.fit.averaged.applied():
             figures = self.fit.validate(_all(self.held_out))
-            if needs(self.recipe.active()).pixels:
-                figures |= _recall(self.fit.base, self.held_out)
-        log.append(self.folder, step=self.fit.done, validation=figures)
-        self.fit.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, step=self.fit.done)
+            images = self._images()
+            if images is not None:
+                figures |= _recall(self.fit.base, images, [row.captions[0] for row in self.held_out.rows])
+            if self.watch:
+                found, said = self.watch.look(self.fit.base, images)
+        more = {k: v for k, v in {"collapse": found, "tripped": said}.items() if v}
+        log.append(self.folder, step=self.fit.done, validation=figures, **more)
+        shown = {f"validation/{k}": v for k, v in figures.items()} | {
+            f"collapse/{k}": v for k, v in found.items()
+        }
+        self.fit.accelerator.log(shown, step=self.fit.done)
         peak = max(self.best.get("peak", 0.0), _found(figures))
         if better(self.recipe, figures, self.best, peak, len(self.held_out.rows)):
             self.best = {"step": self.fit.done, "figures": figures}
             tensors = {"averaged": self.fit.averaged.tensors()}
             checkpoints.save(self.folder / "checkpoints", checkpoints.BEST, tensors, self.best)
         self.best["peak"] = peak
+        return said
 
     @torch.no_grad()
     def preview(self, fallback: Samples) -> None:
@@ -144,11 +189,5 @@ def _all(samples: Samples) -> Iterator[Batch]:
     return loader(samples, range(len(samples)))
 
 
-def _recall(base: Base, held_out: Samples) -> dict[str, float]:
-    images, texts = [], []
-    for batch in _all(held_out):
-        assert batch.clip_pixels is not None
-        images.append(base.image(batch.clip_pixels).cpu().numpy())
-        texts.append(base.text(base.tokenize(batch.captions))[1].cpu().numpy())
-    captions = [row.captions[0] for row in held_out.rows]
-    return recall_both_ways(np.concatenate(images), np.concatenate(texts), captions)
+def _recall(base: Base, images: np.ndarray, captions: list[str]) -> dict[str, float]:
+    return recall_both_ways(images, embed_captions(base, captions), captions)

@@ -8,6 +8,7 @@ and another number of processes draw the same.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from .batches import Batch
 
@@ -64,7 +66,15 @@ class _Gather(torch.autograd.Function):
 
 
 class Views:
-    """One batch as the base sees it. `seed` and `step` key its randomness."""
+    """One batch as the base sees it. `seed` and `step` key its randomness.
+
+    B rows are embedded; the b rows of `batch.drawn` are what the UNet sees (all B where it is None): latents, text states
+    and draws are theirs, and `sub_batch` picks them from what has B rows.
+
+    With `chunk` the towers run that many rows at a time and keep nothing but their outputs; backward runs them again, a
+    chunk at a time, when it reaches them. That is GradCache (arXiv 2101.06983): the gradient of the whole batch in the
+    memory of a chunk. Dropout, were there any, is replayed.
+    """
 
     def __init__(
         self,
@@ -76,14 +86,21 @@ class Views:
         caption_drop: float = 0.0,
         across: bool = False,
         frozen: Clip | None = None,
+        chunk: int = 0,
     ) -> None:
-        self.base, self.batch, self.needs, self.frozen = base, batch, needs, frozen
+        self.base, self.batch, self.needs, self.frozen, self.chunk = base, batch, needs, frozen, chunk
         self.seed, self.step, self.caption_drop, self.across = seed, step, caption_drop, across
         self._features: dict[tuple[int, str], Tensor] = {}
+        self.cut: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
     def draw(self, name: str, shape: tuple[int, ...] = (), uniform: bool = False) -> Tensor:
-        """Keyed random numbers (B, *shape) on the base's device."""
-        return draw(self.seed, self.step, self.batch.positions, name, shape, uniform).to(self.device)
+        """Keyed random numbers (b, *shape) on the base's device, for the rows the UNet sees."""
+        positions = [self.batch.positions[i] for i in self.drawn]
+        return draw(self.seed, self.step, positions, name, shape, uniform).to(self.device)
+
+    def sub_batch(self, tensor: Tensor) -> Tensor:
+        """The rows that the UNet sees, (b, …), of what has a row a sample, (B, …)."""
+        return tensor if self.batch.drawn is None else tensor[self.drawn]
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The rows of all processes in rank order, with gradient to each; the tensor itself on one process.
@@ -99,7 +116,7 @@ class Views:
         return _Gather.apply(tensor.contiguous())
 
     def mean_of(self, values: Tensor, chosen: Tensor) -> Tensor:
-        """The mean over all processes' chosen rows, `values` (n,) those of the n rows set in `chosen` (B,), a scalar.
+        """The mean over all processes' chosen rows, `values` (n,) those of the n rows set in `chosen`, a scalar.
 
         This process holds its own rows' part, so scaled that DDP's mean of the gradients is the whole's.
         """
@@ -118,14 +135,46 @@ class Views:
     def size(self) -> int:
         return len(self.batch.positions)
 
+    @property
+    def drawn(self) -> Sequence[int]:
+        """The rows the UNet sees, b of them."""
+        return range(self.size) if self.batch.drawn is None else self.batch.drawn
+
+    def _in_chunks(self, tower: Callable[..., Any], rows: int) -> list[Any]:
+        """tower(first, last) of consecutive rows: all at once, or by chunks that backward computes again."""
+        if not 0 < self.chunk < rows:
+            return [tower(0, rows)]
+        ends = ((first, min(first + self.chunk, rows)) for first in range(0, rows, self.chunk))
+        return [checkpoint(tower, *each, use_reentrant=False) for each in ends]
+
     # ------------------------------------------------------------ text
 
     @cached_property
     def _text(self) -> tuple[Tensor, Tensor]:
+        """States of the rows the UNet sees, of the prior's captions and of "", (b + p + 1, L, d), and embeddings of all,
+        (B + p + 1, D)."""
         captions = [*self.batch.captions, *(self.batch.prior.captions if self.batch.prior else [])]
         if self.needs.null_row:
             captions.append("")
-        return self.base.text(self.base.tokenize(captions))
+        seen = [*self.drawn, *range(self.size, len(captions))]
+
+        def tower(first: int, last: int) -> tuple[Tensor, Tensor]:
+            states, embeds = self.base.text(self.base.tokenize(captions[first:last]))
+            own = [i - first for i in seen if first <= i < last]
+            return (states if len(own) == len(states) else states[own]), embeds
+
+        parts = self._in_chunks(tower, len(captions))
+        if len(parts) == 1:
+            return parts[0]
+        return torch.cat([states for states, _ in parts]), torch.cat([embeds for _, embeds in parts])
+
+    def cut_text(self) -> None:
+        """Ends the objectives' graph at the text tower's outputs: `cut` holds (states, embeddings) and the leaves in
+        their place, where each reader's gradient arrives."""
+        outputs = self._text
+        states, embeds = (output.detach().requires_grad_(output.requires_grad) for output in outputs)
+        self._text = states, embeds
+        self.cut = outputs, self._text
 
     @property
     def text_embeds(self) -> Tensor:
@@ -140,8 +189,8 @@ class Views:
 
     @cached_property
     def text_states(self) -> Tensor:
-        """Text states of the captions, some dropped to the empty caption, (B, L, d)."""
-        states = self._text[0][: self.size]
+        """Text states of the captions, some dropped to the empty caption, (b, L, d)."""
+        states = self._text[0][: len(self.drawn)]
         if not self.caption_drop:
             return states
         drop = self.draw("drop", uniform=True) < self.caption_drop
@@ -155,7 +204,7 @@ class Views:
         views = Views(
             self.base, self.batch.prior, self.needs, self.seed, self.step, self.caption_drop, self.across
         )
-        views._text = (self._text[0][self.size :], self._text[1][self.size :])
+        views._text = (self._text[0][len(self.drawn) :], self._text[1][self.size :])
         return views
 
     # ------------------------------------------------------------ pictures
@@ -163,12 +212,18 @@ class Views:
     @cached_property
     def image_embeds(self) -> Tensor:
         """Unit image embeddings, (B, D)."""
-        assert self.batch.clip_pixels is not None
-        return self.base.image(self.batch.clip_pixels.to(self.device))
+        return self._images(self.base)
+
+    def _images(self, clip: Clip) -> Tensor:
+        pixels = self.batch.clip_pixels
+        assert pixels is not None
+        return torch.cat(
+            self._in_chunks(lambda first, last: clip.image(pixels[first:last].to(self.device)), self.size)
+        )
 
     @cached_property
     def latents(self) -> Tensor:
-        """Latents sampled from the posterior, cached or encoded now, (B, c, h, w)."""
+        """Latents sampled from the posterior, cached or encoded now, (b, c, h, w)."""
         if self.batch.latents is not None:
             mean, std = self.batch.latents.to(self.device, self.base.abar.dtype).chunk(2, dim=1)
         else:
@@ -183,14 +238,16 @@ class Views:
     def frozen_text_embeds(self) -> Tensor:
         """Unit caption embeddings by the base as it was before training, (B, D), without gradient."""
         assert self.frozen is not None
-        return self.frozen.text(self.frozen.tokenize(self.batch.captions))[1]
+        captions, clip = self.batch.captions, self.frozen
+        embed = lambda first, last: clip.text(clip.tokenize(captions[first:last]))[1]  # noqa: E731
+        return torch.cat(self._in_chunks(embed, self.size))
 
     @cached_property
     @torch.no_grad()
     def frozen_image_embeds(self) -> Tensor:
         """Unit image embeddings by the base as it was before training, (B, D), without gradient."""
-        assert self.frozen is not None and self.batch.clip_pixels is not None
-        return self.frozen.image(self.batch.clip_pixels.to(self.device))
+        assert self.frozen is not None
+        return self._images(self.frozen)
 
     # ------------------------------------------------------------ diffusion
 
@@ -200,7 +257,7 @@ class Views:
 
     @cached_property
     def timesteps(self) -> Tensor:
-        """Uniform over the training schedule, int64 (B,)."""
+        """Uniform over the training schedule, int64 (b,)."""
         return (self.draw("t", uniform=True) * len(self.base.abar)).long()
 
     @cached_property
@@ -211,16 +268,16 @@ class Views:
 
     @cached_property
     def noisy_latents(self) -> Tensor:
-        """z_t of the denoise pass, (B, c, h, w)."""
+        """z_t of the denoise pass, (b, c, h, w)."""
         return self.base.noisy(self.latents, self.noise, self.timesteps)
 
     @property
     def unet_prediction(self) -> Tensor:
-        """The denoise pass, (B, c, h, w)."""
+        """The denoise pass, (b, c, h, w)."""
         return self._denoise_pass[0]
 
     def unet_features(self, below: int, tap: str = "mid", prompt: str | None = None) -> Tensor:
-        """Pooled features (B, d_u) of a block, `mid` or `up1`, of pictures noised to t < below under the empty prompt.
+        """Pooled features (b, d_u) of a block, `mid` or `up1`, of pictures noised to t < below under the empty prompt.
 
         A half pass of its own: with the caption as prompt the text would leak into a "visual" feature. With `prompt`
         "caption" they are those of the denoise pass, at its timesteps and at no cost.
@@ -233,7 +290,7 @@ class Views:
         return self._features[below, tap]
 
     def denoised(self, below: int, prompt: str | None = None) -> Tensor:
-        """ẑ₀ (B, c, h, w): the latents the UNet sees behind noise of t < below, under the empty prompt in a pass of its own.
+        """ẑ₀ (b, c, h, w): the latents the UNet sees behind noise of t < below, under the empty prompt in a pass of its own.
 
         With `prompt` "caption" those of the denoise pass, at its timesteps.
         """
@@ -248,4 +305,4 @@ class Views:
         return self.base.noisy(self.latents, noise, t), t
 
     def _null_states(self) -> Tensor:
-        return self.null_states.expand(self.size, -1, -1)
+        return self.null_states.expand(len(self.drawn), -1, -1)

@@ -68,14 +68,17 @@ class Consistency(Objective):
         below = min(self.below, len(views.base.abar))
         if self.kind == "decoded":
             return self._decoded(views, below)
-        sides = {"v": views.image_embeds, "u": views.unet_features(below, self.tap, self.prompt)}
-        more = {name: getattr(views, name) for name in sorted(MORE.get(self.kind, ()))}
+        sides = {
+            "v": views.sub_batch(views.image_embeds),
+            "u": views.unet_features(below, self.tap, self.prompt),
+        }
+        more = {name: views.sub_batch(getattr(views, name)) for name in sorted(MORE.get(self.kind, ()))}
         # The towers may run in half precision; what they are compared by may not.
         with views.full_precision():
             sides |= {name: head(sides[name.removeprefix("h_")]) for name, head in heads.items()}
             rows = {name: views.gather(side) for name, side in sides.items()}  # (N, ·)
             more = {name: views.gather(value) for name, value in more.items()}
-            groups = views.gather(views.batch.group_ids.to(views.device))
+            groups = views.gather(views.sub_batch(views.batch.group_ids.to(views.device)))
             figures = {}
             if self.prompt:
                 near = views.gather(views.timesteps) < below
@@ -109,11 +112,11 @@ class Consistency(Objective):
         backward, for the rows that count only.
         """
         chosen = views.timesteps < below if self.prompt else views.timesteps >= 0
-        z0 = views.denoised(below, self.prompt)
+        v, z0 = views.sub_batch(views.image_embeds), views.denoised(below, self.prompt)
         if chosen.any():
             f = views.base.image(views.base.clip_resize(views.base.decode(z0[chosen])))
             with views.full_precision():
-                apart = 1 - (views.image_embeds[chosen] * f).sum(1)
+                apart = 1 - (v[chosen] * f).sum(1)
         else:  # every parameter keeps a gradient
-            apart = (z0.sum() * 0 + views.image_embeds.sum() * 0).expand(0)
+            apart = (z0.sum() * 0 + v.sum() * 0).expand(0)
         return views.mean_of(apart, chosen), {"consistency_rows": chosen.sum()} if self.prompt else {}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 BEGAN = "began.json"  # in a run's folder: the hashes of what it began with
 CHANGES = {"shards": "the shards", "weights": "the base's weights", "captions": "the prior's captions"}
 MOST_VALIDATED = 512  # held-out samples a validation looks at, spread over the split
+COLLAPSED = 1000  # in the place of a signal's number: a collapse meter ends the run
+say = logging.getLogger("unidiff")
 OnStep = Callable[[dict[str, Any]], None]
 Progress = Callable[[str, int, int], None]
 
@@ -104,6 +107,7 @@ def _settings(recipe: Recipe, began: dict[str, str]) -> dict[str, Any]:
         "checkpoint_every",
         "preview_every",
         "preview_prompts",
+        "stop_on_collapse",
     )
     return {**found, "train": {k: v for k, v in found["train"].items() if k not in aside}, **began}
 
@@ -149,11 +153,12 @@ def _refuse(project: Project, recipe: Recipe, count: int) -> None:
         raise UsageError(
             "train.best_by is recall, and no objective reads the vision tower.", "Use best_by: denoise."
         )
-    if recipe.train.batch_size % count:
-        raise UsageError(
-            f"train.batch_size {recipe.train.batch_size} does not divide over {count} processes.",
-            f"Take a multiple of {count}, or set train.processes.",
-        )
+    for key in ("batch_size", "denoise_batch"):
+        if (size := getattr(recipe.train, key)) % count:
+            raise UsageError(
+                f"train.{key} {size} does not divide over {count} processes.",
+                f"Take a multiple of {count}, or set train.processes.",
+            )
 
 
 def _fill(
@@ -195,8 +200,17 @@ class _Watch:
     def __call__(self) -> None:
         self.read, lines = log.tail(self.run, self.read)
         for line in lines:
+            warn(line)
             if self.on_step and "loss" in line:
                 self.on_step(line)
+
+
+def warn(line: dict[str, Any]) -> None:
+    """Says which collapse meters tripped at a validation's line of the log."""
+    for said in line.get("tripped", ()):
+        say.warning(
+            f"Step {line['step']}, {said}. Lower train.lr, or keep more of the base: --set objectives.anchor.weight=1"
+        )
 
 
 # ---------------------------------------------------------------- the work, on every process
@@ -220,12 +234,16 @@ def work(
             raise WorkError(f"{world} processes were asked for and {accelerator.num_processes} started.")
         torch.manual_seed(recipe.train.seed)
         base = base or bases.load(recipe.base, recipe.image_size)
-        fit = Fit(accelerator, Joint(base, recipe.active(), recipe.train.seed), recipe.train)
+        fit = Fit(
+            accelerator, Joint(base, recipe.active(), recipe.train.seed, recipe.train.chunk), recipe.train
+        )
         prior = _general(project, recipe, base, began["weights"])
         training = _samples(project, recipe, base, shards, "train", accelerator, prior)
         held_out = _samples(project, recipe, base, shards, "val", None, prior)
         assert training is not None
         run, started = Run(folder, recipe, fit, held_out), time.monotonic()
+        if accelerator.is_main_process:
+            run.begin()
         run.restore()
         _loop(run, training, on_step)
         if accelerator.is_main_process:
@@ -242,20 +260,29 @@ def _loop(run: Run, training: Samples, on_step: OnStep | None) -> None:
     accelerator = fit.accelerator
     with interruptions() as stopped:
         for step in fit.steps(loader(training, range(fit.done, options.steps), options.workers)):
-            last = step.number == options.steps
+            last, tripped = step.number == options.steps, []
             if accelerator.is_main_process:
                 line = run.record(step)
                 if on_step:
                     on_step(line)
                 if last or step.number % options.validate_every == 0:
-                    run.validate()
+                    tripped = run.validate()
+                    if accelerator.num_processes == 1:  # else the process that launched these says it
+                        warn({"step": step.number, "tripped": tripped})
                 if last or (options.preview_every and step.number % options.preview_every == 0):
                     run.preview(training)
-            signum = _agreed(accelerator, stopped())
+            collapsed = tripped and options.stop_on_collapse and not last
+            signum = _agreed(accelerator, COLLAPSED if collapsed else stopped())
             if signum or last or step.number % options.checkpoint_every == 0:
                 if accelerator.is_main_process:
                     run.save()
                 accelerator.wait_for_everyone()
+            if signum == COLLAPSED:
+                fact = f"Stopped at step {step.number}: a collapse meter tripped (train.stop_on_collapse); its checkpoint is saved."
+                raise WorkError(
+                    fact,
+                    "Go on nonetheless with: unidiff train --resume; or begin again with lower train.lr.",
+                )
             if signum:
                 fact = f"Stopped at step {step.number}; its checkpoint is saved."
                 raise Interrupted(signum, fact, "Continue with: unidiff train --resume")
@@ -316,19 +343,15 @@ def _samples(
     else:
         wanted = {"clip_pixels": asked.pixels, "draw_pixels": asked.latents}
         pictures["transforms"] = {k: v for k, v in base.transforms().items() if wanted[k]}
-    place: dict[str, Any] = {"shuffle": False}
+    whole, some = recipe.train.batch_size, recipe.train.denoise_batch
+    place: dict[str, Any] = {
+        "shuffle": False,
+        "batch_size": some or whole,
+    }  # the UNet sees all that is held out
     if accelerator:
         place = {"rank": accelerator.process_index, "world": accelerator.num_processes}
-        place["no_duplicates"] = recipe.train.no_duplicates
-    return Samples(
-        shards,
-        rows,
-        batch_size=recipe.train.batch_size,
-        seed=recipe.train.seed,
-        prior=prior,
-        **pictures,
-        **place,
-    )
+        place |= {"batch_size": whole, "denoise_batch": some, "no_duplicates": recipe.train.no_duplicates}
+    return Samples(shards, rows, seed=recipe.train.seed, prior=prior, **pictures, **place)
 
 
 def _agreed(accelerator: Accelerator, signum: int) -> int:
