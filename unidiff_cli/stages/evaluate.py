@@ -200,18 +200,23 @@ def measure(
     seen: dict[str, Evidence] = {}
     before: Evidence | None = None
     for subject in subjects:
-        told = under(subject.name, on_progress)
-        evidence = Evidence(subject, held, before, told)
-        models[subject.name] = {name: Measured.of(metric, evidence) for name, metric in metrics.items()}
-        for measured in models[subject.name].values():
-            if wrong := [key for key, value in measured.figures.items() if not math.isfinite(value)]:
-                raise WorkError(
-                    f"{wrong[0]} of the {subject.name} model is no number.",
-                    "Its weights are broken: train it again.",
-                )
-        evidence.release()
+        evidence = Evidence(subject, held, before, under(subject.name, on_progress))
+        models[subject.name] = measured_of(evidence, metrics)
         before, seen[subject.name] = before or evidence, evidence
     return models, seen
+
+
+def measured_of(evidence: Evidence, metrics: Mapping[str, Metric]) -> Measures:
+    """Every metric of one model, whose weights are let go. Raises WorkError for a figure that is no number."""
+    found = {name: Measured.of(metric, evidence) for name, metric in metrics.items()}
+    for measured in found.values():
+        if wrong := [key for key, value in measured.figures.items() if not math.isfinite(value)]:
+            raise WorkError(
+                f"{wrong[0]} of the {evidence.subject.name} model is no number.",
+                "Its weights are broken: train it again.",
+            )
+    evidence.release()
+    return found
 
 
 def under(name: str, on_progress: Progress | None) -> Progress | None:
