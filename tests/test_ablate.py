@@ -1,11 +1,11 @@
 """ablate on a tiny random base: one table of a grid, what is done is not done again, and what is no fair comparison."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +16,7 @@ from unidiff_cli import metrics
 from unidiff_cli.ablate import ablate, refuse_unlike
 from unidiff_cli.ablation import averaged, summarised
 from unidiff_cli.errors import Interrupted, UsageError
-from unidiff_cli.metrics import Figure, Items, Measured
-from unidiff_cli.metrics import _scorer
+from unidiff_cli.metrics import Figure, Items, Measured, _scorer
 from unidiff_cli.project import Receipt
 
 from .conftest import copy_project, load_recipe, write_base
@@ -82,7 +81,7 @@ def test_a_grid_becomes_one_table(prepared, tmp_path, asking, worked):
         "kid",
         "clip_score",
         "probe_accuracy",
-        "uniformity",
+        "uniformity_image",
         "seconds",
     ):
         seeds = figures["joint"][key]["seeds"]
@@ -257,7 +256,8 @@ def test_two_at_a_time_give_what_one_gives_and_ctrl_c_stops_whole(prepared, tmp_
     time.sleep(2)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130 and "Continue with the same command" in process.stderr.read()
-    assert not os.popen(f"pgrep -f {two.root}/cache/ablation").read().strip(), "no process outlives it"
+    lines = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
+    assert not [line for line in lines if b"unidiff_cli.ablate" in line and str(two.root).encode() in line]
     subprocess.run(command(two, 2), check=True, timeout=300)
     figures = [json.loads((p.room("ablation") / "table.json").read_text())["figures"] for p in (one, two)]
     for model in figures[0]:

@@ -24,8 +24,7 @@ from .ablation import summarised, write_tables
 from .errors import Interrupted, UnidiffError, UsageError, WorkError
 from .folds import TRAINED, divided, held_out, trained
 from .launch import interruptions, leave, left
-from .metrics import Measured
-from .metrics._evidence import Evidence
+from .metrics._evidence import Evidence, Subject
 from .metrics._kept import read_measured, write_measured
 from .project import Project, Receipt, close, digest, file_digest, versions, write_json
 from .recipe import Recipe
@@ -109,8 +108,9 @@ def ablate(
     # Do.
     started = time.monotonic()
     waiting = [cell for cell in cells if cell.found is None]
-    _work([c for c in waiting if c.variant == BASE], cells, jobs, on_progress)  # all others look its up
-    _work([c for c in waiting if c.variant != BASE], cells, jobs, on_progress)
+    told = _teller(len(cells), len(waiting), on_progress)
+    _work([c for c in waiting if c.variant == BASE], jobs, told, on_progress)  # all others look its up
+    _work([c for c in waiting if c.variant != BASE], jobs, told, on_progress)
     cells = [Cell(**asdict(cell)) for cell in cells]  # which read their files again
     if lost := [cell.name for cell in cells if cell.found is None]:
         raise WorkError(f"The figures of {lost[0]} cannot be read back.", "Run the same command again.")
@@ -229,22 +229,30 @@ def _curves(cells: Sequence[Cell]) -> dict[str, list[dict[str, Any]]]:
 # ---------------------------------------------------------------- the work
 
 
-def _work(waiting: Sequence[Cell], cells: Sequence[Cell], jobs: int, on_progress: Progress | None) -> None:
-    """Does the cells, told as so many of all."""
-    started, there = time.monotonic(), sum(cell.file.is_file() for cell in cells if cell.found)
+def _teller(cells: int, waiting: int, on_progress: Progress | None) -> Callable[[], None]:
+    """Tells of one more cell done, and how long the others will take."""
+    started, done = time.monotonic(), 0
 
-    def told(done: int) -> None:
+    def told() -> None:
+        nonlocal done
+        done += 1
+        left = (time.monotonic() - started) / done * (waiting - done)
         if on_progress:
-            left = (time.monotonic() - started) / max(1, done) * (len(waiting) - done)
-            on_progress("cells", there + done, len(cells), f"{left / 60:.0f} min left" if done else "")
+            on_progress("cells", cells - waiting + done, cells, f"{left / 60:.0f} min left")
 
-    told(0)
+    if on_progress:
+        on_progress("cells", cells - waiting, cells)
+    return told
+
+
+def _work(waiting: Sequence[Cell], jobs: int, told: Callable[[], None], on_progress: Progress | None) -> None:
+    """Does the cells, here or in processes."""
     if jobs > 1:
         _processes(waiting, jobs, told)
         return
-    for done, cell in enumerate(waiting, 1):
+    for cell in waiting:
         work(cell, under(cell.name, on_progress))
-        told(done)
+        told()
 
 
 def work(cell: Cell, on_progress: Progress | None = None) -> None:
@@ -284,8 +292,6 @@ def work(cell: Cell, on_progress: Progress | None = None) -> None:
 
 
 def _base(recipe: Recipe) -> Any:
-    from .metrics._evidence import Subject
-
     return Subject(BASE, recipe.base, recipe.base, recipe.image_size, bases.stamp(recipe.base))
 
 
@@ -298,7 +304,7 @@ def _training(inner: Project, run: str) -> dict[str, Any]:
     return {"validation": checked, "training": {"seconds": seconds, "best": best.get("step")}}
 
 
-def _processes(waiting: Sequence[Cell], jobs: int, told: Callable[[int], None]) -> None:
+def _processes(waiting: Sequence[Cell], jobs: int, told: Callable[[], None]) -> None:
     """Each cell in a process with its share of the cores. A signal or a failure stops all of them, whole."""
     env = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
     line, running, done, sent = list(waiting), dict[Cell, subprocess.Popen[bytes]](), 0, False
@@ -317,7 +323,7 @@ def _processes(waiting: Sequence[Cell], jobs: int, told: Callable[[int], None]) 
                     del running[cell]
                     if process.returncode == 0:
                         done += 1
-                        told(done)
+                        told()
                     elif not sent:
                         output = cell.folder / "output.log"
                         failed = left(cell.folder) or WorkError(f"The cell {cell.name} ended with {process.returncode}.", f"Its output: {output}")  # fmt: skip

@@ -13,12 +13,19 @@ from . import pages, plots
 from .metrics import Draws, Figure, Items, Measured, compared
 from .metrics._statistics import sentence
 from .project import write_json
-from .report import SIDES, show
+from .report import show
 
 Cells = Mapping[
     str, Mapping[int, Sequence[Mapping[str, Any]]]
 ]  # model -> seed -> what each fold's cell found
 SECONDS = Figure("Training, s", "knowledge", "lower", headline=False)
+SHOWN = (
+    "uniformity_image",
+    "effective_rank_image",
+    "text_drift",
+    "denoiser_drift",
+    "seconds",
+)  # beside headlines
 LIMITS = (
     "The s.d. is over training seeds, each seed's figure taken over all folds; a mean of few seeds is uncertain by about s.d./√seeds.",
     "The tests average an item over the seeds first and resample products: they say what other products would, with these very seeds. "
@@ -197,7 +204,7 @@ def drawn(found: Mapping[str, Any]) -> list[dict[str, str]]:
                 }
             )
     for key, about in known.items():
-        if about["headline"] or key in ("seconds", "uniformity", "effective_rank"):
+        if about["headline"] or key in SHOWN:
             values = {model: each[key]["seeds"] for model, each in figures.items() if key in each}
             said = f"A dot a seed; the bar is the mean ± s.d. {about['better'].capitalize()} is better."
             svg = plots.points(values, x=about["label"], percent=about["percent"])
