@@ -31,7 +31,7 @@ from .recipe import Recipe
 from .stages.evaluate import base_of, chosen, measured_of, settings_of, subject_of, under
 from .stages.export import export
 
-METRICS = ("recall", "kid", "clip_score", "retention", "collapse", "drift")
+METRICS = ("recall", "kid", "clip_score", "retention", "collapse", "drift", "denoise_loss")
 BASE = "base"  # the variant that is measured and not trained
 ALIKE = ("base", "image_size", "generate", "evaluate")  # beside steps and batch size: what all recipes share
 Progress = Callable[..., None]  # label, done, total, note

@@ -18,7 +18,7 @@ from .. import bases, plugins, report
 from ..batches import picture
 from ..errors import UsageError, WorkError
 from ..metrics import Figure, Measured, Metric, Progress, compared, scorer
-from ..metrics._evidence import TOP, Evidence, HeldOut, Subject
+from ..metrics._evidence import TOP, Evidence, HeldOut, Probe, Subject
 from ..metrics._statistics import Comparison, Interval, sentence
 from ..metrics.collapse import flags
 from ..project import Project, Receipt, digest, versions, write_json
@@ -41,6 +41,7 @@ ORDER = (
     "retention",
     "collapse",
     "drift",
+    "denoise_loss",
 )
 QUERIES, SHOWN = 6, 5  # retrieval examples in the report, and how many answers of each
 Measures = dict[str, Measured]  # by metric
@@ -180,7 +181,13 @@ def _evaluated(
 def settings_of(recipe: Recipe, metrics: Mapping[str, Metric]) -> dict[str, Any]:
     """What decides figures besides the models: the recipe's part, which metrics there are, and who looks at pictures."""
     eye = scorer().fingerprint if _sees(metrics) else None
-    return {**recipe.section("evaluate", "generate"), "metrics": list(metrics), "scorer": eye}
+    photos = Probe.photographed(recipe.evaluate.probe).stamp if recipe.evaluate.probe else None
+    return {
+        **recipe.section("evaluate", "generate"),
+        "metrics": list(metrics),
+        "scorer": eye,
+        "probe": photos,
+    }
 
 
 def _sees(metrics: Mapping[str, Metric]) -> bool:
@@ -240,6 +247,9 @@ def chosen(folds: Sequence[HeldOut], needs: Sequence[str] = ()) -> tuple[dict[st
     left_out: dict[str, str] = {}
     for name in asked or ORDER + tuple(n for n in plugins.names("metrics") if n not in ORDER):
         metric = plugins.load("metrics", name)()
+        if metric.on_request and not asked and not set(needs) & set(metric.figures):
+            left_out[name] = "It takes long, and is measured where evaluate.metrics names it."
+            continue
         try:
             for held in folds:
                 metric.refuse(held)
