@@ -29,6 +29,7 @@ from ..shards import Shards
 ORDER = (
     "recall",
     "zero_shot",
+    "diffusion_classifier",
     "kid",
     "fid",
     "cmmd",
