@@ -19,14 +19,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from transformers.utils import logging
 
-from unidiff_cli import Project, bases, export, load_recipe, plugins, prepare, readers, train, vectors
+from unidiff_cli import Project, bases, export, load_recipe, plugins, prepare, readers, train
 from unidiff_cli.batches import picture
-from unidiff_cli.clip import Clip
 from unidiff_cli.metrics._evidence import Evidence, HeldOut, Subject
 from unidiff_cli.readers import Sample
 from unidiff_cli.recipe import Prepare, Recipe
@@ -39,10 +36,10 @@ SHOWN = 8  # products on a sheet
 COLUMNS = {
     "r1_t2i": "R@1 t→p", "r5_t2i": "R@5 t→p", "r10_t2i": "R@10 t→p",
     "r1_i2t": "R@1 p→t", "r5_i2t": "R@5 p→t", "r10_i2t": "R@10 p→t",
-    "r5_ratio": "R@5 × base", "kid": "KID", "photos": "photos", "photos_balanced": "photos, by class",
+    "r5_ratio": "R@5 × base", "kid": "KID", "photo_accuracy": "photos", "photo_balanced": "photos, by class",
     "probe_accuracy": "objects", "minutes": "training, min",
 }  # fmt: skip
-SHARES = ("r1_", "r5_t", "r5_i", "r10_", "photos", "probe_accuracy")  # figures shown in %
+SHARES = ("r1_", "r5_t", "r5_i", "r10_", "photo_a", "photo_b", "probe_accuracy")  # figures shown in %
 
 
 # ---------------------------------------------------------------- the two splits
@@ -99,40 +96,11 @@ def divided(project: Project, given: argparse.Namespace) -> Shards:
 # ---------------------------------------------------------------- what is measured of one model
 
 
-class Classes:
-    """Pictures of known classes, and a prompt for each class: what a model knew before it saw the catalogue."""
-
-    def __init__(self, pictures: Sequence[Image.Image], labels: Sequence[str], prompts: Mapping[str, str]):
-        self.pictures, self.prompts = pictures, prompts
-        self.answers = np.array([list(prompts).index(label) for label in labels])
-
-    @classmethod
-    def photographed(cls, folder: Path) -> "Classes":
-        """The test photos of a table with `image`, `class`, `split` and one `caption` a class."""
-        lines = (folder / "captions.jsonl").read_text(encoding="utf-8").splitlines()
-        rows = [row for row in map(json.loads, lines) if row["split"] == "test"]
-        prompts = {row["class"]: row["caption"] for row in sorted(rows, key=lambda row: row["class"])}
-        pictures = [Image.open(folder / row["image"]).convert("RGB") for row in rows]
-        return cls(pictures, [row["class"] for row in rows], prompts)
-
-    @torch.no_grad()
-    def right(self, clip: Clip) -> tuple[float, float]:
-        """The share whose nearest prompt is their own class's, and its mean over the classes that occur."""
-        groups = [self.pictures[i : i + 64] for i in range(0, len(self.pictures), 64)]
-        images = np.concatenate([clip.image(clip.clip_pixels(some)).cpu().numpy() for some in groups])
-        texts = vectors.embed_captions(clip, list(self.prompts.values()))
-        hit = (images @ texts.T).argmax(axis=1) == self.answers
-        each = [hit[self.answers == k].mean() for k in np.unique(self.answers)]
-        return float(hit.mean()), float(np.mean(each))
-
-
-def measure(source: Any, recipe: Recipe, held: HeldOut, known: Mapping[str, Classes]) -> dict[str, float]:
+def measure(source: Any, recipe: Recipe, held: HeldOut) -> dict[str, float]:
     """Recall and KID on the catalogue's test set, and the share of right answers on what was known before."""
     evidence, found = Evidence(Subject("", source, source, recipe.image_size, ""), held), {}
     for name in ("recall", "kid", "retention"):
         found |= plugins.load("metrics", name)().compute(evidence)
-    for name, classes in known.items():
-        found[name], found[f"{name}_balanced"] = classes.right(evidence.base)
     return found
 
 
@@ -155,9 +123,8 @@ def compared(
         variants["anchored"] = [f"objectives.anchor.weight={given.anchor}"]
     recipe = load_recipe(given.recipe, assignments=given.assignments)
     held = HeldOut(shards, shards.rows("test"), recipe.evaluate, recipe.generate)
-    known = {"photos": Classes.photographed(given.photos)} if given.photos else {}
     _say("base")
-    base = measure(recipe.base, recipe, held, known)
+    base = measure(recipe.base, recipe, held)
     figures: dict[str, list[dict[str, float]]] = {"base": [base]}
     first: dict[str, Any] = {"base": recipe.base}
     for seed in given.seeds:
@@ -167,7 +134,7 @@ def compared(
             exports, minutes = tuned(project, asked, given.alphas)
             for alpha, folder in exports.items():
                 name = variant if alpha == 1 else f"{variant}, alpha {alpha:g}"
-                found = measure(str(folder), recipe, held, known) | {"minutes": minutes}
+                found = measure(str(folder), recipe, held) | {"minutes": minutes}
                 figures.setdefault(name, []).append(found | against(found, base))
                 first.setdefault(name, str(folder))
     return figures, first, recipe
@@ -266,6 +233,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     if given.steps:
         given.assignments.append(f"train.steps={given.steps}")
+    if given.photos:
+        given.assignments.append(f"evaluate.probe={json.dumps(str(given.photos.absolute()))}")
     logging.disable_progress_bar()  # a bar for every model that is loaded says nothing
     given.out.mkdir(parents=True, exist_ok=True)
     project = Project(given.out / "project")

@@ -81,22 +81,6 @@ def test_products_hold_out_whole_products(shop, tiny_base, tmp_path):
     assert {r.attributes["view"] for r in rows if r.split == "test"} == {"front", "back"}
 
 
-def test_classes_are_told_by_the_nearest_prompt(tiny_base, tmp_path):
-    from unidiff_cli.clip import Clip
-
-    (tmp_path / "images").mkdir()
-    lines = []
-    for i, shape in enumerate(SHAPES):
-        draw_thing("red", shape, i).save(tmp_path / "images" / f"{i}.png")
-        row = {"image": f"images/{i}.png", "class": shape, "caption": f"a photo of a {shape}"}
-        lines += [row | {"split": "test"}, row | {"split": "train", "image": "images/gone.png"}]
-    (tmp_path / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    photos = adaptation.Classes.photographed(tmp_path)
-    assert len(photos.pictures) == 3 and list(photos.prompts) == sorted(SHAPES)
-    share, balanced = photos.right(Clip.read(tiny_base / "clip"))
-    assert share == balanced and share in (0, 1 / 3, 2 / 3, 1)
-
-
 def test_mean_and_deviation_over_seeds():
     found = adaptation.summary([{"r5_t2i": 0.2, "minutes": 3.0}, {"r5_t2i": 0.4, "minutes": 3.0}])
     assert found["r5_t2i"]["mean"] == pytest.approx(0.3) and found["r5_t2i"]["sd"] == pytest.approx(

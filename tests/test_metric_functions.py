@@ -765,13 +765,14 @@ def test_metrics_give_the_figures_they_describe(shop):
     learned = SimpleNamespace(rows=lambda split: rows[:50])
     held = HeldOut(learned, rows, Evaluate(images=60), Generate())
     names = unit(normal(21, seed=5))
+    held.__class__ = type("WithPhotos", (HeldOut,), {"photos": held.probe})  # as if it named photos
     objects = unit(names[held.probe.labels] + normal(210, seed=4))  # told better than chance
     (x, ex), (y, ey) = eye(real), eye(drawn)
     towers = dict(image_embeds=unit(normal(60)), text_embeds=unit(normal(60, seed=1)))
     evidence = SimpleNamespace(
         held=held, before=None, real_features=x, real_embeds=ex, generated_features=y, generated_embeds=ey,
         prompt_embeds=unit(normal(60, ex.shape[1])), training_embeds=unit(normal(90, ex.shape[1], seed=2)), grid_embeds=unit(normal(24, ex.shape[1], seed=3)).reshape(6, 4, -1),
-        probe_image_embeds=objects, probe_text_embeds=names,
+        probe_image_embeds=objects, probe_text_embeds=names, photo_image_embeds=objects, photo_text_embeds=names,
         probe_predictions=normal(12, seed=6), **towers,
     )  # fmt: skip
     for part in (

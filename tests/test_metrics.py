@@ -17,7 +17,9 @@ from unidiff_cli.report import SIDES
 from unidiff_cli.stages.evaluate import ORDER
 
 BUILT_IN = (
-    "attributes", "clip_score", "cmmd", "collapse", "diversity", "drift", "fid", "kid", "near_copies", "precision_recall",
+    "attributes", "clip_score", "cmmd", "collapse", "denoise_loss",
+    "diffusion_classifier",
+    "diversity", "drift", "fid", "kid", "near_copies", "precision_recall",
     "r_precision", "recall", "retention", "zero_shot",
 )  # fmt: skip
 

@@ -59,7 +59,8 @@ def fill(
     if not missing:
         return files
     place.mkdir(parents=True, exist_ok=True)
-    beside = {name: place / f".{name}.new.npy" for name in missing}
+    # a file of one's own: two processes of an ablation may fill the same rows
+    beside = {name: place / f".{name}.{os.getpid()}.npy" for name in missing}
     try:
         arrays: dict[str, np.memmap] = {}
         for start in range(0, len(rows), CHUNK):

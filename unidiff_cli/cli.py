@@ -461,6 +461,71 @@ def compare(
     _measured(project, "comparison", before, receipt, json_out)
 
 
+@app.command(
+    epilog="Example: unidiff ablate --recipes clip-only,sd-only,joint,fashion --seeds 0,1,2 --folds 5"
+)
+def ablate(
+    variants: Annotated[
+        str,
+        typer.Option(
+            "--recipes",
+            help="Recipes or recipe files, between commas; the first is what others are held against.",
+        ),
+    ],
+    seeds: Annotated[str, typer.Option("--seeds", help="Training seeds, between commas.")] = "0,1,2",
+    folds: Annotated[
+        int,
+        typer.Option(
+            "--folds", min=0, help="Train and test on so many folds by product; 0: the project's own splits."
+        ),
+    ] = 0,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of every cell.")] = None,
+    assignments: Assignments = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Cells at a time, each with its share of the cores.")
+    ] = 1,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep every cell's export, under cache/ablation/.")
+    ] = False,
+    json_out: Json = False,
+) -> None:
+    """Train and measure recipes × seeds × folds alike, into one table with paired tests."""
+    from .bases import load_recipe
+
+    project = _project()
+    given = [*(assignments or ()), *([f"train.steps={steps}"] if steps else [])]
+    found: dict[str, Any] = {}
+    for name in filter(None, (part.strip() for part in variants.split(","))):
+        recipe = load_recipe(name, project, environ=os.environ, assignments=given)
+        if recipe.name in found:
+            raise UsageError(
+                f"Two recipes are named '{recipe.name}'.", "Rename one: its name stands in the table."
+            )
+        found[recipe.name] = recipe
+    if wrong := [part for part in seeds.split(",") if not part.strip().isdecimal()]:
+        raise UsageError(f"--seeds cannot read '{wrong[0]}'.", "Give whole numbers between commas: 0,1,2")
+    if folds == 1:
+        raise UsageError("--folds needs 2 or more.", "Leave it out to use the project's own splits.")
+    from .ablate import ablate as grid
+
+    before = _receipt(project, "ablation")
+    with console.bars(Here.quiet) as bars:
+        receipt = grid(
+            project,
+            found,
+            [int(part) for part in seeds.split(",")],
+            folds,
+            jobs=jobs,
+            keep=keep,
+            on_progress=bars,
+        )
+    if json_out:
+        console.show_file(project.room("ablation", "table.json"))
+        return
+    console.show_file(project.room("ablation", "table.md"))
+    _done(project, "ablation", before, receipt, f"open {project.room('ablation', 'report.html')}")
+
+
 def _looking(assignments: list[str] | None, inception: Path | None) -> list[str]:
     """The assignments, --inception among them: it is another word for the recipe's key."""
     more = [f"evaluate.inception={json.dumps(str(inception.absolute()))}"] if inception else []

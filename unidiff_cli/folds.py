@@ -56,24 +56,10 @@ def evaluate_folds(
     """
     # What we read.
     prepared = project.receipt("shards", command="unidiff prepare CATALOG")
-    whole = Shards.open(project.room("shards"))
-    rows = whole.rows()
-    asked, cache = recipe.evaluate.model_copy(update={"split": "test"}), project.room("cache", "evaluate")
     # What we refuse.
-    try:
-        numbers = in_folds([row.group for row in rows], count, recipe.evaluate.seed)
-    except ValueError as problem:
-        raise WorkError(
-            f"The catalogue cannot be tested in {count} folds: {problem}.", "Ask for fewer."
-        ) from None
-    fold = {row.id: int(number) for row, number in zip(rows, numbers, strict=True)}
-    inners = [_project(project, whole, recipe, fold, i, count) for i in range(count)]
-    folds = []
-    for i, inner in enumerate(inners):
-        mine = Shards.open(inner.room("shards"))
-        folds.append(
-            HeldOut(mine, mine.rows("test"), asked, recipe.generate, cache, mine.receipt.hash, fold=i)
-        )
+    inners = divided(project, recipe, count)
+    cache = project.room("cache", "evaluate")
+    folds = [held_out(inner, recipe, cache, i, "test") for i, inner in enumerate(inners)]
     metrics, left_out = chosen(folds, needs)
     # What is there already.
     settings = {
@@ -89,7 +75,7 @@ def evaluate_folds(
     measured: list[dict[str, Measures]] = []
     for i, (inner, held) in enumerate(zip(inners, folds, strict=True)):
         told = under(f"fold {i + 1} of {count}", on_progress)
-        name = _trained(inner, recipe, told)
+        name = trained(inner, recipe, told)
         export(inner, name)
         tuned = subject_of(inner, name, "tuned")
         subjects = [base_of(tuned), tuned]
@@ -132,7 +118,7 @@ def together(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _trained(inner: Project, recipe: Recipe, told: Progress | None) -> str:
+def trained(inner: Project, recipe: Recipe, told: Progress | None) -> str:
     """The fold's run of this recipe: the finished one, the interrupted one gone on with, or a new one."""
     for name in inner.runs()[-1:]:
         file = inner.room("runs", name, "recipe.yaml")
@@ -143,6 +129,27 @@ def _trained(inner: Project, recipe: Recipe, told: Progress | None) -> str:
             except NotReady:  # the base's weights are others now
                 break
     return train(inner, recipe, on_progress=told)[0]
+
+
+def divided(project: Project, recipe: Recipe, count: int) -> list[Project]:
+    """The project of each of `count` folds by group, whose test split is the fold. Raises WorkError for too few groups."""
+    whole = Shards.open(project.room("shards"))
+    rows = whole.rows()
+    try:
+        numbers = in_folds([row.group for row in rows], count, recipe.evaluate.seed)
+    except ValueError as problem:
+        raise WorkError(
+            f"The catalogue cannot be tested in {count} folds: {problem}.", "Ask for fewer."
+        ) from None
+    fold = {row.id: int(number) for row, number in zip(rows, numbers, strict=True)}
+    return [_project(project, whole, recipe, fold, i, count) for i in range(count)]
+
+
+def held_out(project: Project, recipe: Recipe, cache: Path, fold: int = 0, split: str = "") -> HeldOut:
+    """What models are measured on in a project: `split`, or the recipe's own; what they make is kept in `cache`."""
+    mine = Shards.open(project.room("shards"))
+    asked = recipe.evaluate.model_copy(update={"split": split} if split else {})
+    return HeldOut(mine, mine.rows(asked.split), asked, recipe.generate, cache, mine.receipt.hash, fold=fold)
 
 
 def _project(

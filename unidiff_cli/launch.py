@@ -66,10 +66,8 @@ def launch(module: str, arguments: list[str], count: int, folder: Path, watch: C
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
     watch()
-    if failure.exists():
-        found = json.loads(failure.read_text(encoding="utf-8"))
-        failure.unlink()
-        raise _raised(found)
+    if problem := left(folder):
+        raise problem
     if process.returncode:
         raise WorkError(
             f"A training process ended with {process.returncode}.", f"Its output: {folder / 'workers.log'}"
@@ -92,7 +90,13 @@ def leave(folder: Path, problem: UnidiffError) -> None:
     write_json(folder / FAILURE, value)
 
 
-def _raised(found: dict[str, Any]) -> UnidiffError:
+def left(folder: Path) -> UnidiffError | None:
+    """The error that a process left in the folder, taken away from there."""
+    failure = folder / FAILURE
+    if not failure.exists():
+        return None
+    found: dict[str, Any] = json.loads(failure.read_text(encoding="utf-8"))
+    failure.unlink()
     if found["exit_code"] > 128:
         return Interrupted(found["exit_code"] - 128, found["fact"], found["action"])
     problem = WorkError(found["fact"], found["action"])

@@ -78,6 +78,35 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, x: str) -> str:
     return _svg(figure)
 
 
+def points(groups: Mapping[str, Sequence[float]], *, x: str, percent: bool = False) -> str:
+    """A row a name: its values as dots, and their mean with a bar of one s.d. to each side."""
+    from statistics import fmean, stdev
+
+    figure, axes = _axes(x, "", height=max(1.8, 0.34 * len(groups) + 0.9))
+    for n, (_, values) in enumerate(groups.items()):
+        color, spread = SERIES[n % len(SERIES)], stdev(values) if len(values) > 1 else 0
+        axes.errorbar(
+            fmean(values), n, xerr=spread, fmt="|", color=color, markersize=12, capsize=4, linewidth=1.6
+        )
+        axes.plot(values, [n] * len(values), "o", color=color, markersize=4, alpha=0.6)
+    axes.set_yticks(range(len(groups)), [_short(name, 44) for name in groups], parse_math=False)
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    if percent:
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    return _svg(figure)
+
+
+def scatter(groups: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str) -> str:
+    """Points (x, y) of shares by name."""
+    figure, axes = _axes(x, y)
+    for n, (name, values) in enumerate(groups.items()):
+        axes.plot(*zip(*values, strict=True), "o", color=SERIES[n % len(SERIES)], markersize=6, label=name)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    _legend(axes)
+    return _svg(figure)
+
+
 def matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     """A confusion: shares of each true class (down) told as each class (across)."""
     import numpy as np

@@ -33,6 +33,7 @@ ROOMS = (
     "report",
     "comparison",
     "folds",
+    "ablation",
     "outputs",
     "cache",
     ".*.new",

@@ -195,6 +195,11 @@ class Evaluate(Section):
     )
     batch_size: Positive = 64
     seed: Seed = 0
+    probe: str = Field(
+        "",
+        description="a catalogue of photos of known classes (columns image, class, caption; of a split column only test counts): "
+        "what the model should still know",
+    )
     inception: str = Field(
         "",
         description="path of inception-2015-12-05.pt, for FID, KID and precision/recall as elsewhere; else the scorer's features",

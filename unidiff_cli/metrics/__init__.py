@@ -92,6 +92,7 @@ class Metric(Section):
 
     reads: ClassVar[frozenset[str]]  # the names of Evidence it looks at
     figures: ClassVar[Mapping[str, Figure]]
+    on_request: ClassVar[bool] = False  # it is slow: measured only where evaluate.metrics or a gate names it
 
     @abstractmethod
     def compute(self, evidence: Evidence) -> dict[str, float]:

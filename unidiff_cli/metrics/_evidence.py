@@ -7,11 +7,12 @@ evaluation, another metric or another export against the same base makes nothing
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from .. import __version__
+from ..errors import UsageError
 from ..project import digest
 from ..recipe import Evaluate, Generate
 from . import Progress, same, scorer
@@ -35,6 +37,7 @@ MOST_REAL = 10_000  # real pictures compared with; more would not change a figur
 TOP = 10  # answers kept of each query
 PROBE_EACH, PROBE_SIDE = 10, 128  # drawings of each everyday object, px
 PROBE_STEPS = (50, 200, 400, 600, 800, 950)  # of 1,000: where the denoiser is asked
+MOST_DENOISED, DENOISE_STRATA = 512, 4  # held-out pictures the denoiser is asked about, timesteps of each
 GRID = (6, 4)  # prompts × seeds drawn for prompt sensitivity
 
 
@@ -130,15 +133,16 @@ def _whole(path: Path) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class Probe:
-    """A neutral set outside of any shop of clothes: drawings of everyday objects (RGB), and which each shows."""
+    """Pictures (RGB) of known classes, and which each shows: what a model should know whatever it was tuned on."""
 
     pictures: list[Image.Image]
     labels: np.ndarray  # (N,) int
     classes: list[str]
+    prompts: list[str]  # one for each class
 
     @classmethod
     def drawn(cls, seed: int = 4_000_000) -> Probe:
-        """Ten drawings of each object, seeds that nano was not trained on."""
+        """Ten drawings of each everyday object, which no shop of clothes shows; seeds that nano was not trained on."""
         from ..sample_catalog import OBJECTS, draw, random_object
 
         classes = list(OBJECTS)
@@ -148,12 +152,39 @@ class Probe:
             for i in range(PROBE_EACH)
         ]
         labels = np.repeat(np.arange(len(classes)), PROBE_EACH)
-        return cls([draw(look, PROBE_SIDE) for look in looks], labels, classes)
+        prompts = [f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}" for name in classes]
+        return cls([draw(look, PROBE_SIDE) for look in looks], labels, classes, prompts)
 
-    @property
-    def prompts(self) -> list[str]:
-        """A prompt for each class."""
-        return [f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}" for name in self.classes]
+    @classmethod
+    @cache
+    def photographed(cls, folder: str) -> Probe:
+        """The photos of a catalogue with a `class` column, each class asked for by the caption of its first photo.
+
+        Where there is a split column only its test photos count. Raises UsageError for a catalogue without classes.
+        """
+        from .. import readers
+        from ..recipe import Prepare
+
+        path = Path(folder).expanduser()
+        if not path.exists():
+            raise UsageError(
+                f"There is no evaluate.probe {folder}.", "Name a folder with a table, or leave it out."
+            )
+        rows = [item for item in readers.choose(path, Prepare()) if isinstance(item, readers.Sample)]
+        tested = [row for row in rows if row.attributes.get("class") and row.split in (None, "test")]
+        prompts = {str(row.attributes["class"]): row.captions[0] for row in reversed(tested)}
+        if len(prompts) < 2:
+            raise UsageError(
+                f"evaluate.probe {folder} has test photos of {len(prompts)} classes; it needs two or more.",
+                "Give its table the columns image, class and caption.",
+            )
+        classes = sorted(prompts)
+        pictures = [
+            Image.open(io.BytesIO(row.image) if isinstance(row.image, bytes) else row.image).convert("RGB")
+            for row in tested
+        ]
+        labels = np.array([classes.index(str(row.attributes["class"])) for row in tested])
+        return cls(pictures, labels, classes, [prompts[name] for name in classes])
 
     @cached_property
     def stamp(self) -> str:
@@ -328,6 +359,16 @@ class HeldOut:
     def probe(self) -> Probe:
         return Probe.drawn()
 
+    @property
+    def photos(self) -> Probe | None:
+        """The photos of known classes that `evaluate.probe` names."""
+        return Probe.photographed(self.evaluate.probe) if self.evaluate.probe else None
+
+    @cached_property
+    def denoised_rows(self) -> list[Row]:
+        """The rows whose pictures the denoiser is asked about, at most MOST_DENOISED in the seeded order."""
+        return [self.rows[n] for n in self.order[:MOST_DENOISED]]
+
 
 class Evidence:
     """Everything metrics may look at for one model, each computed once, on first use.
@@ -356,7 +397,7 @@ class Evidence:
     def release(self) -> None:
         self._base = None
 
-    def _progress(self, what: str) -> Callable[[int, int], None] | None:
+    def progress(self, what: str) -> Callable[[int, int], None] | None:
         report = self.on_progress
         return (lambda done, total: report(what, done, total)) if report else None
 
@@ -370,7 +411,7 @@ class Evidence:
         """Unit embeddings of the rows' pictures, (N, D)."""
         from ..vectors import embed_pictures
 
-        held, told = self.held, self._progress("embedding pictures")
+        held, told = self.held, self.progress("embedding pictures")
         return self._make(
             "image_embeds",
             [held.stamp, [row.id for row in held.rows]],
@@ -407,7 +448,7 @@ class Evidence:
         """A picture a prompt, uint8 (n, S, S, 3), kept under that name."""
         from ..sampling import sample
 
-        options, told = self.held.generate, self._progress("drawing")
+        options, told = self.held.generate, self.progress("drawing")
 
         def make(start: int, stop: int) -> np.ndarray:
             pictures = sample(
@@ -448,7 +489,7 @@ class Evidence:
         if self.before:
             return self.before._real
         return self.held.looked_at(
-            self.held.real_rows, self.subject.image_size, self._progress("real pictures")
+            self.held.real_rows, self.subject.image_size, self.progress("real pictures")
         )
 
     @property
@@ -467,7 +508,7 @@ class Evidence:
         if self.before:
             return self.before.training_embeds
         return self.held.looked_at(
-            self.held.training_rows, self.subject.image_size, self._progress("training pictures")
+            self.held.training_rows, self.subject.image_size, self.progress("training pictures")
         )[1]
 
     @property
@@ -480,10 +521,25 @@ class Evidence:
     @cached_property
     def probe_image_embeds(self) -> np.ndarray:
         """Unit embeddings of the probe's pictures, (N, D)."""
+        return self._embedded(self.held.probe)
+
+    @cached_property
+    def photo_image_embeds(self) -> np.ndarray:
+        """Unit embeddings of the photos of `evaluate.probe`, (N, D)."""
+        assert self.held.photos
+        return self._embedded(self.held.photos)
+
+    @cached_property
+    def photo_text_embeds(self) -> np.ndarray:
+        """Unit embeddings of their class prompts, (K, D)."""
+        assert self.held.photos
+        return self.captions("photo_texts", self.held.photos.prompts)
+
+    def _embedded(self, probe: Probe) -> np.ndarray:
         import torch
 
         def make() -> np.ndarray:
-            pictures, size = self.held.probe.pictures, self.held.evaluate.batch_size
+            pictures, size = probe.pictures, self.held.evaluate.batch_size
             with torch.no_grad():
                 parts = [
                     self.base.image(self.base.clip_pixels(pictures[i : i + size]))
@@ -491,7 +547,7 @@ class Evidence:
                 ]
             return torch.cat(parts).cpu().numpy()
 
-        return self._make("probe_images", self.held.probe.stamp, make)
+        return self._make("probe_images", probe.stamp, make)
 
     @cached_property
     def probe_text_embeds(self) -> np.ndarray:
@@ -523,6 +579,52 @@ class Evidence:
             return torch.cat(parts).numpy()
 
         return self._make("probe_predictions", [prompts, PROBE_STEPS], make)
+
+    # ------------------------------------------------------------ the denoiser on real pictures
+
+    @cached_property
+    def latents(self) -> np.ndarray:
+        """The posterior means of the held-out pictures' latents, scaled, (n, c, h, w), n ≤ MOST_DENOISED."""
+        from ..batches import picture
+
+        held, base = self.held, lambda: self.base
+
+        def make(start: int, stop: int) -> np.ndarray:
+            pictures = [picture(held.shards, row) for row in held.denoised_rows[start:stop]]
+            return base().encode(base().draw_pixels(pictures))[0].float().cpu().numpy()
+
+        depends = [self.subject.image_size, held.stamp, [row.id for row in held.denoised_rows]]
+        return self.kept.rows("latents", depends, len(held.denoised_rows), make)
+
+    @cached_property
+    def denoise_errors(self) -> np.ndarray:
+        """Mean squared error of the denoiser's prediction for each of those pictures by its caption, (n,).
+
+        Of DENOISE_STRATA timesteps a picture, one from each part of the schedule; every model is asked the same.
+        """
+        import torch
+
+        from ..views import draw
+
+        held, count = self.held, DENOISE_STRATA
+
+        def make(start: int, stop: int) -> np.ndarray:
+            base, places, errors = self.base, list(range(start, stop)), []
+            z = torch.from_numpy(np.array(self.latents[start:stop])).to(base.device)  # (B, c, h, w)
+            with torch.no_grad():
+                captions = [row.captions[0] for row in held.denoised_rows[start:stop]]
+                states = base.text(base.tokenize(captions))[0]
+                for k in range(count):
+                    u = draw(held.evaluate.seed, k, places, "t", (), uniform=True)
+                    t = ((k + u) / count * len(base.abar)).long().to(base.device)
+                    eps = draw(held.evaluate.seed, k, places, "noise", tuple(z.shape[1:])).to(base.device)
+                    off = base.denoise(base.noisy(z, eps, t), t, states) - base.target(z, eps, t)
+                    errors.append(off.float().square().mean(dim=(1, 2, 3)).cpu())
+            return torch.stack(errors).mean(dim=0).double().numpy()
+
+        ids = [row.id for row in held.denoised_rows]
+        depends = [self.subject.image_size, held.stamp, ids, held.evaluate.seed, count]
+        return self.kept.rows("denoise_errors", depends, len(ids), make)
 
     @cached_property
     def grid_embeds(self) -> np.ndarray:

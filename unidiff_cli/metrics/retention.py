@@ -1,4 +1,5 @@
-"""Retention: is what the base knew outside of the catalogue still there? Everyday objects, told by prompts."""
+"""Retention: is what the base knew outside of the catalogue still there? Everyday objects, and photos of
+known classes, told by prompts."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from . import Figure, Items, Metric, once
 from .collapse import retention
-from .zero_shot import classify, confusion
+from .zero_shot import Confusion, classify, confusion
 
 if TYPE_CHECKING:
     from ._evidence import Evidence
@@ -20,12 +21,20 @@ class Retention(Metric):
 
     The figure is the share told right; beside it ρ = (accuracy − chance)/(the base's − chance), what is left of the
     base's knowledge: method.md §6. A base that tells the probe at chance has nothing to keep, and no ρ is given.
+    `evaluate.probe` adds the same for photos of known classes.
     """
 
-    reads: ClassVar[frozenset[str]] = frozenset({"probe_image_embeds", "probe_text_embeds"})
+    reads: ClassVar[frozenset[str]] = frozenset(
+        {"probe_image_embeds", "probe_text_embeds", "photo_image_embeds", "photo_text_embeds"}
+    )
     figures: ClassVar[Mapping[str, Figure]] = {
         "probe_accuracy": Figure("Everyday objects told", "knowledge", "higher", percent=True),
         "retention": Figure("Retention ρ", "knowledge", "higher", headline=False),
+        "photo_accuracy": Figure("Photos told", "knowledge", "higher", percent=True),
+        "photo_balanced": Figure(
+            "Photos told, mean of classes", "knowledge", "higher", percent=True, headline=False
+        ),
+        "photo_retention": Figure("Retention ρ of photos", "knowledge", "higher", headline=False),
     }
 
     @once
@@ -33,14 +42,27 @@ class Retention(Metric):
         accuracy = float(self._hits(evidence).mean())
         before = float(self._hits(evidence.before).mean()) if evidence.before else accuracy
         kept = retention(accuracy, before, self._chance(evidence))
-        return {"probe_accuracy": accuracy} | ({} if np.isnan(kept) else {"retention": kept})
+        found = {"probe_accuracy": accuracy} | ({} if np.isnan(kept) else {"retention": kept})
+        if evidence.held.photos:
+            told, first = self._photos(evidence), self._photos(evidence.before or evidence)
+            kept = retention(told.accuracy, first.accuracy, told.chance)
+            found |= {"photo_accuracy": told.accuracy, "photo_balanced": told.balanced}
+            found |= {} if np.isnan(kept) else {"photo_retention": kept}
+        return found
 
     def items(self, evidence: Evidence) -> dict[str, Items]:
         hits = self._hits(evidence)
-        return {"probe_accuracy": Items(hits, np.arange(len(hits)))}
+        found = {"probe_accuracy": Items(hits, np.arange(len(hits)))}
+        if photos := evidence.held.photos:
+            hits = (self._answers(evidence) == photos.labels).astype(float)
+            found["photo_accuracy"] = Items(hits, np.arange(len(hits)))
+        return found
 
     def references(self, evidence: Evidence) -> dict[str, dict[str, float]]:
-        return {"chance": {"probe_accuracy": self._chance(evidence)}}
+        found = {"probe_accuracy": self._chance(evidence)}
+        if photos := evidence.held.photos:
+            found |= dict.fromkeys(("photo_accuracy", "photo_balanced"), 1 / len(photos.classes))
+        return {"chance": found}
 
     def shows(self, evidence: Evidence) -> dict[str, Any]:
         probe = evidence.held.probe
@@ -53,6 +75,16 @@ class Retention(Metric):
         told = classify(evidence.probe_image_embeds, evidence.probe_text_embeds, labels)
         return (told == labels).astype(float)
 
+    def _answers(self, evidence: Evidence) -> np.ndarray:
+        """The class that each photo is told to be, int (N,)."""
+        assert evidence.held.photos
+        return classify(evidence.photo_image_embeds, evidence.photo_text_embeds, evidence.held.photos.labels)
+
+    def _photos(self, evidence: Evidence) -> Confusion:
+        photos = evidence.held.photos
+        assert photos
+        return confusion(photos.labels, self._answers(evidence), photos.classes)
+
     def _chance(self, evidence: Evidence) -> float:
         return 1 / len(evidence.held.probe.classes)
 
@@ -62,6 +94,10 @@ class Retention(Metric):
             f"{len(probe.pictures)} drawings of {len(probe.classes)} everyday objects, told by “{probe.prompts[0]}” and the like. "
             "A base that learned from photos only may tell drawings badly: then look at its column first."
         ]
+        if photos := evidence.held.photos:
+            said.append(
+                f"{len(photos.pictures):,} photos of {len(photos.classes)} classes, told by “{photos.prompts[0]}” and the like."
+            )
         if "retention" not in self.compute(evidence):
             said.append(
                 "The base tells them no better than chance: it has nothing to keep, and no ρ is given."

@@ -18,7 +18,7 @@ from .. import bases, plugins, report
 from ..batches import picture
 from ..errors import UsageError, WorkError
 from ..metrics import Figure, Measured, Metric, Progress, compared, scorer
-from ..metrics._evidence import TOP, Evidence, HeldOut, Subject
+from ..metrics._evidence import TOP, Evidence, HeldOut, Probe, Subject
 from ..metrics._statistics import Comparison, Interval, sentence
 from ..metrics.collapse import flags
 from ..project import Project, Receipt, digest, versions, write_json
@@ -29,6 +29,7 @@ from ..shards import Shards
 ORDER = (
     "recall",
     "zero_shot",
+    "diffusion_classifier",
     "kid",
     "fid",
     "cmmd",
@@ -41,6 +42,7 @@ ORDER = (
     "retention",
     "collapse",
     "drift",
+    "denoise_loss",
 )
 QUERIES, SHOWN = 6, 5  # retrieval examples in the report, and how many answers of each
 Measures = dict[str, Measured]  # by metric
@@ -180,7 +182,13 @@ def _evaluated(
 def settings_of(recipe: Recipe, metrics: Mapping[str, Metric]) -> dict[str, Any]:
     """What decides figures besides the models: the recipe's part, which metrics there are, and who looks at pictures."""
     eye = scorer().fingerprint if _sees(metrics) else None
-    return {**recipe.section("evaluate", "generate"), "metrics": list(metrics), "scorer": eye}
+    photos = Probe.photographed(recipe.evaluate.probe).stamp if recipe.evaluate.probe else None
+    return {
+        **recipe.section("evaluate", "generate"),
+        "metrics": list(metrics),
+        "scorer": eye,
+        "probe": photos,
+    }
 
 
 def _sees(metrics: Mapping[str, Metric]) -> bool:
@@ -200,18 +208,23 @@ def measure(
     seen: dict[str, Evidence] = {}
     before: Evidence | None = None
     for subject in subjects:
-        told = under(subject.name, on_progress)
-        evidence = Evidence(subject, held, before, told)
-        models[subject.name] = {name: Measured.of(metric, evidence) for name, metric in metrics.items()}
-        for measured in models[subject.name].values():
-            if wrong := [key for key, value in measured.figures.items() if not math.isfinite(value)]:
-                raise WorkError(
-                    f"{wrong[0]} of the {subject.name} model is no number.",
-                    "Its weights are broken: train it again.",
-                )
-        evidence.release()
+        evidence = Evidence(subject, held, before, under(subject.name, on_progress))
+        models[subject.name] = measured_of(evidence, metrics)
         before, seen[subject.name] = before or evidence, evidence
     return models, seen
+
+
+def measured_of(evidence: Evidence, metrics: Mapping[str, Metric]) -> Measures:
+    """Every metric of one model, whose weights are let go. Raises WorkError for a figure that is no number."""
+    found = {name: Measured.of(metric, evidence) for name, metric in metrics.items()}
+    for measured in found.values():
+        if wrong := [key for key, value in measured.figures.items() if not math.isfinite(value)]:
+            raise WorkError(
+                f"{wrong[0]} of the {evidence.subject.name} model is no number.",
+                "Its weights are broken: train it again.",
+            )
+    evidence.release()
+    return found
 
 
 def under(name: str, on_progress: Progress | None) -> Progress | None:
@@ -235,6 +248,9 @@ def chosen(folds: Sequence[HeldOut], needs: Sequence[str] = ()) -> tuple[dict[st
     left_out: dict[str, str] = {}
     for name in asked or ORDER + tuple(n for n in plugins.names("metrics") if n not in ORDER):
         metric = plugins.load("metrics", name)()
+        if metric.on_request and not asked and not set(needs) & set(metric.figures):
+            left_out[name] = "It takes long, and is measured where evaluate.metrics names it."
+            continue
         try:
             for held in folds:
                 metric.refuse(held)
