@@ -17,10 +17,12 @@ from .fit import Fit, Step, needs
 from .metrics.recall import recall_both_ways
 from .recipe import Recipe
 from .sampling import sample, sheet
+from .views import latents_of
 
 if TYPE_CHECKING:
     from .bases.stable_diffusion import StableDiffusion as Base
 
+FINDS = {"contrastive", "text_diffusion"}  # the terms that learn to find: recall judges them
 say = logging.getLogger("unidiff")
 
 
@@ -66,8 +68,9 @@ class Run:
             return  # a lone picture has no negative and no neighbour: the last weights are exported
         with self.fit.averaged.applied():
             figures = self.fit.validate(_all(self.held_out))
-            if needs(self.recipe.active()).pixels:
-                figures |= _recall(self.fit.base, self.held_out)
+            active = self.recipe.active()
+            if needs(active).pixels or "text_diffusion" in active:
+                figures |= _recall(self.fit.base, self.held_out, by_clip=needs(active).pixels)
         log.append(self.folder, step=self.fit.done, validation=figures)
         self.fit.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, step=self.fit.done)
         peak = max(self.best.get("peak", 0.0), _found(figures))
@@ -127,7 +130,7 @@ def better(recipe: Recipe, figures: dict[str, float], best: dict[str, Any], peak
         return True
     second = "denoise" if "denoise" in figures else "loss"
     lower = figures[second] < old[second]
-    if by == "denoise" or "r1_t2i" not in figures or (by == "auto" and "contrastive" not in figures):
+    if by == "denoise" or "r1_t2i" not in figures or (by == "auto" and not FINDS & figures.keys()):
         return lower
     error = math.sqrt(peak * (1 - peak) / count)
     if _found(old) < peak - error:  # it was equal once, and is no more
@@ -144,11 +147,16 @@ def _all(samples: Samples) -> Iterator[Batch]:
     return loader(samples, range(len(samples)))
 
 
-def _recall(base: Base, held_out: Samples) -> dict[str, float]:
+def _recall(base: Base, held_out: Samples, by_clip: bool) -> dict[str, float]:
+    """Recall of pictures embedded by CLIP, or drawn from pure noise by DiffDis where no term reads the vision tower."""
     images, texts = [], []
     for batch in _all(held_out):
-        assert batch.clip_pixels is not None
-        images.append(base.image(batch.clip_pixels).cpu().numpy())
+        if by_clip:
+            assert batch.clip_pixels is not None
+            found = base.image(batch.clip_pixels)
+        else:
+            found = base.image_by_diffusion(latents_of(base, batch)[0])
+        images.append(found.cpu().numpy())
         texts.append(base.text(base.tokenize(batch.captions))[1].cpu().numpy())
     captions = [row.captions[0] for row in held_out.rows]
     return recall_both_ways(np.concatenate(images), np.concatenate(texts), captions)
