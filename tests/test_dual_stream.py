@@ -148,7 +148,9 @@ def test_retrieve_with_diffdis_and_refusal_without(trained, finished, catalogue)
 def test_evaluate_measures_it_beside_the_tuned_clip(trained, tiny_base):
     from unidiff_cli import evaluate
 
-    recipe = load_recipe(tiny_base, "evaluate.metrics=[recall, zero_shot, clip_score]", name="diffdis")
+    recipe = load_recipe(
+        tiny_base, "evaluate.metrics=[recall, zero_shot, clip_score]", "evaluate.split=train", name="diffdis"
+    )
     figures = evaluate(trained[0], recipe).figures
     assert list(figures) == ["base", "tuned", "diffdis"]
     assert figures["diffdis"]["map_i2t"] != figures["tuned"]["map_i2t"] == figures["base"]["map_i2t"]
@@ -194,6 +196,16 @@ def test_at_the_size_of_sd_1_5_it_runs_forward_and_backward(capsys):
     with capsys.disabled():
         print(f"\nSD 1.5: {new / 1e6:.1f} M new parameters beside {unet.num_parameters() / 1e6:.1f} M")
     assert 115e6 < new < 130e6 and len(stream.blocks) == 6
-    e0 = stream(unet.train(), torch.randn(1, 768), torch.tensor([500]), torch.randn(1, 4, 64, 64), torch.randn(1, 77, 768))[0]
+    e0 = stream(
+        unet.train(),
+        torch.randn(1, 768),
+        torch.tensor([500]),
+        torch.randn(1, 4, 64, 64),
+        torch.randn(1, 77, 768),
+    )[0]
     e0.square().mean().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for n, p in stream.named_parameters() if n != "logit_scale")
+    assert all(
+        p.grad is not None and p.grad.isfinite().all()
+        for n, p in stream.named_parameters()
+        if n != "logit_scale"
+    )

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from ..views import Views
 
-BUCKETS = 4  # quarters of the schedule, each asked equally often and logged: where noise is low, the answer leaks
+BUCKETS = (
+    4  # quarters of the schedule, each asked equally often and logged: where noise is low, the answer leaks
+)
 
 
 class TextDiffusion(Objective):
@@ -47,7 +49,7 @@ class TextDiffusion(Objective):
         if self.image_drop and views.training:
             kept = views.draw("drop-image", uniform=True) >= self.image_drop
             z = z * kept.view(-1, 1, 1, 1)
-        found = base.predict_text(e_t, t, z, views.null_states)
+        found = base.predict_text(e_t, t, z, views.null_states.detach())  # the text tower is not its to move
         found, texts, strata = (views.gather(x) for x in (found, e0, strata))
         ids = (views.batch.caption_ids, views.batch.group_ids)
         captions, groups = (views.gather(i.to(views.device)) for i in ids)

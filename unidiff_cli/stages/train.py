@@ -138,9 +138,7 @@ def _refuse(project: Project, recipe: Recipe, count: int) -> None:
         )
     active = recipe.active()
     if recipe.train.best_by == "recall" and not needs(active).pixels and "text_diffusion" not in active:
-        raise UsageError(
-            "train.best_by is recall, and no objective learns to find.", "Use best_by: denoise."
-        )
+        raise UsageError("train.best_by is recall, and no objective learns to find.", "Use best_by: denoise.")
     if recipe.train.batch_size % count:
         raise UsageError(
             f"train.batch_size {recipe.train.batch_size} does not divide over {count} processes.",
