@@ -70,10 +70,15 @@ class DualStream(ModelMixin, ConfigMixin):
             depth=max(1, text.num_hidden_layers // 2),
         )
 
+    @property
+    def settings(self) -> Any:
+        """What the constructor was given; diffusers keeps it in config.json."""
+        return self.config
+
     def noisy(self, e0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
         """e_t = γ√ᾱ_t e₀ + √(1−ᾱ_t) ε, (B, D); abar (B,)."""
         abar = abar.view(-1, 1)
-        return self.config.gamma * abar.sqrt() * e0 + (1 - abar).sqrt() * noise
+        return self.settings.gamma * abar.sqrt() * e0 + (1 - abar).sqrt() * noise
 
     def forward(
         self, unet: Any, e_t: Tensor, t_e: Tensor, z: Tensor, states: Tensor,
@@ -90,7 +95,7 @@ class DualStream(ModelMixin, ConfigMixin):
         t_z = torch.zeros_like(t_e) if t_z is None else t_z
         emb = unet.time_embedding(unet.time_proj(t_z).to(z.dtype))
         asked = e_t + self.time(self.frequencies(t_e).to(e_t.dtype))  # (B, D)
-        h, streams = torch.zeros_like(asked), iter(self.streams)
+        h, streams = torch.zeros_like(asked), iter(cast("list[QueryStream]", self.streams))
 
         def attend(attention: Any, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
             own = [next(streams) for _ in attention.transformer_blocks]
@@ -131,16 +136,16 @@ class DualStream(ModelMixin, ConfigMixin):
         length 1 at each step, as e₀ was; guidance w > 1 takes ê₀ to ê₀∅ + w(ê₀ − ê₀∅), the picture dropped in ê₀∅.
         """
         generator = torch.Generator().manual_seed(0)
-        e = torch.randn(self.config.dimension, generator=generator).to(z).expand(len(z), -1)
+        e = torch.randn(self.settings.dimension, generator=generator).to(z).expand(len(z), -1)
         times = torch.linspace(len(abar) - 1, 0, steps + 1).round().long().tolist()
         states = states.expand(len(z), -1, -1)
         for t, after in zip(times, times[1:], strict=False):
             now = torch.full((len(z),), t, device=z.device)
-            e0 = normalize(self(unet, e, now, z, states)[0], dim=-1)
+            e0 = normalize(self.forward(unet, e, now, z, states)[0], dim=-1)
             if guidance != 1:
-                dropped = normalize(self(unet, e, now, torch.zeros_like(z), states)[0], dim=-1)
+                dropped = normalize(self.forward(unet, e, now, torch.zeros_like(z), states)[0], dim=-1)
                 e0 = normalize(dropped + guidance * (e0 - dropped), dim=-1)
-            eps = (e - self.config.gamma * abar[t].sqrt() * e0) / (1 - abar[t]).sqrt()
+            eps = (e - self.settings.gamma * abar[t].sqrt() * e0) / (1 - abar[t]).sqrt()
             e = self.noisy(e0, eps, abar[after].expand(len(z)))
         return e0.float()
 

@@ -58,7 +58,7 @@ def retrieve(
     folder = vectors.fresh(project, export)
     shards = Shards.open(project.room("shards"))
     rows = shards.rows()
-    found = vectors.read(project.room("index"), by)
+    matrix = vectors.read(project.room("index"), by)
     clip = vectors.model(project, folder, by if query is not None else "clip")
     vector = np.zeros(clip.dimension, np.float32)
     if text:
@@ -66,7 +66,7 @@ def retrieve(
     if query is not None:
         vector += vectors.embed_image(clip, query, by)
     vector /= max(float(np.linalg.norm(vector)), 1e-12)
-    near, scores = vectors.search(found, vector, k)
+    near, scores = vectors.search(matrix, vector, k)
     hits = [
         _hit(shards, rows[i], rank, float(s)) for rank, (i, s) in enumerate(zip(near, scores, strict=True), 1)
     ]
