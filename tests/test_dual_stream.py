@@ -160,6 +160,7 @@ def test_evaluate_measures_it_beside_the_tuned_clip(trained, tiny_base):
     assert "zero_shot" in figures["diffdis"]
 
 
+@torch.no_grad()
 def test_permuted_captions_are_chance(trained, tiny_base):
     """Through the validation's own pass: a sampler that began from the batch's captions would find them all."""
     project, _ = trained
