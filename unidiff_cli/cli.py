@@ -11,7 +11,7 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -365,6 +365,10 @@ def generate(
 def retrieve(
     query: Annotated[list[str], typer.Argument(help="A picture, a text, or both.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
+    by: Annotated[
+        Literal["clip", "diffdis"],
+        typer.Option("--with", help="What looked at the pictures: CLIP, or DiffDis where the export has it."),
+    ] = "clip",
     sheet: Annotated[
         Path | None,
         typer.Option(
@@ -379,7 +383,7 @@ def retrieve(
     from .stages.retrieve import split_query
 
     text, image = split_query(query)
-    hits = stage(_project(), text, image, k=k, export=export, sheet_to=sheet)
+    hits = stage(_project(), text, image, k=k, export=export, by=by, sheet_to=sheet)
     if json_out:
         console.show_json([hit.plain() for hit in hits])
     else:

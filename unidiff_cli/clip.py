@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from PIL.Image import Image
@@ -93,6 +93,11 @@ class Clip(nn.Module):
         x = (pixels.to(self.device) / 255 - self.clip_mean) / self.clip_std
         pooled = self.clip.vision_model(pixel_values=x).pooler_output
         return unit(self.clip.visual_projection(pooled))
+
+    @torch.no_grad()
+    def embed(self, pictures: Sequence[Image], by: Literal["clip", "diffdis"] = "clip") -> Tensor:
+        """Unit embeddings of pictures (B, D), by CLIP's vision tower or, of a base that has it, by DiffDis's diffusion."""
+        return self.image(self.clip_pixels(pictures))
 
     def transforms(self) -> dict[str, Transform]:
         """The picture functions without the weights, for loader processes."""

@@ -94,7 +94,8 @@ def freeze(joint: Joint, options: Train) -> list[dict[str, Any]]:
     }
     joint.requires_grad_(False)
     towers = joint.base.towers()
-    towers["heads"] = [*towers.get("heads", []), *joint.heads.parameters()]
+    stream = towers.get("heads", []) if "dual_stream" in reads else []
+    towers["heads"] = [*stream, *joint.heads.parameters()]
     groups = []
     for tower, parameters in towers.items():
         rate = getattr(options.lr, tower)
@@ -254,7 +255,9 @@ class Fit:
     @torch.no_grad()
     def _bound_scale(self) -> None:
         """Keeps exp(logit_scale) ≤ 100 by the parameter, as open_clip does: a clamp in the loss would end its gradient."""
-        self.base.clip.logit_scale.clamp_(max=math.log(100))
+        for part in (self.base.clip, self.base.dual_stream):
+            if part is not None:
+                part.logit_scale.clamp_(max=math.log(100))
 
     @torch.no_grad()
     def validate(self, batches: Iterator[Batch]) -> dict[str, float]:

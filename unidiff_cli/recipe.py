@@ -162,7 +162,7 @@ class Train(Section):
     preview_prompts: tuple[str, ...] = Field((), description="empty: four captions of the validation split")
     best_by: Literal["auto", "recall", "denoise", "last"] = Field(
         "auto",
-        description="what picks the exported weights; auto: recall with a contrastive term, else denoise",
+        description="what picks the exported weights; auto: recall with a contrastive or text_diffusion term, else denoise",
     )
     stop_on_collapse: bool = Field(
         False, description="end the run, its checkpoint saved, when a collapse meter trips at a validation"

@@ -355,7 +355,8 @@ def drawn(found: Found) -> list[dict[str, str]]:
 
 def _interpolation(found: Found, add: Any) -> None:
     """The weight-interpolation curve, where some blends were measured."""
-    alphas = {name: model["alpha"] if name != "base" else 0.0 for name, model in found["models"].items()}
+    alphas = {name: model["alpha"] if name != "base" else 0.0 for name, model in found["models"].items()
+              if name != "diffdis"}  # fmt: skip
     if sum(0 < a < 1 for a in alphas.values()) == 0:
         return
     order = sorted(alphas, key=alphas.__getitem__)

@@ -18,11 +18,13 @@ from .metrics.recall import recall_both_ways
 from .recipe import Recipe
 from .sampling import sample, sheet
 from .vectors import embed_captions
+from .views import latents_of
 from .watch import Watch
 
 if TYPE_CHECKING:
     from .bases.stable_diffusion import StableDiffusion as Base
 
+FINDS = {"contrastive", "text_diffusion"}  # the terms that learn to find: recall judges them
 say = logging.getLogger("unidiff")
 
 
@@ -62,6 +64,14 @@ class Run:
             assert batch.clip_pixels is not None
             seen.append(self.fit.base.image(batch.clip_pixels).cpu().numpy())
         return np.concatenate(seen)
+
+    def _by_diffusion(self) -> np.ndarray | None:
+        """What DiffDis draws from pure noise for the held-out pictures, (N, D), where it is trained."""
+        if self.held_out is None or "text_diffusion" not in self.recipe.active():
+            return None
+        base = self.fit.base
+        seen = [base.image_by_diffusion(latents_of(base, batch)[0]) for batch in _all(self.held_out)]
+        return torch.cat(seen).cpu().numpy()
 
     def restore(self) -> None:
         """Loads the newest whole checkpoint where there is one."""
@@ -104,8 +114,9 @@ class Run:
         with self.fit.averaged.applied():
             figures = self.fit.validate(_all(self.held_out))
             images = self._images()
-            if images is not None:
-                figures |= _recall(self.fit.base, images, [row.captions[0] for row in self.held_out.rows])
+            finders = self._by_diffusion() if images is None else images
+            if finders is not None:
+                figures |= _recall(self.fit.base, finders, [row.captions[0] for row in self.held_out.rows])
             if self.watch:
                 found, said = self.watch.look(self.fit.base, images)
         more = {k: v for k, v in {"collapse": found, "tripped": said}.items() if v}
@@ -172,7 +183,7 @@ def better(recipe: Recipe, figures: dict[str, float], best: dict[str, Any], peak
         return True
     second = "denoise" if "denoise" in figures else "loss"
     lower = figures[second] < old[second]
-    if by == "denoise" or "r1_t2i" not in figures or (by == "auto" and "contrastive" not in figures):
+    if by == "denoise" or "r1_t2i" not in figures or (by == "auto" and not FINDS & figures.keys()):
         return lower
     error = math.sqrt(peak * (1 - peak) / count)
     if _found(old) < peak - error:  # it was equal once, and is no more

@@ -7,39 +7,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
+from . import bases
 from .batches import picture
 from .clip import Clip
-from .errors import NotReady
+from .errors import NotReady, UsageError
 from .project import Project
 from .shards import Row, Shards
 
 FILE = "vectors.safetensors"
 Progress = Callable[[int, int], None]
+By = Literal["clip", "diffdis"]  # what makes a picture's vector
 
 
 @torch.no_grad()
 def embed_pictures(
-    clip: Clip, shards: Shards, rows: Sequence[Row], batch_size: int = 64, on_progress: Progress | None = None
-) -> np.ndarray:
-    """Unit vectors of the rows' pictures, float32 (N, D)."""
+    clip: Clip, shards: Shards, rows: Sequence[Row], batch_size: int = 64, on_progress: Progress | None = None,
+    by: By = "clip",
+) -> np.ndarray:  # fmt: skip
+    """Unit vectors of the rows' pictures, float32 (N, D), by CLIP or by a base's DiffDis."""
     found = []
     for start in range(0, len(rows), batch_size):
         some = [picture(shards, row) for row in rows[start : start + batch_size]]
-        found.append(clip.image(clip.clip_pixels(some)).cpu().numpy())
+        found.append(clip.embed(some, by).cpu().numpy())
         if on_progress:
             on_progress(min(start + batch_size, len(rows)), len(rows))
     return np.concatenate(found) if found else np.zeros((0, clip.dimension), np.float32)
 
 
 @torch.no_grad()
-def embed_image(clip: Clip, image: Image.Image) -> np.ndarray:
+def embed_image(clip: Clip, image: Image.Image, by: By = "clip") -> np.ndarray:
     """The unit vector (D,) of one picture."""
-    return clip.image(clip.clip_pixels([image]))[0].cpu().numpy()
+    return clip.embed([image], by)[0].cpu().numpy()
 
 
 @torch.no_grad()
@@ -52,18 +56,36 @@ def embed_captions(clip: Clip, captions: Sequence[str], batch_size: int = 64) ->
     return np.concatenate(found) if found else np.zeros((0, clip.dimension), np.float32)
 
 
-def write(folder: Path, vectors: np.ndarray) -> None:
-    """Writes the vectors; the rows they belong to are the shards' rows, in order."""
+def write(folder: Path, **vectors: np.ndarray) -> None:
+    """Writes the vectors, by what made them; the rows they belong to are the shards' rows, in order."""
     from safetensors.numpy import save_file
 
-    save_file({"vectors": np.ascontiguousarray(vectors)}, folder / FILE)
+    save_file({by: np.ascontiguousarray(found) for by, found in vectors.items()}, folder / FILE)
 
 
-def read(folder: Path) -> np.ndarray:
-    """The vectors, float32 (N, D)."""
+def read(folder: Path, by: By = "clip") -> np.ndarray:
+    """The vectors, float32 (N, D). Raises UsageError where the export has no DiffDis."""
     from safetensors.numpy import load_file
 
-    return load_file(folder / FILE)["vectors"]
+    found = load_file(folder / FILE)
+    if by not in found:
+        raise UsageError(
+            "The indexed export has no DiffDis layers.", "Train them first: unidiff train --recipe diffdis"
+        )
+    return found[by]
+
+
+def ways(folder: Path) -> list[By]:
+    """What an export makes a picture's vector with."""
+    return ["clip", "diffdis"] if (folder / bases.DUAL_STREAM).is_dir() else ["clip"]
+
+
+def model(project: Project, folder: Path, by: By | None = None) -> Clip:
+    """An export's CLIP; the whole base where it also finds, or is asked to find, by DiffDis."""
+    if (by or ways(folder)[-1]) == "clip":
+        return Clip.read(folder / "clip")
+    size = project.receipt("exports", folder.name).settings["image_size"]
+    return bases.load(str(folder), size)
 
 
 def search(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -65,6 +65,15 @@ class _Gather(torch.autograd.Function):
         return whole[first : first + ctx.rows]
 
 
+def latents_of(base: Base, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of a batch's latents, cached or encoded now, (B, c, h, w) each."""
+    if batch.latents is not None:
+        mean, std = batch.latents.to(base.device, base.abar.dtype).chunk(2, dim=1)
+        return mean, std
+    assert batch.draw_pixels is not None
+    return base.encode(batch.draw_pixels)
+
+
 class Views:
     """One batch as the base sees it. `seed` and `step` key its randomness.
 
@@ -126,6 +135,15 @@ class Views:
     def full_precision(self) -> AbstractContextManager[None]:
         """Where cosines are compared: autocast would do the product in half precision."""
         return torch.autocast(self.device.type, enabled=False)
+
+    @property
+    def training(self) -> bool:
+        """Whether this is a training step: in evaluation nothing is dropped or gathered."""
+        return self.across
+
+    def device_tensor(self, values: list[int]) -> Tensor:
+        """A number a sample, int64 (B,), on the base's device."""
+        return torch.tensor(values, device=self.device)
 
     @property
     def device(self) -> torch.device:
@@ -224,11 +242,7 @@ class Views:
     @cached_property
     def latents(self) -> Tensor:
         """Latents sampled from the posterior, cached or encoded now, (b, c, h, w)."""
-        if self.batch.latents is not None:
-            mean, std = self.batch.latents.to(self.device, self.base.abar.dtype).chunk(2, dim=1)
-        else:
-            assert self.batch.draw_pixels is not None
-            mean, std = self.base.encode(self.batch.draw_pixels)
+        mean, std = latents_of(self.base, self.batch)
         return mean + std * self.draw("latent", tuple(mean.shape[1:]))
 
     # ------------------------------------------------------------ what the base knew

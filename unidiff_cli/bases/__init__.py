@@ -30,6 +30,7 @@ SD15 = BaseFolders(
     diffusion="stable-diffusion-v1-5/stable-diffusion-v1-5", clip="openai/clip-vit-large-patch14"
 )
 READ = (".safetensors", ".json", ".txt")  # the files of a base's parts that decide what it makes
+DUAL_STREAM = "dual_stream"  # the folder of a base's DiffDis layers, beside its diffusers parts
 FAMILIES = {"StableDiffusionPipeline": "stable_diffusion"}  # model_index.json's class -> part
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -22,9 +22,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import CLIPModel
 
-from ..clip import Clip, Transform, fingerprint, first_line, image_processor, pixels, square
+from ..clip import Clip, Transform, fingerprint, first_line, image_processor, pixels, square, unit
 from ..errors import EnvironmentProblem, UsageError
-from . import Source
+from . import DUAL_STREAM, Source
+from .dual_stream import DualStream
 
 TOLERANCE = 2e-3  # two copies of one text tower, one of them once stored in half precision
 
@@ -41,6 +42,7 @@ class StableDiffusion(Clip):
         self.scheduler = pipeline.scheduler
         self.source, self.image_size = source, image_size
         self.draw_processor = square(image_size)
+        self.dual_stream: Any = None  # DiffDis's layers, where the base has them
         self.pipeline = pipeline  # for sampling and export; it shares every module with us
         self.register_buffer("abar", self.scheduler.alphas_cumprod.float(), persistent=False)
 
@@ -53,6 +55,9 @@ class StableDiffusion(Clip):
         try:
             pipeline = _pipeline(source.diffusion)
             clip = CLIPModel.from_pretrained(source.clip, dtype=torch.float32, use_safetensors=True)
+            stream = None
+            if (Path(source.diffusion) / DUAL_STREAM).is_dir():
+                stream = DualStream.from_pretrained(Path(source.diffusion) / DUAL_STREAM)
         except (OSError, ValueError, KeyError, SafetensorError) as problem:
             raise EnvironmentProblem(
                 f"The base {source.diffusion} + {source.clip} cannot be loaded: {first_line(problem)}",
@@ -62,7 +67,9 @@ class StableDiffusion(Clip):
             logging.enable_progress_bar()
         pipeline.set_progress_bar_config(disable=True)
         _share_text_tower(pipeline, clip, source)
-        return cls(pipeline, clip, source, image_size).eval()
+        base = cls(pipeline, clip, source, image_size)
+        base.dual_stream = stream
+        return base.eval()
 
     def save(self, folder: Path) -> None:
         """Writes a diffusers pipeline with `clip/` in it, fp32 safetensors, loadable without unidiff."""
@@ -71,11 +78,14 @@ class StableDiffusion(Clip):
         self.clip.save_pretrained(folder / "clip", safe_serialization=True)
         self.tokenizer.save_pretrained(folder / "clip")
         self.clip_processor.save_pretrained(folder / "clip")
+        if self.dual_stream is not None:
+            self.dual_stream.save_pretrained(folder / DUAL_STREAM, safe_serialization=True)
 
     @property
     def fingerprint(self) -> str:
         """A sha256 over every weight that decides what this base finds and draws, 16 hex digits."""
-        return fingerprint(self.clip, self.unet, self.vae)
+        new = [] if self.dual_stream is None else [self.dual_stream]
+        return fingerprint(self.clip, self.unet, self.vae, *new)
 
     def towers(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by the names a recipe uses; the projections and the scale go with their tower."""
@@ -84,7 +94,33 @@ class StableDiffusion(Clip):
             "vision": [*clip.vision_model.parameters(), *clip.visual_projection.parameters()],
             "text": [*clip.text_model.parameters(), *clip.text_projection.parameters(), clip.logit_scale],
             "unet": list(self.unet.parameters()),
+            "heads": [] if self.dual_stream is None else list(self.dual_stream.parameters()),
         }
+
+    # ------------------------------------------------------------ DiffDis
+
+    def attach_dual_stream(self, gamma: float) -> None:
+        """Gives this base fresh DiffDis layers where it has none, and the γ they are trained with."""
+        if self.dual_stream is None:
+            self.dual_stream = DualStream.beside(self.unet, self.clip).to(self.device)
+        self.dual_stream.register_to_config(gamma=gamma)
+
+    def predict_text(self, e_t: Tensor, t: Tensor, z: Tensor, null_states: Tensor) -> Tensor:
+        """Unit ê₀ (B, D) for noisy text embeddings at t (B,) and clean latents z; the caption is the empty one (1, L, d)."""
+        states = null_states.expand(len(z), -1, -1)
+        return unit(self.dual_stream(self.unet, e_t, t, _fast_layout(z), states)[0])
+
+    @torch.no_grad()
+    def image_by_diffusion(self, latents: Tensor, steps: int = 2, guidance: float = 1.0) -> Tensor:
+        """Unit embeddings (B, D) of clean latents, to be scored against captions': text embeddings drawn from pure noise."""
+        states = self.text(self.tokenize([""]))[0]
+        return self.dual_stream.sample(self.unet, _fast_layout(latents), states, self.abar, steps, guidance)
+
+    @torch.no_grad()
+    def embed(self, pictures: Sequence[Image], by: Literal["clip", "diffdis"] = "clip") -> Tensor:
+        if by == "clip":
+            return super().embed(pictures)
+        return self.image_by_diffusion(self.encode(self.draw_pixels(pictures))[0])
 
     # ------------------------------------------------------------ pictures
 

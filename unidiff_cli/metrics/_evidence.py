@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -50,6 +50,7 @@ class Subject:
     base: Any  # the base it was trained from
     image_size: int
     stamp: str  # a hash that changes with its weights, and with a blend's base
+    by: Literal["clip", "diffdis"] = "clip"  # what looks at pictures
     alpha: float = 1.0  # the export's share; WiSE-FT, arXiv 2109.01903
 
     def load(self) -> Base:
@@ -61,6 +62,7 @@ class Subject:
         model: Base = bases.load(self.source, self.image_size).eval()
         if self.alpha < 1:
             before = bases.load(self.base, self.image_size)
+            before.dual_stream = model.dual_stream  # the base has none to blend it with
             bases.blend(before.state_dict(), model.state_dict(), self.alpha)
             model = before.eval()
         return model.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -414,8 +416,10 @@ class Evidence:
         held, told = self.held, self.progress("embedding pictures")
         return self._make(
             "image_embeds",
-            [held.stamp, [row.id for row in held.rows]],
-            lambda: embed_pictures(self.base, held.shards, held.rows, held.evaluate.batch_size, told),
+            [held.stamp, [row.id for row in held.rows], self.subject.by],
+            lambda: embed_pictures(
+                self.base, held.shards, held.rows, held.evaluate.batch_size, told, self.subject.by
+            ),
         )
 
     @cached_property
@@ -542,12 +546,12 @@ class Evidence:
             pictures, size = probe.pictures, self.held.evaluate.batch_size
             with torch.no_grad():
                 parts = [
-                    self.base.image(self.base.clip_pixels(pictures[i : i + size]))
+                    self.base.embed(pictures[i : i + size], self.subject.by)
                     for i in range(0, len(pictures), size)
                 ]
             return torch.cat(parts).cpu().numpy()
 
-        return self._make("probe_images", probe.stamp, make)
+        return self._make("probe_images", [probe.stamp, self.subject.by], make)
 
     @cached_property
     def probe_text_embeds(self) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from .. import bases, plugins, report
+from .. import bases, plugins, report, vectors
 from ..batches import picture
 from ..errors import UsageError, WorkError
 from ..metrics import Figure, Measured, Metric, Progress, compared, scorer
@@ -83,6 +83,8 @@ def evaluate(
         title = f"{folder.name} against its base"
         made = {"export": folder.name, "alphas": between}
         subjects = [base, *blends, tuned]
+        if "diffdis" in vectors.ways(folder):
+            subjects.append(replace(tuned, name="diffdis", by="diffdis"))
         return _evaluated(project, recipe, "report", title, subjects, made, needs, force, on_progress)
 
 

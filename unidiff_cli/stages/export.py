@@ -85,10 +85,14 @@ def export(
             k: v for k, v in kept.items() if not k.startswith(HEADS)
         }  # what only the loss looked through
         base = bases.load(recipe.base, recipe.image_size)
+        known = base.state_dict().keys()
+        for objective in recipe.active().values():
+            objective.build(base)  # layers that are the base's own from now on
         own = base.state_dict()
         if unknown := sorted(weights.keys() - own.keys()):
             raise Damaged(f"Run {run} holds weights its base has not: {unknown[0]}, …", "Run: unidiff train")
-        bases.blend(own, weights, alpha)
+        bases.blend(own, {k: v for k, v in weights.items() if k in known}, alpha)
+        bases.blend(own, {k: v for k, v in weights.items() if k not in known}, 1.0)  # new: the base has none
         receipt = Receipt("export", settings, inputs, counts=dict(source.counts))
         receipt.figures = {"fingerprint": base.fingerprint, "step": step, "validation": figures}
         with project.writing("exports", name, receipt=receipt) as fresh:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
 from .. import vectors
-from ..clip import Clip
 from ..project import Project, Receipt
 from ..shards import Shards
 
@@ -19,7 +19,7 @@ def index(
     force: bool = False,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Receipt:
-    """Embeds every picture of the catalogue, all splits, with an export's CLIP. Raises NotReady, UsageError."""
+    """Embeds every picture of the catalogue, all splits, with an export's CLIP, and its DiffDis where it has one. Raises NotReady, UsageError."""
     with project.lock(existing=True):
         folder, inputs = vectors.inputs(project, export)
         done = Receipt.read(project.room("index"))
@@ -28,8 +28,9 @@ def index(
         shards = Shards.open(project.room("shards"))
         rows = shards.rows()
         receipt = Receipt("index", {"export": folder.name}, inputs, counts={"pictures": len(rows)})
-        clip = Clip.read(folder / "clip").to("cuda" if torch.cuda.is_available() else "cpu")
+        clip = vectors.model(project, folder).to("cuda" if torch.cuda.is_available() else "cpu")
         with project.writing("index", receipt=receipt) as fresh:
             progress = (lambda done, total: on_progress("indexing", done, total)) if on_progress else None
-            vectors.write(fresh, vectors.embed_pictures(clip, shards, rows, on_progress=progress))
+            embed = partial(vectors.embed_pictures, clip, shards, rows, on_progress=progress)
+            vectors.write(fresh, **{by: embed(by=by) for by in vectors.ways(folder)})
         return receipt

@@ -12,7 +12,6 @@ from PIL import Image
 
 from .. import vectors
 from ..batches import picture
-from ..clip import Clip
 from ..errors import UsageError
 from ..intake import pictures
 from ..project import Project
@@ -44,11 +43,12 @@ def retrieve(
     *,
     k: int = 10,
     export: str | None = None,
+    by: vectors.By = "clip",
     sheet_to: Path | None = None,
 ) -> list[Hit]:
     """The k nearest pictures, best first; with both a text and a picture, nearest to the mean of their vectors.
 
-    `sheet_to` also draws them. Raises UsageError for a query that cannot be read, NotReady for a stale index.
+    `by` says what made the pictures' vectors: CLIP's vision tower, or DiffDis where the export has it. `sheet_to` also draws them. Raises UsageError for a query that cannot be read, NotReady for a stale index.
     """
     if not text and image is None:
         raise UsageError(
@@ -58,14 +58,15 @@ def retrieve(
     folder = vectors.fresh(project, export)
     shards = Shards.open(project.room("shards"))
     rows = shards.rows()
-    clip = Clip.read(folder / "clip")
+    matrix = vectors.read(project.room("index"), by)
+    clip = vectors.model(project, folder, by if query is not None else "clip")
     vector = np.zeros(clip.dimension, np.float32)
     if text:
         vector += vectors.embed_captions(clip, [text])[0]
     if query is not None:
-        vector += vectors.embed_image(clip, query)
+        vector += vectors.embed_image(clip, query, by)
     vector /= max(float(np.linalg.norm(vector)), 1e-12)
-    near, scores = vectors.search(vectors.read(project.room("index")), vector, k)
+    near, scores = vectors.search(matrix, vector, k)
     hits = [
         _hit(shards, rows[i], rank, float(s)) for rank, (i, s) in enumerate(zip(near, scores, strict=True), 1)
     ]

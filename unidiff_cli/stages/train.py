@@ -149,10 +149,9 @@ def _refuse(project: Project, recipe: Recipe, count: int) -> None:
         raise WorkError(
             f"The training split holds {rows} pictures.", "Add pictures, or change prepare.splits."
         )
-    if recipe.train.best_by == "recall" and not needs(recipe.active()).pixels:
-        raise UsageError(
-            "train.best_by is recall, and no objective reads the vision tower.", "Use best_by: denoise."
-        )
+    active = recipe.active()
+    if recipe.train.best_by == "recall" and not needs(active).pixels and "text_diffusion" not in active:
+        raise UsageError("train.best_by is recall, and no objective learns to find.", "Use best_by: denoise.")
     for key in ("batch_size", "denoise_batch"):
         if (size := getattr(recipe.train, key)) % count:
             raise UsageError(

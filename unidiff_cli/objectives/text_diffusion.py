@@ -1,0 +1,68 @@
+"""Text diffusion (DiffDis's ITA): a caption's embedding, noised, is predicted from the clean picture by the UNet.
+
+DiffDis, arXiv 2308.09306. The learnable scale is ours: without a temperature the loss cannot fall far.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from . import Objective, Term
+from .contrastive import symmetric_cross_entropy, targets
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..views import Views
+
+BUCKETS = (
+    4  # quarters of the schedule, each asked equally often and logged: where noise is low, the answer leaks
+)
+
+
+class TextDiffusion(Objective):
+    """Finds with the UNet: from pure noise it draws a text embedding for a picture."""
+
+    reads: ClassVar[frozenset[str]] = frozenset({"text_embeds", "null_states", "latents", "dual_stream"})
+    gamma: Annotated[float, Field(gt=0, le=1, description="γ: how strong e₀ stands against the noise")] = 1.0
+    image_drop: Annotated[float, Field(ge=0, lt=1, description="share of pictures dropped, for guidance")] = (
+        0.1
+    )
+    same_group: Literal["ignore", "positive", "negative"] = Field(
+        "ignore", description="what another caption of the same product or duplicate group is to a picture"
+    )
+
+    def build(self, base: Any) -> Term:
+        """Gives the base a fresh dual stream where it has none; its weights belong to the base and are exported."""
+        base.attach_dual_stream(self.gamma)
+        return self.loss
+
+    def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
+        base, stream = views.base, views.base.dual_stream
+        e0, z = (
+            views.sub_batch(views.text_embeds).detach(),
+            views.latents,
+        )  # e0 of length 1: at unit variance it would leak
+        strata = views.device_tensor(
+            [views.batch.positions[i] % BUCKETS for i in views.drawn]
+        )  # independent of t_z
+        share = (strata + views.draw("t-text", uniform=True)) / BUCKETS
+        t = (share * len(base.abar)).long().clamp(max=len(base.abar) - 1)
+        e_t = stream.noisy(e0, views.draw("noise-text", tuple(e0.shape[1:])), base.abar[t])
+        if self.image_drop and views.training:
+            kept = views.draw("drop-image", uniform=True) >= self.image_drop
+            z = z * kept.view(-1, 1, 1, 1)
+        found = base.predict_text(e_t, t, z, views.null_states.detach())  # the text tower is not its to move
+        found, texts, strata = (views.gather(x) for x in (found, e0, strata))
+        ids = (views.batch.caption_ids, views.batch.group_ids)
+        captions, groups = (views.gather(views.sub_batch(i.to(views.device))) for i in ids)
+        scale = stream.logit_scale.exp()  # fit keeps it ≤ 100
+        with views.full_precision():
+            logits = scale * found.float() @ texts.T  # (N, N)
+        shares, left_out = targets(captions, groups, self.same_group)
+        loss = symmetric_cross_entropy(logits, shares, left_out)
+        rows = -(shares * logits.masked_fill(left_out, -1e4).log_softmax(1)).sum(1)
+        by = {f"text_diffusion_t{b}": (rows * (strata == b)).mean() * BUCKETS for b in range(BUCKETS)}
+        return loss, {**by, "text_diffusion_scale": scale}
