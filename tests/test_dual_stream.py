@@ -12,7 +12,7 @@ from unidiff_cli.bases.dual_stream import DualStream
 from unidiff_cli.batches import Samples
 from unidiff_cli.fit import Joint, needs
 from unidiff_cli.metrics.recall import chance_recall
-from unidiff_cli.run import _recall
+from unidiff_cli.run import _recall, by_diffusion
 from unidiff_cli.shards import Shards
 from unidiff_cli.views import Views
 
@@ -173,7 +173,8 @@ def test_permuted_captions_are_chance(trained, tiny_base):
             for row, n in zip(rows, generator.permutation(len(rows)), strict=True)
         ]
         held = Samples(shards, mixed, batch_size=16, seed=0, shuffle=False, transforms=base.transforms())
-        found.append(_recall(base, held, by_clip=False))
+        with torch.no_grad():
+            found.append(_recall(base, by_diffusion(base, held), [row.captions[0] for row in mixed]))
     captions = [row.captions[0] for row in rows]
     right = np.array([captions.count(c) for c in dict.fromkeys(captions)])
     guess = chance_recall(right, len(rows), weights=right.astype(float))

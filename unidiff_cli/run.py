@@ -65,14 +65,6 @@ class Run:
             seen.append(self.fit.base.image(batch.clip_pixels).cpu().numpy())
         return np.concatenate(seen)
 
-    def _by_diffusion(self) -> np.ndarray | None:
-        """What DiffDis draws from pure noise for the held-out pictures, (N, D), where it is trained."""
-        if self.held_out is None or "text_diffusion" not in self.recipe.active():
-            return None
-        base = self.fit.base
-        seen = [base.image_by_diffusion(latents_of(base, batch)[0]) for batch in _all(self.held_out)]
-        return torch.cat(seen).cpu().numpy()
-
     def restore(self) -> None:
         """Loads the newest whole checkpoint where there is one."""
         for checkpoint, state in checkpoints.latest(self.folder / "checkpoints"):
@@ -114,7 +106,9 @@ class Run:
         with self.fit.averaged.applied():
             figures = self.fit.validate(_all(self.held_out))
             images = self._images()
-            finders = self._by_diffusion() if images is None else images
+            finders = images
+            if images is None and "text_diffusion" in self.recipe.active():
+                finders = by_diffusion(self.fit.base, self.held_out)
             if finders is not None:
                 figures |= _recall(self.fit.base, finders, [row.captions[0] for row in self.held_out.rows])
             if self.watch:
@@ -198,6 +192,12 @@ def _found(figures: dict[str, float]) -> float:
 
 def _all(samples: Samples) -> Iterator[Batch]:
     return loader(samples, range(len(samples)))
+
+
+def by_diffusion(base: Base, held_out: Samples) -> np.ndarray:
+    """What DiffDis draws from pure noise for the held-out pictures, unit, (N, D)."""
+    seen = [base.image_by_diffusion(latents_of(base, batch)[0]) for batch in _all(held_out)]
+    return torch.cat(seen).cpu().numpy()
 
 
 def _recall(base: Base, images: np.ndarray, captions: list[str]) -> dict[str, float]:
