@@ -64,6 +64,16 @@ def worked(monkeypatch):
     return done
 
 
+def test_a_recipe_that_finds_by_diffusion_is_measured_so(prepared, tmp_path, asking, recall):
+    """Its CLIP is the base's, and would be measured as that."""
+    project = copy_project(prepared, tmp_path)
+    only = asking("diffdis", 'evaluate.metrics=["recall"]')
+    assert grid.finder(only) == "diffdis" and {grid.finder(r) for r in recall.values()} == {"clip"}
+    ablate(project, {"diffdis": only}, [0])
+    found = json.loads((project.room("ablation") / "table.json").read_text())["figures"]
+    assert found["diffdis"]["map_i2t"]["mean"] != found["base"]["map_i2t"]["mean"]
+
+
 def test_a_grid_becomes_one_table(prepared, tmp_path, asking, worked):
     project = copy_project(prepared, tmp_path)
     variants, told = {name: asking(name) for name in ("clip-only", "joint")}, []

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from .project import Project, Receipt, close, digest, file_digest, versions, wri
 from .recipe import Recipe
 from .stages.evaluate import base_of, chosen, measured_of, settings_of, subject_of, under
 from .stages.export import export
+from .vectors import By
 
 METRICS = ("recall", "kid", "clip_score", "retention", "collapse", "drift", "denoise_loss")
 BASE = "base"  # the variant that is measured and not trained
@@ -276,7 +277,7 @@ def work(cell: Cell, on_progress: Progress | None = None) -> None:
     else:
         run = trained(inner, recipe, on_progress)
         export(inner, run)
-        tuned = subject_of(inner, run, cell.variant)
+        tuned = replace(subject_of(inner, run, cell.variant), by=finder(recipe))
         about |= _training(inner, run)
         evidence = Evidence(tuned, held, Evidence(base_of(tuned), held, None, on_progress), on_progress)
     measured = measured_of(evidence, metrics)
@@ -289,6 +290,12 @@ def work(cell: Cell, on_progress: Progress | None = None) -> None:
         shutil.rmtree(inner.room("runs"))
     else:
         shutil.rmtree(cell.folder)
+
+
+def finder(recipe: Recipe) -> By:
+    """What finds with a recipe's model: CLIP, or DiffDis where that is all the recipe teaches to find."""
+    reads = {name for objective in recipe.active().values() for name in objective.reads}
+    return "diffdis" if "dual_stream" in reads and "image_embeds" not in reads else "clip"
 
 
 def _base(recipe: Recipe) -> Any:
