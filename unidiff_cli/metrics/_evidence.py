@@ -47,8 +47,8 @@ class Subject:
     base: Any  # the base it was trained from
     image_size: int
     stamp: str  # a hash that changes with its weights, and with a blend's base
-    by: Literal["clip", "diffdis"] = "clip"  # what looks at pictures
     alpha: float = 1.0  # the export's share; WiSE-FT, arXiv 2109.01903
+    by: Literal["clip", "diffdis"] = "clip"  # what looks at pictures
 
     def load(self) -> Base:
         """On the GPU where there is one, else on the CPU. Raises UsageError, EnvironmentProblem."""
