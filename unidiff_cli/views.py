@@ -33,6 +33,7 @@ class Needs:
     latents: bool
     null_row: bool  # one more text row, "", for dropped captions and null prompts
     frozen: bool = False  # a copy of the base's CLIP that never trains
+    states: bool = True  # the text tower's token states, of the rows the UNet sees
 
 
 def draw(
@@ -174,7 +175,7 @@ class Views:
         captions = [*self.batch.captions, *(self.batch.prior.captions if self.batch.prior else [])]
         if self.needs.null_row:
             captions.append("")
-        seen = [*self.drawn, *range(self.size, len(captions))]
+        seen = [*self.drawn, *range(self.size, len(captions))] if self.needs.states else []
 
         def tower(first: int, last: int) -> tuple[Tensor, Tensor]:
             states, embeds = self.base.text(self.base.tokenize(captions[first:last]))
