@@ -15,8 +15,7 @@ from unidiff_cli.sample_catalog import HELD_OUT
 STAGES = ("autoencoder", "clip", "scorer", "denoiser", "vision", "decoder")
 SHEETS = {  # shown in the card, where what they show was measured
     "red-dress.png": "",
-    "autoencoder-luma.png": "Originals over what the autoencoder makes of them, photos of luma:",
-    "autoencoder-photos.png": "The same, test photos of clothing-dataset-small:",
+    "autoencoder-photos.png": "Originals over what the autoencoder makes of them, test photos of clothing-dataset-small (CC0):",
     "measured.png": "A few of the measured prompts, and what was measured of each:",
 }
 
