@@ -37,6 +37,7 @@ def needs(objectives: Mapping[str, Objective]) -> Needs:
         latents="latents" in reads,
         null_row=dropped or "null_states" in reads,
         frozen=bool({"frozen_image_embeds", "frozen_text_embeds"} & reads),
+        states=bool({"text_states", "null_states"} & reads),
     )
 
 

@@ -33,6 +33,7 @@ class Needs:
     latents: bool
     null_row: bool  # one more text row, "", for dropped captions and null prompts
     frozen: bool = False  # a copy of the base's CLIP that never trains
+    states: bool = True  # the text tower's token states, of the rows the UNet sees
 
 
 def draw(
@@ -145,7 +146,7 @@ class Views:
     def _text(self) -> tuple[Tensor, Tensor]:
         """States of the rows the UNet sees and of "" behind them, (b + 1, L, d), and embeddings of all, (B + 1, D)."""
         captions = [*self.batch.captions, ""] if self.needs.null_row else self.batch.captions
-        seen = [*self.drawn, *range(self.size, len(captions))]
+        seen = [*self.drawn, *range(self.size, len(captions))] if self.needs.states else []
 
         def tower(first: int, last: int) -> tuple[Tensor, Tensor]:
             states, embeds = self.base.text(self.base.tokenize(captions[first:last]))
