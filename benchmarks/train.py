@@ -18,7 +18,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -324,22 +325,41 @@ def differences(fit: Any, batch: Any, clip: Peer, draw: Peer, bare_loss: Callabl
 
 
 def gradcache(sizes: Sizes) -> Figures:
-    """Peaks over what was there before the first step, MB, and seconds a sample of the steps after it."""
+    """Peaks over what was there before the first step, MB, and seconds a sample of the steps after it.
+
+    `mb` is what is in use: malloc gives every freed block back at once. `resident_mb` is what glibc holds by default, whose
+    heap keeps holes that grow with the number of chunks; a GPU's allocator is neither.
+    """
     found: Figures = {}
     for name, part in (("clip-only", 0), ("joint", sizes.batch)):
-        key = name.replace("-", "_")
-        plain = fresh(in_memory, name, sizes.batch, 0, 0, sizes.timed)
-        large = fresh(in_memory, name, sizes.times * sizes.batch, sizes.batch, part, sizes.timed)
-        largest = fresh(in_memory, name, sizes.most * sizes.batch, sizes.batch, part, 0)
+        b, key = sizes.batch, name.replace("-", "_")
+        plain, large = (name, b, 0, 0), (name, sizes.times * b, b, part)
+        with freed_at_once():
+            used = [fresh(in_memory, *each, 0)[0] for each in (plain, large, (name, sizes.most * b, b, part))]
+        (held, took), (held_large, took_large) = (
+            fresh(in_memory, *each, sizes.timed) for each in (plain, large)
+        )
+        found |= {f"{key}_{n * b}_mb": mb for n, mb in zip((1, sizes.times, sizes.most), used, strict=True)}
         found |= {
-            f"{key}_{sizes.batch}_mb": plain[0], f"{key}_{sizes.times * sizes.batch}_mb": large[0],
-            f"{key}_{sizes.most * sizes.batch}_mb": largest[0],
-            f"{key}_memory": large[0] / plain[0], f"{key}_memory_largest": largest[0] / plain[0],
-            f"{key}_sample_seconds": plain[1], f"{key}_chunked_sample_seconds": large[1],
-            f"{key}_time": large[1] / plain[1],
+            f"{key}_memory": used[1] / used[0], f"{key}_memory_largest": used[2] / used[0],
+            f"{key}_{b}_resident_mb": held, f"{key}_{sizes.times * b}_resident_mb": held_large,
+            f"{key}_sample_seconds": took, f"{key}_chunked_sample_seconds": took_large, f"{key}_time": took_large / took,
         }  # fmt: skip
     found["loss_difference"] = fresh(chunked_difference, sizes.batch)
     return found
+
+
+@contextmanager
+def freed_at_once() -> Iterator[None]:
+    """Processes started here map each block of 64 KB or more by itself, so that freeing it gives it back (mallopt(3))."""
+    name = "MALLOC_MMAP_THRESHOLD_"
+    before = os.environ.get(name)
+    os.environ[name] = str(64 * 1024)
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        os.environ.update({name: before} if before is not None else {})
 
 
 def drawn_batch(base: Any, size: int, part: int, step: int = 0) -> Any:
