@@ -138,7 +138,8 @@ def verdict(found: Found) -> str:
     drawn = f", {counts['drawn']:,} drawn" if counts["drawn"] else ""
     folds = counts.get("folds")
     runs = f"{folds} training runs, one a fold" if folds else f"one training run{' each' * (len(pairs) > 1)}"
-    return " ".join([*said, f"Over {over}{drawn}; {runs}, so seeds are not in these intervals."])
+    said.append(f"Over {over}{drawn}; {runs}, so seeds are not in these intervals.")
+    return ("\n" if len(pairs) > 1 else " ").join(said)  # a line a pair, or nobody reads it
 
 
 def _sides(found: Found, model: str, against: str) -> list[str]:
@@ -267,10 +268,15 @@ def _points(value: float, percent: bool) -> str:
 def markdown(found: Found) -> str:
     """A short table for a pull request."""
     models = list(found["models"])
-    lines = [f"**{found['title']}**, split `{found['split']}`. {found['verdict']}", ""]
+    lines = [
+        f"**{found['title']}**, split `{found['split']}`.",
+        "",
+        *found["verdict"].replace("\n", "\n\n").split("\n"),
+        "",
+    ]
     lines += [*(f"⚠ {warning}\n" for warning in found["warnings"])]
     lines += [
-        f"| | {' | '.join(models)} | change | reads as | chance | real |",
+        f"| | {' | '.join(models)} | {models[-1]} − {models[0]} | reads as | chance | real |",
         "|---|" + "--:|" * (len(models) + 1) + "---|--:|--:|",
     ]
     for row in table(found):
