@@ -101,7 +101,7 @@ def test_a_comparison_names_its_models():
     said = report.verdict(about)
     assert said.startswith("tuned against base: Retrieval: better")
     assert "\nother against base: Retrieval: worse (R@1 30.0" in said
-    assert " other against tuned: Retrieval: better (R@1 50.0" in said and "one training run each" in said
+    assert "\nother against tuned: Retrieval: better (R@1 50.0" in said and "one training run each" in said
     assert report.table(about)[0]["cells"][2]["word"] == "worse", "the table holds all against the base"
     assert "<b>other</b> against tuned" in report.page(about, [], [])
 
