@@ -238,6 +238,11 @@ def test_seeds_are_averaged_item_by_item():
     assert [(t["model"], t["against"]) for t in found["tests"]] == [("joint", "fashion")]
     assert found["tests"][0]["difference"] == pytest.approx(-0.25)
     assert found["tests"][0]["verdict"] == "not distinguishable"  # two products say nothing
+    assert found["notes"] == []
+    for model, seeds in cells.items():
+        for seed, (fold,) in seeds.items():
+            fold["measured"]["m"].notes.extend(["Of all cells.", f"Of {model} {seed} alone."])
+    assert summarised(cells, about)["notes"] == ["Of all cells."]
 
 
 @pytest.mark.slow

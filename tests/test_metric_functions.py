@@ -565,6 +565,11 @@ def test_attributes_are_columns_with_a_few_values():
     assert list(found) == ["colour"] and found["colour"][-1] is None
     mixed = [row | {"colour": row["colour"].upper()} if row["price"] % 2 else row for row in ROWS]
     assert zero_shots.categories(mixed)["colour"] == ["red"] * 6 + ["blue"] * 5 + [None], "spelled as first"
+    described = [
+        row | {"description": f"A shirt in {row['colour']}, cut from the softest cotton there is."}
+        for row in ROWS
+    ]
+    assert list(zero_shots.categories(described)) == ["colour"]
     assert zero_shots.class_prompts("sleeve_length", ["long"], ["{attribute} {value}"]) == [
         ["sleeve length long"]
     ]

@@ -100,15 +100,22 @@ def summarised(cells: Cells, described: Mapping[str, Figure]) -> dict[str, Any]:
                 model in against and first == "joint"
             ):  # told once, the other way round
                 tests += _tests(first, model, over, known)
-    notes: dict[str, None] = {}
-    for measures in over.values():
-        for measured in measures.values():
-            notes |= dict.fromkeys(measured.notes)
     return {
         "models": list(cells), "figures": figures, "described": {k: f._asdict() for k, f in known.items()},
-        "tests": tests, "limits": list(LIMITS), "notes": list(notes),
+        "tests": tests, "limits": list(LIMITS), "notes": _notes(cells),
         "chance": {k: v for m in next(iter(over.values())).values() for k, v in m.references.get("chance", {}).items()},
     }  # fmt: skip
+
+
+def _notes(cells: Cells) -> list[str]:
+    """What the metrics say of every cell alike: a note on one cell's own figures says nothing of a mean over cells."""
+    done = [found["measured"] for seeds in cells.values() for folds in seeds.values() for found in folds]
+    return [
+        note
+        for metric in done[0]
+        for note in done[0][metric].notes
+        if all(note in each[metric].notes for each in done)
+    ]
 
 
 def _tests(

@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 TEMPLATES = ("{value}", "a photo of a {value}", "a {value} product", "{attribute}: {value}")
 FEWEST, MOST, LEAST = 2, 50, 5  # values of an attribute, and pictures of each value
+LONGEST = 40  # characters of a value: what is longer describes
 Embed = Callable[[list[str]], np.ndarray]  # captions -> unit embeddings (n, D)
 
 
 def categories(rows: Sequence[Mapping[str, Any]], least: int = LEAST) -> dict[str, list[str | None]]:
     """Which columns are attributes, and each row's value (None where it has none or a rare one), by column.
 
-    An attribute is text and has 2 to 50 values with at least `least` rows each, which make up half of the rows: so a
-    colour is one; a title, a price and a file name are none. Values that differ in case and blanks only are one, spelled
-    as it is first.
+    An attribute is text and has 2 to 50 values of 40 characters at most with at least `least` rows each, which make up half
+    of the rows: so a colour is one; a title, a description, a price and a file name are none. Values that differ in case
+    and blanks only are one, spelled as it is first.
     """
     found = {}
     for name in dict.fromkeys(key for row in rows for key in row):
@@ -37,7 +38,8 @@ def categories(rows: Sequence[Mapping[str, Any]], least: int = LEAST) -> dict[st
         texts = [cell.strip() if isinstance(cell, str) else "" for cell in cells]
         spelled: dict[str, str] = {}
         values = [spelled.setdefault(same(text), text) if text else None for text in texts]
-        kept = {v for v, count in Counter(v for v in values if v is not None).items() if count >= least}
+        counts = Counter(v for v in values if v is not None and len(v) <= LONGEST)
+        kept = {v for v, count in counts.items() if count >= least}
         column = [v if v in kept else None for v in values]
         if FEWEST <= len(kept) <= MOST and 2 * sum(v is not None for v in column) >= len(rows):
             found[name] = column
