@@ -121,7 +121,7 @@ class Bench:
 
         accelerator = train._accelerator(recipe, self.folder)
         shards = self.project.receipt("shards").hash
-        samples = train._samples(self.project, recipe, base, shards, "train", accelerator)
+        samples = train._samples(self.project, recipe, base, shards, "train", accelerator, None)
         samples.rows = [
             replace(row, captions=(f"{row.captions[0]} {i}",), group=str(i))
             for i, row in enumerate(samples.rows)
