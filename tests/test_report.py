@@ -218,6 +218,16 @@ def test_markdown_is_a_table():
     assert "| KID | 0.2 | 0.1 | −0.1 | better |  | 0.004 |" in text and "- Few pictures." in text
 
 
+def test_markdown_of_several_models_says_each_ones_word():
+    about = found((0.3, 0.2, 25.0), (0.5, 0.1, 24.5))
+    about["models"]["other"] = about["models"]["tuned"]
+    about["figures"]["other"] = about["figures"]["tuned"]
+    about["tests"] += [t | {"model": "other", "verdict": "worse"} for t in about["tests"]]
+    text = report.markdown(about)
+    assert "| | base | tuned | other | chance | real |\n|---|--:|--:|--:|--:|--:|\n" in text
+    assert "| KID | 0.2 | 0.1 ▲ | 0.1 ▼ |  | 0.004 |" in text and "▲ better" in text
+
+
 def test_captions_are_text_in_the_page():
     evil = "<script>alert(1)</script> & 'dress'"
     about = found((0.3, 0.2, 25.0), (0.5, 0.1, 24.5)) | {"prompts": [evil], "notes": {"kid": [evil]}}

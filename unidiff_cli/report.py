@@ -265,6 +265,9 @@ def _points(value: float, percent: bool) -> str:
     return ("+" if value >= 0 else "−") + text
 
 
+MARKS = {"better": "▲", "worse": "▼", "not distinguishable": "≈"}
+
+
 def markdown(found: Found) -> str:
     """A short table for a pull request."""
     models = list(found["models"])
@@ -275,16 +278,24 @@ def markdown(found: Found) -> str:
         "",
     ]
     lines += [*(f"⚠ {warning}\n" for warning in found["warnings"])]
+    several = len(models) > 2  # then each model's word stands beside its figure
+    change = "" if several else f" {models[-1]} − {models[0]} | reads as |"
     lines += [
-        f"| | {' | '.join(models)} | {models[-1]} − {models[0]} | reads as | chance | real |",
-        "|---|" + "--:|" * (len(models) + 1) + "---|--:|--:|",
+        f"| | {' | '.join(models)} |{change} chance | real |",
+        "|---|" + "--:|" * len(models) + ("" if several else "--:|---|") + "--:|--:|",
     ]
     for row in table(found):
-        last = row["cells"][-1]
-        values = " | ".join(cell["value"] for cell in row["cells"])
-        lines.append(
-            f"| {row['label']} | {values} | {last.get('change', '')} | {last['word']} | {row.get('chance', '')} | {row.get('real', '')} |"
+        _, *tuned = row["cells"]
+        values = " | ".join(
+            f"{c['value']} {MARKS.get(c['word'], '') if several else ''}".strip() for c in row["cells"]
         )
+        told = "" if several else f" {tuned[-1].get('change', '')} | {tuned[-1]['word']} |"
+        lines.append(f"| {row['label']} | {values} |{told} {row.get('chance', '')} | {row.get('real', '')} |")
+    if several:
+        lines += [
+            "",
+            f"{', '.join(f'{mark} {word}' for word, mark in MARKS.items())}: each against {models[0]}, by the paired test.",
+        ]
     notes = [note for about in found["notes"].values() for note in about]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
 
