@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 INK, LINE, CARD = "#010203", "#010204", "#010205"  # text, grid and what lies below: exchanged at the end
-SERIES = ("#020301", "#020302", "#020303", "#020304", "#020305", "#020306")
+SERIES = tuple(f"#02030{i}" for i in range(1, 10))  # as many as the page has variables
 VARIABLES = {
     INK: "var(--soft)",
     LINE: "var(--line)",
