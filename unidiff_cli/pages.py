@@ -10,6 +10,12 @@ from typing import Any
 
 from PIL import Image
 
+MARKS = {
+    "better": "▲",
+    "worse": "▼",
+    "not distinguishable": "≈",
+}  # a paired test's word, where there is no room for it
+
 
 def render(template: str, **values: Any) -> str:
     """The HTML of `templates/<template>`; every value is escaped."""
@@ -21,6 +27,7 @@ def render(template: str, **values: Any) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.globals["marks"] = MARKS
     return environment.get_template(template).render(**values)
 
 

@@ -265,9 +265,6 @@ def _points(value: float, percent: bool) -> str:
     return ("+" if value >= 0 else "−") + text
 
 
-MARKS = {"better": "▲", "worse": "▼", "not distinguishable": "≈"}
-
-
 def markdown(found: Found) -> str:
     """A short table for a pull request."""
     models = list(found["models"])
@@ -287,14 +284,14 @@ def markdown(found: Found) -> str:
     for row in table(found):
         _, *tuned = row["cells"]
         values = " | ".join(
-            f"{c['value']} {MARKS.get(c['word'], '') if several else ''}".strip() for c in row["cells"]
+            f"{c['value']} {pages.MARKS.get(c['word'], '') if several else ''}".strip() for c in row["cells"]
         )
         told = "" if several else f" {tuned[-1].get('change', '')} | {tuned[-1]['word']} |"
         lines.append(f"| {row['label']} | {values} |{told} {row.get('chance', '')} | {row.get('real', '')} |")
     if several:
         lines += [
             "",
-            f"{', '.join(f'{mark} {word}' for word, mark in MARKS.items())}: each against {models[0]}, by the paired test.",
+            f"{', '.join(f'{mark} {word}' for word, mark in pages.MARKS.items())}: each against {models[0]}, by the paired test.",
         ]
     notes = [note for about in found["notes"].values() for note in about]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
