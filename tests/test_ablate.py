@@ -202,7 +202,13 @@ def test_keep_keeps_exports(prepared, tmp_path, recall):
 
 def test_what_is_no_fair_comparison_is_refused(asking):
     joint = asking("joint")
-    for change in ("train.steps=3", "train.batch_size=8", "image_size=64", "generate.steps=9"):
+    for change in (
+        "train.steps=3",
+        "train.batch_size=8",
+        "train.no_duplicates=true",
+        "image_size=64",
+        "generate.steps=9",
+    ):
         key = change.split(".")[0] if change.startswith("gen") else change.split("=")[0]
         with pytest.raises(UsageError, match=f"joint and fashion differ in {key}"):
             refuse_unlike({"joint": joint, "fashion": asking("fashion", change)}, [0])

@@ -102,6 +102,23 @@ def test_the_cosine_is_logged_every_so_many_steps_and_where_there_are_two_reader
     assert all("gradient_cosine" not in step.parts for step in alone.steps(iter([batch_of(8)])))
 
 
+@pytest.mark.parametrize(
+    "name, assignments",
+    [
+        ("diffdis", ["train.trains=[text, unet, heads]"]),  # reads the embeddings and detaches them
+        ("fashion", ["objectives.contrastive=null", "objectives.consistency.kind=cross_modal"]),
+    ],
+)
+def test_a_reader_that_only_looks_gives_no_cosine_and_ends_no_run(tiny_base, name, assignments):
+    fit = fit_of(tiny_base, "train.gradient_cosine_every=1", *assignments, name=name)
+    start = fit.base.clip.text_model.embeddings.token_embedding.weight.detach().clone()
+    steps = list(fit.steps(iter([batch_of(8, step=k) for k in range(2)])))
+    assert len(steps) == 2 and all("gradient_cosine" not in step.parts for step in steps)
+    assert not torch.equal(
+        start, fit.base.clip.text_model.embeddings.token_embedding.weight
+    )  # drawing moves it
+
+
 def test_pcgrad_takes_the_conflict_out_of_the_text_tower_alone(tiny_base):
     """A finding term turned round fights the denoise term; chunks give the same."""
 

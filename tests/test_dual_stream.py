@@ -9,8 +9,9 @@ import torch
 from tests.conftest import copy_project, load_recipe
 from unidiff_cli import bases, export, index, retrieve, train
 from unidiff_cli.bases.dual_stream import DualStream
-from unidiff_cli.batches import Samples
-from unidiff_cli.fit import Joint, needs
+from unidiff_cli.batches import Samples, rank, spread
+from unidiff_cli.errors import UsageError
+from unidiff_cli.fit import Joint, freeze, needs
 from unidiff_cli.metrics.recall import chance_recall
 from unidiff_cli.run import _recall, by_diffusion
 from unidiff_cli.shards import Shards
@@ -62,7 +63,19 @@ def test_the_noised_embedding_is_of_unit_length_and_the_text_tower_gets_no_gradi
     assert all(p.grad is None for p in base.clip.parameters())
     assert all(p.grad is not None for p in base.dual_stream.parameters())
     assert base.unet.down_blocks[0].attentions[0].transformer_blocks[0].attn1.to_q.weight.grad is not None
-    assert np.mean([float(figures[f"text_diffusion_t{b}"].detach()) for b in range(4)]) > 0
+    quarters = [float(figures[f"text_diffusion_t{b}"].detach()) for b in range(4)]
+    assert all(0 < q < 50 for q in quarters)
+
+
+@pytest.mark.parametrize("of, some", [(64, 64), (64, 32), (128, 64), (256, 64), (4096, 64), (48, 12)])
+def test_every_quarter_of_the_schedule_is_asked_equally_often(of, some):
+    """Also where the UNet sees some of a step's samples: every k-th of the positions would be of one quarter."""
+    for step in (0, 3):
+        positions = list(range(step * of, (step + 1) * of))
+        drawn = spread(positions, some, of)
+        ranks = [rank(positions[i], some, of) for i in drawn]
+        assert ranks == list(range(step * some, (step + 1) * some))
+        assert all(sum(r % 4 == quarter for r in ranks) == some // 4 for quarter in range(4))
 
 
 @torch.no_grad()
@@ -111,6 +124,28 @@ def test_a_run_trains_validates_from_pure_noise_and_exports_what_loads_again(tra
         assert torch.equal(mine, theirs)  # text and vision are frozen
     assert not torch.equal(base.unet.conv_in.weight, tuned.unet.conv_in.weight)
     assert bases.stamp(str(project.export())) != bases.stamp(str(tiny_base))
+
+
+def test_new_layers_that_would_stay_random_are_refused(tiny_base):
+    for frozen in ("train.lr.heads=0", "train.trains=[unet]"):
+        recipe = load_recipe(tiny_base, frozen, name="diffdis")
+        joint = Joint(bases.load(str(tiny_base), 32), recipe.active(), seed=0)
+        with pytest.raises(UsageError, match="new layers, and they do not train"):
+            freeze(joint, recipe.train)
+
+
+def test_an_export_keeps_how_its_vectors_are_sampled(trained, tmp_path):
+    """Vectors of other steps or another guidance are not comparable, so they are the export's own."""
+    base = bases.load(str(trained[0].export()), 32)
+    z = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(base.image_by_diffusion(z), base.image_by_diffusion(z, steps=2, guidance=1.0))
+    load_recipe(base.source.diffusion, "objectives.text_diffusion.steps=3", "objectives.text_diffusion.guidance=2",
+                name="diffdis").active()["text_diffusion"].build(base)  # fmt: skip
+    base.save(tmp_path)
+    again = bases.load(str(tmp_path), 32)
+    assert torch.equal(again.image_by_diffusion(z), base.image_by_diffusion(z, steps=3, guidance=2.0))
+    assert not torch.allclose(again.image_by_diffusion(z), again.image_by_diffusion(z, steps=2, guidance=1.0))
+    assert bases.stamp(str(tmp_path)) != bases.stamp(str(trained[0].export()))
 
 
 def test_plain_diffusers_loads_the_image_side(trained):

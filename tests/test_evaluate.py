@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from unidiff_cli import bases, metrics, sampling
+from unidiff_cli import bases, export, metrics, sampling, train
 from unidiff_cli.errors import EnvironmentProblem, Interrupted, UsageError, WorkError
 from unidiff_cli.metrics import _evidence, _scorer
 from unidiff_cli.metrics._evidence import Evidence, HeldOut, Kept, Subject
@@ -477,6 +477,25 @@ def test_compare_puts_exports_in_one_report(project, asking):
             compare(project, asking(metrics=["recall"]), ["001-tiny", "002-twin"])
 
 
+def test_folds_and_comparisons_measure_what_diffdis_finds(prepared, tmp_path, asking_folds):
+    """Its CLIP is the base's: without its own line such a recipe would be said to have learned nothing."""
+    from unidiff_cli.folds import evaluate_folds
+
+    project = copy_project(prepared, tmp_path)
+    asked = asking_folds('evaluate.metrics=["recall"]', name="diffdis")
+    figures = evaluate_folds(project, asked, 2).figures
+    assert (
+        list(figures) == ["base", "tuned", "diffdis"]
+        and figures["base"] == figures["tuned"] != figures["diffdis"]
+    )
+    name, _ = train(project, asked)
+    export(project, name)
+    shutil.copytree(project.room("exports", name), project.room("exports", "002-twin"))
+    models = compare(project, asked, [name, "002-twin"]).figures
+    assert list(models) == ["base", name, f"{name}, diffdis", "002-twin", "002-twin, diffdis"]
+    assert models["base"] == models[name] != models[f"{name}, diffdis"] == models["002-twin, diffdis"]
+
+
 def test_a_base_of_two_sources_is_named_by_both():
     assert named({"diffusion": "/models/sd15", "clip": "openai/clip", "text": None}) == "sd15 + clip"
     assert named("/models/nano") == "nano"
@@ -484,9 +503,10 @@ def test_a_base_of_two_sources_is_named_by_both():
 
 @pytest.fixture
 def asking_folds(tiny_base):
-    def make(*more):
+    def make(*more, name="fashion"):
         small = ("train.steps=2", "train.batch_size=4", "train.checkpoint_every=1", "generate.steps=1")
-        return load_recipe(tiny_base, *small, "evaluate.images=4", 'evaluate.metrics=["recall","kid"]', *more)
+        measured = ("evaluate.images=4", 'evaluate.metrics=["recall","kid"]')
+        return load_recipe(tiny_base, *small, *measured, *more, name=name)
 
     return make
 

@@ -150,6 +150,13 @@ def test_alpha_blends_every_weight_of_base_and_tuned(finished, tiny_base, tmp_pa
     )
 
 
+def test_an_export_onto_other_weights_than_the_run_began_with_is_refused(finished, tmp_path, monkeypatch):
+    project = copy_project(finished, tmp_path)
+    monkeypatch.setattr(bases, "stamp", lambda base: "another")
+    with pytest.raises(NotReady, match="The base's weights changed since run 001-fashion began"):
+        export(project, alpha=0.5)
+
+
 def test_alpha_1_is_the_plain_export_and_each_blend_another_work(finished, tmp_path):
     project = copy_project(finished, tmp_path)
     plain = Receipt.read(project.export())

@@ -151,15 +151,21 @@ def test_the_table_says_what_a_change_is_worth():
 
 def test_gates():
     asked = report.gates("r1_t2i>=0.6, kid<=0.02", ["r1_t2i", "kid"])
-    assert asked == [("r1_t2i", ">=", 0.6), ("kid", "<=", 0.02)]
+    assert asked == [("tuned", "r1_t2i", ">=", 0.6), ("tuned", "kid", "<=", 0.02)]
     page = Path("folds/report.html")
-    report.check(asked, {"r1_t2i": 0.6, "kid": 0.01}, page)
+    report.check(asked, {"tuned": {"r1_t2i": 0.6, "kid": 0.01}}, page)
     with pytest.raises(
         WorkError, match="r1_t2i is 0.5, asked >= 0.6; kid is 0.03, asked <= 0.02.*folds/report.html"
     ):
-        report.check(asked, {"r1_t2i": 0.5, "kid": 0.03}, page)
+        report.check(asked, {"tuned": {"r1_t2i": 0.5, "kid": 0.03}}, page)
     with pytest.raises(WorkError, match="kid cannot be told here"):
-        report.check(asked, {"r1_t2i": 0.6}, page)
+        report.check(asked, {"tuned": {"r1_t2i": 0.6}}, page)
+    other = report.gates("diffdis.r1_t2i>=0.3", ["r1_t2i"])
+    report.check(other, {"tuned": {"r1_t2i": 0.1}, "diffdis": {"r1_t2i": 0.4}}, page)
+    with pytest.raises(WorkError, match="diffdis.r1_t2i is 0.2, asked >= 0.3"):
+        report.check(other, {"tuned": {"r1_t2i": 0.4}, "diffdis": {"r1_t2i": 0.2}}, page)
+    with pytest.raises(WorkError, match="diffdis.r1_t2i cannot be told here"):
+        report.check(other, {"tuned": {"r1_t2i": 0.4}}, page)
     with pytest.raises(UsageError, match="Did you mean 'kid'"):
         report.gates("kit<=0.02", ["kid"])
     with pytest.raises(UsageError, match="cannot read 'kid=0.02'"):

@@ -51,3 +51,17 @@ def test_other_rules(tiny_base):
     clip_only = load_recipe(tiny_base, name="clip-only")
     found = {"r1_t2i": 0.5, "r1_i2t": 0.5, "contrastive": 0.5, "loss": 0.5}
     assert better(clip_only, found, {"figures": {**found, "loss": 0.6}}, 0.5, 36)
+
+
+@pytest.mark.parametrize(
+    "name", ["fashion", "clip-only", "diffdis", "sigmoid", "sd-only", "sd-only anchored"]
+)
+def test_recall_judges_every_run_that_learns_to_find(tiny_base, name):
+    more = {
+        "sigmoid": ("objectives.sigmoid.weight=1", "objectives.contrastive=null"),
+        "sd-only anchored": ("objectives.anchor.weight=1",),
+    }.get(name, ())
+    shipped = {"sigmoid": "clip-only", "sd-only anchored": "sd-only"}.get(name, name)
+    recipe = load_recipe(tiny_base, *more, name=shipped)
+    found, old = ({"r1_t2i": r, "r1_i2t": r, "denoise": d, "loss": d} for r, d in ((0.9, 0.2), (0.1, 0.1)))
+    assert better(recipe, found, {"figures": old}, 0.9, 36) is (not name.startswith("sd-only"))

@@ -27,9 +27,10 @@ def batch_of(size: int, step: int = 0) -> Batch:
 
 @pytest.fixture
 def calls(base, monkeypatch):
-    """How often each part of the base ran."""
+    """How often each part of the base ran; DiffDis's layers, where a recipe attaches them, leave with the test."""
+    monkeypatch.setattr(base, "dual_stream", None)
     count: dict[str, int] = {}
-    for name in ("text", "image", "denoise", "features"):
+    for name in ("text", "image", "denoise", "features", "predict_text"):
         whole = getattr(base, name)
 
         def counted(*args, _name=name, _whole=whole, **options):
@@ -47,6 +48,7 @@ def calls(base, monkeypatch):
         ("joint", {"text": 1, "image": 1, "denoise": 1}),
         ("clip-only", {"text": 1, "image": 1}),
         ("sd-only", {"text": 1, "denoise": 1}),
+        ("diffdis", {"text": 1, "denoise": 1, "predict_text": 1}),
     ],
 )
 def test_one_forward_each_however_many_objectives_ask(base, tiny_base, calls, name, expected):

@@ -10,6 +10,7 @@ from tests.conftest import load_recipe
 from tests.test_train import Cut, cut_at, losses
 from unidiff_cli import bases, log, train, watch
 from unidiff_cli.errors import WorkError
+from unidiff_cli.project import Receipt
 
 CAPTIONS = ["a red hat", "A red  hat", "a blue bag", "a green dress"]
 
@@ -89,6 +90,17 @@ def test_a_collapsing_run_ends_with_its_checkpoint_and_goes_on_when_asked(
     name, _ = train(project, wrecked, resume=True)
     assert sorted(losses(project, name)) == list(range(1, 7))
     assert [line for line in log.read(run) if line["step"] == 0] == [before]
+
+
+def test_a_collapse_at_the_last_step_is_not_exported_unseen(project, wrecked):
+    late = wrecked.model_copy(
+        update={"train": wrecked.train.model_copy(update={"validate_every": wrecked.train.steps})}
+    )
+    with pytest.raises(WorkError, match=f"Stopped at step {late.train.steps}: a collapse meter tripped"):
+        train(project, late)
+    assert Receipt.read(project.room("runs", "001-clip-only")) is None
+    name, receipt = train(project, late, resume=True)  # seen, and wanted
+    assert receipt.figures["best"]["step"] == late.train.steps
 
 
 def test_a_resumed_run_does_not_warn_again(project, wrecked):

@@ -152,7 +152,7 @@ def refuse_unlike(variants: Mapping[str, Recipe], seeds: Sequence[int]) -> None:
     (name, first), *others = variants.items()
     for other, recipe in others:
         mine, theirs = (
-            {k: r.section(k)[k] for k in ALIKE} | {f"train.{k}": getattr(r.train, k) for k in ("steps", "batch_size")}
+            {k: r.section(k)[k] for k in ALIKE} | {f"train.{k}": getattr(r.train, k) for k in ("steps", "batch_size", "no_duplicates")}
             for r in (first, recipe)
         )  # fmt: skip
         if unlike := [key for key in mine if mine[key] != theirs[key]]:
@@ -197,8 +197,8 @@ def _cells(
             )
     found = []
     for name, seed, recipe in grid:
-        sections = ("base", "image_size") if name == BASE else TRAINED
-        same = [recipe.section(*sections), settings_of(recipe, metrics), weights, __version__, folds]
+        trains = recipe.section("base", "image_size") if name == BASE else recipe.deciding()
+        same = [trains, settings_of(recipe, metrics), weights, __version__, folds]
         for fold, inner in enumerate(inners):
             work = digest([*same, fold, inner.receipt("shards").hash])
             found.append(Cell(

@@ -44,6 +44,9 @@ class Batch:
     drawn: list[int] | None = (
         None  # the b rows that the UNet sees, whose latents or draw_pixels these are; None: all B
     )
+    ranks: list[int] | None = (
+        None  # the b rows' numbers among all that UNets see in the run; None: their positions
+    )
     prior: Batch | None = (
         None  # general captions and the base's own pictures of them; None where none falls to this process
     )
@@ -294,6 +297,7 @@ class Samples(Dataset[Batch]):
             group_ids=torch.tensor([_identity(r.group) for r in rows]),
             prior=self.prior.batch(step, positions) if self.prior else None,
             drawn=drawn,
+            ranks=None if drawn is None else [rank(positions[i], self.denoise_batch, self.batch_size) for i in drawn],
             **tensors,
         )  # fmt: skip
 
@@ -301,6 +305,11 @@ class Samples(Dataset[Batch]):
 def spread(positions: Sequence[int], some: int, of: int) -> list[int]:
     """The indices of `some` of every `of` positions, evenly spread: any number of processes takes the same samples."""
     return [i for i, p in enumerate(positions) if (p % of + 1) * some // of > p % of * some // of]
+
+
+def rank(position: int, some: int, of: int) -> int:
+    """How many samples before this one of the stream are among the `some` of every `of` that `spread` takes."""
+    return position // of * some + position % of * some // of
 
 
 def _of(values: list[Any], drawn: list[int] | None) -> list[Any]:

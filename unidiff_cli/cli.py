@@ -408,7 +408,8 @@ def evaluate(
     gate: Annotated[
         str,
         typer.Option(
-            "--gate", help="Exit 1 unless the tuned figures keep these bounds: r1_t2i>=0.6,kid<=0.02"
+            "--gate",
+            help="Exit 1 unless the tuned figures, or diffdis's, keep these bounds: r1_t2i>=0.6,diffdis.r1_t2i>=0.3",
         ),
     ] = "",
     inception: Inception = None,
@@ -442,7 +443,7 @@ def evaluate(
                 project, asked, export=export, alphas=blends, needs=needs, force=force, on_progress=bars
             )
     _measured(project, room, before, receipt, json_out)
-    _bound(bounds, receipt.figures["tuned"], project.room(room, "report.html"))
+    _bound(bounds, receipt.figures, project.room(room, "report.html"))
 
 
 @app.command(epilog="Example: unidiff compare 001-fashion 002-joint")
@@ -571,7 +572,7 @@ def _gates(asked: Any, text: str) -> list[Any]:
     return gates(text, [key for part in parts for key in part.figures])
 
 
-def _bound(bounds: list[Any], figures: dict[str, float], page: Path) -> None:
+def _bound(bounds: list[Any], figures: dict[str, dict[str, float]], page: Path) -> None:
     if bounds:
         from .report import check
 

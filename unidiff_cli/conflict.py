@@ -20,14 +20,14 @@ Gradients = list[Tensor | None]
 def readers(views: Views, parameters: Sequence[nn.Parameter]) -> tuple[Gradients, Gradients]:
     """The tower's gradients by what arrived at its embeddings and at its states, after the objectives' backward.
 
-    Averaged over processes; None for a parameter a reader does not reach (the projection has one reader only).
+    Averaged over processes; None for a parameter a reader does not reach (the projection has one reader only). Zero where
+    nothing arrived, as when an objective only looks: every process then averages the same.
     """
     assert views.cut is not None
     (states, embeds), (drawing, finding) = views.cut
 
     def carry(output: Tensor, arrived: Tensor | None, keep: bool) -> Gradients:
-        if arrived is None:
-            return [None] * len(parameters)
+        arrived = torch.zeros_like(output) if arrived is None else arrived
         found = torch.autograd.grad(output, parameters, arrived, retain_graph=keep, allow_unused=True)
         average(found)
         return list(found)
@@ -59,9 +59,9 @@ def products(a: Gradients, b: Gradients) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def cosine(a: Gradients, b: Gradients) -> Tensor:
-    """cos(a, b) over the parameters both reach, a scalar: below 0 a step for one undoes some of the other."""
+    """cos(a, b) over the parameters both reach, a scalar: below 0 a step for one undoes some of the other. NaN where either is 0."""
     dot, aa, bb = products(a, b)
-    return dot / (aa * bb).sqrt().clamp(min=1e-30)
+    return dot / (aa.sqrt() * bb.sqrt())
 
 
 def project(a: Gradients, b: Gradients) -> tuple[Gradients, Gradients]:
@@ -90,7 +90,8 @@ def backward(
 ) -> Tensor:
     """Leaves the gradient of `total`, whose text tower is cut, in every trained parameter, averaged over processes.
 
-    `run` is the backward of a scalar; `shared` are the tower's parameters. Gives the cosine of its readers' gradients.
+    `run` is the backward of a scalar; `shared` are the tower's parameters. Gives the cosine of its readers' gradients, NaN
+    where only one of them has any.
     """
     run(total)
     average(p.grad for p in trained)  # all but the tower: it is behind the cut

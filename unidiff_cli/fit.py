@@ -47,11 +47,13 @@ class Joint(nn.Module):
     def __init__(self, base: Base, objectives: Mapping[str, Objective], seed: int, chunk: int = 0) -> None:
         super().__init__()
         self.base, self.objectives, self.seed, self.chunk = base, dict(objectives), seed, chunk
+        had = base.dual_stream is not None
         with torch.random.fork_rng(
             devices=[]
         ):  # a run's own parameters begin alike on every process, and on resume
             torch.manual_seed(seed)
             self.terms = {name: objective.build(base) for name, objective in self.objectives.items()}
+        self.new = [] if had or base.dual_stream is None else list(base.dual_stream.parameters())
         self.heads = nn.ModuleDict({n: term for n, term in self.terms.items() if isinstance(term, nn.Module)})
         self.needs = needs(objectives)
         # Of the base's own weights: a resumed run loads its checkpoint later, and keeps no copy of these in it.
@@ -83,7 +85,8 @@ class Joint(nn.Module):
 def freeze(joint: Joint, options: Train) -> list[dict[str, Any]]:
     """Sets what trains and returns the optimiser's groups, one a tower and weight-decay kind.
 
-    A tower no objective reads, or with a learning rate of 0, does not train. Raises UsageError when none does.
+    A tower no objective reads, or with a learning rate of 0, does not train. Raises UsageError when none does, and where
+    layers that begin at random would stay so.
     """
     asked = needs(joint.objectives)
     reads = {name for o in joint.objectives.values() for name in o.reads}
@@ -111,6 +114,11 @@ def freeze(joint: Joint, options: Train) -> list[dict[str, Any]]:
         raise UsageError(
             "Nothing trains: no objective reads a tower that has a learning rate.",
             "Look at train.trains and train.lr.",
+        )
+    if any(not p.requires_grad for p in joint.new):
+        raise UsageError(
+            "text_diffusion gives the base new layers, and they do not train.",
+            "Name heads in train.trains, and give train.lr.heads a rate.",
         )
     return groups
 
@@ -251,29 +259,30 @@ class Fit:
             loss, parts = self.module.losses(views)
         pcgrad, run = self.options.pcgrad, self.accelerator.backward
         angle = conflict.backward(loss, views, self.shared, parameters, pcgrad, run)
-        return loss, {**parts, "gradient_cosine": angle}
+        return loss, parts if angle.isnan() else {**parts, "gradient_cosine": angle}
 
     @torch.no_grad()
     def _bound_scale(self) -> None:
-        """Keeps exp(logit_scale) ≤ 100 by the parameter, as open_clip does: a clamp in the loss would end its gradient."""
-        for part in (self.base.clip, self.base.dual_stream):
-            if part is not None:
-                part.logit_scale.clamp_(max=math.log(100))
+        """Keeps every learned scale ≤ 100 by the parameter, as open_clip does: a clamp in the loss would end its gradient."""
+        parts = [part for part in (self.base.clip, self.base.dual_stream) if part is not None]
+        own = [p for name, p in self.module.heads.named_parameters() if name.endswith("log_scale")]
+        for scale in [*(part.logit_scale for part in parts), *own]:
+            scale.clamp_(max=math.log(100))
 
     @torch.no_grad()
     def validate(self, batches: Iterator[Batch]) -> dict[str, float]:
         """The mean of every part over held-out batches, with fixed noise and the weights as they stand."""
         module = self.module.eval()
         sums: dict[str, float] = {}
-        count = 0
+        counts: dict[str, int] = {}
         for batch in batches:
             if len(batch.rows) < 2:
                 continue  # a lone sample has no negative and no neighbour
             total, parts = module(batch)
             for name, value in {"loss": total, **parts}.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(batch.rows)
-            count += len(batch.rows)
-        return {name: value / count for name, value in sums.items()} if count else {}
+                counts[name] = counts.get(name, 0) + len(batch.rows)  # not every batch has every figure
+        return {name: value / counts[name] for name, value in sums.items()}
 
     # ------------------------------------------------------------ for checkpoints
 

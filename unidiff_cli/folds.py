@@ -31,6 +31,7 @@ from .stages.evaluate import (
     settings_of,
     subject_of,
     under,
+    ways_of,
     write_report,
 )
 from .stages.export import export
@@ -78,7 +79,7 @@ def evaluate_folds(
         name = trained(inner, recipe, told)
         export(inner, name)
         tuned = subject_of(inner, name, "tuned")
-        subjects = [base_of(tuned), tuned]
+        subjects = [base_of(tuned), *ways_of(tuned, "diffdis")]
         models, evidence = measure(held, metrics, subjects, told)
         measured.append(models)
         per_fold.append(found_of(inner, "", subjects, held, metrics, models))
@@ -122,7 +123,7 @@ def trained(inner: Project, recipe: Recipe, told: Progress | None) -> str:
     """The fold's run of this recipe: the finished one, the interrupted one gone on with, or a new one."""
     for name in inner.runs()[-1:]:
         file = inner.room("runs", name, "recipe.yaml")
-        same = file.is_file() and recipes.load(file).section(*TRAINED) == recipe.section(*TRAINED)
+        same = file.is_file() and recipes.load(file).deciding() == recipe.deciding()
         if same and not Receipt.read(file.parent):
             try:
                 return train(inner, recipe, resume=name, on_progress=told)[0]

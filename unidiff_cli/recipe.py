@@ -176,6 +176,12 @@ class Train(Section):
         return value
 
 
+# The keys of `train` that decide no weight.
+LOOKED_AT = {
+    "workers", "cache_latents", "keep_checkpoints", "checkpoint_every", "preview_every", "preview_prompts", "stop_on_collapse"
+}  # fmt: skip
+
+
 class Generate(Section):
     """How pictures are drawn, by `generate`, previews and `evaluate` alike."""
 
@@ -241,6 +247,11 @@ class Recipe(Section):
         if "objectives" in plain:
             plain["objectives"] = {k: v for k, v in plain["objectives"].items() if v is not None}
         return plain
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides the weights of a run, as plain data: not how it is read, looked at and kept."""
+        found = self.section("base", "image_size", "objectives", "train")
+        return {**found, "train": {k: v for k, v in found["train"].items() if k not in LOOKED_AT}}
 
     def active(self) -> dict[str, Any]:
         """The objectives in force, name to part, in the order the model lists them."""

@@ -24,7 +24,6 @@ from .watch import Watch
 if TYPE_CHECKING:
     from .bases.stable_diffusion import StableDiffusion as Base
 
-FINDS = {"contrastive", "text_diffusion"}  # the terms that learn to find: recall judges them
 say = logging.getLogger("unidiff")
 
 
@@ -177,12 +176,22 @@ def better(recipe: Recipe, figures: dict[str, float], best: dict[str, Any], peak
         return True
     second = "denoise" if "denoise" in figures else "loss"
     lower = figures[second] < old[second]
-    if by == "denoise" or "r1_t2i" not in figures or (by == "auto" and not FINDS & figures.keys()):
+    if by == "denoise" or "r1_t2i" not in figures or (by == "auto" and not learns_to_find(recipe)):
         return lower
     error = math.sqrt(peak * (1 - peak) / count)
     if _found(old) < peak - error:  # it was equal once, and is no more
         return _found(figures) > _found(old)
     return _found(figures) >= peak - error and lower
+
+
+def learns_to_find(recipe: Recipe) -> bool:
+    """Whether an objective brings pictures and captions together, so that recall judges the run."""
+    return any(
+        {"image_embeds", "text_embeds"} <= o.reads
+        and "frozen_image_embeds" not in o.reads
+        or "dual_stream" in o.reads
+        for o in recipe.active().values()
+    )
 
 
 def _found(figures: dict[str, float]) -> float:

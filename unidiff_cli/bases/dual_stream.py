@@ -41,10 +41,12 @@ class DualStream(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(
-        self, dimension: int, widths: tuple[int, ...], middle: int, width: int, depth: int, gamma: float = 1.0
-    ) -> None:
+        self, dimension: int, widths: tuple[int, ...], middle: int, width: int, depth: int, gamma: float = 1.0,
+        steps: int = 2, guidance: float = 1.0,
+    ) -> None:  # fmt: skip
         """`dimension` D of an embedding; `widths` of the UNet's transformer blocks on the down path and in the middle;
-        `middle` channels read by a head of `depth` blocks of `width`; γ of the noise e_t = γ√ᾱ e₀ + √(1−ᾱ) ε."""
+        `middle` channels read by a head of `depth` blocks of `width`; γ of the noise e_t = γ√ᾱ e₀ + √(1−ᾱ) ε; DDIM `steps`
+        and `guidance` of a picture's vector, kept with the weights because vectors of other ones are not comparable."""
         super().__init__()
         self.frequencies = Timesteps(FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time = TimestepEmbedding(FREQUENCIES, dimension)
@@ -128,13 +130,21 @@ class DualStream(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def sample(
-        self, unet: Any, z: Tensor, states: Tensor, abar: Tensor, steps: int = 2, guidance: float = 1.0
+        self,
+        unet: Any,
+        z: Tensor,
+        states: Tensor,
+        abar: Tensor,
+        steps: int | None = None,
+        guidance: float | None = None,
     ) -> Tensor:
         """Unit text embeddings (B, D) of pictures with clean latents z, by DDIM from pure noise; abar (T,), states (1, L, d).
 
         Every picture starts from the same fixed noise, so that its vector depends on nothing but itself. ê₀ is scaled to
         length 1 at each step, as e₀ was; guidance w > 1 takes ê₀ to ê₀∅ + w(ê₀ − ê₀∅), the picture dropped in ê₀∅.
         """
+        steps = self.settings.steps if steps is None else steps
+        guidance = self.settings.guidance if guidance is None else guidance
         generator = torch.Generator().manual_seed(0)
         e = torch.randn(self.settings.dimension, generator=generator).to(z).expand(len(z), -1)
         times = torch.linspace(len(abar) - 1, 0, steps + 1).round().long().tolist()

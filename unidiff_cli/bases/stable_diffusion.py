@@ -99,11 +99,11 @@ class StableDiffusion(Clip):
 
     # ------------------------------------------------------------ DiffDis
 
-    def attach_dual_stream(self, gamma: float) -> None:
-        """Gives this base fresh DiffDis layers where it has none, and the γ they are trained with."""
+    def attach_dual_stream(self, gamma: float, steps: int = 2, guidance: float = 1.0) -> None:
+        """Gives this base fresh DiffDis layers where it has none, the γ they are trained with and how they are sampled."""
         if self.dual_stream is None:
             self.dual_stream = DualStream.beside(self.unet, self.clip).to(self.device)
-        self.dual_stream.register_to_config(gamma=gamma)
+        self.dual_stream.register_to_config(gamma=gamma, steps=steps, guidance=guidance)
 
     def predict_text(self, e_t: Tensor, t: Tensor, z: Tensor, null_states: Tensor) -> Tensor:
         """Unit ê₀ (B, D) for noisy text embeddings at t (B,) and clean latents z; the caption is the empty one (1, L, d)."""
@@ -111,8 +111,13 @@ class StableDiffusion(Clip):
         return unit(self.dual_stream(self.unet, e_t, t, _fast_layout(z), states)[0])
 
     @torch.no_grad()
-    def image_by_diffusion(self, latents: Tensor, steps: int = 2, guidance: float = 1.0) -> Tensor:
-        """Unit embeddings (B, D) of clean latents, to be scored against captions': text embeddings drawn from pure noise."""
+    def image_by_diffusion(
+        self, latents: Tensor, steps: int | None = None, guidance: float | None = None
+    ) -> Tensor:
+        """Unit embeddings (B, D) of clean latents, to be scored against captions': text embeddings drawn from pure noise.
+
+        In the DDIM steps and with the guidance that its layers were given, where none are asked for.
+        """
         states = self.text(self.tokenize([""]))[0]
         return self.dual_stream.sample(self.unet, _fast_layout(latents), states, self.abar, steps, guidance)
 

@@ -30,13 +30,17 @@ class TextDiffusion(Objective):
     image_drop: Annotated[float, Field(ge=0, lt=1, description="share of pictures dropped, for guidance")] = (
         0.1
     )
+    steps: Annotated[int, Field(ge=1, description="DDIM steps from pure noise to a picture's vector")] = 2
+    guidance: Annotated[
+        float, Field(ge=0, description="classifier-free guidance of these steps; 1: none, at half the passes")
+    ] = 1.0
     same_group: Literal["ignore", "positive", "negative"] = Field(
         "ignore", description="what another caption of the same product or duplicate group is to a picture"
     )
 
     def build(self, base: Any) -> Term:
         """Gives the base a fresh dual stream where it has none; its weights belong to the base and are exported."""
-        base.attach_dual_stream(self.gamma)
+        base.attach_dual_stream(gamma=self.gamma, steps=self.steps, guidance=self.guidance)
         return self.loss
 
     def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
@@ -45,9 +49,8 @@ class TextDiffusion(Objective):
             views.sub_batch(views.text_embeds).detach(),
             views.latents,
         )  # e0 of length 1: at unit variance it would leak
-        strata = views.device_tensor(
-            [views.batch.positions[i] % BUCKETS for i in views.drawn]
-        )  # independent of t_z
+        ranks = views.batch.ranks or views.batch.positions
+        strata = views.device_tensor([rank % BUCKETS for rank in ranks])  # independent of t_z
         share = (strata + views.draw("t-text", uniform=True)) / BUCKETS
         t = (share * len(base.abar)).long().clamp(max=len(base.abar) - 1)
         e_t = stream.noisy(e0, views.draw("noise-text", tuple(e0.shape[1:])), base.abar[t])
@@ -64,5 +67,6 @@ class TextDiffusion(Objective):
         shares, left_out = targets(captions, groups, self.same_group)
         loss = symmetric_cross_entropy(logits, shares, left_out)
         rows = -(shares * logits.masked_fill(left_out, -1e4).log_softmax(1)).sum(1)
-        by = {f"text_diffusion_t{b}": (rows * (strata == b)).mean() * BUCKETS for b in range(BUCKETS)}
+        quarters = [rows[strata == b] for b in range(BUCKETS)]
+        by = {f"text_diffusion_t{b}": some.mean() for b, some in enumerate(quarters) if len(some)}
         return loss, {**by, "text_diffusion_scale": scale}

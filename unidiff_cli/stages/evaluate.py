@@ -82,9 +82,7 @@ def evaluate(
         ]
         title = f"{folder.name} against its base"
         made = {"export": folder.name, "alphas": between}
-        subjects = [base, *blends, tuned]
-        if "diffdis" in vectors.ways(folder):
-            subjects.append(replace(tuned, name="diffdis", by="diffdis"))
+        subjects = [base, *blends, *ways_of(tuned, "diffdis")]
         return _evaluated(project, recipe, "report", title, subjects, made, needs, force, on_progress)
 
 
@@ -118,7 +116,10 @@ def compare(
                     "Compare exports of one base, or evaluate each against its own.",
                 )
         title, made = " against ".join(names), {"exports": names}
-        subjects = [base, *subjects]
+        subjects = [
+            base,
+            *(way for subject in subjects for way in ways_of(subject, f"{subject.name}, diffdis")),
+        ]
         return _evaluated(project, recipe, "comparison", title, subjects, made, (), force, on_progress)
 
 
@@ -127,6 +128,14 @@ def subject_of(project: Project, export: str, name: str = "") -> Subject:
     made = project.receipt("exports", export)
     base, size = made.settings["base"], made.settings["image_size"]
     return Subject(name or export, str(project.room("exports", export)), base, size, made.hash)
+
+
+def ways_of(tuned: Subject, name: str) -> list[Subject]:
+    """An export as its CLIP finds and, under `name`, as its DiffDis does where it has one."""
+    found = [tuned]
+    if "diffdis" in vectors.ways(Path(str(tuned.source))):
+        found.append(replace(tuned, name=name, by="diffdis"))
+    return found
 
 
 def base_of(of: Subject) -> Subject:
@@ -162,7 +171,7 @@ def _evaluated(
     settings = {
         **settings_of(recipe, metrics), **made, "models": {subject.name: subject.stamp for subject in subjects},
     }  # fmt: skip
-    exports = [named(subject.source) for subject in subjects[1:]]
+    exports = dict.fromkeys(named(subject.source) for subject in subjects[1:])
     inputs = {
         "shards": prepared.hash,
         **{f"exports/{n}": project.receipt("exports", n).hash for n in exports},

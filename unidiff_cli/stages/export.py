@@ -80,6 +80,8 @@ def export(
         if done and done.same_work(settings, inputs) and not force:
             _point(project, name)
             return name, done
+        if source.settings["weights"] != bases.stamp(recipe.base):
+            raise NotReady(f"The base's weights changed since run {run} began.", "Run: unidiff train")
         kept, step, figures = _weights(folder)
         weights = {
             k: v for k, v in kept.items() if not k.startswith(HEADS)
@@ -87,7 +89,8 @@ def export(
         base = bases.load(recipe.base, recipe.image_size)
         known = base.state_dict().keys()
         for objective in recipe.active().values():
-            objective.build(base)  # layers that are the base's own from now on
+            if "dual_stream" in objective.reads:
+                objective.build(base)  # layers that are the base's own from now on
         own = base.state_dict()
         if unknown := sorted(weights.keys() - own.keys()):
             raise Damaged(f"Run {run} holds weights its base has not: {unknown[0]}, …", "Run: unidiff train")

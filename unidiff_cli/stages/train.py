@@ -98,18 +98,10 @@ def _began(recipe: Recipe) -> dict[str, str]:
 
 
 def _settings(recipe: Recipe, began: dict[str, str]) -> dict[str, Any]:
-    """What decides a run's weights: not how it is read, looked at and kept."""
-    found = recipe.section("base", "image_size", "objectives", "train")
-    aside = (
-        "workers",
-        "cache_latents",
-        "keep_checkpoints",
-        "checkpoint_every",
-        "preview_every",
-        "preview_prompts",
-        "stop_on_collapse",
-    )
-    return {**found, "train": {k: v for k, v in found["train"].items() if k not in aside}, **began}
+    """What decides a run's weights, and how its prior's pictures were drawn."""
+    how = recipe.generate
+    drawn = {"prior": [how.steps, how.guidance]} if "prior" in recipe.active() else {}
+    return {**recipe.deciding(), **drawn, **began}
 
 
 def _same(project: Project, recipe: Recipe, inputs: dict[str, str]) -> tuple[str, Receipt] | None:
@@ -270,7 +262,7 @@ def _loop(run: Run, training: Samples, on_step: OnStep | None) -> None:
                         warn({"step": step.number, "tripped": tripped})
                 if last or (options.preview_every and step.number % options.preview_every == 0):
                     run.preview(training)
-            collapsed = tripped and options.stop_on_collapse and not last
+            collapsed = tripped and options.stop_on_collapse
             signum = _agreed(accelerator, COLLAPSED if collapsed else stopped())
             if signum or last or step.number % options.checkpoint_every == 0:
                 if accelerator.is_main_process:
@@ -345,8 +337,8 @@ def _samples(
     whole, some = recipe.train.batch_size, recipe.train.denoise_batch
     place: dict[str, Any] = {
         "shuffle": False,
-        "batch_size": some or whole,
-    }  # the UNet sees all that is held out
+        "batch_size": max(2, some or whole),
+    }  # the UNet sees all that is held out; a lone sample would not be looked at
     if accelerator:
         place = {"rank": accelerator.process_index, "world": accelerator.num_processes}
         place |= {"batch_size": whole, "denoise_batch": some, "no_duplicates": recipe.train.no_duplicates}
