@@ -67,9 +67,13 @@ def test_only_what_trains_gets_a_gradient(base, tiny_base):
 
 
 def test_a_run_that_does_not_read_it_keeps_no_copy(base, tiny_base):
-    assert Joint(base, load_recipe(tiny_base).active(), 0).frozen is None
+    relational = load_recipe(tiny_base, "objectives.consistency.kind=relational").active()
+    assert Joint(base, relational, 0).frozen is None
     asked = needs(load_recipe(tiny_base, ANCHORED, name="sd-only").active())
-    assert asked.frozen and asked.pixels and not needs(load_recipe(tiny_base).active()).frozen
+    assert asked.frozen_images and asked.frozen_texts and asked.pixels
+    assert not needs(relational).frozen_images and not needs(relational).frozen_texts
+    held = load_recipe(tiny_base, "objectives.consistency.kind=relational+anchor").active()
+    assert Joint(base, held, 0).frozen is not None and Joint(base, held, 0, cached=True).frozen is None
 
 
 def test_half_precision_is_zero_at_the_base_too(base, tiny_base):

@@ -1,15 +1,18 @@
 """The run: resumes exactly, stops whole, and two processes do what one does."""
 
+import math
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from tests.conftest import load_recipe
+from tests.conftest import copy_project, load_recipe
 from unidiff_cli import log, train
 from unidiff_cli.errors import NotReady, WorkError
 from unidiff_cli.project import Receipt
+from unidiff_cli.shards import Shards
 
 
 class Cut(Exception):
@@ -116,6 +119,21 @@ def test_a_loss_that_is_no_number_stops_and_changes_nothing(project, recipe, mon
     assert len(losses(project, name)) == 6
 
 
+def test_what_the_base_saw_is_cached_and_the_same(project, prepared, tmp_path, recipe):
+    """relational+anchor holds no second CLIP where pictures are cached, and trains as with one."""
+    held = "objectives.consistency.kind=relational+anchor"
+    name, _ = train(project, load_recipe(recipe.base, held))
+    (file,) = project.room("cache").glob("*/train/frozen_image_embeds-*.npy")
+    rows = Shards.open(project.room("shards")).rows("train")
+    seen = np.load(file)
+    assert seen.shape[0] == len(rows) and np.allclose(np.linalg.norm(seen, axis=1), 1, atol=1e-5)
+    other = copy_project(prepared, tmp_path / "other")
+    again, _ = train(other, load_recipe(recipe.base, held, "train.cache_latents=false"))
+    ours, theirs = (log.read(p.room("runs", n))[1:] for p, n in ((project, name), (other, again)))
+    for mine, its in list(zip(ours, theirs, strict=True))[:3]:
+        assert mine["consistency"] == pytest.approx(its["consistency"], rel=5e-3)
+
+
 def test_pictures_decoded_on_the_fly_train_like_cached_ones(project, finished, recipe):
     on_the_fly = load_recipe(recipe.base, "train.cache_latents=false", "train.workers=1")
     name, _ = train(project, on_the_fly)
@@ -152,7 +170,7 @@ def test_two_processes_do_the_work_of_one(project, finished, recipe):
 GRADIENTS = """
 import os, sys, torch
 sys.path.insert(0, os.environ["CHECKOUT"])
-from tests.conftest import load_recipe
+from tests.conftest import copy_project, load_recipe
 from tests.test_views import batch_of
 from unidiff_cli import bases
 from unidiff_cli.fit import Joint, freeze, trained
@@ -247,22 +265,42 @@ def test_a_parameter_without_a_gradient_does_not_stop_a_resume(project, recipe):
 
 
 def test_the_temperature_stops_at_100_and_still_learns(tmp_path):
-    import math
-
     import torch
     from accelerate import Accelerator
 
     from tests.conftest import write_base
+    from tests.test_views import batch_of
     from unidiff_cli import bases
     from unidiff_cli.fit import Fit, Joint
 
     base = bases.load(str(write_base(tmp_path / "base")), 32)
     base.clip.logit_scale.data.fill_(4.7)
     recipe = load_recipe(tmp_path / "base", name="clip-only")
-    Fit(Accelerator(cpu=True), Joint(base, recipe.active(), 0), recipe.train)
-    assert float(base.clip.logit_scale.detach()) == pytest.approx(math.log(100))
-    (base.clip.logit_scale.exp() * torch.ones(())).backward()
-    assert base.clip.logit_scale.grad > 0
+    fit = Fit(Accelerator(cpu=True), Joint(base, recipe.active(), 0), recipe.train)
+    scale, top = base.clip.logit_scale, pytest.approx(math.log(100))
+    assert float(scale.detach()) == top
+    fit.module(batch_of(8))[0].backward()
+    assert scale.grad.abs() > 0, "the loss at the bound still moves it"
+    for gradient, kept in ((-1.0, top), (1.0, pytest.approx(math.log(100) - 0.1))):
+        scale.grad.fill_(gradient)
+        torch.optim.SGD([scale], 0.1).step()
+        fit._bound_scale()
+        assert float(scale.detach()) == kept
+
+
+def test_a_run_without_duplicates_and_conflicts_is_another_run(project, finished, recipe):
+    """Two options of the command, through the command's own loop: both change the weights, and both are logged."""
+    both = {"train.no_duplicates": "true", "train.pcgrad": "true"}
+    name, receipt = train(
+        project, load_recipe(recipe.base, *(f"{k}={v}" for k, v in both.items()), "train.steps=2")
+    )
+    run = project.room("runs", name)
+    lines = [line for line in log.read(run) if "loss" in line]
+    assert [line["step"] for line in lines] == [1, 2] and receipt.counts["steps"] == 2
+    assert all(math.isfinite(line["loss"]) and -1 <= line["gradient_cosine"] <= 1 for line in lines)
+    kept = Receipt.read(run).settings["train"]
+    assert kept["no_duplicates"] and kept["pcgrad"]
+    assert losses(project, name)[1] != losses(finished, "001-fashion")[1], "the same samples were drawn"
 
 
 @pytest.mark.parametrize("pictures", [0, 1])

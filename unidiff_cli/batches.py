@@ -41,6 +41,7 @@ class Batch:
     clip_pixels: Tensor | None = None  # (B, 3, s, s) uint8
     draw_pixels: Tensor | None = None  # (b, 3, S, S) uint8
     latents: Tensor | None = None  # (b, 2c, h, w): posterior mean and deviation
+    frozen_image_embeds: Tensor | None = None  # (B, D) unit, by the base's CLIP as it was
     drawn: list[int] | None = (
         None  # the b rows that the UNet sees, whose latents or draw_pixels these are; None: all B
     )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .bases.stable_diffusion import StableDiffusion as Base
     from .views import Needs
 
+FROZEN = "frozen_image_embeds"  # what CLIP made of the pictures before it was trained
 CHUNK = 64  # pictures decoded at a time
 PIXELS = (
     64 * 64 * 64
@@ -49,13 +50,17 @@ def fill(
 ) -> dict[str, Path]:
     """The .npy files of one split's rows, made where they are not there yet.
 
-    `clip_pixels` uint8 (N, 3, s, s) and `latents` float16 (N, 2c, h, w), as far as they are needed.
+    `clip_pixels` uint8 (N, 3, s, s), `latents` float16 (N, 2c, h, w) and `frozen_image_embeds` float32 (N, D), as far as they
+    are needed; the base must still have its own weights where the last are not there yet.
     Raises EnvironmentProblem when the disk is full.
     """
-    wanted = [name for name, asked in (("clip_pixels", needs.pixels), ("latents", needs.latents)) if asked]
+    asked = {"clip_pixels": needs.pixels, "latents": needs.latents, FROZEN: needs.frozen_images}
     place = folder(project, base, shards_hash, rows)
-    files = {name: place / f"{name}.npy" for name in wanted}
-    missing = [name for name in wanted if not files[name].exists()]
+    files = {name: place / f"{name}.npy" for name, wanted in asked.items() if wanted}
+    if FROZEN in files:
+        clip = base.clip
+        files[FROZEN] = place / f"{FROZEN}-{fingerprint(clip.vision_model, clip.visual_projection)}.npy"
+    missing = [name for name, file in files.items() if not file.exists()]
     if not missing:
         return files
     place.mkdir(parents=True, exist_ok=True)
@@ -132,6 +137,9 @@ def general(
 def _values(base: Base, name: str, pictures: list) -> np.ndarray:
     if name == "clip_pixels":
         return base.clip_pixels(pictures).numpy()
+    if name == FROZEN:
+        with torch.no_grad():
+            return base.image(base.clip_pixels(pictures).to(base.device)).float().cpu().numpy()
     several = max(1, PIXELS // base.image_size**2)
     parts = [base.encode(some) for some in base.draw_pixels(pictures).split(several)]
     return torch.cat([torch.cat(part, dim=1) for part in parts]).half().cpu().numpy()

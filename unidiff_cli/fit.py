@@ -36,7 +36,8 @@ def needs(objectives: Mapping[str, Objective]) -> Needs:
         pixels=bool({"image_embeds", "frozen_image_embeds"} & reads),
         latents="latents" in reads,
         null_row=dropped or "null_states" in reads,
-        frozen=bool({"frozen_image_embeds", "frozen_text_embeds"} & reads),
+        frozen_images="frozen_image_embeds" in reads,
+        frozen_texts="frozen_text_embeds" in reads,
         states=bool({"text_states", "null_states"} & reads),
     )
 
@@ -44,7 +45,10 @@ def needs(objectives: Mapping[str, Objective]) -> Needs:
 class Joint(nn.Module):
     """A base and its objectives as one module: forward(batch) gives the total and every part."""
 
-    def __init__(self, base: Base, objectives: Mapping[str, Objective], seed: int, chunk: int = 0) -> None:
+    def __init__(
+        self, base: Base, objectives: Mapping[str, Objective], seed: int, chunk: int = 0, cached: bool = False
+    ) -> None:
+        """With `cached` batches bring what the base's CLIP made of the pictures, and no copy is held for that."""
         super().__init__()
         self.base, self.objectives, self.seed, self.chunk = base, dict(objectives), seed, chunk
         had = base.dual_stream is not None
@@ -57,7 +61,8 @@ class Joint(nn.Module):
         self.heads = nn.ModuleDict({n: term for n, term in self.terms.items() if isinstance(term, nn.Module)})
         self.needs = needs(objectives)
         # Of the base's own weights: a resumed run loads its checkpoint later, and keeps no copy of these in it.
-        self.frozen = base.frozen() if self.needs.frozen else None
+        copied = self.needs.frozen_texts or (self.needs.frozen_images and not cached)
+        self.frozen = base.frozen() if copied else None
         self.caption_drop = max((getattr(o, "caption_drop", 0.0) for o in objectives.values()), default=0.0)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -32,7 +32,8 @@ class Needs:
     pixels: bool
     latents: bool
     null_row: bool  # one more text row, "", for dropped captions and null prompts
-    frozen: bool = False  # a copy of the base's CLIP that never trains
+    frozen_images: bool = False  # what the base's CLIP, as it was, makes of the pictures
+    frozen_texts: bool = False  # and of the captions
     states: bool = True  # the text tower's token states, of the rows the UNet sees
 
 
@@ -260,7 +261,9 @@ class Views:
     @cached_property
     @torch.no_grad()
     def frozen_image_embeds(self) -> Tensor:
-        """Unit image embeddings by the base as it was before training, (B, D), without gradient."""
+        """Unit image embeddings by the base as it was before training, (B, D), without gradient; cached or made now."""
+        if self.batch.frozen_image_embeds is not None:
+            return self.batch.frozen_image_embeds.to(self.device)
         assert self.frozen is not None
         return self._images(self.frozen)
 

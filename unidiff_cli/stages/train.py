@@ -225,9 +225,9 @@ def work(
             raise WorkError(f"{world} processes were asked for and {accelerator.num_processes} started.")
         torch.manual_seed(recipe.train.seed)
         base = base or bases.load(recipe.base, recipe.image_size)
-        fit = Fit(
-            accelerator, Joint(base, recipe.active(), recipe.train.seed, recipe.train.chunk), recipe.train
-        )
+        options = recipe.train
+        joint = Joint(base, recipe.active(), options.seed, options.chunk, cached=options.cache_latents)
+        fit = Fit(accelerator, joint, options)
         prior = _general(project, recipe, base, began["weights"])
         training = _samples(project, recipe, base, shards, "train", accelerator, prior)
         held_out = _samples(project, recipe, base, shards, "val", None, prior)
