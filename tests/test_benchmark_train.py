@@ -18,6 +18,12 @@ def test_a_little_of_everything_gives_equal_losses(part, tmp_path):
     assert expected <= set(table(figures, BOUNDS).columns[0].cells)
 
 
+def test_the_largest_batch_fits_where_the_plain_one_did_or_it_says_so():
+    ratios = {"clip_only_memory_largest": 1.06, "joint_memory_largest": 1.04}
+    shown = table({"gradcache": ratios}, BOUNDS)
+    assert list(shown.columns[2].cells) == ["<= 1.05"] * 2 and list(shown.columns[3].cells) == ["no", "yes"]
+
+
 def test_a_difference_that_is_no_number_is_missed():
     assert train.missed({"steps": {"bare_difference": float("nan"), "denoise_difference": 0.0}}) == [
         "steps.bare_difference"

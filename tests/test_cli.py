@@ -230,6 +230,28 @@ def test_status_says_what_comes_next(unidiff, project, finished_here):
     assert code == 0 and "001-fashion" in out and "(current)" in out and "Next: unidiff evaluate" in out
 
 
+def test_status_shows_a_comparison_folds_and_an_ablation_where_they_are(unidiff, project):
+    def shown():
+        found = json.loads(unidiff("-C", project.root, "status", "--json")[1])
+        return {r["room"]: (r["state"], r["holds"]) for r in found["rooms"]}, found["next"]
+
+    rooms = ("comparison", "folds", "ablation")
+    assert not set(rooms) & shown()[0].keys()
+    shards = Receipt.read(project.room("shards"))
+    for room in rooms:
+        project.room(room, "cells").mkdir(parents=True)  # as ablate leaves it when it is stopped
+    assert {shown()[0][room][0] for room in rooms} == {"unfinished"}
+    for room in rooms:
+        made = Receipt(room, {}, {"shards": shards.hash}, counts={"rows": 60, "folds": 0})
+        close(project.room(room), made, 0)
+    found, then = shown()
+    assert [found[room] for room in rooms] == [("ready", "60 rows")] * 3 and list(found)[-3:] == list(rooms)
+    shards.seed += 1
+    close(project.room("shards"), shards, 0)  # as if prepared otherwise
+    assert [shown()[0][room] for room in rooms] == [("stale", "shards changed since")] * 3
+    assert then == shown()[1] == "unidiff train", "nobody has to make them"
+
+
 def test_train_dry_run_writes_nothing_and_shows_the_recipe_in_force(unidiff, project, monkeypatch):
     before = sorted(p for p in project.root.rglob("*"))
     monkeypatch.setenv("UNIDIFF_TRAIN__WARMUP", "1")
@@ -409,6 +431,24 @@ def test_retrieve_prints_a_table_and_draws_a_sheet(unidiff, finished_here, catal
     assert unidiff("-C", finished_here.root, "retrieve", "dress", "-k", "999")[0] == 0  # all of them
 
 
+def test_retrieve_with_diffdis(unidiff, project, finished_here, catalogue):
+    """A run, an export and an index of DiffDis as typed: what its pictures' vectors answer is not what CLIP's do."""
+    args = ("-C", project.root)
+    code, out, err = unidiff(*args, "train", "--recipe", "diffdis", "--set", "train.steps=1")
+    assert code == 0 and "exports/001-diffdis" in out, err
+    clip, diffdis = (
+        json.loads(unidiff(*args, "retrieve", "red dress", "-k", "60", "--json", "--with", by)[1])
+        for by in ("clip", "diffdis")
+    )
+    assert len(diffdis) == 60 and [h["id"] for h in clip] != [h["id"] for h in diffdis]
+    code, out, err = unidiff(
+        *args, "retrieve", catalogue / "images/p007-1.png", "--with", "diffdis", "--json"
+    )
+    assert code == 0 and json.loads(out)[0]["score"] == pytest.approx(1, abs=1e-3), err  # itself
+    code, out, err = unidiff("-C", finished_here.root, "retrieve", "red dress", "--with", "diffdis")
+    assert code == 2 and out == "" and "no DiffDis" in err
+
+
 def test_generate_and_again(unidiff, finished_here, tmp_path):
     args = ("-C", finished_here.root, "generate")
     code, out, err = unidiff(*args, "red dress", "-n", "2", "--seed", "5", "--json")
@@ -484,6 +524,37 @@ def test_a_gate_decides_the_exit_code(unidiff, finished_here):
     assert unidiff("-C", root, "evaluate", "--gate", "kid<=0.5")[0] == 2, "not computed here"
     assert unidiff("-C", root, "evaluate", "--alphas", "a,b")[0] == 2
     assert unidiff("-C", root, "evaluate", "--folds", "1")[0] == 2
+
+
+def test_evaluate_in_folds(unidiff, project):
+    args = ("-C", project.root, "evaluate", "--folds", "2", "--recipe", "clip-only", "--set", "train.steps=1")
+    code, out, err = unidiff(*args, "--json")
+    found = json.loads(out)
+    assert code == 0 and list(found["figures"]) == ["base", "tuned"], err
+    assert found["split"] == "2 folds" and found["counts"]["rows"] == 60 and found["counts"]["folds"] == 2
+    assert project.room("folds", "report.html").is_file() and not project.room("report").exists()
+    code, out, err = unidiff(*args, "--gate", "r1_t2i>=1.1")
+    assert code == 1 and "Nothing to do: folds" in err and "The gate is not met" in err
+    assert "folds" in unidiff("-C", project.root, "status")[1]
+
+
+def test_ablate_prints_its_table(unidiff, project):
+    args = ("-C", project.root, "ablate", "--recipes", "clip-only, sd-only", "--seeds", "0", "--steps", "1")
+    code, out, err = unidiff(*args)
+    assert code == 0 and "| base | clip-only | sd-only |" in out and "Next: open" in err, err
+    code, out, err = unidiff(*args, "--json")
+    found = json.loads(out)
+    assert code == 0 and list(found["figures"]) == ["base", "clip-only", "sd-only"], err
+    assert found["steps"] == 1 and found["counts"] == {"recipes": 2, "seeds": 1, "folds": 0, "cells": 3}
+    assert "ablation" in unidiff("-C", project.root, "status")[1]
+    for wrong, text in (
+        (("--recipes", "joint,joint"), "Two recipes are named 'joint'"),
+        (("--recipes", "joint", "--seeds", "0,x"), "--seeds cannot read 'x'"),
+        (("--recipes", "joint", "--folds", "1"), "--folds needs 2 or more"),
+        (("--recipes", "joint", "--seeds", "0,0"), "seeds that differ"),
+    ):
+        code, out, err = unidiff("-C", project.root, "ablate", *wrong)
+        assert code == 2 and out == "" and text in " ".join(err.split()), wrong
 
 
 def wrong_inception(unidiff, root, *command):

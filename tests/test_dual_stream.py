@@ -1,18 +1,21 @@
 """DiffDis: the masked query changes nothing, the loss does not leak, the weights travel, chance is chance."""
 
 from dataclasses import replace
+from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 
 from tests.conftest import copy_project, load_recipe
-from unidiff_cli import bases, export, index, retrieve, train
+from unidiff_cli import bases, export, index, retrieve, train, vectors
 from unidiff_cli.bases.dual_stream import DualStream
 from unidiff_cli.batches import Samples, rank, spread
 from unidiff_cli.errors import UsageError
 from unidiff_cli.fit import Joint, freeze, needs
 from unidiff_cli.metrics.recall import chance_recall
+from unidiff_cli.metrics.zero_shot import categories, tell
 from unidiff_cli.run import _recall, by_diffusion
 from unidiff_cli.shards import Shards
 from unidiff_cli.views import Views
@@ -192,7 +195,16 @@ def test_evaluate_measures_it_beside_the_tuned_clip(trained, tiny_base):
     assert list(figures) == ["base", "tuned", "diffdis"]
     assert figures["diffdis"]["map_i2t"] != figures["tuned"]["map_i2t"] == figures["base"]["map_i2t"]
     assert figures["diffdis"]["clip_score"] == figures["tuned"]["clip_score"]  # the same drawn pictures
-    assert "zero_shot" in figures["diffdis"]
+    shards, by = Shards.open(trained[0].room("shards")), {"tuned": "clip", "diffdis": "diffdis"}
+    base, kept = bases.load(str(trained[0].export()), 32), [row.split == "train" for row in shards.rows()]
+    columns = categories([row.attributes for row in shards.rows("train")])
+    told = {}
+    for model, way in by.items():  # by the vectors of the index, which evaluate does not read
+        images = vectors.read(trained[0].room("index"), way)[kept]
+        named = [tell(images, *each, partial(vectors.embed_captions, base)) for each in columns.items()]
+        told[model] = np.mean([each.confusion.accuracy for each in named])
+    assert {model: figures[model]["zero_shot"] for model in by} == pytest.approx(told, abs=0.02)
+    assert abs(told["tuned"] - told["diffdis"]) > 0.05, "nothing is told by which of the two it was"
 
 
 @torch.no_grad()
@@ -212,9 +224,12 @@ def test_permuted_captions_are_chance(trained, tiny_base):
             found.append(_recall(base, by_diffusion(base, held), [row.captions[0] for row in mixed]))
     captions = [row.captions[0] for row in rows]
     right = np.array([captions.count(c) for c in dict.fromkeys(captions)])
-    guess = chance_recall(right, len(rows), weights=right.astype(float))
-    for k in (1, 5, 10):
-        assert np.mean([f[f"r{k}_t2i"] for f in found]) == pytest.approx(guess[k], abs=0.05)
+    guess = {
+        "t2i": chance_recall(right, len(rows), weights=right.astype(float)),
+        "i2t": chance_recall(np.ones(len(rows), int), len(right)),  # each caption once, one of them right
+    }
+    for way, k in product(guess, (1, 5, 10)):
+        assert np.mean([f[f"r{k}_{way}"] for f in found]) == pytest.approx(guess[way][k], abs=0.05), (way, k)
 
 
 def test_an_export_trains_on_with_its_own_layers(trained, tiny_base, tmp_path, prepared):

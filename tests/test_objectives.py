@@ -167,7 +167,7 @@ def test_what_is_not_looked_at_is_not_paid_for(tiny_base):
     without = ("objectives.denoise=null", "objectives.contrastive=null")
     for kind in KINDS:
         asked = needs(of_kind(tiny_base, kind, *without).active())
-        assert asked.frozen == (kind == "relational+anchor") and asked.null_row and asked.latents
+        assert asked.frozen_images == (kind == "relational+anchor") and asked.null_row and asked.latents
         assert not needs(of_kind(tiny_base, kind, CAPTION, *without).active()).null_row
 
 

@@ -15,14 +15,19 @@ COMMANDS = {
     "index": "unidiff index",
     "report": "unidiff evaluate",
 }
+ASKED = ("comparison", "folds", "ablation")  # which no next command makes: shown where somebody made them
 
 
 def rooms(project: Project) -> list[dict[str, Any]]:
-    """One row a room, in the order of the work: its name, missing / unfinished / stale / ready, and what it holds."""
+    """One row a room, in the order of the work: its name, missing / unfinished / stale / ready, and what it holds.
+
+    Of the rooms that only some projects have, those that are there.
+    """
     rows = [_row(project, "shards")]
     rows += [_row(project, f"runs/{name}") for name in project.runs()] or [_row(project, "runs")]
     rows += [_row(project, f"exports/{name}") for name in project.exports()] or [_row(project, "exports")]
-    return [*rows, _row(project, "index"), _row(project, "report")]
+    rows += [_row(project, "index"), _row(project, "report")]
+    return [*rows, *(_row(project, room) for room in ASKED if project.room(room).is_dir())]
 
 
 def _row(project: Project, room: str) -> dict[str, Any]:
@@ -63,7 +68,8 @@ def next_command(found: list[dict[str, Any]]) -> str:
     newest: dict[str, tuple[str, str]] = {}
     for row in found:
         room, _, name = row["room"].partition("/")
-        newest[room] = name, row["state"]
+        if room in COMMANDS:
+            newest[room] = name, row["state"]
     for room, (_, state) in newest.items():
         if room == "runs" and state == "unfinished":
             return "unidiff train --resume"

@@ -63,7 +63,7 @@ class TextDiffusion(Objective):
         captions, groups = (views.gather(views.sub_batch(i.to(views.device))) for i in ids)
         scale = stream.logit_scale.exp()  # fit keeps it ≤ 100
         with views.full_precision():
-            logits = scale * found.float() @ texts.T  # (N, N)
+            logits = scale * found @ texts.T  # (N, N)
         shares, left_out = targets(captions, groups, self.same_group)
         loss = symmetric_cross_entropy(logits, shares, left_out)
         rows = -(shares * logits.masked_fill(left_out, -1e4).log_softmax(1)).sum(1)
