@@ -288,3 +288,29 @@ def test_two_at_a_time_give_what_one_gives_and_ctrl_c_stops_whole(prepared, tmp_
                     model,
                     key,
                 )
+
+
+def test_the_same_cells_are_held_against_another_recipe_when_it_is_named_first(
+    prepared, tmp_path, recall, worked
+):
+    project = copy_project(prepared, tmp_path)
+
+    def against():
+        return {t["against"] for t in json.loads((project.room("ablation") / "table.json").read_text())["tests"]}
+
+    ablate(project, recall, [0])
+    first, cells = against(), list(worked)
+    ablate(project, dict(reversed(recall.items())), [0])
+    assert (first, against()) == ({"clip-only"}, {"joint"})
+    assert worked == cells  # none is done again
+
+
+def test_a_change_that_decides_no_weight_does_no_cell_again(prepared, tmp_path, recall, worked, asking):
+    project = copy_project(prepared, tmp_path)
+    ablate(project, recall, [0])
+    cells = list(worked)
+    same = 'evaluate.metrics=["recall"]', "train.checkpoint_every=2", "train.preview_every=1"
+    ablate(project, {name: asking(name, *same) for name in recall}, [0])
+    assert worked == cells
+    ablate(project, {name: asking(name, same[0], "train.lr.vision=1e-5") for name in recall}, [0])
+    assert len(worked) == len(cells) + 2

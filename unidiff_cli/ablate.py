@@ -117,7 +117,7 @@ def ablate(
         raise WorkError(f"The figures of {lost[0]} cannot be read back.", "Run the same command again.")
     settings = {
         "recipes": {name: r.section(*TRAINED) for name, r in variants.items()},
-        **settings_of(first, metrics), "seeds": list(seeds), "folds": folds, "weights": bases.stamp(first.base),
+        **settings_of(first, metrics), "against": next(iter(variants)), "seeds": list(seeds), "folds": folds, "weights": bases.stamp(first.base),
     }  # fmt: skip
     inputs = {"shards": prepared.hash}
     room = project.room("ablation")
