@@ -13,7 +13,7 @@ from tests.test_train import GRADIENTS, Cut, cut_at, losses
 from tests.test_views import batch_of
 from unidiff_cli import bases, cache, train
 from unidiff_cli.batches import General, Samples
-from unidiff_cli.errors import NotReady, UsageError
+from unidiff_cli.errors import EnvironmentProblem, NotReady, UsageError
 from unidiff_cli.fit import Joint, freeze
 from unidiff_cli.objectives.denoise import Denoise
 from unidiff_cli.objectives.prior import GENERAL, Prior
@@ -107,6 +107,47 @@ def test_pictures_are_drawn_once_and_an_interrupted_drawing_goes_on(project, bas
     assert latents.shape == (6, 8, 8, 8)
     for other in (("v", captions), ("w", captions[:5])):
         assert set(cache.general(project, base, *other, options)).isdisjoint(files)
+
+
+def test_another_batch_size_pairs_captions_with_the_same_pictures(project, base, recipe):
+    """An interrupted drawing goes on with fewer at a time, as one out of memory is told to."""
+    captions = [f"place {i}" for i in range(6)]
+
+    def drawn(size, stop=None):
+        options = load_recipe(recipe.base, *SMALL, f"generate.batch_size={size}").generate
+        return General(captions, cache.general(project, base, "w", captions, options, stop), 2, 0).latents
+
+    def stop(label, done, total):
+        raise Cut
+
+    with pytest.raises(Cut):
+        drawn(4, stop)
+    mixed = drawn(2)
+    assert len(mixed) == 6 and (mixed == drawn(4)).all()
+    (place,) = project.room("cache").glob("*/prior")
+    for file in place.iterdir():
+        file.unlink()
+    assert torch.allclose(torch.from_numpy(drawn(3)).float(), torch.from_numpy(mixed).float(), atol=2e-2)
+    next(place.glob("000005.npy")).unlink()
+    with pytest.raises(EnvironmentProblem, match="holds 5 pictures of the prior's 6 captions"):
+        General(captions, sorted(place.glob("*.npy")), 2, 0).latents  # noqa: B018
+
+
+def test_as_many_are_drawn_as_the_unet_sees_others(project, base, prepared):
+    """With denoise_batch a quarter of 4 of 16, not of all 16."""
+    shards, captions = Shards.open(prepared.room("shards")), [f"place {i}" for i in range(5)]
+    files = cache.general(project, base, "w", captions, load_recipe(base.source.diffusion, *SMALL).generate)
+    for world in (1, 2):
+        shares = [
+            Samples(
+                shards, shards.rows("train"), batch_size=16, denoise_batch=4, seed=0, rank=r, world=world,
+                transforms=base.transforms(), prior=General(captions, files, 2, 0),
+            )
+            for r in range(world)
+        ]  # fmt: skip
+        for step in range(3):
+            parts = [share[step].prior for share in shares]
+            assert [p for part in parts if part for p in part.positions] == [-1 - 2 * step, -2 - 2 * step]
 
 
 def test_which_are_seen_does_not_depend_on_the_processes(project, base, prepared):

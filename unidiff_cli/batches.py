@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .captions import fold
+from .errors import EnvironmentProblem
 from .shards import Row, Shards
 
 Transform = Callable[[Sequence[Image.Image]], Tensor]
@@ -200,7 +201,8 @@ def _identity(text: str) -> int:
 class General:
     """A second stream beside a catalogue's: general captions and the latents of the base's own pictures of them.
 
-    One for every `every` positions, each a pure function of the position, shuffled anew whenever all were seen.
+    One for every `every` samples that the UNet sees, each a pure function of the sample's number among those, shuffled
+    anew whenever all were seen.
     """
 
     captions: list[str]  # of each picture
@@ -210,14 +212,21 @@ class General:
 
     @cached_property
     def latents(self) -> np.ndarray:
-        return np.concatenate([np.load(file) for file in self.files])
+        """(n, 2c, h, w), of each caption. Raises EnvironmentProblem where the files hold another number."""
+        found = np.concatenate([np.load(file) for file in self.files])
+        if len(found) != len(self.captions):
+            raise EnvironmentProblem(
+                f"{self.files[0].parent} holds {len(found):,} pictures of the prior's {len(self.captions):,} captions.",
+                "Delete that folder; the next run draws them again.",
+            )
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "latents"}
 
-    def batch(self, step: int, positions: list[int]) -> Batch | None:
-        """Those that fall to these positions of the catalogue's stream."""
-        numbers = [p // self.every for p in positions if p % self.every == 0]
+    def batch(self, step: int, ranks: list[int]) -> Batch | None:
+        """Those that fall to these of the samples that the UNet sees, by their numbers in the run."""
+        numbers = [r // self.every for r in ranks if r % self.every == 0]
         if not numbers:
             return None
         indices = [order(len(self.captions), self.seed, number) for number in numbers]
@@ -285,6 +294,11 @@ class Samples(Dataset[Batch]):
             if self.denoise_batch == self.batch_size
             else spread(positions, self.denoise_batch, self.batch_size)
         )
+        ranks = (
+            None
+            if drawn is None
+            else [rank(positions[i], self.denoise_batch, self.batch_size) for i in drawn]
+        )
         some = dict.fromkeys(("latents", "draw_pixels"), drawn)
         tensors: dict[str, Any] = {
             k: torch.from_numpy(v[_of(indices, some.get(k))]) for k, v in self._arrays.items()
@@ -296,9 +310,9 @@ class Samples(Dataset[Batch]):
             step, positions, rows, captions,
             caption_ids=torch.tensor([_identity(c) for c in captions]),
             group_ids=torch.tensor([_identity(r.group) for r in rows]),
-            prior=self.prior.batch(step, positions) if self.prior else None,
+            prior=self.prior.batch(step, positions if ranks is None else ranks) if self.prior else None,
             drawn=drawn,
-            ranks=None if drawn is None else [rank(positions[i], self.denoise_batch, self.batch_size) for i in drawn],
+            ranks=ranks,
             **tensors,
         )  # fmt: skip
 

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 FROZEN = "frozen_image_embeds"  # what CLIP made of the pictures before it was trained
 CHUNK = 64  # pictures decoded at a time
-PIXELS = (
-    64 * 64 * 64
-)  # encoded at a time: one at 512 px, where an activation of the encoder is 134 MB, 64 at 64 px
 
 
 def folder(project: Project, base: Base, shards_hash: str, rows: Sequence[Row]) -> Path:
@@ -103,34 +100,36 @@ def general(
     options: Generate,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Path]:
-    """The latents of the base's own pictures of captions, float16 (n, 2c, h, w) a file, drawn where they are not there yet.
+    """The latents of the base's own pictures of captions, float16 (1, 2c, h, w) a file and picture, drawn where not there yet.
 
     Picture i starts from seed i. `weights` is the base's stamp: the base must still have those. What an interrupted call
     drew is kept. Raises EnvironmentProblem when the disk is full.
     """
-    drawn_with = [weights, base.image_size, options.steps, options.guidance]
+    # A file a picture, so that how many are drawn at a time decides nothing: after a run out of memory it is lowered.
+    drawn_with = ["a file a picture", weights, base.image_size, options.steps, options.guidance]
     place = project.room("cache", digest([*drawn_with, list(captions)]), "prior")
-    files = []
-    for start in range(0, len(captions), options.batch_size):
-        some = captions[start : start + options.batch_size]
-        file = place / f"{start:06d}.npy"
-        files.append(file)
-        if file.exists():
-            continue
-        seeds = range(start, start + len(some))
-        pictures = list(sample(base, some, seeds, steps=options.steps, guidance=options.guidance))
-        beside = file.with_name(f".{file.stem}.new.npy")
+    files = [place / f"{i:06d}.npy" for i in range(len(captions))]
+    missing = [i for i, file in enumerate(files) if not file.exists()]
+    for start in range(0, len(missing), options.batch_size):
+        some = missing[start : start + options.batch_size]
+        prompts = [captions[i] for i in some]
+        pictures = sample(
+            base, prompts, some, steps=options.steps, guidance=options.guidance, batch_size=options.batch_size
+        )
+        latents = _values(base, "latents", list(pictures))
+        beside = place / f".{some[0]:06d}.{os.getpid()}.npy"  # of one's own, as in `fill`
         try:
             place.mkdir(parents=True, exist_ok=True)
-            np.save(beside, _values(base, "latents", pictures))
-            os.replace(beside, file)
+            for i, one in zip(some, latents, strict=True):
+                np.save(beside, one[None])
+                os.replace(beside, files[i])
         except OSError as problem:
             beside.unlink(missing_ok=True)
             raise EnvironmentProblem(
                 f"The prior's pictures cannot be written to {place}: {problem.strerror}.", "Free some space."
             ) from problem
         if on_progress:
-            on_progress("drawing the prior", start + len(some), len(captions))
+            on_progress("drawing the prior", len(captions) - len(missing) + start + len(some), len(captions))
     return files
 
 
@@ -140,6 +139,4 @@ def _values(base: Base, name: str, pictures: list) -> np.ndarray:
     if name == FROZEN:
         with torch.no_grad():
             return base.image(base.clip_pixels(pictures).to(base.device)).float().cpu().numpy()
-    several = max(1, PIXELS // base.image_size**2)
-    parts = [base.encode(some) for some in base.draw_pixels(pictures).split(several)]
-    return torch.cat([torch.cat(part, dim=1) for part in parts]).half().cpu().numpy()
+    return torch.cat(base.encode(base.draw_pixels(pictures)), dim=1).half().cpu().numpy()

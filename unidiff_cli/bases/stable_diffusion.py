@@ -28,6 +28,7 @@ from . import DUAL_STREAM, Source
 from .dual_stream import DualStream
 
 TOLERANCE = 2e-3  # two copies of one text tower, one of them once stored in half precision
+PIXELS = 64**3  # encoded at a time: one picture at 512 px, where an activation is 134 MB, 64 at 64 px
 
 
 class StableDiffusion(Clip):
@@ -140,11 +141,17 @@ class StableDiffusion(Clip):
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the latents of uint8 `draw_pixels`, scaled; (B, c, h, w) each."""
-        x = pixels.to(self.device).float() / 127.5 - 1
-        posterior = self.vae.encode(x).latent_dist
-        factor = self.vae.config.scaling_factor
-        return posterior.mean * factor, posterior.std * factor
+        """Mean and deviation of the latents of uint8 `draw_pixels`, scaled; (B, c, h, w) each.
+
+        However many are given, the encoder holds PIXELS of them at a time, and one picture at least.
+        """
+        several, factor = max(1, PIXELS // pixels[0, 0].numel()), self.vae.config.scaling_factor
+        means, deviations = [], []
+        for some in pixels.split(several):
+            posterior = self.vae.encode(some.to(self.device).float() / 127.5 - 1).latent_dist
+            means.append(posterior.mean * factor)
+            deviations.append(posterior.std * factor)
+        return torch.cat(means), torch.cat(deviations)
 
     def noisy(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """z_t = √ᾱ_t z + √(1−ᾱ_t) ε, (B, c, h, w)."""

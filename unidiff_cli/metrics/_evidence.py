@@ -612,7 +612,7 @@ class Evidence:
 
         held, count = self.held, DENOISE_STRATA
 
-        def make(start: int, stop: int) -> np.ndarray:
+        def some(start: int, stop: int) -> np.ndarray:
             base, places, errors = self.base, list(range(start, stop)), []
             z = torch.from_numpy(np.array(self.latents[start:stop])).to(base.device)  # (B, c, h, w)
             with torch.no_grad():
@@ -625,6 +625,12 @@ class Evidence:
                     off = base.denoise(base.noisy(z, eps, t), t, states) - base.target(z, eps, t)
                     errors.append(off.float().square().mean(dim=(1, 2, 3)).cpu())
             return torch.stack(errors).mean(dim=0).double().numpy()
+
+        def make(start: int, stop: int) -> np.ndarray:
+            size = (
+                held.evaluate.batch_size
+            )  # what the machine holds at a time; CHUNK is what is kept at a time
+            return np.concatenate([some(i, min(i + size, stop)) for i in range(start, stop, size)])
 
         ids = [row.id for row in held.denoised_rows]
         depends = [self.subject.image_size, held.stamp, ids, held.evaluate.seed, count]

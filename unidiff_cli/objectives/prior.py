@@ -32,7 +32,9 @@ class Prior(Objective):
     images: Annotated[int, Field(ge=1, description="pictures the base draws of them, once, into cache/")] = (
         200
     )
-    every: Annotated[int, Field(ge=1, description="one of these for so many samples of the catalogue")] = 4
+    every: Annotated[
+        int, Field(ge=1, description="one of these for so many samples of the catalogue that the UNet sees")
+    ] = 4
     snr_gamma: Annotated[float, Field(gt=0)] | None = Field(
         5.0, description="min-SNR γ; null weighs all alike"
     )
@@ -48,7 +50,9 @@ class Prior(Objective):
         return [captions[i % len(captions)] for i in range(self.images)]
 
     def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
-        chosen = views.timesteps.new_tensor([p % self.every == 0 for p in views.batch.positions])
+        # Of the samples that the UNet sees, as `General` counts: train.denoise_batch bounds these with the others.
+        ranks = views.batch.ranks or views.batch.positions
+        chosen = views.timesteps.new_tensor([r % self.every == 0 for r in ranks])
         if views.prior is None:  # none falls to this process; the UNet keeps a gradient
             errors = (views.base.unet.conv_in.weight.sum() * 0).expand(0)
         else:
