@@ -296,7 +296,9 @@ def test_the_same_cells_are_held_against_another_recipe_when_it_is_named_first(
     project = copy_project(prepared, tmp_path)
 
     def against():
-        return {t["against"] for t in json.loads((project.room("ablation") / "table.json").read_text())["tests"]}
+        return {
+            t["against"] for t in json.loads((project.room("ablation") / "table.json").read_text())["tests"]
+        }
 
     ablate(project, recall, [0])
     first, cells = against(), list(worked)
