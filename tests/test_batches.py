@@ -79,6 +79,19 @@ def test_the_cache_holds_what_would_be_computed_and_is_made_once(project, shards
     assert set(other.values()).isdisjoint(files.values())
 
 
+def test_pictures_are_encoded_within_the_memory_budget(base, monkeypatch):
+    pixels = torch.randint(0, 256, (5, 3, 32, 32), generator=torch.Generator().manual_seed(0)).byte()
+    whole, seen, encode = base.encode(pixels), [], base.vae.encode
+    monkeypatch.setattr("unidiff_cli.bases.stable_diffusion.PIXELS", 2 * 32 * 32)
+    monkeypatch.setattr(base.vae, "encode", lambda x: (seen.append(len(x)), encode(x))[1])
+    for part, all_at_once in zip(base.encode(pixels), whole, strict=True):
+        assert torch.allclose(part, all_at_once, atol=1e-5)
+    assert seen == [2, 2, 1]
+    monkeypatch.setattr("unidiff_cli.bases.stable_diffusion.PIXELS", 1)
+    base.encode(pixels)
+    assert seen[3:] == [1] * 5  # a picture larger than the budget goes alone
+
+
 def test_a_full_disk_is_a_sentence_and_leaves_no_half_cache(project, shards, base, recipe, monkeypatch):
     import errno
     import os

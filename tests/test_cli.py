@@ -12,6 +12,7 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -457,7 +458,9 @@ def test_generate_and_again(unidiff, finished_here, tmp_path):
     code, out, err = unidiff(*args, "--from", made["pictures"][1])
     again = Path(out.strip()).parent / "0.png"
     assert code == 0 and "another model" not in err
-    assert again.read_bytes() == Path(made["pictures"][1]).read_bytes()
+    mine, its = (Image.open(file) for file in (again, made["pictures"][1]))
+    assert mine.info == its.info  # alone in its batch: the same up to rounding
+    assert np.abs(np.asarray(mine, int) - np.asarray(its, int)).max() <= 1
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("# mine\nred dress\n\nblue hat\n")
     code, out, _ = unidiff(*args, "--prompts", prompts, "-n", "1")

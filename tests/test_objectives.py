@@ -273,7 +273,7 @@ def test_the_right_prediction_gives_the_clean_latents_back(tmp_path, prediction)
 def test_anchored_weights_pull_what_trains_back_to_the_base(base, tiny_base):
     recipe = load_recipe(tiny_base, "objectives.anchor.kind=weights", "train.trains=[unet]", name="sd-only")
     joint = Joint(base, recipe.active(), seed=0)
-    assert not joint.needs.frozen and not joint.needs.pixels
+    assert not joint.needs.frozen_images and not joint.needs.pixels
     freeze(joint, recipe.train)
     weight = base.unet.conv_in.weight
     start = weight.detach().clone()

@@ -78,6 +78,13 @@ def test_it_is_the_denoise_loss_of_its_own_rows(base, tiny_base):
         ours, _ = joint.terms["prior"](Views(base, batch, joint.needs, 0, 0))
         theirs, _ = Denoise().loss(Views(base, batch.prior, joint.needs, 0, 0))
     assert torch.allclose(ours, theirs, rtol=1e-5)
+    # of 8 samples the UNet sees four, numbered 0 to 3: with `every` 2 two of them bring one of these
+    batch.drawn, batch.ranks, batch.latents = [1, 3, 5, 7], [0, 1, 2, 3], batch.latents[1::2]
+    batch.prior = with_prior(batch_of(4)).prior
+    with torch.no_grad():
+        ours, _ = joint.terms["prior"](Views(base, batch, joint.needs, 0, 0))
+        theirs, _ = Denoise().loss(Views(base, batch.prior, joint.needs, 0, 0))
+    assert torch.allclose(ours, theirs, rtol=1e-5)
 
 
 def test_the_unet_trains_on_it_alone(base, tiny_base):

@@ -145,7 +145,7 @@ class StableDiffusion(Clip):
 
         However many are given, the encoder holds PIXELS of them at a time, and one picture at least.
         """
-        several, factor = max(1, PIXELS // pixels[0, 0].numel()), self.vae.config.scaling_factor
+        several, factor = max(1, PIXELS // pixels.shape[-2:].numel()), self.vae.config.scaling_factor
         means, deviations = [], []
         for some in pixels.split(several):
             posterior = self.vae.encode(some.to(self.device).float() / 127.5 - 1).latent_dist

@@ -627,9 +627,7 @@ class Evidence:
             return torch.stack(errors).mean(dim=0).double().numpy()
 
         def make(start: int, stop: int) -> np.ndarray:
-            size = (
-                held.evaluate.batch_size
-            )  # what the machine holds at a time; CHUNK is what is kept at a time
+            size = held.evaluate.batch_size  # of the UNet; CHUNK is what is kept at a time
             return np.concatenate([some(i, min(i + size, stop)) for i in range(start, stop, size)])
 
         ids = [row.id for row in held.denoised_rows]
