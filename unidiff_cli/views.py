@@ -160,6 +160,12 @@ class Views:
         """The rows the UNet sees, b of them."""
         return range(self.size) if self.batch.drawn is None else self.batch.drawn
 
+    @property
+    def ranks(self) -> list[int]:
+        """The numbers of these b rows among all that UNets see in the run, whatever the number of processes."""
+        known = self.batch.ranks
+        return [self.batch.positions[i] for i in self.drawn] if known is None else known
+
     def _in_chunks(self, tower: Callable[..., Any], rows: int) -> list[Any]:
         """tower(first, last) of consecutive rows: all at once, or by chunks that backward computes again."""
         if not 0 < self.chunk < rows:

@@ -51,8 +51,7 @@ class Prior(Objective):
 
     def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
         # Of the samples that the UNet sees, as `General` counts: train.denoise_batch bounds these with the others.
-        ranks = views.batch.ranks or views.batch.positions
-        chosen = views.timesteps.new_tensor([r % self.every == 0 for r in ranks])
+        chosen = views.timesteps.new_tensor([r % self.every == 0 for r in views.ranks])
         if views.prior is None:  # none falls to this process; the UNet keeps a gradient
             errors = (views.base.unet.conv_in.weight.sum() * 0).expand(0)
         else:

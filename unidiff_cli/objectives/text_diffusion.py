@@ -49,8 +49,7 @@ class TextDiffusion(Objective):
             views.sub_batch(views.text_embeds).detach(),
             views.latents,
         )  # e0 of length 1: at unit variance it would leak
-        ranks = views.batch.ranks or views.batch.positions
-        strata = views.device_tensor([rank % BUCKETS for rank in ranks])  # independent of t_z
+        strata = views.device_tensor([rank % BUCKETS for rank in views.ranks])  # independent of t_z
         share = (strata + views.draw("t-text", uniform=True)) / BUCKETS
         t = (share * len(base.abar)).long().clamp(max=len(base.abar) - 1)
         e_t = stream.noisy(e0, views.draw("noise-text", tuple(e0.shape[1:])), base.abar[t])

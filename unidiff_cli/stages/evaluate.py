@@ -321,7 +321,7 @@ def found_of(
         "shows": {name: {m: measured.shows for m, measured in each.items() if measured.shows} for name, each in models.items()},
         "notes": {m: list(dict.fromkeys(note for each in models.values() for note in each[m].notes)) for m in metrics},
         "warnings": _warnings(project, subjects, held.evaluate.split),
-        "losses": {s.name: losses for s in subjects if (losses := _losses(project, s))},
+        "losses": {s.name: losses for s in subjects if s.by == "clip" and (losses := _losses(project, s))},
         "scorer": _scorer() if sees else None,
         "extractor": f"{held.extractor.name}, {held.extractor.features} features" if sees else None,
         "image_size": subjects[-1].image_size,
