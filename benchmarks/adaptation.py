@@ -22,13 +22,18 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
-from unidiff_cli import Project, bases, export, load_recipe, plugins, prepare, readers, train
-from unidiff_cli.batches import picture
-from unidiff_cli.metrics._evidence import Evidence, HeldOut, Subject
-from unidiff_cli.readers import Sample
-from unidiff_cli.recipe import Prepare, Recipe
-from unidiff_cli.sampling import sample, sheet
-from unidiff_cli.shards import Row, Shards
+from unidiff_cli import Project, export, load_recipe, prepare, registry, train
+from unidiff_cli.config.schema import Prepare, Recipe
+from unidiff_cli.data import readers
+from unidiff_cli.data.batch import open_image
+from unidiff_cli.data.sample import Sample
+from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.evaluation.eval_set import EvalSet
+from unidiff_cli.evaluation.model_under_test import ModelUnderTest
+from unidiff_cli.evaluation.outputs import ModelOutputs
+from unidiff_cli.models import loading
+from unidiff_cli.models.sampler import generate_images
+from unidiff_cli.reports.contact_sheet import contact_sheet
 
 FRONT = ("main", "front")  # values of a table's `view` that show a whole product
 VALIDATED = 5  # of the products seen from other sides, one in so many picks the weights and is not tested on
@@ -39,7 +44,15 @@ COLUMNS = {
     "r5_ratio": "R@5 × base", "kid": "KID", "photo_accuracy": "photos", "photo_balanced": "photos, by class",
     "probe_accuracy": "objects", "minutes": "training, min",
 }  # fmt: skip
-SHARES = ("r1_", "r5_t", "r5_i", "r10_", "photo_a", "photo_b", "probe_accuracy")  # figures shown in %
+SHARES = (
+    "r1_",
+    "r5_t",
+    "r5_i",
+    "r10_",
+    "photo_a",
+    "photo_b",
+    "probe_accuracy",
+)  # figures shown in %
 
 
 # ---------------------------------------------------------------- the two splits
@@ -55,7 +68,11 @@ def by_view(products: Sequence[str | None], views: Sequence[str]) -> list[str]:
     def split(product: str | None, view: str) -> str:
         if view in FRONT or product not in trained:
             return "train"
-        return "test" if int(hashlib.sha256(str(product).encode()).hexdigest(), 16) % VALIDATED else "val"
+        return (
+            "test"
+            if int(hashlib.sha256(str(product).encode()).hexdigest(), 16) % VALIDATED
+            else "val"
+        )
 
     return [split(product, view) for product, view in zip(products, views, strict=True)]
 
@@ -73,7 +90,10 @@ def viewed(catalogue: Path, options: Prepare, folder: Path) -> Path:
     link.symlink_to(reader.root.resolve(), target_is_directory=True)
     lines = [
         row.attributes
-        | {"image": f"pictures/{os.path.relpath(str(row.image), reader.root)}", "caption": list(row.captions)}
+        | {
+            "image": f"pictures/{os.path.relpath(str(row.image), reader.root)}",
+            "caption": list(row.captions),
+        }
         | {"product": row.product, "split": split}
         for row, split in zip(rows, splits, strict=True)
     ]
@@ -84,33 +104,44 @@ def viewed(catalogue: Path, options: Prepare, folder: Path) -> Path:
 
 def divided(project: Project, given: argparse.Namespace) -> Shards:
     """The project's shards, split as asked."""
-    asked = load_recipe(given.recipe, assignments=["prepare.splits=[0.7, 0.1, 0.2]", *given.assignments])
+    asked = load_recipe(
+        given.recipe, assignments=["prepare.splits=[0.7, 0.1, 0.2]", *given.assignments]
+    )
     if given.split == "views":
         prepare(project, asked, viewed(given.catalog, asked.prepare, given.out / "catalogue"))
     else:  # a split that the table names is not this one
         own = [*given.assignments, "prepare.splits=[0.7, 0.1, 0.2]", "prepare.columns.split=''"]
         prepare(project, load_recipe(given.recipe, assignments=own), given.catalog)
-    return Shards.open(project.room("shards"))
+    return Shards.open(project.path("shards"))
 
 
 # ---------------------------------------------------------------- what is measured of one model
 
 
-def measure(source: Any, recipe: Recipe, held: HeldOut) -> dict[str, float]:
+def measure(source: Any, recipe: Recipe, held: EvalSet) -> dict[str, float]:
     """Recall and KID on the catalogue's test set, and the share of right answers on what was known before."""
-    evidence, found = Evidence(Subject("", source, source, recipe.image_size, ""), held), {}
+    evidence, found = (
+        ModelOutputs(ModelUnderTest("", source, source, recipe.image_size, ""), held),
+        {},
+    )
     for name in ("recall", "kid", "retention"):
-        found |= plugins.load("metrics", name)().compute(evidence)
+        found |= registry.load("metrics", name)().compute(evidence)
     return found
 
 
 # ---------------------------------------------------------------- what is trained
 
 
-def tuned(project: Project, recipe: Recipe, alphas: Sequence[float]) -> tuple[dict[float, Path], float]:
+def tuned(
+    project: Project, recipe: Recipe, alphas: Sequence[float]
+) -> tuple[dict[float, Path], float]:
     """A run's exports by α, 1 first, and the minutes its training took."""
-    run, receipt = train(project, recipe, on_step=lambda line: _say(f"  step {line['step']}", end="\r"))
-    exports = {alpha: project.export(export(project, run, alpha=alpha)[0]) for alpha in (1.0, *alphas)}
+    run, receipt = train(
+        project, recipe, on_step=lambda line: _say(f"  step {line['step']}", end="\r")
+    )
+    exports = {
+        alpha: project.export(export(project, run, alpha=alpha)[0]) for alpha in (1.0, *alphas)
+    }
     return exports, receipt.seconds / 60
 
 
@@ -122,7 +153,7 @@ def compared(
     if given.anchor:
         variants["anchored"] = [f"objectives.anchor.weight={given.anchor}"]
     recipe = load_recipe(given.recipe, assignments=given.assignments)
-    held = HeldOut(shards, shards.rows("test"), recipe.evaluate, recipe.generate)
+    held = EvalSet(shards, shards.rows("test"), recipe.evaluate, recipe.generate)
     _say("base")
     base = measure(recipe.base, recipe, held)
     figures: dict[str, list[dict[str, float]]] = {"base": [base]}
@@ -130,7 +161,9 @@ def compared(
     for seed in given.seeds:
         for variant, more in variants.items():
             _say(f"{variant}, seed {seed}")
-            asked = load_recipe(given.recipe, assignments=[*given.assignments, *more, f"train.seed={seed}"])
+            asked = load_recipe(
+                given.recipe, assignments=[*given.assignments, *more, f"train.seed={seed}"]
+            )
             exports, minutes = tuned(project, asked, given.alphas)
             for alpha, folder in exports.items():
                 name = variant if alpha == 1 else f"{variant}, alpha {alpha:g}"
@@ -162,7 +195,9 @@ def markdown(models: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> 
     """One row a model, mean ± s.d.; a figure nobody has is no column."""
     columns = [key for key in COLUMNS if any(key in found for found in models.values())]
     lines = [["model", *(COLUMNS[key] for key in columns)], ["---", *("--:" for _ in columns)]]
-    lines += [[name, *(_cell(key, found.get(key)) for key in columns)] for name, found in models.items()]
+    lines += [
+        [name, *(_cell(key, found.get(key)) for key in columns)] for name, found in models.items()
+    ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -170,7 +205,9 @@ def _cell(key: str, value: Mapping[str, float | None] | None) -> str:
     if value is None:
         return ""
     mean, spread = value["mean"] or 0.0, value["sd"]
-    scale, digits, unit = (100, 1, " %") if key.startswith(SHARES) else (1, 1 if key == "minutes" else 3, "")
+    scale, digits, unit = (
+        (100, 1, " %") if key.startswith(SHARES) else (1, 1 if key == "minutes" else 3, "")
+    )
     if key == "r5_ratio":
         digits, unit = 2, " ×"
     around = "" if spread is None else f" ± {scale * spread:.{digits}f}"
@@ -195,17 +232,17 @@ def draw_sheet(shards: Shards, sources: Mapping[str, Any], recipe: Recipe, file:
     if not some:
         return _say("No trained row has a name and a colour: there is no sheet.")
     prompts, options = [prompt for _, prompt in some], recipe.generate
-    columns = {"real": [picture(shards, row) for row, _ in some]}
+    columns = {"real": [open_image(shards, row) for row, _ in some]}
     for name, source in sources.items():
-        base = bases.load(source, recipe.image_size).eval()
+        base = loading.load_base(source, recipe.image_size).eval()
         base.to("cuda" if torch.cuda.is_available() else "cpu")
-        drawn = sample(
+        drawn = generate_images(
             base, prompts, range(len(prompts)), steps=options.steps, guidance=options.guidance, batch_size=options.batch_size
         )  # fmt: skip
         columns[name] = list(drawn)
     pictures = [columns[name][i] for i in range(len(some)) for name in columns]
     labels = [prompt if name == "real" else name for prompt in prompts for name in columns]
-    sheet(pictures, labels, columns=len(columns), side=192).save(file)
+    contact_sheet(pictures, labels, columns=len(columns), side=192).save(file)
 
 
 def _say(text: str, end: str = "\n") -> None:
@@ -227,9 +264,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--alphas", type=float, nargs="*", default=[], help="blends with the base to measure too"
     )
-    parser.add_argument("--photos", type=Path, help="photos of known classes: measures what is kept")
+    parser.add_argument(
+        "--photos", type=Path, help="photos of known classes: measures what is kept"
+    )
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE"
+    )
     given = parser.parse_args(argv)
     if given.steps:
         given.assignments.append(f"train.steps={given.steps}")

@@ -35,8 +35,8 @@ from PIL import Image
 from rich.console import Console
 
 from benchmarks import Bound, table
-from unidiff_cli.metrics import recall as retrieval
-from unidiff_cli.metrics.fid import BLOCK, Moments, frechet, frechet_distance
+from unidiff_cli.evaluation import ranking
+from unidiff_cli.evaluation.metrics.fid import BLOCK, Moments, frechet, frechet_distance
 
 Figures = dict[str, float]
 
@@ -62,9 +62,7 @@ BOUNDS = TARGETS | {figure: (most, False) for figure, most in CHECKS.items()}
 
 PEERS = ("clean-fid", "torch-fidelity", "torch", "scipy", "numpy", "pillow")
 DIMENSION = 2048  # of Inception's features
-ROUNDING = (
-    2e-6  # cosines are taken to 6 decimals, of products in float32: nearer ones may stand in either order
-)
+ROUNDING = 2e-6  # cosines are taken to 6 decimals, of products in float32: nearer ones may stand in either order
 TOP = 10  # best answers kept of each query, as the evidence does
 
 
@@ -106,13 +104,19 @@ def measure(out: Path, sizes: Sizes, only: Sequence[str] = ()) -> dict[str, dict
 
 
 def machine() -> dict[str, Any]:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    names = [
+        line
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
     return {
         "processor": names[0].split(":")[1].strip() if names else platform.machine(),
         "cores": cores(),
         "python": platform.python_version(),
         **{name: version(name) for name in PEERS},
-        "load_before": os.getloadavg()[0],  # well under one a core, or others take part in the times
+        "load_before": os.getloadavg()[
+            0
+        ],  # well under one a core, or others take part in the times
     }
 
 
@@ -146,7 +150,10 @@ def gauged(name: str, sizes: Sizes) -> Figures:
     before = pace()
     found = PARTS[name](sizes)
     after = pace()
-    return found | {"gemm_gflops": max(before, after), "steady": min(before, after) / max(before, after)}
+    return found | {
+        "gemm_gflops": max(before, after),
+        "steady": min(before, after) / max(before, after),
+    }
 
 
 def pace(side: int = 1024, times: int = 20) -> float:
@@ -161,7 +168,9 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, found
 
 
-def in_turns(ways: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def in_turns(
+    ways: dict[str, Callable[[], Any]], rounds: int
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Seconds (rounds,) of each way, a, b, c, a, b, c, and what each gave at last."""
     spent: dict[str, list[float]] = {name: [] for name in ways}
     found = {}
@@ -211,10 +220,12 @@ def extraction(sizes: Sizes) -> Figures:
     from cleanfid.inception_torchscript import InceptionV3W
     from cleanfid.resize import build_resizer
 
-    from unidiff_cli.metrics._inception import BATCH, Inception
+    from unidiff_cli.evaluation.extractors.inception import BATCH, Inception
 
     torch.set_num_threads(cores())
-    set_start_method("fork", force=True)  # clean-fid's loader can be handed to a worker in no other way
+    set_start_method(
+        "fork", force=True
+    )  # clean-fid's loader can be handed to a worker in no other way
     device = torch.device("cpu")
     with tempfile.TemporaryDirectory() as place:
         files = photos(Path(place), sizes.pictures)
@@ -325,7 +336,9 @@ def distance(sizes: Sizes) -> Figures:
     torch.set_num_threads(cores())
     x, y = (drawn_features(sizes.features, sizes.dimension, seed, 0.1 * seed) for seed in (0, 1))
     took_ours, (a, b) = seconds(lambda: [Moments.of(z) for z in (x, y)])
-    took_numpy, both = seconds(lambda: [(z.mean(0, np.float64), np.cov(z, rowvar=False)) for z in (x, y)])
+    took_numpy, both = seconds(
+        lambda: [(z.mean(0, np.float64), np.cov(z, rowvar=False)) for z in (x, y)]
+    )
     statistics_ = [{"mu": mu, "sigma": sigma} for mu, sigma in both]
     gram = torch.from_numpy(
         a.covariance + b.covariance
@@ -333,7 +346,9 @@ def distance(sizes: Sizes) -> Figures:
     ways: dict[str, Callable[[], Any]] = {
         "ours": lambda: frechet_distance(a, b),
         "clean_fid": lambda: by_square_root(*both[0], *both[1]),
-        "torch_fidelity": lambda: fid_statistics_to_metric(*statistics_, verbose=False)[KEY_METRIC_FID],
+        "torch_fidelity": lambda: fid_statistics_to_metric(*statistics_, verbose=False)[
+            KEY_METRIC_FID
+        ],
         # the least any way here needs: one call of LAPACK, torch's (MKL's), which takes half of numpy's time
         "eigenvalues": lambda: torch.linalg.eigvalsh(gram),
     }
@@ -355,7 +370,9 @@ def drawn_features(n: int, d: int, seed: int, shift: float) -> np.ndarray:
     return np.maximum(0, rng.standard_normal((n, d)) @ mix + 0.5 + shift).astype(np.float32)
 
 
-def by_square_root(mu1: np.ndarray, sigma1: np.ndarray, mu2: np.ndarray, sigma2: np.ndarray) -> float:
+def by_square_root(
+    mu1: np.ndarray, sigma1: np.ndarray, mu2: np.ndarray, sigma2: np.ndarray
+) -> float:
     """clean-fid's distance; from SciPy 1.18 on, which took away the argument it passes, the same formula."""
     from cleanfid.fid import frechet_distance as theirs
     from scipy.linalg import sqrtm
@@ -417,7 +434,9 @@ def kept(n: int, d: int) -> tuple[float, float, tuple[np.ndarray, np.ndarray]]:
 
     def take() -> tuple[np.ndarray, np.ndarray]:
         features = np.concatenate(list(batches(n, d)))
-        return features.mean(axis=0, dtype=np.float64), np.cov(features, rowvar=False)  # theirs is of float32
+        return features.mean(axis=0, dtype=np.float64), np.cov(
+            features, rowvar=False
+        )  # theirs is of float32
 
     return grown(take)
 
@@ -428,7 +447,7 @@ def kept(n: int, d: int) -> tuple[float, float, tuple[np.ndarray, np.ndarray]]:
 def recall(sizes: Sizes) -> Figures:
     """Ranks of one right answer among N, without the N × N matrix; `product` is the same blocks and nothing else."""
     queries, answers = embeddings(sizes.queries)
-    n, block = len(answers), retrieval.BLOCK
+    n, block = len(answers), ranking.BLOCK
     pairs, rows = np.repeat(np.arange(n)[:, None], 2, axis=1), max(1, min(n, block // n))
     buffer = np.empty((rows, n), np.float32)
 
@@ -438,9 +457,9 @@ def recall(sizes: Sizes) -> Figures:
             np.matmul(some, answers.T, out=buffer[: len(some)])
 
     product_before, _ = seconds(product)
-    peak, took, ranked = grown(lambda: retrieval.ranked(queries, answers, pairs))
+    peak, took, ranked = grown(lambda: ranking.ranked(queries, answers, pairs))
     product_after, _ = seconds(product)
-    peak_top, took_top, best = grown(lambda: retrieval.ranked(queries, answers, pairs, top=TOP))
+    peak_top, took_top, best = grown(lambda: ranking.ranked(queries, answers, pairs, top=TOP))
     alone = (product_before + product_after) / 2
     return {
         "queries": n, "answers": n, "dimension": queries.shape[1],
@@ -463,7 +482,9 @@ def embeddings(n: int, d: int = 128) -> tuple[np.ndarray, np.ndarray]:
     return queries, answers
 
 
-def against_dense(queries: np.ndarray, answers: np.ndarray, found: retrieval.Ranked, checked: int) -> Figures:
+def against_dense(
+    queries: np.ndarray, answers: np.ndarray, found: ranking.Ranked, checked: int
+) -> Figures:
     """How many of some queries' ranks, and of their best answers, are not those of cosines in double.
 
     What is nearer than ROUNDING may stand in either order: a rank lies between the answers that are surely better
@@ -479,7 +500,9 @@ def against_dense(queries: np.ndarray, answers: np.ndarray, found: retrieval.Ran
         outside += int(((rank < low) | (rank > high)).sum())
         equal += int((rank == (scores > own).sum(axis=1)).sum())
         top = np.take_along_axis(scores, found.top[part], axis=1)
-        tops += int((np.abs(top - np.sort(scores, axis=1)[:, : -TOP - 1 : -1]).max(axis=1) > ROUNDING).sum())
+        tops += int(
+            (np.abs(top - np.sort(scores, axis=1)[:, : -TOP - 1 : -1]).max(axis=1) > ROUNDING).sum()
+        )
     return {
         "checked": len(some),
         "ranks_outside": outside,
@@ -495,7 +518,9 @@ PARTS = {"extraction": extraction, "distance": distance, "memory": memory, "reca
 
 def missed(figures: dict[str, dict[str, Any]]) -> list[str]:
     """The output checks that fail; a figure that is no number does."""
-    names = {f"{part}.{name}": value for part, each in figures.items() for name, value in each.items()}
+    names = {
+        f"{part}.{name}": value for part, each in figures.items() for name, value in each.items()
+    }
     return [name for name, most in CHECKS.items() if name in names and not names[name] <= most]
 
 
@@ -504,9 +529,13 @@ def main() -> None:
         prog="python -m benchmarks.evaluate", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--out", type=Path, required=True, help="figures.json")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=[], metavar="PART", help=", ".join(PARTS))
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=[], metavar="PART", help=", ".join(PARTS)
+    )
     parser.add_argument("--queries", type=int, help="of recall, and as many answers: 100,000")
-    parser.add_argument("--quick", action="store_true", help="a little of everything: proves that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="a little of everything: proves that it runs"
+    )
     given = parser.parse_args()
     sizes = QUICK if given.quick else Sizes()
     if given.queries:

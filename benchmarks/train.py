@@ -27,7 +27,17 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks import Bound, table
-from benchmarks.evaluate import all_cores, fresh, grown, in_turns, machine, medians, pace, ratio, seconds
+from benchmarks.evaluate import (
+    all_cores,
+    fresh,
+    grown,
+    in_turns,
+    machine,
+    medians,
+    pace,
+    ratio,
+    seconds,
+)
 
 Figures = dict[str, float]
 
@@ -119,11 +129,11 @@ class Bench:
 
     def samples(self, recipe: Any, base: Any) -> Any:
         """The training split through the loader of `unidiff train`, every caption and product its own."""
-        from unidiff_cli.stages import train
+        from unidiff_cli.training import worker
 
-        accelerator = train._accelerator(recipe, self.folder)
+        accelerator = worker._accelerator(recipe, self.folder)
         shards = self.project.receipt("shards").hash
-        samples = train._samples(self.project, recipe, base, shards, "train", accelerator, None)
+        samples = worker._samples(self.project, recipe, base, shards, "train", accelerator, None)
         samples.rows = [
             replace(row, captions=(f"{row.captions[0]} {i}",), group=str(i))
             for i, row in enumerate(samples.rows)
@@ -132,17 +142,21 @@ class Bench:
 
     def ours(self, name: str, *assignments: str) -> tuple[Callable[[], Any], Any, Any]:
         """A step as `unidiff train` does it, with its line of the log; the run's Fit; its first batch."""
-        from unidiff_cli import bases
-        from unidiff_cli.batches import loader
-        from unidiff_cli.fit import Fit, Joint
-        from unidiff_cli.run import Run
-        from unidiff_cli.stages import train
+        from unidiff_cli.data.dataset import loader
+        from unidiff_cli.models import loading
+        from unidiff_cli.training import worker
+        from unidiff_cli.training.module import TrainingModule
+        from unidiff_cli.training.run import Run
+        from unidiff_cli.training.trainer import Trainer
 
         recipe = recipe_of(name, self.sizes, *assignments)
-        fit = Fit(
-            train._accelerator(recipe, self.folder),
-            Joint(
-                bases.load("nano", recipe.image_size), recipe.active(), 0, cached=recipe.train.cache_latents
+        fit = Trainer(
+            worker._accelerator(recipe, self.folder),
+            TrainingModule(
+                loading.load_base("nano", recipe.image_size),
+                recipe.active(),
+                0,
+                cached=recipe.train.cache_latents,
             ),
             recipe.train,
         )
@@ -199,12 +213,14 @@ def open_clip(batch: Any) -> Peer:
     import torch
     from open_clip import ClipLoss
 
-    from unidiff_cli import bases
+    from unidiff_cli.models import loading
 
-    base = bases.load("nano", 64).train()
+    base = loading.load_base("nano", 64).train()
     model, loss = base.clip, ClipLoss()
     ids, pixels = ready(base, batch)
-    optimiser = torch.optim.AdamW(model.parameters(), 1e-4, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.2)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), 1e-4, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.2
+    )
 
     def value() -> Any:
         image = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output)
@@ -228,16 +244,14 @@ def diffusers(batch: Any) -> Peer:
     from diffusers.optimization import get_scheduler
     from diffusers.training_utils import compute_snr
 
-    from unidiff_cli import bases
+    from unidiff_cli.models import loading
 
-    base = bases.load("nano", 64)
+    base = loading.load_base("nano", 64)
     unet, vae, text, scheduler = base.unet.train(), base.vae, base.clip.text_model, base.scheduler
     text.requires_grad_(False)
     ids = base.tokenize(batch.captions)
     mean, _ = batch.latents.float().chunk(2, dim=1)
-    with (
-        torch.no_grad()
-    ):  # pictures as large as its loader would give; the latents' own, so that the VAE has real ones
+    with torch.no_grad():  # pictures as large as its loader would give; the latents' own, so that the VAE has real ones
         pixels = vae.decode(mean / vae.config.scaling_factor).sample.clamp(-1, 1)
     optimiser = torch.optim.AdamW(unet.parameters(), 1e-4, weight_decay=1e-2)
     schedule = get_scheduler("cosine", optimiser, num_warmup_steps=10, num_training_steps=10_000)
@@ -271,14 +285,14 @@ def bare(batch: Any) -> tuple[Callable[[], None], Callable[[], Any]]:
     """Joint's forward, backward and optimiser on tensors made before: the least its mathematics needs."""
     import torch
 
-    from unidiff_cli import bases
-    from unidiff_cli.fit import Joint, freeze, trained
-    from unidiff_cli.objectives.contrastive import symmetric_cross_entropy
-    from unidiff_cli.objectives.denoise import min_snr
+    from unidiff_cli.models import loading
+    from unidiff_cli.objectives._losses import min_snr, symmetric_cross_entropy
+    from unidiff_cli.training.module import TrainingModule
+    from unidiff_cli.training.optimizer import parameter_groups, trained_parameters
 
     recipe = recipe_of("joint", Sizes(batch=len(batch.rows)))
-    joint = Joint(bases.load("nano", 64), recipe.active(), 0)
-    base, groups = joint.base, freeze(joint, recipe.train)
+    joint = TrainingModule(loading.load_base("nano", 64), recipe.active(), 0)
+    base, groups = joint.base, parameter_groups(joint, recipe.train)
     base.unet.to(memory_format=torch.channels_last)
     joint.train()
     views = joint.views(batch)
@@ -287,9 +301,12 @@ def bare(batch: Any) -> tuple[Callable[[], None], Callable[[], Any]]:
     t, latents, noise = views.timesteps, views.latents, views.noise
     z_t, target = base.noisy(latents, noise, t), base.target(latents, noise, t)
     weights = min_snr(base.abar[t], 5.0, base.scheduler.config.prediction_type)
-    shares, none = torch.eye(len(ids) - 1), torch.zeros(len(ids) - 1, len(ids) - 1, dtype=torch.bool)
+    shares, none = (
+        torch.eye(len(ids) - 1),
+        torch.zeros(len(ids) - 1, len(ids) - 1, dtype=torch.bool),
+    )
     optimiser = torch.optim.AdamW(groups, fused=True)
-    assert trained(joint)
+    assert trained_parameters(joint)
 
     def value() -> Any:
         states, text = base.text(ids)
@@ -306,7 +323,9 @@ def bare(batch: Any) -> tuple[Callable[[], None], Callable[[], Any]]:
     return step, value
 
 
-def differences(fit: Any, batch: Any, clip: Peer, draw: Peer, bare_loss: Callable[[], Any]) -> Figures:
+def differences(
+    fit: Any, batch: Any, clip: Peer, draw: Peer, bare_loss: Callable[[], Any]
+) -> Figures:
     """Before any step: ours against each of theirs, on the same inputs."""
     import torch
 
@@ -339,11 +358,17 @@ def gradcache(sizes: Sizes) -> Figures:
         b, key = sizes.batch, name.replace("-", "_")
         plain, large = (name, b, 0, 0), (name, sizes.times * b, b, part)
         with freed_at_once():
-            used = [fresh(in_memory, *each, 0)[0] for each in (plain, large, (name, sizes.most * b, b, part))]
+            used = [
+                fresh(in_memory, *each, 0)[0]
+                for each in (plain, large, (name, sizes.most * b, b, part))
+            ]
         (held, took), (held_large, took_large) = (
             fresh(in_memory, *each, sizes.timed) for each in (plain, large)
         )
-        found |= {f"{key}_{n * b}_mb": mb for n, mb in zip((1, sizes.times, sizes.most), used, strict=True)}
+        found |= {
+            f"{key}_{n * b}_mb": mb
+            for n, mb in zip((1, sizes.times, sizes.most), used, strict=True)
+        }
         found |= {
             f"{key}_memory": used[1] / used[0], f"{key}_memory_largest": used[2] / used[0],
             f"{key}_{b}_resident_mb": held, f"{key}_{sizes.times * b}_resident_mb": held_large,
@@ -370,11 +395,12 @@ def drawn_batch(base: Any, size: int, part: int, step: int = 0) -> Any:
     """A batch of noise, `part` of whose rows the UNet sees (0: all)."""
     import torch
 
-    from unidiff_cli.batches import Batch, spread
+    from unidiff_cli.data.batch import Batch
+    from unidiff_cli.data.order import subsample
 
     side, latent = base.clip.config.vision_config.image_size, base.unet.config
     positions = list(range(step * size, (step + 1) * size))
-    drawn = spread(positions, part, size) if part else None
+    drawn = subsample(positions, part, size) if part else None
     shape = (part or size, 2 * latent.in_channels, latent.sample_size, latent.sample_size)
     return Batch(
         step, positions, [], [f"a thing, number {i}" for i in range(size)], torch.arange(size), torch.arange(size),
@@ -388,13 +414,20 @@ def in_memory(name: str, size: int, chunk: int, part: int, timed: int) -> tuple[
     import torch
     from accelerate import Accelerator
 
-    from unidiff_cli import bases
-    from unidiff_cli.fit import Fit, Joint
+    from unidiff_cli.models import loading
+    from unidiff_cli.training.module import TrainingModule
+    from unidiff_cli.training.trainer import Trainer
 
     torch.manual_seed(0)
-    recipe = recipe_of(name, Sizes(batch=size), f"train.chunk={chunk}", f"train.denoise_batch={part}")
-    base = bases.load("nano", recipe.image_size)
-    fit = Fit(Accelerator(cpu=True), Joint(base, recipe.active(), 0, chunk, cached=True), recipe.train)
+    recipe = recipe_of(
+        name, Sizes(batch=size), f"train.chunk={chunk}", f"train.denoise_batch={part}"
+    )
+    base = loading.load_base("nano", recipe.image_size)
+    fit = Trainer(
+        Accelerator(cpu=True),
+        TrainingModule(base, recipe.active(), 0, chunk, cached=True),
+        recipe.train,
+    )
     batches = [drawn_batch(base, size, part, step) for step in range(1 + timed)]
     stream = fit.steps(iter(batches))
     peak, _, _ = grown(lambda: next(stream))
@@ -406,15 +439,16 @@ def chunked_difference(size: int) -> float:
     """Of the loss of one batch, whole and in chunks, relative."""
     import torch
 
-    from unidiff_cli import bases
-    from unidiff_cli.fit import Joint
+    from unidiff_cli.models import loading
+    from unidiff_cli.training.module import TrainingModule
 
-    base, recipe = bases.load("nano", 64), recipe_of("fashion", Sizes(batch=size))
+    base, recipe = loading.load_base("nano", 64), recipe_of("fashion", Sizes(batch=size))
     torch.manual_seed(0)
     batch = drawn_batch(base, size, 0)
     with torch.no_grad():
         whole, parts = (
-            float(Joint(base, recipe.active(), 0, chunk)(batch)[0]) for chunk in (0, max(1, size // 3))
+            float(TrainingModule(base, recipe.active(), 0, chunk)(batch)[0])
+            for chunk in (0, max(1, size // 3))
         )
     return abs(parts / whole - 1)
 
@@ -426,15 +460,23 @@ PARTS = {"steps": steps, "gradcache": gradcache}
 
 def missed(figures: dict[str, dict[str, Any]]) -> list[str]:
     """The output checks that fail; a figure that is no number does."""
-    names = {f"{part}.{name}": value for part, each in figures.items() for name, value in each.items()}
+    names = {
+        f"{part}.{name}": value for part, each in figures.items() for name, value in each.items()
+    }
     return [name for name, most in CHECKS.items() if name in names and not names[name] <= most]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.train", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--out", type=Path, required=True, help="figures.json")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=[], metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--quick", action="store_true", help="a little of everything: proves that it runs")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=[], metavar="PART", help=", ".join(PARTS)
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a little of everything: proves that it runs"
+    )
     given = parser.parse_args()
     figures = measure(given.out, QUICK if given.quick else Sizes(), given.only)
     Console(width=110).print(table(figures, BOUNDS))

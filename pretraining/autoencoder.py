@@ -9,9 +9,7 @@ from torch import Tensor, nn
 from pretraining.data import SIZE, Mixture
 
 BATCH = 16
-CHANNELS = (
-    6  # of the latents: Stable Diffusion's 4 wash out hue and prints at 64 px, 8 cost the denoiser more
-)
+CHANNELS = 6  # of the latents: Stable Diffusion's 4 wash out hue and prints at 64 px, 8 cost the denoiser more
 
 
 def make_autoencoder() -> AutoencoderKL:
@@ -85,7 +83,9 @@ def round_trip(vae: AutoencoderKL, pixels: np.ndarray) -> Image.Image:
     """Originals (N, 64, 64, 3) over what the autoencoder makes of them."""
     y = vae.decode(encode(vae, pixels)).sample.float().clamp(-1, 1)
     again = ((y.permute(0, 2, 3, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
-    return Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in (pixels, again)]))
+    return Image.fromarray(
+        np.concatenate([np.concatenate(list(row), axis=1) for row in (pixels, again)])
+    )
 
 
 @torch.no_grad()

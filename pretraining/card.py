@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from benchmarks.nano import TARGETS
 from pretraining.data import CROPS, OBJECTS_SHARE, UNSEEN_SEED, VIEWS, Pictures
+from pretraining.measure import TARGETS
 from unidiff_cli.sample_catalog import HELD_OUT
 
 STAGES = ("autoencoder", "clip", "scorer", "denoiser", "vision", "decoder")
@@ -125,7 +125,9 @@ def write(work: Path, out: Path, sources: dict[str, Path]) -> None:
         "text_encoder": "text_encoder/",
         "clip": "clip/ (with the text tower)",
     }
-    rows = "\n".join(f"| {name} | {place} | {parameters[name]:,.0f} |" for name, place in places.items())
+    rows = "\n".join(
+        f"| {name} | {place} | {parameters[name]:,.0f} |" for name, place in places.items()
+    )
     total = parameters["unet"] + parameters["vae"] + parameters["clip"]
     vocabulary = len(json.loads((out / "nano" / "tokenizer" / "vocab.json").read_text()))
     channels = json.loads((out / "nano" / "unet" / "config.json").read_text())["in_channels"]
@@ -145,13 +147,17 @@ def write(work: Path, out: Path, sources: dict[str, Path]) -> None:
         remarks=Path(__file__).with_name("remarks.md").read_text().strip(),
     )
     (out / "nano" / "README.md").write_text(nano)
-    scorer = SCORER.format(count=int(parameters["scorer"]), made=made, figures=_table(SCORER_ROWS, figures))
+    scorer = SCORER.format(
+        count=int(parameters["scorer"]), made=made, figures=_table(SCORER_ROWS, figures)
+    )
     (out / "nano_scorer" / "README.md").write_text(scorer)
 
 
 def _table(rows: Iterable[tuple[str, str, str, str]], figures: dict[str, dict[str, float]]) -> str:
     """What was measured, with its target and what it is to be compared with; a figure not measured has no row."""
-    flat = {f"{part}.{name}": value for part, each in figures.items() for name, value in each.items()}
+    flat = {
+        f"{part}.{name}": value for part, each in figures.items() for name, value in each.items()
+    }
 
     def filled(text: str) -> str:
         return re.sub(r"{([^:}]+)(:[^}]*)}", lambda m: format(flat[m[1]], m[2][1:]), text)
@@ -160,13 +166,19 @@ def _table(rows: Iterable[tuple[str, str, str, str]], figures: dict[str, dict[st
     for label, name, shape, beside in rows:
         if name in flat:
             bound, more = TARGETS.get(name, (None, True))
-            target = "" if bound is None else ("at least " if more else "at most ") + shape.format(bound)
-            lines.append(f"| {filled(label)} | {shape.format(flat[name])} | {target} | {filled(beside)} |")
+            target = (
+                "" if bound is None else ("at least " if more else "at most ") + shape.format(bound)
+            )
+            lines.append(
+                f"| {filled(label)} | {shape.format(flat[name])} | {target} | {filled(beside)} |"
+            )
     return "\n".join(lines)
 
 
 def _data(work: Path, sources: dict[str, Path]) -> str:
-    drawings, photos, dyed = (Pictures.load(work / "data" / name) for name in ("renders", "photos", "dyed"))
+    drawings, photos, dyed = (
+        Pictures.load(work / "data" / name) for name in ("renders", "photos", "dyed")
+    )
     return f"""\
 - {len(drawings):,} drawings with {sum(map(len, drawings.captions)):,} captions by `unidiff_cli/sample_catalog` (ours), seeds 0 to {len(drawings) - 1:,}: {1 - OBJECTS_SHARE:.0%} garments, {OBJECTS_SHARE:.0%}
   everyday objects. Seeds from {UNSEEN_SEED:,} on, the {len(HELD_OUT)} pairs in `HELD_OUT`, the sample shop's cuts, palette, studio and
@@ -209,7 +221,11 @@ def _made(work: Path) -> str:
         if ends[0] < _seconds(s) < last
     }
     stopped = sum(again - ended for ended, again in paused.items())
-    how = f"one run, stopped {len(paused)} times and continued with later commits," if paused else "one run"
+    how = (
+        f"one run, stopped {len(paused)} times and continued with later commits,"
+        if paused
+        else "one run"
+    )
     return (
         f"{begun['at'][:10]}, two cores of a Xeon with AMX, no accelerator, seed {begun['seed']} (the scorer: {begun['seed'] + 1_000}), {how} of\n\n"
         f"    python -m pretraining.nano --photos clothing-dataset-small --fashion-mnist DIR --work DIR --budget {begun['budget'] / 60:.0f}m\n\n"

@@ -20,7 +20,9 @@ SHAPES = {  # width, layers, heads of the text and of the vision tower; width of
     "clip": {"text": (256, 4, 4), "vision": (192, 6, 3), "projection": 128},
     "scorer": {"text": (128, 3, 4), "vision": (128, 5, 4), "projection": 96},
 }
-PROCESSOR = CLIPImageProcessor(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE})
+PROCESSOR = CLIPImageProcessor(
+    size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE}
+)
 
 
 def make_clip(name: str, tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -52,7 +54,9 @@ def make_clip(name: str, tokenizer: CLIPTokenizer) -> CLIPModel:
     )
     return CLIPModel(
         CLIPConfig(
-            text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=shape["projection"]
+            text_config=text.to_dict(),
+            vision_config=vision.to_dict(),
+            projection_dim=shape["projection"],
         )
     )
 
@@ -74,7 +78,9 @@ class Contrast(nn.Module):
     def __init__(self, clip: CLIPModel):
         super().__init__()
         self.clip = clip
-        self.words = nn.Linear(clip.config.vision_config.hidden_size, clip.config.text_config.vocab_size)
+        self.words = nn.Linear(
+            clip.config.vision_config.hidden_size, clip.config.text_config.vocab_size
+        )
         clip.set_attn_implementation(
             "eager"
         )  # half the time of torch's own attention on a CPU, whose bfloat16 backward is slow
@@ -89,7 +95,9 @@ class Contrast(nn.Module):
         clip = self.clip
         with torch.autocast("cpu", torch.bfloat16):
             seen = clip.vision_model(pixel_values=batch["x"]).pooler_output  # (B, width)
-            read = clip.text_model(input_ids=batch["ids"], attention_mask=batch["mask"]).pooler_output
+            read = clip.text_model(
+                input_ids=batch["ids"], attention_mask=batch["mask"]
+            ).pooler_output
             image, text = clip.visual_projection(seen), clip.text_projection(read)
             guess = self.words(seen)  # (B, vocabulary)
         image, text = (nn.functional.normalize(e.float(), dim=-1) for e in (image, text))
@@ -97,7 +105,8 @@ class Contrast(nn.Module):
         same = (batch["ids"][:, None] == batch["ids"][None]).all(-1).float()
         target = same / same.sum(1, keepdim=True)
         contrast = (
-            nn.functional.cross_entropy(logits, target) + nn.functional.cross_entropy(logits.t(), target)
+            nn.functional.cross_entropy(logits, target)
+            + nn.functional.cross_entropy(logits.t(), target)
         ) / 2
         words = nn.functional.cross_entropy(guess.float(), batch["words"])
         hits = same.gather(1, logits.argmax(1, keepdim=True)).mean()
@@ -141,7 +150,8 @@ def _words(data: Mixture, tokenizer: CLIPTokenizer) -> tuple[dict[str, list[list
     """The tokens of each picture's captions, without start and end, and how rare each token is: ln(pictures / pictures with it)."""
     tokens = {
         name: [
-            sorted({t for ids in tokenizer(words).input_ids for t in ids[1:-1]}) for words in source.captions
+            sorted({t for ids in tokenizer(words).input_ids for t in ids[1:-1]})
+            for words in source.captions
         ]
         for name, source in data.sources.items()
     }
@@ -155,7 +165,9 @@ def _words(data: Mixture, tokenizer: CLIPTokenizer) -> tuple[dict[str, list[list
 def _exposed(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Brightness, contrast and a patch of each picture changed a little: no colour changes its name by that."""
     n = len(pixels)
-    gain, lift = (rng.uniform(a, b, (n, 1, 1, 1)).astype(np.float32) for a, b in ((0.8, 1.2), (-15, 15)))
+    gain, lift = (
+        rng.uniform(a, b, (n, 1, 1, 1)).astype(np.float32) for a, b in ((0.8, 1.2), (-15, 15))
+    )
     pixels = np.clip((pixels - 128.0) * gain + 128 + lift, 0, 255)
     for i in np.flatnonzero(rng.random(n) < 0.25):
         h, w = rng.integers(8, 28, 2)

@@ -42,14 +42,18 @@ class Pictures:
     @classmethod
     def load(cls, path: Path) -> "Pictures":
         words = json.loads(path.with_suffix(".json").read_text())
-        return cls(np.load(path.with_suffix(".npy"), mmap_mode="r"), words["captions"], words["labels"])
+        return cls(
+            np.load(path.with_suffix(".npy"), mmap_mode="r"), words["captions"], words["labels"]
+        )
 
     def save(self, path: Path) -> None:
         np.save(path.with_suffix(".new.npy"), self.pixels)
         path.with_suffix(".new.npy").replace(
             path.with_suffix(".npy")
         )  # a running stage may have the old one mapped
-        path.with_suffix(".json").write_text(json.dumps({"captions": self.captions, "labels": self.labels}))
+        path.with_suffix(".json").write_text(
+            json.dumps({"captions": self.captions, "labels": self.labels})
+        )
 
 
 def fit(image: Image.Image, size: int = SIZE) -> np.ndarray:
@@ -84,10 +88,14 @@ def prepare(folder: Path, photos: Path, fashion_mnist: Path, renders: int) -> No
         for name, split, views in (("photos", "train", VIEWS + CROPS), ("photos-test", "test", 1)):
             if not (folder / f"{name}.json").exists():
                 these = [row for row in rows if row["split"] == split]
-                jobs = [(photos / row["image"], row["caption"], views, i) for i, row in enumerate(these)]
+                jobs = [
+                    (photos / row["image"], row["caption"], views, i) for i, row in enumerate(these)
+                ]
                 pairs = list(pool.map(_photographed, jobs, chunksize=64))
                 Pictures(
-                    np.stack([p for p, _ in pairs]), [c for _, c in pairs], [r["class"] for r in these]
+                    np.stack([p for p, _ in pairs]),
+                    [c for _, c in pairs],
+                    [r["class"] for r in these],
                 ).save(folder / name)
 
 
@@ -169,7 +177,9 @@ def lab(rgb: np.ndarray) -> np.ndarray:
         / [0.9505, 1.0, 1.089]
     )
     f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
+    return np.stack(
+        [116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1
+    )
 
 
 GREYS = {
@@ -220,10 +230,13 @@ def _dyed(grey: np.ndarray, kind: int, seed: int, white: bool) -> tuple[np.ndarr
     side = int(rng.integers(48, SIZE + 1))
     left, top = rng.integers(0, SIZE - side + 1, 2)
     cloth = Image.new("L", (SIZE, SIZE))
-    cloth.paste(Image.fromarray(grey).resize((side, side), Image.Resampling.BICUBIC), (int(left), int(top)))
+    cloth.paste(
+        Image.fromarray(grey).resize((side, side), Image.Resampling.BICUBIC), (int(left), int(top))
+    )
     light = np.asarray(cloth, dtype=np.float32) / 255  # (64, 64)
     mask = np.asarray(
-        cloth.filter(ImageFilter.MaxFilter(3)).filter(ImageFilter.GaussianBlur(0.7)), dtype=np.float32
+        cloth.filter(ImageFilter.MaxFilter(3)).filter(ImageFilter.GaussianBlur(0.7)),
+        dtype=np.float32,
     )
     mask = np.clip(mask / 40, 0, 1)[
         ..., None
@@ -241,7 +254,9 @@ def _dyed(grey: np.ndarray, kind: int, seed: int, white: bool) -> tuple[np.ndarr
     plural = words[0] in ("trousers",)
     captions = []
     for word in words if len(words) > 1 else words * 2:
-        article = "" if plural or word in ("pants", "shoes") else "an " if name[0] in "aeiou" else "a "
+        article = (
+            "" if plural or word in ("pants", "shoes") else "an " if name[0] in "aeiou" else "a "
+        )
         captions += [f"a photo of {article}{name} {word}", f"{name} {word}, phone photo"]
     return np.clip(pixels, 0, 255).astype(np.uint8), captions
 
@@ -272,10 +287,15 @@ class Mixture:
             row = int(rng.integers(len(source)))
             view = int(rng.integers(min(self.views, source.pixels.shape[1])))
             words = source.captions[row]
-            picks.append(Pick(name, row, view, bool(rng.random() < 0.5), words[rng.integers(len(words))]))
+            picks.append(
+                Pick(name, row, view, bool(rng.random() < 0.5), words[rng.integers(len(words))])
+            )
         return picks
 
     def pixels(self, picks: list[Pick]) -> np.ndarray:
         """(B, 64, 64, 3) uint8."""
-        rows = (self.sources[p.source].pixels[p.row, p.view][:, :: -1 if p.mirrored else 1] for p in picks)
+        rows = (
+            self.sources[p.source].pixels[p.row, p.view][:, :: -1 if p.mirrored else 1]
+            for p in picks
+        )
         return np.stack(list(rows))

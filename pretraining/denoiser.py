@@ -91,7 +91,9 @@ def cache_latents(folder: Path, data: Mixture, vae: AutoencoderKL) -> None:
 
 
 @torch.no_grad()
-def cache_states(folder: Path, data: Mixture, text: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+def cache_states(
+    folder: Path, data: Mixture, text: CLIPTextModel, tokenizer: CLIPTokenizer
+) -> None:
     """Text states (40, width) of every caption and of the empty one, as a float16 array in `folder`."""
     captions = sorted(
         {c for source in data.sources.values() for words in source.captions for c in words} | {""}
@@ -118,7 +120,9 @@ def sheet(pipeline: StableDiffusionPipeline) -> Image.Image:
     for prompts, seeds in ((["red dress"] * 8, range(8)), (list(PROMPTS), [0] * 8)):
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         how = {"num_inference_steps": 25, "guidance_scale": 4.0, "output_type": "np"}
-        rows.append(np.concatenate(list(pipeline(prompts, generator=generators, **how).images), axis=1))
+        rows.append(
+            np.concatenate(list(pipeline(prompts, generator=generators, **how).images), axis=1)
+        )
     page = (np.concatenate(rows) * 255).round().astype(np.uint8)  # (128, 512, 3)
     return Image.fromarray(page).resize((1024, 256), Image.Resampling.NEAREST)
 
@@ -130,7 +134,9 @@ def batches(latents_at: Path, states_at: Path, data: Mixture):
 
     def batch(rng: np.random.Generator) -> dict:
         picks = data.pick(BATCH, rng)
-        x = np.stack([latents[p.source][p.row, p.view, int(p.mirrored)] for p in picks]).astype(np.float32)
+        x = np.stack([latents[p.source][p.row, p.view, int(p.mirrored)] for p in picks]).astype(
+            np.float32
+        )
         rows = [index["" if rng.random() < DROPPED else p.caption] for p in picks]
         t = (
             (rng.permutation(BATCH) + rng.random(BATCH)) * 1000 / BATCH

@@ -16,7 +16,11 @@ from pretraining.tokenizer import LENGTH, save_tokenizer
 
 
 def write_pipeline(
-    folder: Path, unet: UNet2DConditionModel, vae: AutoencoderKL, clip: CLIPModel, tokenizer: CLIPTokenizer
+    folder: Path,
+    unet: UNet2DConditionModel,
+    vae: AutoencoderKL,
+    clip: CLIPModel,
+    tokenizer: CLIPTokenizer,
 ) -> None:
     """A StableDiffusionPipeline folder and, in clip/, the CLIP whose text tower it shares."""
     text = text_tower(clip)
@@ -27,7 +31,9 @@ def write_pipeline(
     save_tokenizer(tokenizer, folder / "tokenizer")
     _write_half(folder / "unet" / "diffusion_pytorch_model.safetensors", unet.state_dict())
     _write_half(folder / "vae" / "diffusion_pytorch_model.safetensors", vae.state_dict())
-    _write_half(folder / "text_encoder" / "model.safetensors", text.state_dict(), prefix="text_model.")
+    _write_half(
+        folder / "text_encoder" / "model.safetensors", text.state_dict(), prefix="text_model."
+    )
     for part in ("unet", "vae", "text_encoder"):
         _tidy(folder / part / "config.json")
     write_clip(folder / "clip", clip, tokenizer)
@@ -76,7 +82,9 @@ def _write_half(path: Path, state: dict[str, Tensor], prefix: str = "") -> None:
     for key, value in state.items():
         if not key.endswith("position_ids"):
             name = key if key.startswith(prefix) else prefix + key
-            halves[name] = value.half().contiguous() if value.is_floating_point() else value.contiguous()
+            halves[name] = (
+                value.half().contiguous() if value.is_floating_point() else value.contiguous()
+            )
     save_file(halves, path, metadata={"format": "pt"})
     path.chmod(0o644)  # safetensors writes for the owner only
 

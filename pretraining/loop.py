@@ -65,7 +65,9 @@ def fit(
     if world() > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
     average = copy.deepcopy(model).requires_grad_(False) if ema else None
-    optimiser = torch.optim.AdamW(parameter_groups(model, decay), lr=lr, betas=(0.9, 0.98), fused=True)
+    optimiser = torch.optim.AdamW(
+        parameter_groups(model, decay), lr=lr, betas=(0.9, 0.98), fused=True
+    )
     step, spent, samples = 0, 0.0, 0
     if (folder / "last.pt").exists():
         state = torch.load(folder / "last.pt", weights_only=True)
@@ -99,20 +101,31 @@ def fit(
             if average is not None:
                 _blend(average, model, min(ema, (1 + step) / (10 + step)))
             if rank() == 0 and (step % 20 == 0 or step < 5):
-                line = {"step": step, "samples": samples, "seconds": round(spent, 1), "lr": lr * factor}
-                log.write(json.dumps(line | {k: round(v.item(), 5) for k, v in scalars.items()}) + "\n")
+                line = {
+                    "step": step,
+                    "samples": samples,
+                    "seconds": round(spent, 1),
+                    "lr": lr * factor,
+                }
+                log.write(
+                    json.dumps(line | {k: round(v.item(), 5) for k, v in scalars.items()}) + "\n"
+                )
                 log.flush()
             if rank() == 0 and time.monotonic() - saved > CHECKPOINT_EVERY:
                 _save(folder, model, optimiser, average, step, spent, samples)
                 saved = time.monotonic()
             if rank() == 0 and picture and time.monotonic() - pictured > PICTURE_EVERY:
-                picture((average if average is not None else model).eval()).save(folder / f"{step:06d}.png")
+                picture((average if average is not None else model).eval()).save(
+                    folder / f"{step:06d}.png"
+                )
                 model.train()
                 pictured = time.monotonic()
     if rank() == 0:
         _save(folder, model, optimiser, average, step, spent, samples)
         (folder / "done.json").write_text(
-            json.dumps({"steps": step, "samples": samples, "seconds": round(spent), "processes": world()})
+            json.dumps(
+                {"steps": step, "samples": samples, "seconds": round(spent), "processes": world()}
+            )
         )
     return (average if average is not None else model).eval()
 

@@ -55,7 +55,9 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pretraining.nano", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m pretraining.nano", description=__doc__.splitlines()[0]
+    )
     parser.add_argument(
         "--photos", type=Path, required=True, help="clothing-dataset-small: images/, captions.jsonl"
     )
@@ -66,14 +68,18 @@ def arguments() -> argparse.Namespace:
         help="of Debian's dataset-fashion-mnist: train-*-ubyte.gz",
     )
     for name in ("luma", "grocery"):
-        parser.add_argument(f"--{name}", type=Path, help="never learned from: measured on, where it is given")
+        parser.add_argument(
+            f"--{name}", type=Path, help="never learned from: measured on, where it is given"
+        )
     parser.add_argument(
         "--work", type=Path, required=True, help="arrays, checkpoints, logs; not in the work tree"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("unidiff_cli/bases"), help="where nano/, nano_scorer/ go"
     )
-    parser.add_argument("--budget", type=minutes, default="72m", help="wall clock for training: 60m, 2h")
+    parser.add_argument(
+        "--budget", type=minutes, default="72m", help="wall clock for training: 60m, 2h"
+    )
     parser.add_argument("--renders", type=int, default=24_000, help="drawn garments")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stage", choices=STAGES, help="this stage only")
@@ -106,18 +112,29 @@ def minutes(text: str) -> float:
 class Running(subprocess.Popen):
     def wait_or_stop(self) -> None:
         if code := self.wait():
-            sys.exit(f"{self.args[-2]} ended with {code}. Its checkpoints are kept: run the command again.")
+            sys.exit(
+                f"{self.args[-2]} ended with {code}. Its checkpoints are kept: run the command again."
+            )
 
 
 def start(stage: str, args: argparse.Namespace, threads: int = 1, processes: int = 1) -> Running:
     """This program again, for one stage, with its own number of threads (torch reads it once, at import)."""
     python = [sys.executable]
-    if processes > 1:  # `accelerate launch --cpu --num_processes 2` would start one process and say nothing
+    if (
+        processes > 1
+    ):  # `accelerate launch --cpu --num_processes 2` would start one process and say nothing
         python += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     given = {k: v for k, v in vars(args).items() if k not in ("stage", "budget") and v is not None}
     given |= {"stage": stage, "budget": f"{args.budget}s"}
-    command = [*python, "-m", "pretraining.nano", *(f"--{k.replace('_', '-')}={v}" for k, v in given.items())]
-    return Running(command, env=os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"})
+    command = [
+        *python,
+        "-m",
+        "pretraining.nano",
+        *(f"--{k.replace('_', '-')}={v}" for k, v in given.items()),
+    ]
+    return Running(
+        command, env=os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    )
 
 
 if __name__ == "__main__":

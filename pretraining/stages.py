@@ -11,19 +11,31 @@ from diffusers import AutoencoderKL
 from torch import nn
 from transformers import CLIPModel, CLIPTokenizer
 
-from benchmarks import nano
 from pretraining import autoencoder, card, clip, data, denoiser, folder
+from pretraining import measure as measure_module
 from pretraining.data import Mixture
 from pretraining.loop import fit, trained
 from pretraining.tokenizer import make_tokenizer
-from unidiff_cli import bases
+from unidiff_cli.models import sources as sources_module
 
 # Shares of the budget; clip runs beside autoencoder and scorer, and what is left is for the caches and write.
-SHARES = {"clip": 0.36, "autoencoder": 0.20, "scorer": 0.12, "denoiser": 0.62, "vision": 0.17, "decoder": 0.1}
+SHARES = {
+    "clip": 0.36,
+    "autoencoder": 0.20,
+    "scorer": 0.12,
+    "denoiser": 0.62,
+    "vision": 0.17,
+    "decoder": 0.1,
+}
 # Of a batch. The CLIPs also learn real outlines from dyed pictures, which are too soft to draw from.
 READ = {"renders": 0.5, "photos": 0.3, "dyed": 0.2}
 DRAWN = {"renders": 0.8, "photos": 0.2}
-MIXTURES = {"clip": READ, "vision": READ, "scorer": READ, "autoencoder": {"renders": 0.5, "photos": 0.5}}
+MIXTURES = {
+    "clip": READ,
+    "vision": READ,
+    "scorer": READ,
+    "autoencoder": {"renders": 0.5, "photos": 0.5},
+}
 MIXTURES["decoder"] = {"renders": 0.35, "photos": 0.35, "white": 0.3}
 SCORER_SEED = 1_000  # added to the seed
 
@@ -57,13 +69,20 @@ class Making:
             make_tokenizer(captions).save_pretrained(self.work / "tokenizer")
 
     def clip(self) -> None:
-        self._fit(clip.Contrast(self._clip), clip.batches(self.mixture, self.tokenizer), lr=1e-3, decay=0.1)
+        self._fit(
+            clip.Contrast(self._clip),
+            clip.batches(self.mixture, self.tokenizer),
+            lr=1e-3,
+            decay=0.1,
+        )
 
     scorer = clip
 
     def vision(self) -> None:
         """More of the same for the picture tower alone: the denoiser has learned to read the text tower as it is."""
-        loss = trained(self.work / "clip", clip.Contrast(clip.make_clip("clip", self.tokenizer))).lock_text()
+        loss = trained(
+            self.work / "clip", clip.Contrast(clip.make_clip("clip", self.tokenizer))
+        ).lock_text()
         self._fit(loss, clip.batches(self.mixture, self.tokenizer), lr=5e-4, decay=0.1)
 
     def autoencoder(self) -> None:
@@ -111,19 +130,27 @@ class Making:
         unet = folder.rounded(trained(self.work / "denoiser", denoiser.Denoise(self._unet)).unet)
         loss = autoencoder.Reconstruction(autoencoder.make_autoencoder())
         vae = folder.rounded(trained(self.work / "decoder", loss).vae)
-        folder.write_pipeline(self.out / "nano", unet, vae, self._trained_clip("vision"), self.tokenizer)
+        folder.write_pipeline(
+            self.out / "nano", unet, vae, self._trained_clip("vision"), self.tokenizer
+        )
         folder.write_clip(self.out / "nano_scorer", self._trained_clip("scorer"), self.tokenizer)
         numbers = self.out / "nano" / "base.yaml"  # how it is used is chosen by hand, and kept
         if not numbers.exists():
-            shutil.copyfile(Path(bases.__file__).parent / "nano" / "base.yaml", numbers)
+            shutil.copyfile(Path(sources_module.__file__).parent / "nano" / "base.yaml", numbers)
 
     def measure(self) -> None:
         measured = {"photos": self.photos, "luma": self.luma, "grocery": self.grocery}
         quick = self.budget < 1200
-        nano.measure(
-            self.out, **measured, out=self.work / "measured", training=self.work / "data", quick=quick
+        measure_module.measure(
+            self.out,
+            **measured,
+            out=self.work / "measured",
+            training=self.work / "data",
+            quick=quick,
         )
-        card.write(self.work, self.out, {"photos": self.photos, "fashion_mnist": self.fashion_mnist})
+        card.write(
+            self.work, self.out, {"photos": self.photos, "fashion_mnist": self.fashion_mnist}
+        )
 
     def _fit(self, loss: nn.Module, batches, **how) -> None:
         seed = self.seed + (SCORER_SEED if self.stage == "scorer" else 0)

@@ -42,7 +42,10 @@ def make_tokenizer(captions: Iterable[str]) -> CLIPTokenizer:
     counts = Counter()
     for caption in chain(captions, SHOP_WORDS * 3):
         counts.update(
-            word for word, _ in split.pre_tokenizer.pre_tokenize_str(split.normalizer.normalize_str(caption))
+            word
+            for word, _ in split.pre_tokenizer.pre_tokenize_str(
+                split.normalizer.normalize_str(caption)
+            )
         )
     merges = learn_merges(counts, VOCABULARY - 514)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

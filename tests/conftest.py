@@ -5,12 +5,14 @@ import os
 import random
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # models this small lose more to threads than they win
-
 import pytest
 from PIL import Image, ImageDraw
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # models this small lose more to threads than they win
 
 COLORS = {
     "red": (200, 30, 30),
@@ -35,18 +37,30 @@ def _tokenizer(folder: Path, length: int = 24):
     (folder / "vocab.json").write_text(
         json.dumps({w: i for i, w in enumerate([*words[:-2], "re", "red</w>", *words[-2:]])})
     )
-    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=length)
+    return CLIPTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=length
+    )
 
 
 def write_base(folder: Path, seed: int = 0, prediction: str = "v_prediction") -> Path:
     """A random Stable Diffusion folder with clip/ in it: 32 px, some 200k parameters."""
     import torch
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import (
+        AutoencoderKL,
+        DDIMScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
     torch.manual_seed(seed)
     tokenizer = _tokenizer(folder / "made")
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    size = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     marks = {
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
@@ -54,7 +68,12 @@ def write_base(folder: Path, seed: int = 0, prediction: str = "v_prediction") ->
     }
     clip = CLIPModel(
         CLIPConfig(
-            text_config={**size, **marks, "vocab_size": len(tokenizer), "max_position_embeddings": 24},
+            text_config={
+                **size,
+                **marks,
+                "vocab_size": len(tokenizer),
+                "max_position_embeddings": 24,
+            },
             vision_config={**size, "image_size": 32, "patch_size": 8},
             projection_dim=16,
         )
@@ -78,9 +97,9 @@ def write_base(folder: Path, seed: int = 0, prediction: str = "v_prediction") ->
     pipeline.save_pretrained(folder)
     clip.save_pretrained(folder / "clip")
     tokenizer.save_pretrained(folder / "clip")
-    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
-        folder / "clip"
-    )
+    CLIPImageProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    ).save_pretrained(folder / "clip")
     (folder / "base.yaml").write_text(
         "image_size: 32\n"
         "train: {steps: 6, batch_size: 8, warmup: 2, ema: 0.9, checkpoint_every: 3, validate_every: 3, preview_every: 0,\n"
@@ -140,9 +159,12 @@ def recipe(tiny_base):
 
 
 def load_recipe(base: Path, *assignments: str, name: str = "fashion"):
-    from unidiff_cli.bases import load_recipe
+    from unidiff_cli.models.sources import load_recipe
 
-    near = ("prepare.near_duplicates=0", "prepare.workers=1")  # the tiny pictures are all alike to a hash
+    near = (
+        "prepare.near_duplicates=0",
+        "prepare.workers=1",
+    )  # the tiny pictures are all alike to a hash
     return load_recipe(name, assignments=[f"base={base}", *near, *assignments])
 
 

@@ -10,14 +10,19 @@ import pytest
 
 from tests.conftest import _tokenizer, write_catalogue
 from unidiff_cli import Project, export, generate, index, prepare, retrieve, train
-from unidiff_cli.bases import load_recipe
+from unidiff_cli.models.sources import load_recipe
 
 pytestmark = pytest.mark.slow
 
 
 def write_full_size(folder):
     import torch
-    from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import (
+        AutoencoderKL,
+        PNDMScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
     from transformers import CLIPConfig, CLIPModel
 
     torch.manual_seed(0)
@@ -27,7 +32,12 @@ def write_full_size(folder):
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": 1,
     }
-    text = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+    text = {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+    }
     vision = {
         "hidden_size": 1024,
         "intermediate_size": 4096,
@@ -42,12 +52,22 @@ def write_full_size(folder):
         )
     )
     unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
-    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    blocks = {
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+    }
     vae = AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512), layers_per_block=2, scaling_factor=0.18215, **blocks
+        block_out_channels=(128, 256, 512, 512),
+        layers_per_block=2,
+        scaling_factor=0.18215,
+        **blocks,
     )
     scheduler = PNDMScheduler(
-        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, skip_prk_steps=True, steps_offset=1
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        skip_prk_steps=True,
+        steps_offset=1,
     )
     StableDiffusionPipeline(
         vae=vae, text_encoder=clip.text_model, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
@@ -67,7 +87,12 @@ def test_the_chain_at_the_size_of_sd_1_5(tmp_path):
     assert 1.3e9 < write_full_size(tmp_path) < 1.5e9
     both = f"base={{diffusion: {tmp_path / 'sd'}, clip: {tmp_path / 'clip'}}}"
     # the UNet's gradient flows through it into the text tower; its own optimiser state would not fit in 24 GB
-    short = ("train.steps=1", "train.batch_size=2", "train.trains=[vision, text]", "train.preview_every=0")
+    short = (
+        "train.steps=1",
+        "train.batch_size=2",
+        "train.trains=[vision, text]",
+        "train.preview_every=0",
+    )
     small = (
         "generate.steps=2",
         "train.ema=0.5",
@@ -80,7 +105,7 @@ def test_the_chain_at_the_size_of_sd_1_5(tmp_path):
     prepare(project, recipe, write_catalogue(tmp_path / "shop", products=8, views=1))
     name, receipt = train(project, recipe)
     assert receipt.figures["best"]["figures"]["denoise"] > 0
-    shutil.rmtree(project.room("runs", name, "checkpoints", "step-000001"))  # room on the disk
+    shutil.rmtree(project.path("runs", name, "checkpoints", "step-000001"))  # room on the disk
     export(project, name)
     index(project)
     assert len(retrieve(project, "red dress", k=4)) == 4

@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "Project": "project",
-    "Recipe": "recipe",
-    "load_recipe": "bases",
-    **{
-        name: f"stages.{name}"
-        for name in ("prepare", "train", "export", "index", "evaluate", "generate", "retrieve")
-    },
-    "compare": "stages.evaluate",
+    "Project": "project.project",
+    "Recipe": "config.schema",
+    "load_recipe": "models.sources",
+    "prepare": "data.prepare",
+    "train": "training.train",
+    "export": "exporters.export",
+    "index": "retrieval.build",
+    "evaluate": "evaluation.evaluate",
+    "compare": "evaluation.evaluate",
+    "generate": "generation.generate",
+    "retrieve": "retrieval.retrieve",
 }
 __all__ = ["__version__", *_WHERE]
 
 if TYPE_CHECKING:
-    from .project import Project as Project
-    from .recipe import Recipe as Recipe
+    from unidiff_cli.config.schema import Recipe as Recipe
+    from unidiff_cli.project.project import Project as Project
 
 
 def __getattr__(name: str) -> Any:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from unidiff_cli.metrics import cmmd, fid, kid, precision_recall, recall
-from unidiff_cli.metrics.fid import Moments
+from unidiff_cli.evaluation import mmd, ranking
+from unidiff_cli.evaluation.metrics import cmmd, fid, precision_recall, recall
+from unidiff_cli.evaluation.metrics.fid import Moments
 
 RELATIVE = 1e-6
 
@@ -33,7 +34,9 @@ def theirs(monkeypatch):
     module = pytest.importorskip("cleanfid.fid")
     if "disp" not in inspect.signature(scipy.linalg.sqrtm).parameters:
         old = SimpleNamespace(
-            sqrtm=lambda a, disp=True: scipy.linalg.sqrtm(a) if disp else (scipy.linalg.sqrtm(a), None)
+            sqrtm=lambda a, disp=True: (
+                scipy.linalg.sqrtm(a) if disp else (scipy.linalg.sqrtm(a), None)
+            )
         )
         monkeypatch.setattr(module, "linalg", old)
     return module
@@ -44,7 +47,9 @@ def test_fid_is_clean_fids(theirs, n, m, d):
     x, y = features(n, d), features(m, d, seed=1, shift=0.1)
     expected = theirs.frechet_distance(*statistics(x), *statistics(y))
     assert fid.frechet(x, y) == pytest.approx(expected, rel=RELATIVE)
-    assert fid.frechet_distance(Moments.of(x), Moments.of(y)) == pytest.approx(expected, rel=RELATIVE)
+    assert fid.frechet_distance(Moments.of(x), Moments.of(y)) == pytest.approx(
+        expected, rel=RELATIVE
+    )
 
 
 @pytest.mark.parametrize(("n", "m"), [(300, 260), (30, 40), (30, 300)])
@@ -62,14 +67,16 @@ def test_kid_is_torch_fidelitys():
     """On one subset that is the whole: their subsets are drawn with their own generator."""
     theirs = pytest.importorskip("torch_fidelity.metric_kid")
     x, y = features(200), features(200, seed=1, shift=0.1)
-    ours = kid.unbiased_mmd(x, y)
-    kernels = [kid.cubic(a.astype(float), b.astype(float)) for a, b in ((x, x), (x, y), (y, y))]
+    ours = mmd.unbiased_mmd(x, y)
+    kernels = [mmd.cubic(a.astype(float), b.astype(float)) for a, b in ((x, x), (x, y), (y, y))]
     assert ours == pytest.approx(theirs.mmd2(*kernels), rel=RELATIVE)
     torch = pytest.importorskip("torch")
     found = theirs.kid_features_to_metric(
         torch.from_numpy(x), torch.from_numpy(y), kid_subsets=1, kid_subset_size=200, verbose=False
     )
-    assert ours == pytest.approx(found[theirs.KEY_METRIC_KID_MEAN], rel=1e-4)  # theirs is in float32
+    assert ours == pytest.approx(
+        found[theirs.KEY_METRIC_KID_MEAN], rel=1e-4
+    )  # theirs is in float32
 
 
 def test_kid_of_a_resample_is_clean_fids():
@@ -77,7 +84,7 @@ def test_kid_of_a_resample_is_clean_fids():
     x, y = features(150).astype(float), features(150, seed=1, shift=0.1).astype(float)
     np.random.seed(0)
     expected = theirs.kernel_distance(x, y, num_subsets=1, max_subset_size=150)
-    assert kid.mmd_draws(x, y, np.ones((1, 150)), np.ones((1, 150)))[0] == pytest.approx(
+    assert mmd.mmd_draws(x, y, np.ones((1, 150)), np.ones((1, 150)))[0] == pytest.approx(
         expected, rel=RELATIVE
     )
 
@@ -96,7 +103,9 @@ def test_fid_and_kid_of_one_random_inception_are_clean_fids(theirs, tmp_path):
     network.fc = network.dropout = nn.Identity()
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            layer.momentum = 1.0  # one batch sets the scale: as it is initialised, the signal dies on the way
+            layer.momentum = (
+                1.0  # one batch sets the scale: as it is initialised, the signal dies on the way
+            )
     with no_grad():
         network.train()(rand(8, 3, 299, 299) * 2 - 1)
     network.eval()
@@ -129,12 +138,12 @@ def test_fid_and_kid_of_one_random_inception_are_clean_fids(theirs, tmp_path):
     expected = theirs.kernel_distance(
         files["real"].astype(float), files["drawn"].astype(float), num_subsets=1
     )
-    assert kid.unbiased_mmd(files["real"], files["drawn"]) == pytest.approx(expected, rel=RELATIVE)
+    assert mmd.unbiased_mmd(files["real"], files["drawn"]) == pytest.approx(expected, rel=RELATIVE)
 
 
 def test_the_scorers_resize_is_clean_fids_bit_for_bit():
     make_resizer = pytest.importorskip("cleanfid.resize").make_resizer
-    from unidiff_cli.metrics import scorer
+    from unidiff_cli.evaluation.extractors import scorer
 
     theirs = make_resizer("PIL", False, "bicubic", (scorer().image_size,) * 2)
     rng = np.random.default_rng(0)
@@ -166,9 +175,9 @@ def test_precision_recall_density_coverage_are_prdcs():
     real, drawn = features(300), features(260, seed=1, shift=0.1)
     for k in (3, 5):
         expected = theirs.compute_prdc(real.astype(float), drawn.astype(float), k)
-        assert precision_recall.figures(precision_recall.manifolds(real, drawn, k)) == pytest.approx(
-            expected, rel=RELATIVE
-        )
+        assert precision_recall.figures(
+            precision_recall.manifolds(real, drawn, k)
+        ) == pytest.approx(expected, rel=RELATIVE)
 
 
 def test_precision_and_recall_are_torch_fidelitys():
@@ -179,7 +188,9 @@ def test_precision_and_recall_are_torch_fidelitys():
         torch.from_numpy(drawn.astype(float)), torch.from_numpy(real.astype(float))
     )
     found = precision_recall.figures(precision_recall.manifolds(real, drawn))
-    assert (found["precision"], found["recall"]) == pytest.approx((precision, recalled), rel=RELATIVE)
+    assert (found["precision"], found["recall"]) == pytest.approx(
+        (precision, recalled), rel=RELATIVE
+    )
 
 
 # ---------------------------------------------------------------- retrieval
@@ -189,19 +200,23 @@ def test_recall_and_average_precision_are_torchmetrics():
     theirs = pytest.importorskip("torchmetrics.functional.retrieval")
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
-    queries, answers = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in rng.standard_normal((2, 60, 8)))
+    queries, answers = (
+        z / np.linalg.norm(z, axis=1, keepdims=True) for z in rng.standard_normal((2, 60, 8))
+    )
     pairs = np.concatenate([[[q, q] for q in range(60)], rng.integers(0, 60, (60, 2))])
-    found = recall.ranked(queries, answers, pairs)
+    found = ranking.ranked(queries, answers, pairs)
     target = torch.zeros(60, 60, dtype=torch.bool)
     target[pairs[:, 0], pairs[:, 1]] = True
     scores = torch.from_numpy(queries @ answers.T)
     for k in recall.KS:
         expected = [
-            float(theirs.retrieval_hit_rate(s, t, top_k=k)) for s, t in zip(scores, target, strict=True)
+            float(theirs.retrieval_hit_rate(s, t, top_k=k))
+            for s, t in zip(scores, target, strict=True)
         ]
-        assert recall.hits(found.rank, k).tolist() == expected
+        assert ranking.hits(found.rank, k).tolist() == expected
     # theirs drops right answers whose score is not above 0 (1.9), which a cosine may be: moved up, the order stays
     expected = [
-        float(theirs.retrieval_average_precision(s + 1, t)) for s, t in zip(scores, target, strict=True)
+        float(theirs.retrieval_average_precision(s + 1, t))
+        for s, t in zip(scores, target, strict=True)
     ]
     assert found.precision == pytest.approx(expected, rel=RELATIVE)

@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from unidiff_cli.objectives._agreement import relational
-from unidiff_cli.objectives.contrastive import symmetric_cross_entropy, targets
-from unidiff_cli.objectives.denoise import min_snr
+from unidiff_cli.objectives._losses import min_snr, relational, symmetric_cross_entropy, targets
 
 
 def _unit(n, d, seed):
@@ -24,7 +22,9 @@ def test_contrastive_equals_open_clip_when_every_caption_is_its_own():
     theirs = open_clip.ClipLoss()(image, text, scale)
     assert torch.allclose(ours, theirs, rtol=1e-12)
     for mine, other in zip(
-        torch.autograd.grad(ours, (image, text)), torch.autograd.grad(theirs, (image, text)), strict=True
+        torch.autograd.grad(ours, (image, text)),
+        torch.autograd.grad(theirs, (image, text)),
+        strict=True,
     ):
         assert torch.allclose(mine, other, rtol=1e-10, atol=1e-14)
 
@@ -50,18 +50,20 @@ def test_denoise_equals_diffusers(tmp_path, prediction):
     from diffusers.training_utils import compute_snr
 
     from tests.conftest import write_base
-    from unidiff_cli import bases
-    from unidiff_cli.batches import Batch
+    from unidiff_cli.data.batch import Batch
+    from unidiff_cli.models import loading
+    from unidiff_cli.models.forward import ForwardPass, Needs
     from unidiff_cli.objectives.denoise import Denoise
-    from unidiff_cli.views import Needs, Views
 
-    base = bases.load(str(write_base(tmp_path / "base", prediction=prediction)), 32)
+    base = loading.load_base(str(write_base(tmp_path / "base", prediction=prediction)), 32)
     latents = torch.cat(
         [torch.randn(6, 4, 8, 8), torch.zeros(6, 4, 8, 8)], dim=1
     )  # deviation 0: the mean itself
     captions = [f"thing {i}" for i in range(6)]
-    batch = Batch(0, list(range(6)), [], captions, torch.arange(6), torch.arange(6), latents=latents)
-    views = Views(base, batch, Needs(False, True, True), seed=3, step=0)
+    batch = Batch(
+        0, list(range(6)), [], captions, torch.arange(6), torch.arange(6), latents=latents
+    )
+    views = ForwardPass(base, batch, Needs(False, True, True), seed=3, step=0)
     with torch.no_grad():
         ours, _ = Denoise(caption_drop=0.0).loss(views)
         noisy = base.scheduler.add_noise(views.latents, views.noise, views.timesteps)

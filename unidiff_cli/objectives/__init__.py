@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from ..recipe import Section
+from unidiff_cli.config.schema import Section
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..views import Views
+    from unidiff_cli.models.forward import ForwardPass
+
 
 Term = Callable[
     ..., Any
@@ -30,13 +31,15 @@ Term = Callable[
 class Objective(Section):
     """One term of the loss; `weight` multiplies it."""
 
-    reads: ClassVar[frozenset[str]]  # the names of the Views it looks at; they decide what a batch loads
+    reads: ClassVar[
+        frozenset[str]
+    ]  # the names of the Views it looks at; they decide what a batch loads
     weight: Annotated[float, Field(ge=0, description="multiplies the term in the total loss")] = 1.0
 
     def build(self, base: Any) -> Term:
         """What is called with each step's Views; its own parameters train with `train.lr.heads`, seeded by the run."""
         return self.loss
 
-    def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
         """The term as a scalar, unweighted, and figures worth logging."""
         raise TypeError(f"{type(self).__name__} has neither loss nor build")

@@ -29,7 +29,9 @@ def scalar(start: float) -> nn.Parameter:
 class Headed(nn.Module):
     """A loss called with each step's Views and, by name, what it learns of its own: heads, or single numbers."""
 
-    def __init__(self, loss: Callable[..., Any], own: Mapping[str, nn.Module | nn.Parameter]) -> None:
+    def __init__(
+        self, loss: Callable[..., Any], own: Mapping[str, nn.Module | nn.Parameter]
+    ) -> None:
         super().__init__()
         self.loss, self.names = loss, tuple(own)
         for name, part in own.items():

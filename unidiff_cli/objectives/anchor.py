@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from . import Objective, Term
+from unidiff_cli.objectives import Objective, Term
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ..views import Views
+    from unidiff_cli.models.forward import ForwardPass
 
 
 def drift(cosines: Tensor, frozen: Tensor, temperature: float = 0.1) -> Tensor:
@@ -46,7 +46,7 @@ class Weights:
         self.pairs = [(p, p.detach().clone()) for p in parameters]
         self.ready = False
 
-    def __call__(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(self, views: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
         if not self.ready:
             self.pairs = [(p, start.to(p)) for p, start in self.pairs if p.requires_grad]
             self.ready = True
@@ -58,7 +58,8 @@ class Anchor(Objective):
     """Keeps how the base matched pictures and captions, or its weights, so that tuning forgets less of it."""
 
     kind: Literal["relations", "weights"] = Field(
-        "relations", description="what is kept: the base's in-batch similarities, or its weights (L2)"
+        "relations",
+        description="what is kept: the base's in-batch similarities, or its weights (L2)",
     )
     temperature: Annotated[
         float,
@@ -73,15 +74,20 @@ class Anchor(Objective):
         """Nothing of a batch where weights are held, so that this makes no tower train."""
         if self.kind == "weights":
             return frozenset()
-        return frozenset({"image_embeds", "text_embeds", "frozen_image_embeds", "frozen_text_embeds"})
+        return frozenset(
+            {"image_embeds", "text_embeds", "frozen_image_embeds", "frozen_text_embeds"}
+        )
 
     def build(self, base: Any) -> Term:
         if self.kind == "relations":
             return self.loss
         return Weights([p for tower in base.towers().values() for p in tower])
 
-    def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
         image, text = views.gather(views.image_embeds), views.gather(views.text_embeds)  # (N, D)
-        image0, text0 = views.gather(views.frozen_image_embeds), views.gather(views.frozen_text_embeds)
+        image0, text0 = (
+            views.gather(views.frozen_image_embeds),
+            views.gather(views.frozen_text_embeds),
+        )
         with views.full_precision():
             return drift(image @ text.T, image0 @ text0.T, self.temperature), {}

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from . import Objective, Term, _agreement
+from unidiff_cli.objectives import Objective, Term
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..views import Views
+    from unidiff_cli.models.forward import ForwardPass
+
+from unidiff_cli.objectives import _losses
 
 # What a kind looks at beside the picture's two features.
 MORE = {
@@ -28,19 +30,25 @@ MORE = {
 class Consistency(Objective):
     """Makes both models see the same pictures alike."""
 
-    kind: Literal["relational", "relational+anchor", "projected", "contrastive", "cross_modal", "decoded"] = (
-        Field("relational", description="how the two sides are held together; docs/method.md")
-    )
+    kind: Literal[
+        "relational", "relational+anchor", "projected", "contrastive", "cross_modal", "decoded"
+    ] = Field("relational", description="how the two sides are held together; docs/method.md")
     temperature: Annotated[
-        float, Field(gt=0, description="τ of the softmax over a batch's cosines (not of projected, decoded)")
+        float,
+        Field(
+            gt=0, description="τ of the softmax over a batch's cosines (not of projected, decoded)"
+        ),
     ] = 0.1
-    below: Annotated[int, Field(ge=1, description="timesteps t < below: pictures barely noised")] = 300
+    below: Annotated[
+        int, Field(ge=1, description="timesteps t < below: pictures barely noised")
+    ] = 300
     prompt: Literal["caption"] | None = Field(
         None,
         description="null: the empty prompt, in a pass of its own; caption: the denoise pass, its samples with t < below",
     )
     tap: Literal["mid", "up1"] = Field(
-        "mid", description="whose features: the UNet's middle block or its second up block (not of decoded)"
+        "mid",
+        description="whose features: the UNet's middle block or its second up block (not of decoded)",
     )
     eta: Annotated[
         float, Field(ge=0, description="weight of the base's own relations (of relational+anchor)")
@@ -56,7 +64,7 @@ class Consistency(Objective):
         """The kinds that project bring heads: h_v from CLIP's width D, h_u from the UNet's d_u."""
         if self.kind not in ("projected", "contrastive", "cross_modal"):
             return self.loss
-        from ._heads import Headed, mlp
+        from unidiff_cli.objectives._heads import Headed, mlp
 
         d_v, d_u = base.dimension, base.tap_width(self.tap)
         heads = {"h_u": mlp(d_u, d_v)}
@@ -64,7 +72,9 @@ class Consistency(Objective):
             heads["h_v"] = mlp(d_v, d_u if self.kind == "projected" else d_v)
         return Headed(self.loss, heads)
 
-    def loss(self, views: Views, **heads: Callable[[Tensor], Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, views: ForwardPass, **heads: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         below = min(self.below, len(views.base.abar))
         if self.kind == "decoded":
             return self._decoded(views, below)
@@ -72,7 +82,9 @@ class Consistency(Objective):
             "v": views.sub_batch(views.image_embeds),
             "u": views.unet_features(below, self.tap, self.prompt),
         }
-        more = {name: views.sub_batch(getattr(views, name)) for name in sorted(MORE.get(self.kind, ()))}
+        more = {
+            name: views.sub_batch(getattr(views, name)) for name in sorted(MORE.get(self.kind, ()))
+        }
         # The towers may run in half precision; what they are compared by may not.
         with views.full_precision():
             sides |= {name: head(sides[name.removeprefix("h_")]) for name, head in heads.items()}
@@ -83,7 +95,9 @@ class Consistency(Objective):
             if self.prompt:
                 near = views.gather(views.timesteps) < below
                 figures["consistency_rows"] = near.sum()
-                if near.sum() < 2:  # no other picture to compare with; every parameter keeps a gradient
+                if (
+                    near.sum() < 2
+                ):  # no other picture to compare with; every parameter keeps a gradient
                     return sum((0 * r.sum() for r in rows.values()), 0 * rows["v"].sum()), figures
                 rows, groups = {name: r[near] for name, r in rows.items()}, groups[near]
                 if "frozen_image_embeds" in more:
@@ -94,18 +108,18 @@ class Consistency(Objective):
         v, u, tau = rows["v"], rows["u"], self.temperature
         match self.kind:
             case "relational":
-                return _agreement.relational(v, u, tau)
+                return _losses.relational(v, u, tau)
             case "relational+anchor":
-                anchor = _agreement.kept(v, more["frozen_image_embeds"], tau)
-                return _agreement.relational(v, u, tau) + self.eta * anchor
+                anchor = _losses.kept(v, more["frozen_image_embeds"], tau)
+                return _losses.relational(v, u, tau) + self.eta * anchor
             case "projected":
-                return _agreement.projected(v, u, rows["h_v"], rows["h_u"])
+                return _losses.projected(v, u, rows["h_v"], rows["h_u"])
             case "contrastive":
-                return _agreement.contrastive(rows["h_v"], rows["h_u"], groups, tau)
+                return _losses.contrastive(rows["h_v"], rows["h_u"], groups, tau)
             case _:
-                return _agreement.cross_modal(v, rows["h_u"], more["text_embeds"], tau)
+                return _losses.cross_modal(v, rows["h_u"], more["text_embeds"], tau)
 
-    def _decoded(self, views: Views, below: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def _decoded(self, views: ForwardPass, below: int) -> tuple[Tensor, dict[str, Tensor]]:
         """1 − mean cos(v, f), f CLIP's feature of the picture decoded from the UNet's ẑ₀.
 
         No heads, and gradient to both; it costs a second vision pass and the autoencoder's decoder, forward and
@@ -119,4 +133,6 @@ class Consistency(Objective):
                 apart = 1 - (v[chosen] * f).sum(1)
         else:  # every parameter keeps a gradient
             apart = (z0.sum() * 0 + v.sum() * 0).expand(0)
-        return views.mean_of(apart, chosen), {"consistency_rows": chosen.sum()} if self.prompt else {}
+        return views.mean_of(apart, chosen), {
+            "consistency_rows": chosen.sum()
+        } if self.prompt else {}

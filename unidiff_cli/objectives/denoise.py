@@ -6,33 +6,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from . import Objective
+from unidiff_cli.objectives import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..views import Views
+    from unidiff_cli.models.forward import ForwardPass
 
 
-def min_snr(abar: Tensor, gamma: float, prediction: str) -> Tensor:
-    """Weights of the squared error (B,): min(SNR, γ)/SNR for ε, min(SNR, γ)/(SNR+1) for v.
-
-    Source: Min-SNR, arXiv 2303.09556, and diffusers' text-to-image example. At zero terminal SNR the ε
-    weight is taken at its limit, 1.
-    """
-    snr = abar / (1 - abar).clamp(min=1e-8)
-    clipped = snr.clamp(max=gamma)
-    return clipped / snr.clamp(min=1e-8) if prediction == "epsilon" else clipped / (snr + 1)
-
-
-def squared_errors(views: Views, snr_gamma: float | None) -> Tensor:
-    """w(t)·‖target − f(z_t, t, c)‖² of each sample, the mean over its latents, (B,)."""
-    base, t = views.base, views.timesteps
-    target = base.target(views.latents, views.noise, t)
-    error = (views.unet_prediction - target).square().mean(dim=(1, 2, 3))
-    if snr_gamma is None:
-        return error
-    return error * min_snr(base.abar[t], snr_gamma, base.scheduler.config.prediction_type)
+from unidiff_cli.objectives._losses import squared_errors
 
 
 class Denoise(Objective):
@@ -46,5 +28,5 @@ class Denoise(Objective):
         5.0, description="min-SNR γ; null weighs all alike"
     )
 
-    def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
         return squared_errors(views, self.snr_gamma).mean(), {}

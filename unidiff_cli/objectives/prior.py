@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
-from ..captions import read_prompts
-from . import Objective
-from .denoise import squared_errors
+from unidiff_cli.data.captions import read_prompts
+from unidiff_cli.objectives import Objective
+from unidiff_cli.objectives._losses import squared_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..views import Views
+    from unidiff_cli.models.forward import ForwardPass
+
 
 GENERAL = Path(__file__).parent / "prior.txt"
 
@@ -27,13 +28,17 @@ class Prior(Objective):
 
     reads: ClassVar[frozenset[str]] = frozenset({"text_states", "prior"})
     captions: str | None = Field(
-        None, description="a text file of general captions, one a line; null: some 80 that come with unidiff"
+        None,
+        description="a text file of general captions, one a line; null: some 80 that come with unidiff",
     )
-    images: Annotated[int, Field(ge=1, description="pictures the base draws of them, once, into cache/")] = (
-        200
-    )
+    images: Annotated[
+        int, Field(ge=1, description="pictures the base draws of them, once, into cache/")
+    ] = 200
     every: Annotated[
-        int, Field(ge=1, description="one of these for so many samples of the catalogue that the UNet sees")
+        int,
+        Field(
+            ge=1, description="one of these for so many samples of the catalogue that the UNet sees"
+        ),
     ] = 4
     snr_gamma: Annotated[float, Field(gt=0)] | None = Field(
         5.0, description="min-SNR γ; null weighs all alike"
@@ -49,7 +54,7 @@ class Prior(Objective):
         captions = read_prompts(Path(self.captions) if self.captions else GENERAL)
         return [captions[i % len(captions)] for i in range(self.images)]
 
-    def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
         # Of the samples that the UNet sees, as `General` counts: train.denoise_batch bounds these with the others.
         chosen = views.timesteps.new_tensor([r % self.every == 0 for r in views.ranks])
         if views.prior is None:  # none falls to this process; the UNet keeps a gradient

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from . import Objective, Term
-from .contrastive import targets
+from unidiff_cli.objectives import Objective, Term
+from unidiff_cli.objectives._losses import targets
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..views import Views
+    from unidiff_cli.models.forward import ForwardPass
 
 
 def sigmoid_loss(logits: Tensor, positive: Tensor, left_out: Tensor) -> Tensor:
@@ -35,20 +35,27 @@ class Sigmoid(Objective):
 
     reads: ClassVar[frozenset[str]] = frozenset({"text_embeds", "image_embeds"})
     same_group: Literal["ignore", "positive", "negative"] = Field(
-        "ignore", description="what another caption of the same product or duplicate group is to a picture"
+        "ignore",
+        description="what another caption of the same product or duplicate group is to a picture",
     )
-    scale: Annotated[float, Field(gt=0, le=100, description="what the learned scale begins with")] = 10.0
+    scale: Annotated[
+        float, Field(gt=0, le=100, description="what the learned scale begins with")
+    ] = 10.0
     bias: Annotated[
         float, Field(description="what the learned bias begins with: most pairs do not match")
     ] = -10.0
 
     def build(self, base: Any) -> Term:
         """The learned scale and bias; they train with `train.lr.heads`."""
-        from ._heads import Headed, scalar
+        from unidiff_cli.objectives._heads import Headed, scalar
 
-        return Headed(self.loss, {"log_scale": scalar(math.log(self.scale)), "bias": scalar(self.bias)})
+        return Headed(
+            self.loss, {"log_scale": scalar(math.log(self.scale)), "bias": scalar(self.bias)}
+        )
 
-    def loss(self, views: Views, log_scale: Tensor, bias: Tensor) -> tuple[Tensor, dict[str, Tensor]]:  # type: ignore[override]
+    def loss(
+        self, views: ForwardPass, log_scale: Tensor, bias: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # type: ignore[override]
         image, text = views.gather(views.image_embeds), views.gather(views.text_embeds)  # (N, D)
         ids = (views.batch.caption_ids, views.batch.group_ids)
         captions, groups = (views.gather(i.to(image.device)) for i in ids)

@@ -9,33 +9,42 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from . import Objective, Term
-from .contrastive import symmetric_cross_entropy, targets
+from unidiff_cli.objectives import Objective, Term
+from unidiff_cli.objectives._losses import symmetric_cross_entropy, targets
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..views import Views
+    from unidiff_cli.models.forward import ForwardPass
 
-BUCKETS = (
-    4  # quarters of the schedule, each asked equally often and logged: where noise is low, the answer leaks
-)
+
+BUCKETS = 4  # quarters of the schedule, each asked equally often and logged: where noise is low, the answer leaks
 
 
 class TextDiffusion(Objective):
     """Finds with the UNet: from pure noise it draws a text embedding for a picture."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({"text_embeds", "null_states", "latents", "dual_stream"})
-    gamma: Annotated[float, Field(gt=0, le=1, description="γ: how strong e₀ stands against the noise")] = 1.0
-    image_drop: Annotated[float, Field(ge=0, lt=1, description="share of pictures dropped, for guidance")] = (
-        0.1
+    reads: ClassVar[frozenset[str]] = frozenset(
+        {"text_embeds", "null_states", "latents", "dual_stream"}
     )
-    steps: Annotated[int, Field(ge=1, description="DDIM steps from pure noise to a picture's vector")] = 2
+    gamma: Annotated[
+        float, Field(gt=0, le=1, description="γ: how strong e₀ stands against the noise")
+    ] = 1.0
+    image_drop: Annotated[
+        float, Field(ge=0, lt=1, description="share of pictures dropped, for guidance")
+    ] = 0.1
+    steps: Annotated[
+        int, Field(ge=1, description="DDIM steps from pure noise to a picture's vector")
+    ] = 2
     guidance: Annotated[
-        float, Field(ge=0, description="classifier-free guidance of these steps; 1: none, at half the passes")
+        float,
+        Field(
+            ge=0, description="classifier-free guidance of these steps; 1: none, at half the passes"
+        ),
     ] = 1.0
     same_group: Literal["ignore", "positive", "negative"] = Field(
-        "ignore", description="what another caption of the same product or duplicate group is to a picture"
+        "ignore",
+        description="what another caption of the same product or duplicate group is to a picture",
     )
 
     def build(self, base: Any) -> Term:
@@ -43,7 +52,7 @@ class TextDiffusion(Objective):
         base.attach_dual_stream(gamma=self.gamma, steps=self.steps, guidance=self.guidance)
         return self.loss
 
-    def loss(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
         base, stream = views.base, views.base.dual_stream
         e0, z = (
             views.sub_batch(views.text_embeds).detach(),
@@ -56,7 +65,9 @@ class TextDiffusion(Objective):
         if self.image_drop and views.training:
             kept = views.draw("drop-image", uniform=True) >= self.image_drop
             z = z * kept.view(-1, 1, 1, 1)
-        found = base.predict_text(e_t, t, z, views.null_states.detach())  # the text tower is not its to move
+        found = base.predict_text(
+            e_t, t, z, views.null_states.detach()
+        )  # the text tower is not its to move
         found, texts, strata = (views.gather(x) for x in (found, e0, strata))
         ids = (views.batch.caption_ids, views.batch.group_ids)
         captions, groups = (views.gather(views.sub_batch(i.to(views.device))) for i in ids)

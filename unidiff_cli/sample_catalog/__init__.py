@@ -8,9 +8,9 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import UsageError
-from .captions import NAMES, caption
-from .look import (
+from unidiff_cli.errors import UsageError
+from unidiff_cli.sample_catalog.captions import NAMES, caption
+from unidiff_cli.sample_catalog.look import (
     AUDIENCES,
     COLORS,
     HELD_OUT,
@@ -72,7 +72,9 @@ _ALIKE = ("skirt", "hat", "beanie", "scarf")  # they look the same from behind
 
 def draw(look: Look, size: int = 256):
     """The photograph of a look as an RGB PIL image, size x size; the same look gives the same pixels."""
-    from .studio import draw  # the renderer and Pillow load on the first picture
+    from unidiff_cli.sample_catalog.studio import (
+        draw,  # the renderer and Pillow load on the first picture
+    )
 
     return draw(look, size)
 
@@ -87,7 +89,14 @@ def _design(rng: random.Random, type_: str) -> Look:
     # A pattern is pinned, so that the shop sells what random_look holds out.
     pattern = rng.choice(kind.patterns)
     return random_look(
-        rng, type=type_, pattern=pattern, cut=cut, setting=setting, background=HOUSE, mirror=False, **fixed
+        rng,
+        type=type_,
+        pattern=pattern,
+        cut=cut,
+        setting=setting,
+        background=HOUSE,
+        mirror=False,
+        **fixed,
     )
 
 

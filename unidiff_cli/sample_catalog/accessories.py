@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from .drafting import Shape, both, ellipse, folds_down, path, ribs, symmetric
+from unidiff_cli.sample_catalog.drafting import (
+    Shape,
+    both,
+    ellipse,
+    folds_down,
+    path,
+    ribs,
+    symmetric,
+)
 
 
 def _goods(parts, ground, **rest) -> Shape:
@@ -24,7 +32,9 @@ def _loop(half, foot, top, thick) -> str:
 
 def hat(look, rng) -> Shape:
     wide = rng.uniform(82, 92)
-    brim = path((-wide, 24), (-60, 4, 0, 6), (60, 4, wide, 24), (60, 50, 0, 50), (-60, 50, -wide, 24))
+    brim = path(
+        (-wide, 24), (-60, 4, 0, 6), (60, 4, wide, 24), (60, 50, 0, 50), (-60, 50, -wide, 24)
+    )
     crown = path(
         (-46, 24),
         (-44, -20, -42, -46, -24, -50),
@@ -42,9 +52,7 @@ def beanie(look, rng) -> Shape:
     dome = symmetric((0, -56), (40, -56, 56, -20, 58, 30), (0, 44))
     cuff = path((-61, 18), (0, 34, 61, 18), (60, 50), (0, 66, -60, 50))
     shape = _goods([dome, cuff], 58, knit="rib", folds=folds_down(rng, 3, 30, -46, 10, spread=1.6))
-    shape.details = (
-        f'<path class="ribs" d="{ribs(59, 20, 49, sag=8)}"/><path class="seam" d="M-61 18Q0 34 61 18"/>'
-    )
+    shape.details = f'<path class="ribs" d="{ribs(59, 20, 49, sag=8)}"/><path class="seam" d="M-61 18Q0 34 61 18"/>'
     if rng.random() < 0.6:
         shape.parts.insert(0, ellipse(0, -66, 22, 21))
     return shape
@@ -67,12 +75,19 @@ def sneaker(look, rng) -> Shape:
         (-88, 32), (0, 38, 92, 30), (96, 44 + low, 86, 50 + low), (0, 54 + low, -84, 50 + low), (-92, 44 + low, -88, 32)
     )  # fmt: skip
     heel = path((-86, 34), (-90, 8, -84, -12), (-72, -6, -66, 34))
-    laces = "".join(f'<path d="M{-26 + 13 * k} {-10 + 5 * k}l15 -8" class="lace"/>' for k in range(4))
+    laces = "".join(
+        f'<path d="M{-26 + 13 * k} {-10 + 5 * k}l15 -8" class="lace"/>' for k in range(4)
+    )
     if high:
-        laces += "".join(f'<path d="M{-42 + 7 * k} {-44 + 12 * k}l16 -4" class="lace"/>' for k in range(3))
+        laces += "".join(
+            f'<path d="M{-42 + 7 * k} {-44 + 12 * k}l16 -4" class="lace"/>' for k in range(3)
+        )
     collar = path((-82, top), (-66, top - 6, -44, top + 2), (-60, top + 9, -82, top))
     shape = _goods(
-        [upper], 51 + low, folds="M28 10Q36 20 30 32M-20 0Q-34 14 -30 34", shine="M-30 4Q10 20 44 22"
+        [upper],
+        51 + low,
+        folds="M28 10Q36 20 30 32M-20 0Q-34 14 -30 34",
+        shine="M-30 4Q10 20 44 22",
     )
     shape.details = (
         f'<path class="deep" d="{collar}"/><path class="light edge" d="{toe}"/><path class="dark" d="{heel}"/>{laces}'
@@ -119,7 +134,9 @@ def boot(look, rng) -> Shape:
 
 def bag(look, rng) -> Shape:
     w, h = rng.uniform(54, 66), rng.uniform(34, 42)
-    body = symmetric((0, -14), (w * 0.86, -14), (w, -14, w, h), (w, h + 20, w * 0.85, h + 20), (0, h + 20))
+    body = symmetric(
+        (0, -14), (w * 0.86, -14), (w, -14, w, h), (w, h + 20, w * 0.85, h + 20), (0, h + 20)
+    )
     flap = symmetric((0, -15), (w * 0.88, -15), (w * 0.95, 10, w * 0.7, 20), (0, 26))
     grip = _loop(w * 0.55, -10, -74, 8)
     shape = _goods(
@@ -128,9 +145,7 @@ def bag(look, rng) -> Shape:
         folds=path((-w * 0.8, h + 2), (0, h + 12, w * 0.8, h + 2), close=False),
         shine=f"M{-w * 0.6:.0f} 2Q0 12 {w * 0.6:.0f} 2M{-w * 0.5:.0f} -14C{-w * 0.5:.0f} -92 {w * 0.5:.0f} -92 {w * 0.5:.0f} -14",
     )
-    shape.details = (
-        f'<path class="metal" d="M{-w * 0.55 - 4:.1f} -16h8v10h-8ZM{w * 0.55 - 4:.1f} -16h8v10h-8Z"/>'
-    )
+    shape.details = f'<path class="metal" d="M{-w * 0.55 - 4:.1f} -16h8v10h-8ZM{w * 0.55 - 4:.1f} -16h8v10h-8Z"/>'
     if look.view != "back":
         shape.parts.append(flap)
         shape.details += '<rect class="metal" x="-7" y="18" width="14" height="11" rx="2.5"/>'
@@ -146,7 +161,9 @@ def backpack(look, rng) -> Shape:
         (0, 10), (w * 0.66, 10), (w * 0.8, 12, w * 0.78, 34), (w * 0.78, 66), (w * 0.6, 74, 0, 73)
     )
     shape = _goods(
-        [_loop(15, -70, -92, 7), sides, body], 82, folds=both([((w * 0.9, -20), (w * 0.6, -6, w * 0.3, -10))])
+        [_loop(15, -70, -92, 7), sides, body],
+        82,
+        folds=both([((w * 0.9, -20), (w * 0.6, -6, w * 0.3, -10))]),
     )
     if look.view == "back":
         shape.details = f'<path class="deep" d="{both([((10, -60), (26, -62), (34, -20, 30, 60), (18, 60), (22, -20, 10, -60))])}"/>'
@@ -162,9 +179,9 @@ def scarf(look, rng) -> Shape:
     under = path((-4, -40), (26, -40), (34, 10, 40, b), (10, b + 3), (6, 0, -4, -40))
     over = path((-30, -46), (4, -44), (4, 10, -6, a), (-40, a - 2), (-36, 10, -30, -46))
     loop = "M-44 -58C-44 -92 44 -92 44 -58C44 -34 24 -26 0 -26C-24 -26 -44 -34 -44 -58ZM-24 -64C-22 -50 22 -50 24 -64C20 -76 -20 -76 -24 -64Z"
-    fringe = "".join(f"M{x} {b + 1}l{rng.uniform(-1, 1):.1f} 12" for x in range(12, 40, 4)) + "".join(
-        f"M{x} {a - 2}l{rng.uniform(-1, 1):.1f} 13" for x in range(-38, -6, 4)
-    )
+    fringe = "".join(
+        f"M{x} {b + 1}l{rng.uniform(-1, 1):.1f} 12" for x in range(12, 40, 4)
+    ) + "".join(f"M{x} {a - 2}l{rng.uniform(-1, 1):.1f} 13" for x in range(-38, -6, 4))
     shape = Shape(
         [under, over, loop],
         knit="rib",
@@ -173,9 +190,9 @@ def scarf(look, rng) -> Shape:
         focus=(0, -30),
         reach=((0, max(a, b) + 12),),
     )
-    shape.behind = (
-        f'<path class="fringe" d="{fringe}"/><path class="deep" d="M-26 -66Q0 -82 26 -66Q0 -46 -26 -66Z"/>'
+    shape.behind = f'<path class="fringe" d="{fringe}"/><path class="deep" d="M-26 -66Q0 -82 26 -66Q0 -46 -26 -66Z"/>'
+    shape.folds = (
+        "M-38 -50Q0 -22 38 -50M-30 -44Q0 -28 34 -40M-20 -30Q-16 20 -26 60M20 -20Q26 10 28 50"
     )
-    shape.folds = "M-38 -50Q0 -22 38 -50M-30 -44Q0 -28 34 -40M-20 -30Q-16 20 -26 60M20 -20Q26 10 28 50"
     shape.shine = "M-34 -62Q0 -34 34 -62M-10 -20Q-8 20 -14 60"
     return shape

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .drafting import Shape, both, folds_down, path, symmetric
-from .trimmings import buttons
+from unidiff_cli.sample_catalog.drafting import Shape, both, folds_down, path, symmetric
+from unidiff_cli.sample_catalog.trimmings import buttons
 
 
 def skirt(look, rng) -> Shape:
@@ -11,9 +11,14 @@ def skirt(look, rng) -> Shape:
     top, w = -bottom, {"mini": 38, "midi": 31}.get(look.length, 27)
     hem = w * rng.uniform(1.75, 2.2)
     body = symmetric(
-        (0, top), (w, top - 1), (w * 1.25, top + 25, hem, bottom), (hem * 0.5, bottom + 8, 0, bottom + 8)
+        (0, top),
+        (w, top - 1),
+        (w * 1.25, top + 25, hem, bottom),
+        (hem * 0.5, bottom + 8, 0, bottom + 8),
     )
-    band = path((-w, top - 1), (0, top + 2, w, top - 1), (w + 2, top + 8), (0, top + 12, -w - 2, top + 8))
+    band = path(
+        (-w, top - 1), (0, top + 2, w, top - 1), (w + 2, top + 8), (0, top + 12, -w - 2, top + 8)
+    )
     shape = Shape(
         [body],
         folds_down(rng, 8, w, top + 12, bottom, spread=hem / w),
@@ -44,11 +49,21 @@ def _legs(look, top, w, bottom, cuff, crotch, gap) -> Shape:
         ]
     )
     shape.folds += both(
-        [((gap + cuff * 0.8, crotch + 14), (gap + cuff, (crotch + bottom) / 2, gap + cuff * 0.9, bottom - 4))]
+        [
+            (
+                (gap + cuff * 0.8, crotch + 14),
+                (gap + cuff, (crotch + bottom) / 2, gap + cuff * 0.9, bottom - 4),
+            )
+        ]
     )
     shape.shine = both([((gap + cuff * 1.3, crotch), (gap + cuff * 1.4, bottom - 8))])
     shape.seams = both([((gap, bottom - 4), (gap + cuff * 2, bottom - 6))])
-    band = path((-w, top - 1), (0, top + 2, w, top - 1), (w + 1.5, top + 9), (0, top + 12, -w - 1.5, top + 9))
+    band = path(
+        (-w, top - 1),
+        (0, top + 2, w, top - 1),
+        (w + 1.5, top + 9),
+        (0, top + 12, -w - 1.5, top + 9),
+    )
     loops = "".join(
         f'<rect class="dark" x="{x - 1.4:.1f}" y="{top - 1}" width="2.8" height="11"/>'
         for x in (-w * 0.6, w * 0.6)
@@ -77,7 +92,9 @@ def _legs(look, top, w, bottom, cuff, crotch, gap) -> Shape:
 def trousers(look, rng) -> Shape:
     bottom = 68 if look.length == "cropped" else 92
     wide = 1.9 if look.cut == "wide-leg" else 1
-    return _legs(look, -bottom, 34, bottom, rng.uniform(12, 18) * wide, -bottom + 56, rng.uniform(9, 15))
+    return _legs(
+        look, -bottom, 34, bottom, rng.uniform(12, 18) * wide, -bottom + 56, rng.uniform(9, 15)
+    )
 
 
 def shorts(look, rng) -> Shape:

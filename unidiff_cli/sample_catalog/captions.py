@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from .look import OBJECTS, TYPES, Look
+from unidiff_cli.sample_catalog.look import OBJECTS, TYPES, Look
 
 NAMES = (
     "Juno", "Alma", "Bruna", "Cleo", "Dario", "Elin", "Fjord", "Greta", "Hugo", "Ines", "Jonas", "Kaia", "Lior", "Mika",
@@ -16,7 +16,12 @@ PATTERN_WORDS = {
     "plain": ("", "", "", "plain"), "striped": ("striped",), "dotted": ("dotted", "polka dot"),
     "checked": ("checked", "plaid"), "floral": ("floral", "flower print"), "colour-block": ("colour-block",),
 }  # fmt: skip
-SLEEVE_WORDS = {"": "", "sleeveless": "sleeveless", "short": "short sleeved", "long": "long sleeved"}
+SLEEVE_WORDS = {
+    "": "",
+    "sleeveless": "sleeveless",
+    "short": "short sleeved",
+    "long": "long sleeved",
+}
 SETTING_WORDS = {
     "hanger": ("on a hanger",), "mannequin": ("on a mannequin",), "flat lay": ("laid flat", "flat lay"),
     "studio": ("in the studio", "studio photo"), "shelf": ("on a shelf",), "table": ("on a table",),

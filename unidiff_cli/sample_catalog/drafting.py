@@ -17,7 +17,9 @@ class Shape:
     seams: str = ""  # path data of thin lines
     details: str = ""  # SVG on top, coloured by class: base dark deep light trim metal sole stitch
     behind: str = ""  # SVG under the fabric: linings, straps
-    edges: str = ""  # path data where the cloth turns away from the eye; the parts' outlines if empty
+    edges: str = (
+        ""  # path data where the cloth turns away from the eye; the parts' outlines if empty
+    )
     focus: tuple = (0, -25)  # where a detail picture looks
     hang: tuple = (-70, 40)  # y and half width of the shoulders or waistband
     neck: bool = True  # False: hung by clips, and no mannequin has it on
@@ -75,7 +77,9 @@ def symmetric(start, *segments) -> str:
     ends = [start] + [s[-2:] for s in segments]
     back = [(-ends[-1][0], ends[-1][1])]
     for i in range(len(segments) - 1, -1, -1):
-        points = [segments[i][k : k + 2] for k in range(0, len(segments[i]) - 2, 2)][::-1] + [ends[i]]
+        points = [segments[i][k : k + 2] for k in range(0, len(segments[i]) - 2, 2)][::-1] + [
+            ends[i]
+        ]
         back.append(tuple(v for x, y in points for v in (-x, y)))
     return path(start, *segments, *back)
 
@@ -168,7 +172,11 @@ def bodice(rng, look, *, unit=1.0, top=-70.0, bottom=70.0, chest=41.0, waist=39.
     opening = {
         "v-neck": [(0, top + depth), (nk, top)],
         "square neck": [(0, top + depth), (nk, top + depth), (nk, top)],
-        "turtleneck": [(0, top + depth - 1), (nk * 0.8, top + depth), (nk * 0.85, top - 3 * u, nk, top)],
+        "turtleneck": [
+            (0, top + depth - 1),
+            (nk * 0.8, top + depth),
+            (nk * 0.85, top - 3 * u, nk, top),
+        ],
     }.get(neckline, [(0, top + depth), (nk * 0.75, top + depth, nk, top + depth * 0.5, nk, top)])
     armhole = (sh - (10 if bare else 4) * u, tip + (pit - tip) * 0.65, ch, pit)
     side = [
@@ -197,13 +205,20 @@ def bodice(rng, look, *, unit=1.0, top=-70.0, bottom=70.0, chest=41.0, waist=39.
         for k in (0.35, 0.55, 0.75):
             x, y = sh + math.sin(a) * arms["length"] * k, tip + math.cos(a) * arms["length"] * k
             folds += both(
-                [((x - 2 * u, y + rng.uniform(-4, 4)), (x - 9 * u, y + 2, x - 19 * u, y - rng.uniform(2, 9)))]
+                [
+                    (
+                        (x - 2 * u, y + rng.uniform(-4, 4)),
+                        (x - 9 * u, y + 2, x - 19 * u, y - rng.uniform(2, 9)),
+                    )
+                ]
             )
     else:
         edges += both([(corner, armhole)])
     y = pit + 4
     folds += both([((ch - 2, y), (ch * 0.7, y + 9 * u, ch * 0.45, y + rng.uniform(2, 16) * u))])
-    folds += both([((wa - 1, mid), (wa * 0.7, mid + rng.uniform(-2, 6), wa * 0.4, mid + rng.uniform(2, 9)))])
+    folds += both(
+        [((wa - 1, mid), (wa * 0.7, mid + rng.uniform(-2, 6), wa * 0.4, mid + rng.uniform(2, 9)))]
+    )
     lining = f'<path class="deep" d="M{-nk:.1f} {top:.1f}Q0 {top - 3 * u:.1f} {nk:.1f} {top:.1f}V{top + max(depth, 1):.1f}H{-nk:.1f}Z"/>'
     return Shape(
         parts, folds, both([((ch * 0.45, pit), (wa * 0.5, mid, he * 0.5, bottom - 12))]), both(seams), edges=edges,

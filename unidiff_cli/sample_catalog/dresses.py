@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .drafting import Shape, bodice, both, folds_down, path, symmetric
-from .trimmings import band, buttons, sash
+from unidiff_cli.sample_catalog.drafting import Shape, bodice, both, folds_down, path, symmetric
+from unidiff_cli.sample_catalog.trimmings import band, buttons, sash
 
 
 def dress(look, rng) -> Shape:
@@ -58,7 +58,9 @@ def jumpsuit(look, rng) -> Shape:
     )
     gap = rng.uniform(13, 17)
     cuff = rng.uniform(24, 32) + (24 if look.cut == "wide-leg" else 0)
-    leg = symmetric((0, -34), (19.5, -34), (29, -15, 29, 0), (gap + cuff, 92), (gap, 94), (4, 4), (0, 0))
+    leg = symmetric(
+        (0, -34), (19.5, -34), (29, -15, 29, 0), (gap + cuff, 92), (gap, 94), (4, 4), (0, 0)
+    )
     shape.parts.append(leg)
     shape.folds += both([((3, 2), (12, -4, 22, -4)), ((16, 20), (22, 50, gap + 12, 88))])
     shape.details += '<path class="contrast edge" d="M-20.5 -42H20.5V-33H-20.5Z"/><rect class="metal" x="-5" y="-42.500" width="10" height="10" rx="1.500"/>'

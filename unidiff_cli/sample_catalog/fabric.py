@@ -6,7 +6,7 @@ import colorsys
 import math
 import random
 
-from .look import COLORS
+from unidiff_cli.sample_catalog.look import COLORS
 
 
 def lab(rgb) -> tuple:
@@ -35,9 +35,15 @@ def dye(color: str, rng: random.Random, palette=COLORS) -> tuple:
     hue, light, rich = colorsys.rgb_to_hls(*(v / 255 for v in palette[color]))
     stray = 1.0 if palette is COLORS else 0.4  # a house dyes by its card
     for _ in range(12):
-        dh, dl, ds = rng.gauss(0, 0.01 * stray), rng.gauss(0, 0.035 * stray), rng.gauss(0, 0.06 * stray)
+        dh, dl, ds = (
+            rng.gauss(0, 0.01 * stray),
+            rng.gauss(0, 0.035 * stray),
+            rng.gauss(0, 0.06 * stray),
+        )
         parts = colorsys.hls_to_rgb(
-            (hue + dh) % 1, min(max(light + dl, 0.08), 0.97), min(max(rich + ds * (rich > 0.1), 0), 1)
+            (hue + dh) % 1,
+            min(max(light + dl, 0.08), 0.97),
+            min(max(rich + ds * (rich > 0.1), 0), 1),
         )
         rgb = tuple(round(v * 255) for v in parts)
         away = distances(rgb, palette)
@@ -97,7 +103,9 @@ def _flowers() -> tuple[str, str]:
             u, v, turn = x + rng.uniform(-3, 3), y + rng.uniform(-3, 3), rng.uniform(0, 1.25)
             for k in range(5):
                 petals += _disc(
-                    u + 3.4 * math.cos(turn + k * 1.2566), v + 3.4 * math.sin(turn + k * 1.2566), 2.7
+                    u + 3.4 * math.cos(turn + k * 1.2566),
+                    v + 3.4 * math.sin(turn + k * 1.2566),
+                    2.7,
                 )
             petals += f"M{u + 7:.1f} {v + 3:.1f}q4 0 5 5q-5 0 -5 -5"
             hearts += _disc(u, v, 2)
@@ -122,7 +130,9 @@ def cloth(name: str) -> str:
     if name == "rib":
         return f'<path fill-opacity=".15" d="{_bars(5, 1.8)}" transform="rotate(90)"/>'
     stitches = "".join(f"M-200 {y}" + "l3 3l3 -3" * 67 for y in range(-200, 200, 5))
-    return f'<path d="{stitches}" fill="none" stroke="#fff" stroke-opacity=".17" stroke-width="1.6"/>'
+    return (
+        f'<path d="{stitches}" fill="none" stroke="#fff" stroke-opacity=".17" stroke-width="1.6"/>'
+    )
 
 
 # How far a print may be turned (degrees, one of) and stretched (from, to).

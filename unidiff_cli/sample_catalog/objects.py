@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .drafting import Shape, both, ellipse, path, symmetric
+from unidiff_cli.sample_catalog.drafting import Shape, both, ellipse, path, symmetric
 
 _STEM = 'fill="none" stroke="#5b3f24" stroke-linecap="round"'
 _LEAF = "#3f7d3a"
@@ -65,7 +65,9 @@ def orange(look, rng) -> Shape:
 
 def pear(look, rng) -> Shape:
     w = rng.uniform(54, 60)
-    body = symmetric((0, -70), (22, -72, 24, -44, 28, -24), (34, -4, w, 6, w, 38), (w, 76, 24, 82, 0, 78))
+    body = symmetric(
+        (0, -70), (22, -72, 24, -44, 28, -24), (34, -4, w, 6, w, 38), (w, 76, 24, 82, 0, 78)
+    )
     shape = _thing([body], 79, shine="M-16 -50Q-22 -20 -36 20", reach=((0, -96),))
     shape.details = f'<path d="M0 -68Q0 -82 {rng.uniform(4, 12):.1f} -94" stroke-width="6" {_STEM}/>{_glint(-24, 30, 9, 17)}'
     if rng.random() < 0.6:
@@ -88,7 +90,9 @@ def lemon(look, rng) -> Shape:
         f'<circle cx="{rng.uniform(-52, 52):.0f}" cy="{rng.uniform(-28, 28):.0f}" r="1.8" fill="#000" fill-opacity=".12"/>'
         for _ in range(20)
     )
-    return _thing([body], h - 6, shine="M-44 -22Q-4 -44 34 -30", details=f"{pores}{_glint(-24, -24, 18, 8)}")
+    return _thing(
+        [body], h - 6, shine="M-44 -22Q-4 -44 34 -30", details=f"{pores}{_glint(-24, -24, 18, 8)}"
+    )
 
 
 def tomato(look, rng) -> Shape:
@@ -99,7 +103,10 @@ def tomato(look, rng) -> Shape:
         for a in (-0.3, 0.5, 1.5, 2.6, 3.4)
     )
     shape = _thing(
-        [body], 56, shine="M-50 -20Q-60 0 -48 24", folds="M22 -40Q40 -30 44 -8M-22 -40Q-40 -30 -44 -8"
+        [body],
+        56,
+        shine="M-50 -20Q-60 0 -48 24",
+        folds="M22 -40Q40 -30 44 -8M-22 -40Q-40 -30 -44 -8",
     )
     shape.details = f'<path d="{crown}" fill="{_LEAF}" stroke="{_LEAF}" stroke-width="5" stroke-linejoin="round"/><path d="M0 -46L6 -62" stroke="#35662f" stroke-width="7" stroke-linecap="round"/>{_glint(-46, -14, 11, 15)}'
     shape.reach = ((0, -64),)
@@ -108,18 +115,28 @@ def tomato(look, rng) -> Shape:
 
 def carrot(look, rng) -> Shape:
     w = rng.uniform(26, 31)
-    root = path((-58, -w), (-66, 0, -58, w), (0, w * 1.05, 50, 12, 96, 2), (50, -16, 0, -w * 1.1, -58, -w))
+    root = path(
+        (-58, -w), (-66, 0, -58, w), (0, w * 1.05, 50, 12, 96, 2), (50, -16, 0, -w * 1.1, -58, -w)
+    )
     rings = "".join(
         f"M{x} {-s * w:.1f}Q{x + 5} {-s * w * 0.6:.1f} {x + 2} {-s * w * 0.3:.1f}"
         for x, s in ((-36, 0.9), (-14, -0.9), (8, 0.8), (28, -0.6), (46, 0.5))
     )
     leaves = "".join(
         f'<path d="M-56 {y * 0.3:.0f}Q-78 {y * 0.5:.0f} -98 {y}" stroke="{tone}" stroke-width="9" fill="none" stroke-linecap="round"/>'
-        for y, tone in ((-30, "#3f7d3a"), (28, "#3f7d3a"), (-12, "#4f9447"), (14, "#4f9447"), (0, "#62a456"))
+        for y, tone in (
+            (-30, "#3f7d3a"),
+            (28, "#3f7d3a"),
+            (-12, "#4f9447"),
+            (14, "#4f9447"),
+            (0, "#62a456"),
+        )
     )
     shape = _thing([root], w, shine="M-46 -10Q0 -14 56 -2", reach=((-102, 0),))
     shape.behind = leaves
-    shape.details = f'<path d="{rings}" fill="none" stroke="#000" stroke-opacity=".35" stroke-width="2.4"/>'
+    shape.details = (
+        f'<path d="{rings}" fill="none" stroke="#000" stroke-opacity=".35" stroke-width="2.4"/>'
+    )
     return shape
 
 
@@ -155,7 +172,9 @@ def mug(look, rng) -> Shape:
         (38, h - 42),
         (76, h - 30, 76, -h + 34, 38, -h + 38),
     )
-    shape = _thing([grip, body, ellipse(-10, -h, 52, 13)], h, shine=f"M-44 {-h + 22:.0f}L-43 {h - 20:.0f}")
+    shape = _thing(
+        [grip, body, ellipse(-10, -h, 52, 13)], h, shine=f"M-44 {-h + 22:.0f}L-43 {h - 20:.0f}"
+    )
     shape.details = f'<path class="dark edge" d="{ellipse(-10, -h, 52, 13)}"/><path class="deep" d="{ellipse(-10, -h + 2, 45, 9)}"/>'
     return shape
 
@@ -163,7 +182,13 @@ def mug(look, rng) -> Shape:
 def bottle(look, rng) -> Shape:
     w = rng.uniform(33, 39)
     body = symmetric(
-        (0, -82), (11, -82), (11, -46), (12, -30, w, -24, w, -2), (w, 86), (w, 94, w - 8, 94), (0, 94)
+        (0, -82),
+        (11, -82),
+        (11, -46),
+        (12, -30, w, -24, w, -2),
+        (w, 86),
+        (w, 94, w - 8, 94),
+        (0, 94),
     )
     shape = _thing([body], 94, shine=f"M{-w * 0.6:.0f} 0V82M-5 -70V-44")
     shape.details = f'<path d="M-14 -97H14V-78H-14Z" fill="#ece7da" stroke="#8b8577" stroke-width="1.5"/><path class="trim" d="M{-w:.1f} 18H{w:.1f}V60H{-w:.1f}Z"/>'
@@ -186,7 +211,9 @@ def milk_carton(look, rng) -> Shape:
     gable = path((w * 0.5, -46), (w * 0.5 + 6, -84), (w * 0.5 + side, -54))
     ridge = path((-w + 10, -98), (w * 0.5 + 8, -99), (w * 0.5 + 8, -82), (-w + 10, -80))
     shape = _thing([*faces, roof, gable, ridge], 94, edges=faces[0])
-    splash = path((-w, 54), (-w * 0.6, 36, -w * 0.3, 54), (0, 72, w * 0.5, 48), (w * 0.5, 94), (-w, 94))
+    splash = path(
+        (-w, 54), (-w * 0.6, 36, -w * 0.3, 54), (0, 72, w * 0.5, 48), (w * 0.5, 94), (-w, 94)
+    )
     shape.details = (
         f'{shade}<path d="{gable}" fill="#000" fill-opacity=".24"/><path class="trim" d="{splash}"/>'
         f'<path class="seam" stroke-width="2" d="{roof}{ridge}"/><circle class="trim" cx="{w * 0.12 - 14:.1f}" cy="-62" r="9"/>'
@@ -224,18 +251,21 @@ def chair(look, rng) -> Shape:
     apron = path((-w - 14, 24), (w + 14, 24), (w + 14, 34), (-w - 14, 34))
     # The soft rim that rounds cloth would darken slats this thin from both sides.
     shape = _thing([*legs, *back, apron, seat], 96, edges=seat)
-    shape.details = (
-        f'<path class="light" fill-opacity=".7" d="{seat}"/><path d="{apron}" fill="#000" fill-opacity=".2"/>'
-    )
+    shape.details = f'<path class="light" fill-opacity=".7" d="{seat}"/><path d="{apron}" fill="#000" fill-opacity=".2"/>'
     return shape
 
 
 def lamp(look, rng) -> Shape:
     top, wide = rng.uniform(28, 36), rng.uniform(60, 66)
     shade = path((-top, -92), (0, -98, top, -92), (wide, -4), (0, 8, -wide, -4))
-    pole, foot = path((-5, 0), (5, 0), (5, 84), (-5, 84)), symmetric((0, 76), (36, 78, 36, 94), (0, 97))
+    pole, foot = (
+        path((-5, 0), (5, 0), (5, 84), (-5, 84)),
+        symmetric((0, 76), (36, 78, 36, 94), (0, 97)),
+    )
     shape = _thing([pole, foot, shade], 94, shine=f"M{-top * 0.5:.0f} -80L{-wide * 0.5:.0f} -12")
-    shape.details = f'<path d="M-{wide:.0f} -4Q0 8 {wide:.0f} -4Q0 18 -{wide:.0f} -4Z" fill="#fff1c4"/>'
+    shape.details = (
+        f'<path d="M-{wide:.0f} -4Q0 8 {wide:.0f} -4Q0 18 -{wide:.0f} -4Z" fill="#fff1c4"/>'
+    )
     return shape
 
 
@@ -262,7 +292,9 @@ def car(look, rng) -> Shape:
         (-90, 32),
         (-96, 32, -96, 20),
     )
-    panes = path((-52, -8), (-44, roof + 10, -40, roof + 8, -34, roof + 8), (-12, roof + 8), (-12, -8))
+    panes = path(
+        (-52, -8), (-44, roof + 10, -40, roof + 8, -34, roof + 8), (-12, roof + 8), (-12, -8)
+    )
     panes += path((-5, roof + 8), (8, roof + 8), (24, roof + 8, 34, -8), (-5, -8))
     wheels = "".join(
         f'<circle cx="{x}" cy="30" r="20" fill="#222226"/><circle cx="{x}" cy="30" r="10.5" fill="#c6c9ce"/><circle cx="{x}" cy="30" r="4" fill="#6b6e74"/>'
@@ -282,9 +314,7 @@ def book(look, rng) -> Shape:
     cover = path((-w, -h), (w, -h), (w, h), (-w, h))
     spine = path((-w - 12, -h + 4), (-w, -h), (-w, h), (-w - 12, h + 2))
     shape = _thing([spine, cover], h, shine=f"M{-w + 16:.0f} {-h + 8}V{h - 8}")
-    shape.behind = (
-        f'<path d="M{w - 4:.1f} {-h + 5}H{w + 8:.1f}V{h - 1}H{w - 4:.1f}Z" fill="#f3eddd" stroke="#b9b09a"/>'
-    )
+    shape.behind = f'<path d="M{w - 4:.1f} {-h + 5}H{w + 8:.1f}V{h - 1}H{w - 4:.1f}Z" fill="#f3eddd" stroke="#b9b09a"/>'
     shape.details = (
         f'<path d="{spine}" fill="#000" fill-opacity=".28"/><path class="seam" d="M{-w + 9:.1f} {-h}V{h}"/>'
         f'<path class="trim" d="M{-w * 0.55:.1f} -56H{w * 0.75:.1f}V-42H{-w * 0.55:.1f}ZM{-w * 0.35:.1f} -34H{w * 0.55:.1f}V-26H{-w * 0.35:.1f}Z"/>'
@@ -298,7 +328,9 @@ def vase(look, rng) -> Shape:
     body = symmetric(
         (0, -84), (28, -86), (22, -72, 16, -58, 18, -44), (26, -22, belly, -10, belly, 22), (belly, 58, 32, 74, 28, 88), (0, 92)
     )  # fmt: skip
-    shape = _thing([body], 90, shine=f"M{-belly * 0.55:.0f} 0Q{-belly * 0.7:.0f} 30 {-belly * 0.4:.0f} 62")
+    shape = _thing(
+        [body], 90, shine=f"M{-belly * 0.55:.0f} 0Q{-belly * 0.7:.0f} 30 {-belly * 0.4:.0f} 62"
+    )
     shape.details = (
         f'<path class="deep" d="{ellipse(0, -85, 27, 6)}"/>{_glint(-belly * 0.5, 16, 6, 18, 0.25)}'
     )
@@ -319,7 +351,9 @@ def umbrella(look, rng) -> Shape:
     shape.folds = "M0 -82Q-30 -50 -34 6M0 -82Q30 -50 34 6"
     shape.shine = "M-12 -76Q-56 -52 -66 -8M4 -70Q8 -40 6 -10"
     shape.seams = "M0 -84Q-30 -50 -34 8M0 -84Q30 -50 34 8M0 -84Q-84 -60 -94 6M0 -84Q84 -60 94 6"
-    shape.details = '<path d="M0 -82V-96" stroke="#4b3b2e" stroke-width="5" stroke-linecap="round"/>'
+    shape.details = (
+        '<path d="M0 -82V-96" stroke="#4b3b2e" stroke-width="5" stroke-linecap="round"/>'
+    )
     return shape
 
 
@@ -344,11 +378,14 @@ def teapot(look, rng) -> Shape:
     body = symmetric((0, -34), (28, -36, w, -24, w, 14), (w, 44, 40, 58, 24, 60), (0, 62))
     spout = path((w - 10, 26), (72, 22, 66, -22, 92, -34), (98, -26), (84, -14, 86, 44, w - 14, 46))
     grip = path(
-        (-w + 8, -18), (-106, -46, -106, 52, -w + 8, 38), (-w + 6, 26), (-82, 34, -82, -24, -w + 8, -6)
+        (-w + 8, -18),
+        (-106, -46, -106, 52, -w + 8, 38),
+        (-w + 6, 26),
+        (-82, 34, -82, -24, -w + 8, -6),
     )
     lid = symmetric((0, -52), (22, -52, 32, -42, 34, -30), (0, -24))
-    shape = _thing([grip, spout, body, lid, ellipse(0, -58, 9, 9)], 61, shine="M-34 -14Q-44 12 -32 38")
-    shape.details = (
-        f'<path class="seam" stroke-width="2" d="M-34 -30Q0 -20 34 -30"/>{_glint(-26, 4, 9, 14, 0.28)}'
+    shape = _thing(
+        [grip, spout, body, lid, ellipse(0, -58, 9, 9)], 61, shine="M-34 -14Q-44 12 -32 38"
     )
+    shape.details = f'<path class="seam" stroke-width="2" d="M-34 -30Q0 -20 34 -30"/>{_glint(-26, 4, 9, 14, 0.28)}'
     return shape

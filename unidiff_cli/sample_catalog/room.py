@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from .drafting import Shape
-from .fabric import hexa, mix
-from .look import HOUSE, Look
+from unidiff_cli.sample_catalog.drafting import Shape
+from unidiff_cli.sample_catalog.fabric import hexa, mix
+from unidiff_cli.sample_catalog.look import HOUSE, Look
 
 ZOOM = 1.55  # of a detail picture
 PASTELS = (
@@ -42,7 +42,9 @@ def _studio(full: str, ground: float | None, rng: random.Random) -> str:
     floor, width = rng.uniform(70, 78), rng.uniform(66, 72)
     if ground is not None:  # its edge is behind what stands on it
         floor = min(floor, ground - 7)
-    arch = f"M{-width:.1f} {floor:.1f}V-20A{width:.1f} {width:.1f} 0 0 1 {width:.1f} -20V{floor:.1f}Z"
+    arch = (
+        f"M{-width:.1f} {floor:.1f}V-20A{width:.1f} {width:.1f} 0 0 1 {width:.1f} -20V{floor:.1f}Z"
+    )
     text = f'<rect {full} fill="{hexa(sage)}"/><path d="{arch}" fill="#f2e8d2"/>'
     text += f'<path d="{arch}" fill="none" stroke="#5d7263" stroke-opacity=".35" stroke-width="2"/>'
     return text + f'<rect x="-100" y="{floor:.1f}" width="200" height="200" fill="#c4764f"/>'
@@ -68,9 +70,7 @@ def _wall(look: Look, ground: float | None, rng: random.Random) -> str:
                     f"M{x + rng.uniform(2, step - 2):.1f} -100q{rng.uniform(-5, 5):.1f} 100 {rng.uniform(-3, 3):.1f} 200"
                     for _ in range(4)
                 )
-                text += (
-                    f'<path d="{grain}" fill="none" stroke="#5a3a20" stroke-opacity=".16" stroke-width="1"/>'
-                )
+                text += f'<path d="{grain}" fill="none" stroke="#5a3a20" stroke-opacity=".16" stroke-width="1"/>'
             text += f'<path d="M{x:.1f} -100V100" stroke="#2c1a0c" stroke-opacity="{0.45 if name == "wood" else 0.16}" stroke-width="1.2"/>'
             x += step
         return text

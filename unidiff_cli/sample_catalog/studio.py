@@ -7,12 +7,12 @@ import io
 import math
 import random
 
-from . import accessories, bottoms, dresses, objects, tops
-from .drafting import Shape, outline
-from .fabric import TURNS, cloth, dye, shades
-from .look import Look, palette
-from .room import ZOOM, backdrop, cast_shadow, props
-from .trimmings import finish
+from unidiff_cli.sample_catalog import accessories, bottoms, dresses, objects, tops
+from unidiff_cli.sample_catalog.drafting import Shape, outline
+from unidiff_cli.sample_catalog.fabric import TURNS, cloth, dye, shades
+from unidiff_cli.sample_catalog.look import Look, palette
+from unidiff_cli.sample_catalog.room import ZOOM, backdrop, cast_shadow, props
+from unidiff_cli.sample_catalog.trimmings import finish
 
 CUTS = {
     "dress": dresses.dress, "t-shirt": tops.t_shirt, "shirt": tops.shirt, "tank top": tops.tank_top, "hoodie": tops.hoodie,
@@ -113,7 +113,9 @@ def _stock(name: str, size: int):
             [122 + v * 12 // 255 for v in range(256)] * 3
         )
     dim = Image.radial_gradient("L").resize((size, size), Image.Resampling.BICUBIC)
-    return Image.merge("RGB", (dim.point([round(255 - max(0, v - 90) * 0.28) for v in range(256)]),) * 3)
+    return Image.merge(
+        "RGB", (dim.point([round(255 - max(0, v - 90) * 0.28) for v in range(256)]),) * 3
+    )
 
 
 @functools.cache
@@ -129,7 +131,9 @@ def _ramp(light: float, size: int):
     if light < 0:
         ramp = ramp.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     strength = 0.42 * abs(light)
-    return ramp.point([round(128 + (v - 128) * strength * (0.6 if v > 128 else 1)) for v in range(256)])
+    return ramp.point(
+        [round(128 + (v - 128) * strength * (0.6 if v > 128 else 1)) for v in range(256)]
+    )
 
 
 def _expose(elements: str, size: int, mode: str, half: int = 100):
@@ -147,7 +151,9 @@ def _expose(elements: str, size: int, mode: str, half: int = 100):
 def _swatch(name: str, size: int):
     """A sheet of one cloth as an L mask, 400 units wide: prints are laid once, then cut to each garment."""
     # resvg takes 50 ms for a turned <pattern>; Pillow turns a sheet in 1.
-    return _expose(f'<g fill="#fff">{cloth(name)}</g>', size * 5 // 2, "RGBA", half=200).getchannel("A")
+    return _expose(f'<g fill="#fff">{cloth(name)}</g>', size * 5 // 2, "RGBA", half=200).getchannel(
+        "A"
+    )
 
 
 def _turned(name: str, turn: tuple, place: tuple, size: int):
@@ -186,12 +192,16 @@ def _print(fabric, pattern: str, knit: str, tone: dict, rng: random.Random, plac
             rng.uniform(-drift, drift),
             rng.uniform(-drift, drift),
         )
-        layers = [(pattern, tone["ink"], turn)] + [("hearts", "#e8b23c", turn)] * (pattern == "floral")
+        layers = [(pattern, tone["ink"], turn)] + [("hearts", "#e8b23c", turn)] * (
+            pattern == "floral"
+        )
     if knit:
         layers.append((knit, tone["fold"], (0, 1, 0, 0)))
     if layers:
         # Buttons, zips and soles are far from the dye in colour; pockets and bands are near and take the print too.
-        bare = ImageChops.difference(fabric, Image.new("RGB", fabric.size, tone["base"])).convert("L")
+        bare = ImageChops.difference(fabric, Image.new("RGB", fabric.size, tone["base"])).convert(
+            "L"
+        )
         bare = bare.point([max(0, min(255, 510 - v * 16)) for v in range(256)])
     for name, ink, turn in layers:
         fabric.paste(ink, mask=ImageChops.multiply(_turned(name, turn, place, size), bare))
@@ -214,7 +224,9 @@ def draw(look: Look, size: int = 256):
     ground = None if shape.stands is None else place[1] + shape.stands * place[4]
     # The room is a little out of focus, so half the pixels are enough: a PNG costs 4 ms at 256.
     room = _expose(
-        f"{style}{backdrop(look, ground)}{pose}{shape.behind}{props(look, shape)}</g>", size // 2, "RGB"
+        f"{style}{backdrop(look, ground)}{pose}{shape.behind}{props(look, shape)}</g>",
+        size // 2,
+        "RGB",
     )
     room = room.resize((size, size), Image.Resampling.BICUBIC)
     cloth = _expose(f"{style}{pose}{_fabric(shape, tone)}{_sewn(shape, tone)}</g>", size, "RGBA")
@@ -228,8 +240,12 @@ def draw(look: Look, size: int = 256):
     relief = ImageChops.add(relief, _ramp(round(look.light, 1), size), 1, -128)
     # Multiplying black shows nothing, so black cloth is drawn by its shine; creases in pale cloth are fainter.
     dark, bright = RELIEF.get(look.color, (0.88, 1))
-    relief = relief.point([round(128 + (v - 128) * (dark if v < 128 else bright)) for v in range(256)])
+    relief = relief.point(
+        [round(128 + (v - 128) * (dark if v < 128 else bright)) for v in range(256)]
+    )
     cloth = ImageChops.hard_light(cloth, Image.merge("RGB", (relief,) * 3))
     cast_shadow(room, alpha, look, ground, size)
     room.paste(cloth, mask=alpha)
-    return ImageChops.add(ImageChops.multiply(room, _stock("vignette", size)), _stock("noise", size), 1, -128)
+    return ImageChops.add(
+        ImageChops.multiply(room, _stock("vignette", size)), _stock("noise", size), 1, -128
+    )

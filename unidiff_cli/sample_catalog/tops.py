@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from .drafting import Shape, bodice, both, folds_down, path, ribs, symmetric
-from .trimmings import back_collar, band, buttons, collar, cuffs, waistband
+from unidiff_cli.sample_catalog.drafting import (
+    Shape,
+    bodice,
+    both,
+    folds_down,
+    path,
+    ribs,
+    symmetric,
+)
+from unidiff_cli.sample_catalog.trimmings import (
+    back_collar,
+    band,
+    buttons,
+    collar,
+    cuffs,
+    waistband,
+)
 
 
 def t_shirt(look, rng) -> Shape:
     bottom = 38 if look.length == "cropped" else 68
     shape = bodice(
-        rng, look, top=-bottom, bottom=bottom, unit=1.06, chest=42, waist=40 + rng.uniform(-2, 2), hem=42
+        rng,
+        look,
+        top=-bottom,
+        bottom=bottom,
+        unit=1.06,
+        chest=42,
+        waist=40 + rng.uniform(-2, 2),
+        hem=42,
     )
     m = shape.measures
     shape.seams += path((-m["hem"], bottom - 5), (0, bottom - 2, m["hem"], bottom - 5), close=False)
@@ -41,7 +63,9 @@ def shirt(look, rng) -> Shape:
     placket = path((-6.5, -52), (6.5, -52), (6.5, 89), (-6.5, 89))
     shape.details += f'<path class="light edge" d="{placket}"/>'
     shape.details += collar(m, 1.45, 27) + buttons(0, range(-40, 84, 20), 3.2)
-    shape.details += f'<path class="pocket" d="{path((12, -24), (30, -24), (30, -6), (21, -1), (12, -6))}"/>'
+    shape.details += (
+        f'<path class="pocket" d="{path((12, -24), (30, -24), (30, -6), (21, -1), (12, -6))}"/>'
+    )
     return shape
 
 
@@ -91,9 +115,7 @@ def hoodie(look, rng) -> Shape:
         hole = symmetric((0, -86), (22, -86, 29, -68, 22, -50), (12, -35, 0, -32))
         shape.details += f'<path class="deep" d="{hole}"/><path class="seam" d="{hole}"/>'
         cord = both([((9, -38), (12, -20, 9, rng.uniform(-8, 4)))])
-        shape.details += (
-            f'<path d="{cord}" fill="none" stroke="#f4f2ee" stroke-width="3.4" stroke-linecap="round"/>'
-        )
+        shape.details += f'<path d="{cord}" fill="none" stroke="#f4f2ee" stroke-width="3.4" stroke-linecap="round"/>'
         pouch = symmetric((0, 10), (22, 10), (38, 42), (38, 58), (0, 60))
         shape.details += f'<path class="dark edge" stroke-width="2" d="{pouch}"/>'
     shape.details += waistband(m, 11) + cuffs(m, 10)
@@ -144,9 +166,7 @@ def jacket(look, rng) -> Shape:
     shape.details += collar(m, 1.15, 15, "contrast")
     shape.details += '<rect class="metal" x="-3" y="-44" width="6" height="12" rx="2"/>'
     shape.details += f'<path class="zip" stroke-width="3" d="{both([((16, 6), (28, 30))])}"/>'
-    shape.details += (
-        f'<path class="pocket" d="{both([((10, -24), (32, -24), (32, -16), (10, -16), (10, -24))])}"/>'
-    )
+    shape.details += f'<path class="pocket" d="{both([((10, -24), (32, -24), (32, -16), (10, -16), (10, -24))])}"/>'
     return shape
 
 
@@ -180,9 +200,13 @@ def coat(look, rng) -> Shape:
             (m["neck"] * 1.6, top + 34 * u),
             (m["neck"] * 2.2, top + 42 * u),
         ]
-        vee = path((-m["neck"] * 1.3, top - 2), (0, top - 7 * u, m["neck"] * 1.3, top - 2), (2, close))
+        vee = path(
+            (-m["neck"] * 1.3, top - 2), (0, top - 7 * u, m["neck"] * 1.3, top - 2), (2, close)
+        )
         shape.details += f'<path class="deep" d="{vee}"/>'
-        shape.details += f'<path class="contrast edge" d="{both([[(2, close), *lapel]], close=True)}"/>'
+        shape.details += (
+            f'<path class="contrast edge" d="{both([[(2, close), *lapel]], close=True)}"/>'
+        )
         shape.seams += path((2, close), (4, bottom + 3), close=False)
         ys = [close + (6 + k * 26) * u for k in range(4)]
         shape.details += buttons(-14 * u, ys, 3.6) + buttons(17 * u, ys, 3.6)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from .drafting import Shape, both, mirrored, path, ribs
-from .look import Look
+from unidiff_cli.sample_catalog.drafting import Shape, both, mirrored, path, ribs
+from unidiff_cli.sample_catalog.look import Look
 
 
 def buttons(x, ys, radius=1.7) -> str:
@@ -15,7 +15,9 @@ def buttons(x, ys, radius=1.7) -> str:
 
 def band(shape: Shape, width=3.2, css="rim") -> None:
     """Adds a neckband that follows the opening."""
-    shape.details += f'<path class="{css}" stroke-width="{width}" d="{both([shape.measures["opening"]])}"/>'
+    shape.details += (
+        f'<path class="{css}" stroke-width="{width}" d="{both([shape.measures["opening"]])}"/>'
+    )
 
 
 def collar(m, spread=1.0, reach=20.0, css="light") -> str:
@@ -33,7 +35,9 @@ def collar(m, spread=1.0, reach=20.0, css="light") -> str:
         (nk, top + 2 * u),
         (0, top + 10 * u, -nk, top + 2 * u),
     )
-    return f'<path class="deep" d="{stand}"/><path class="{css} edge" d="{both([leaf], close=True)}"/>'
+    return (
+        f'<path class="deep" d="{stand}"/><path class="{css} edge" d="{both([leaf], close=True)}"/>'
+    )
 
 
 def back_collar(m, css="light") -> str:
@@ -51,7 +55,9 @@ def back_collar(m, css="light") -> str:
 def waistband(m, height=9, css="dark") -> str:
     """SVG of the ribbed waistband of a knitted or padded top."""
     y, w = m["bottom"], m["hem"]
-    band = path((-w, y - height), (0, y - height + 3, w, y - height), (w - 4, y), (0, y + 4, -w + 4, y))
+    band = path(
+        (-w, y - height), (0, y - height + 3, w, y - height), (w - 4, y), (0, y + 4, -w + 4, y)
+    )
     return f'<path class="{css} edge" d="{band}"/><path class="ribs" d="{ribs(w - 2, y - height, y)}"/>'
 
 
@@ -80,7 +86,9 @@ def sash(m) -> str:
 
 def _peplum(shape: Shape) -> None:
     m = shape.measures
-    creases = [((m["waist"] * k, m["mid"] + 6), (m["hem"] * k, m["bottom"] - 2)) for k in (0.2, 0.55, 0.85)]
+    creases = [
+        ((m["waist"] * k, m["mid"] + 6), (m["hem"] * k, m["bottom"] - 2)) for k in (0.2, 0.55, 0.85)
+    ]
     shape.folds += both(creases)
     shape.details += sash(m)
 
@@ -128,7 +136,12 @@ def _tassel(x, y) -> str:
     return f'<path class="trim" d="{threads}"/><path class="ribs" d="{yarn}"/><circle class="trim" cx="{x}" cy="{y + 6}" r="8"/>'
 
 
-_FINISHES = {"peplum": _peplum, "contrast yoke": _yoke, "asymmetric hem": _slant, "scalloped hem": _scallops}
+_FINISHES = {
+    "peplum": _peplum,
+    "contrast yoke": _yoke,
+    "asymmetric hem": _slant,
+    "scalloped hem": _scallops,
+}
 
 
 def finish(shape: Shape, look: Look) -> None:

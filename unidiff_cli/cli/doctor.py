@@ -1,0 +1,95 @@
+"""`unidiff doctor`: versions, devices, memory, disk, and what works without a network."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from typing import Any
+
+import typer
+
+from unidiff_cli.cli import console
+from unidiff_cli.cli.options import Json, open_project
+from unidiff_cli.models.sources import SCORER, SD15, embedded_bases, missing_for_sd15
+from unidiff_cli.project.project import Project
+from unidiff_cli.project.receipt import versions
+
+LEAST_FREE = 2e9  # bytes; below it a run of even a small base may not finish
+
+
+def examine(project: Project) -> dict[str, dict[str, Any]]:
+    """Everything worth knowing, area → what → value; no names, no paths of the user's but the project's."""
+    import psutil
+    import torch
+
+    memory = psutil.virtual_memory()
+    cuda = torch.cuda.is_available()
+    devices = (
+        {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+        if cuda
+        else {}
+    )
+    place = project.root
+    while not place.exists():
+        place = place.parent
+    disk = shutil.disk_usage(place)
+    return {
+        "versions": {"python": platform.python_version(), **versions()},
+        "device": {
+            "used": "cuda" if cuda else "cpu",
+            **devices,
+            "bf16": bool(cuda and torch.cuda.is_bf16_supported(including_emulation=False)),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+        },
+        "memory": {
+            "total_gb": round(memory.total / 1e9, 1),
+            "available_gb": round(memory.available / 1e9, 1),
+        },
+        "disk": {"project": str(project.root), "free_gb": round(disk.free / 1e9, 1)},
+        "offline": {
+            "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "not set"),
+            **{f"base {name}": "embedded, ready" for name in embedded_bases()},
+            "scorer": "embedded, ready" if SCORER.is_dir() else "missing from this installation",
+            f"base {SD15.diffusion}": missing_for_sd15() or "ready",
+        },
+    }
+
+
+def problems(facts: dict[str, dict[str, Any]]) -> list[str]:
+    """What keeps unidiff from working here, a sentence each."""
+    wrong = [
+        f"{name} is {value}. Run: pip install unidiff-cli"
+        for name, value in facts["versions"].items()
+        if value == "not installed"
+    ]
+    if facts["disk"]["free_gb"] * 1e9 < LEAST_FREE:
+        wrong.append(
+            f"Only {facts['disk']['free_gb']} GB are free for {facts['disk']['project']}; make room or use -C."
+        )
+    if not any(
+        key.startswith("base ") and value == "embedded, ready"
+        for key, value in facts["offline"].items()
+    ):
+        wrong.append(
+            "No embedded base is in this installation. Run: pip install --force-reinstall unidiff-cli"
+        )
+    return wrong
+
+
+def doctor_command(context: typer.Context, json_out: Json = False) -> None:
+    """Report versions, devices, memory, disk and what works offline."""
+    facts = examine(open_project(context))
+    sentences = problems(facts)
+    if json_out:
+        console.show_json({**facts, "problems": sentences})
+    else:
+        rows = [
+            [area, key, value] for area, values in facts.items() for key, value in values.items()
+        ]
+        console.show_table(["area", "what", "value"], rows)
+        for sentence in sentences:
+            console.say(sentence)
+    if sentences:
+        raise typer.Exit(3)

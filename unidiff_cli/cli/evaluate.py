@@ -1,0 +1,163 @@
+"""`unidiff evaluate` and `unidiff compare`: figures, a report, and gates for automation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unidiff_cli.cli import console
+from unidiff_cli.cli.options import (
+    Assignments,
+    DryRun,
+    ExportName,
+    Force,
+    Inception,
+    Json,
+    RecipeName,
+    export_names,
+    numbers,
+    open_project,
+    receipt_of,
+    resolved_recipe,
+    say_done,
+)
+from unidiff_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from unidiff_cli.evaluation.gates import Gate
+    from unidiff_cli.project.project import Project
+    from unidiff_cli.project.receipt import Receipt
+
+EXAMPLE = 'Example: unidiff evaluate --alphas 0.25,0.5,0.75 --gate "r1_t2i>=0.6"'
+COMPARE_EXAMPLE = "Example: unidiff compare 001-fashion 002-joint"
+
+
+def evaluate_command(
+    context: typer.Context,
+    recipe: RecipeName = None,
+    assignments: Assignments = None,
+    export: ExportName = None,
+    alphas: Annotated[
+        str,
+        typer.Option("--alphas", help="Also blends of base and tuned weights: 0,0.25,0.5,0.75,1"),
+    ] = "",
+    folds: Annotated[
+        int,
+        typer.Option(
+            "--folds", min=0, help="Cross-validate: train and test on so many folds by product."
+        ),
+    ] = 0,
+    gate: Annotated[
+        str,
+        typer.Option(
+            "--gate",
+            help="Exit 1 unless the tuned figures, or diffdis's, keep these bounds: "
+            "r1_t2i>=0.6,diffdis.r1_t2i>=0.3",
+        ),
+    ] = "",
+    inception: Inception = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+    json_out: Json = False,
+) -> None:
+    """Measure base against tuned on the held-out split and write the report."""
+    project = open_project(context)
+    settings = resolved_recipe(project, recipe, _with_inception(assignments, inception))
+    bounds = _gates(settings, gate)
+    blends = numbers(alphas)
+    options: dict[str, Any] = {"needs": [bound.figure for bound in bounds], "force": force}
+    if dry_run:
+        console.say(settings.yaml())
+        return
+    folder = "folds" if folds else "report"
+    before = receipt_of(project, folder)
+    with console.bars(context.obj.quiet) as bars:
+        if folds:
+            if folds == 1 or export or blends:
+                raise UsageError(
+                    "--folds needs 2 or more and trains its own models.",
+                    "Leave --export and --alphas out.",
+                )
+            from unidiff_cli.experiments.cross_validation import evaluate_folds
+
+            receipt = evaluate_folds(project, settings, folds, on_progress=bars, **options)
+        else:
+            from unidiff_cli.evaluation.evaluate import evaluate
+
+            receipt = evaluate(
+                project, settings, export=export, alphas=blends, on_progress=bars, **options
+            )
+    _show_figures(project, folder, before, receipt, json_out)
+    _hold_bounds(bounds, receipt.figures, project.path(folder, "report.html"))
+
+
+def compare_command(
+    context: typer.Context,
+    names: Annotated[
+        list[str], typer.Argument(help="Two exports or more.", autocompletion=export_names)
+    ],
+    recipe: RecipeName = None,
+    assignments: Assignments = None,
+    inception: Inception = None,
+    force: Force = False,
+    json_out: Json = False,
+) -> None:
+    """Measure several exports and their base side by side, in one report."""
+    from unidiff_cli.evaluation.evaluate import compare
+
+    project = open_project(context)
+    settings = resolved_recipe(project, recipe, _with_inception(assignments, inception))
+    before = receipt_of(project, "comparison")
+    with console.bars(context.obj.quiet) as bars:
+        receipt = compare(project, settings, names, force=force, on_progress=bars)
+    _show_figures(project, "comparison", before, receipt, json_out)
+
+
+def _with_inception(assignments: list[str] | None, inception: Path | None) -> list[str]:
+    """The assignments, --inception among them: it is another spelling of the recipe's key."""
+    more = [f"evaluate.inception={json.dumps(str(inception.absolute()))}"] if inception else []
+    return [*(assignments or ()), *more]
+
+
+def _show_figures(
+    project: Project, folder: str, before: Receipt | None, receipt: Receipt, json_out: bool
+) -> None:
+    """The figures as a table, and where the page is."""
+    if json_out:
+        console.show_file(project.path(folder, "report.json"))
+        return
+    models = list(receipt.figures)
+    keys = dict.fromkeys(key for figures in receipt.figures.values() for key in figures)
+    rows = [
+        [key, *(f"{f[key]:.3f}" if key in f else "" for f in receipt.figures.values())]
+        for key in keys
+    ]
+    console.show_table(["figure", *models], rows)
+    page = project.path(folder, "report.html")
+    say_done(project, folder, before, receipt, f"open {page}")
+
+
+def _gates(settings: Any, text: str) -> list[Gate]:
+    """The bounds of --gate, before anything is generated."""
+    if not text:
+        return []
+    from unidiff_cli import registry
+    from unidiff_cli.evaluation.gates import gates
+
+    metrics: list[Any] = [
+        registry.load("metrics", name)
+        for name in settings.evaluate.metrics or registry.names("metrics")
+    ]
+    return gates(text, [key for metric in metrics for key in metric.figures])
+
+
+def _hold_bounds(bounds: list[Gate], figures: dict[str, dict[str, float]], page: Path) -> None:
+    if bounds:
+        from unidiff_cli.evaluation.gates import check
+
+        check(bounds, figures, page)
+        sentence = ", ".join(f"{gate.figure}{gate.sign}{gate.bound:g}" for gate in bounds)
+        console.say(f"The gate is met: {sentence}.")

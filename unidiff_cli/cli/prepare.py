@@ -1,0 +1,83 @@
+"""`unidiff prepare` and `unidiff sample-catalog`: a catalogue to shards, and a catalogue to try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unidiff_cli.cli import console
+from unidiff_cli.cli.options import (
+    Assignments,
+    DryRun,
+    Force,
+    RecipeName,
+    open_project,
+    receipt_of,
+    remember,
+    resolved_recipe,
+    say_done,
+    share,
+)
+
+EXAMPLE = 'Example: unidiff prepare ./catalog --set prepare.caption="{name} in {color}"'
+SAMPLE_EXAMPLE = "Example: unidiff sample-catalog shop && unidiff prepare shop"
+
+
+def prepare_command(
+    context: typer.Context,
+    catalogue: Annotated[
+        Path,
+        typer.Argument(help="A folder of images, a table (csv, tsv, jsonl, parquet) or tars."),
+    ],
+    recipe: RecipeName = None,
+    assignments: Assignments = None,
+    max_bad: Annotated[
+        str | None, typer.Option("--max-bad", help="Fail above this share of bad rows, such as 5%.")
+    ] = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Turn a catalogue into checked, split, deduplicated WebDataset shards."""
+    from unidiff_cli.data.prepare import plan, prepare
+
+    project = open_project(context)
+    given = list(assignments or [])
+    if max_bad:
+        given.append(f"prepare.max_bad={share(max_bad)}")
+    # Shards do not depend on the base.
+    settings = resolved_recipe(project, recipe, given, base=False)
+    summary = plan(settings, catalogue)
+    if dry_run:
+        console.say(settings.yaml())
+        console.say(summary)
+        return
+    console.note(summary)
+    remember(project, recipe)
+    with console.bars(context.obj.quiet) as bars:
+        before = receipt_of(project, "shards")
+        receipt = prepare(project, settings, catalogue, force=force, on_progress=bars)
+    say_done(project, "shards", before, receipt, "unidiff train")
+
+
+def sample_catalog_command(
+    context: typer.Context,
+    directory: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    images: Annotated[
+        int, typer.Option("--images", min=300, max=1900, help="At least this many images.")
+    ] = 700,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+) -> None:
+    """Render a small catalogue of garments with captions and a table of their true attributes."""
+    from unidiff_cli.sample_catalog import write_catalog
+
+    with console.bars(context.obj.quiet) as bars:
+        count = write_catalog(
+            directory,
+            images=images,
+            seed=seed,
+            progress=lambda done, total: bars("rendering", done, total),
+        )
+    console.say(f"{directory}: {count} images and catalog.csv")
+    console.note(f"Next: unidiff prepare {directory}")

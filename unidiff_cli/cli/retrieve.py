@@ -1,0 +1,70 @@
+"""`unidiff index` and `unidiff retrieve`: the nearest products of the catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from unidiff_cli.cli import console
+from unidiff_cli.cli.options import (
+    ExportName,
+    Force,
+    Json,
+    open_project,
+    receipt_of,
+    say_done,
+    sheet_file,
+)
+
+EXAMPLE = (
+    'Examples: unidiff retrieve query.jpg · unidiff retrieve "black yoga pants" -k 5 · both at once'
+)
+
+
+def index_command(context: typer.Context, export: ExportName = None, force: Force = False) -> None:
+    """Embed every image of the catalogue with an export's image encoders."""
+    from unidiff_cli.retrieval.build import index
+
+    project = open_project(context)
+    before = receipt_of(project, "index")
+    with console.bars(context.obj.quiet) as bars:
+        receipt = index(project, export=export, force=force, on_progress=bars)
+    say_done(project, "index", before, receipt, 'unidiff retrieve "red dress"')
+
+
+def retrieve_command(
+    context: typer.Context,
+    query: Annotated[list[str], typer.Argument(help="An image, a text, or both.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
+    encoder: Annotated[
+        Literal["clip", "diffdis"],
+        typer.Option("--encoder", help="Image encoder: CLIP, or DiffDis if the export has it."),
+    ] = "clip",
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet",
+            metavar="PNG",
+            help="Also write the hits as a contact sheet.",
+            callback=sheet_file,
+        ),
+    ] = None,
+    export: ExportName = None,
+    json_out: Json = False,
+) -> None:
+    """Find the nearest products, by image, by text, or by both."""
+    from unidiff_cli.retrieval.retrieve import retrieve, split_query
+
+    text, image = split_query(query)
+    hits = retrieve(
+        open_project(context), text, image, k=k, export=export, encoder=encoder, sheet_to=sheet
+    )
+    if json_out:
+        console.show_json([hit.plain() for hit in hits])
+    else:
+        rows = [[hit.rank, f"{hit.score:.3f}", hit.caption, hit.path] for hit in hits]
+        console.show_table(["rank", "score", "caption", "path"], rows)
+        if sheet:
+            console.say(str(sheet))

@@ -1,0 +1,114 @@
+"""`unidiff train` and `unidiff export`: from shards to the adapted model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from unidiff_cli.cli import console
+from unidiff_cli.cli.options import (
+    Assignments,
+    DryRun,
+    Force,
+    RecipeName,
+    open_project,
+    receipt_of,
+    remember,
+    resolved_recipe,
+    resumed_recipe,
+    run_names,
+    say_done,
+)
+from unidiff_cli.errors import UsageError
+
+EXAMPLE = "Example: unidiff train --recipe fashion --set train.steps=500"
+EXPORT_EXAMPLE = "Example: unidiff export --alpha 0.5"
+
+
+def train_command(
+    context: typer.Context,
+    recipe: RecipeName = None,
+    assignments: Assignments = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Continue the newest run, or --run, from its last checkpoint."
+        ),
+    ] = False,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", help="With --resume: the run to continue.", autocompletion=run_names),
+    ] = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Fine-tune both models together, export the best weights, index the catalogue."""
+    project = open_project(context)
+    if resume and (recipe or assignments or force or dry_run):
+        raise UsageError(
+            "--resume continues a run with its own recipe.",
+            "Leave --recipe, --set, --force and --dry-run out.",
+        )
+    if run and not resume:
+        raise UsageError("--run names the run to continue.", "Add --resume.")
+    settings = resumed_recipe(project, run) if resume else None
+    settings = settings or resolved_recipe(project, recipe, assignments)
+    if dry_run:
+        from unidiff_cli.training.plan import train_plan
+
+        plan = train_plan(project, settings)
+        console.say(settings.yaml())
+        console.say(plan)
+        return
+    project.receipt("shards", command="unidiff prepare CATALOG")
+    remember(project, recipe)
+    from unidiff_cli.exporters.export import export
+    from unidiff_cli.retrieval.build import index
+    from unidiff_cli.training.train import train
+
+    with console.bars(context.obj.quiet) as bars:
+        known = set(project.exports())
+        name, receipt = train(
+            project,
+            settings,
+            resume=run or resume,
+            force=force,
+            on_step=bars.step(settings.train.steps),
+            on_progress=bars,
+        )
+        export_name, _ = export(project, name, force=force)
+        index(project, on_progress=bars)
+    if name in known and not force:
+        console.note(f"Nothing to do: run {name} did this very work. --force does it again.")
+    steps = receipt.counts["steps"]
+    best_step = receipt.figures["best"].get("step", steps)
+    console.say(f"{project.path('runs', name)}: {steps} steps, best at step {best_step}")
+    console.say(f"{project.path('exports', export_name)}: the adapted pipeline and clip/")
+    console.note('Next: unidiff generate "red dress"; unidiff retrieve QUERY.jpg; unidiff evaluate')
+
+
+def export_command(
+    context: typer.Context,
+    run: Annotated[
+        str | None,
+        typer.Argument(help="A run; the newest finished one by default.", autocompletion=run_names),
+    ] = None,
+    alpha: Annotated[
+        float,
+        typer.Option(
+            "--alpha",
+            min=0.0,
+            max=1.0,
+            help="Share of the tuned weights; below 1 the base's are blended in, as RUN-aALPHA.",
+        ),
+    ] = 1.0,
+    force: Force = False,
+) -> None:
+    """Write a run's best weights as a diffusers pipeline with a transformers CLIP in it."""
+    from unidiff_cli.exporters.export import export
+
+    project = open_project(context)
+    before = {name: receipt_of(project, "exports", name) for name in project.exports()}
+    name, receipt = export(project, run, alpha=alpha, force=force)
+    say_done(project, f"exports/{name}", before.get(name), receipt, "unidiff index")

@@ -1,0 +1,312 @@
+"""Shards: tars that webdataset and tar read, and an index that says where every byte is and what it must be.
+
+A shard is a USTAR tar whose bytes depend on its samples only (no times, no users): `000000123.jpg` and
+`000000123.json` per sample. `index.parquet` has one row a sample with offset, size and CRC of both members, so a
+sample is one `pread` and damage costs the samples it hits, not those after it (limits.md D2). Headers are written
+here, since `import webdataset` brings torch (3 s) and its writer keeps every member in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from unidiff_cli.errors import Damaged, NotReady
+from unidiff_cli.project.files import file_digest
+from unidiff_cli.project.receipt import RECEIPT, Receipt
+
+INDEX = "index.parquet"
+BLOCK = 512
+MAX_OPEN = 256  # files kept open; a catalogue of more shards opens and closes them
+REDO = "Run again: unidiff prepare --force"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sample as the index knows it; sizes and offsets in bytes within its shard."""
+
+    key: str
+    id: str
+    split: str
+    group: str
+    captions: tuple[str, ...]
+    attributes: dict[str, Any] = field(hash=False)
+    row: str = ""
+    path: str = (
+        ""  # of the picture, relative to the catalogue; '' where it came out of a tar or a table
+    )
+    width: int = 0
+    height: int = 0
+    content: str = ""  # sha256 of the picture's bytes as stored
+    phash: str = ""
+    shard: str = ""
+    image_offset: int = 0
+    image_size: int = 0
+    image_crc: int = 0
+    json_offset: int = 0
+    json_size: int = 0
+    json_crc: int = 0
+
+    def json(self) -> bytes:
+        """What the sample's .json member holds."""
+        text = (
+            {"caption": self.captions[0]}
+            if len(self.captions) == 1
+            else {"captions": list(self.captions)}
+        )
+        own = {"id": self.id, "group": self.group, "split": self.split, "row": self.row}
+        value = {**text, "attributes": self.attributes, "unidiff": own}
+        return json.dumps(value, allow_nan=False).encode()
+
+
+def write(
+    folder: Path, split: str, samples: Iterable[tuple[Row, bytes]], size: int
+) -> tuple[list[Row], dict[str, str]]:
+    """Writes one split as shards of so many samples. Gives the rows with their places and each shard's sha256."""
+    rows: list[Row] = []
+    files: dict[str, str] = {}
+    shard: _Shard | None = None
+    for number, (row, image) in enumerate(samples):
+        if shard is None or number % size == 0:
+            files |= shard.close() if shard else {}
+            shard = _Shard(folder / f"{split}-{number // size:05d}.tar")
+        rows.append(shard.add(row, image))
+    files |= shard.close() if shard else {}
+    return rows, files
+
+
+def resplit(shards: Shards, folder: Path, split: Callable[[Row], str]) -> dict[str, str]:
+    """Writes a room of the same samples in other splits: the tars are linked, only the index is new. Gives the files' hashes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {name: sha for name, sha in shards.receipt.files.items() if name.endswith(".tar")}
+    for name in files:
+        (folder / name).unlink(missing_ok=True)
+        try:
+            os.link(shards.folder / name, folder / name)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(shards.folder / name, folder / name)
+    return files | {
+        INDEX: write_index(folder, (replace(row, split=split(row)) for row in shards.rows()))
+    }
+
+
+class _Shard:
+    """One tar being written, hashed on the way."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream, self._name, self._offset, self._sha = (
+            open(path, "xb"),
+            path.name,
+            0,
+            hashlib.sha256(),
+        )
+
+    def add(self, row: Row, image: bytes) -> Row:
+        text = row.json()
+        image_offset = self._member(f"{row.key}.{_suffix(image)}", image)
+        json_offset = self._member(f"{row.key}.json", text)
+        return replace(
+            row, shard=self._name,
+            image_offset=image_offset, image_size=len(image), image_crc=zlib.crc32(image),
+            json_offset=json_offset, json_size=len(text), json_crc=zlib.crc32(text),
+        )  # fmt: skip
+
+    def _member(self, name: str, data: bytes) -> int:
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = len(data), 0o644
+        self._put(info.tobuf(tarfile.USTAR_FORMAT))
+        offset = self._offset
+        self._put(data)
+        self._put(bytes(-len(data) % BLOCK))
+        return offset
+
+    def _put(self, data: bytes) -> None:
+        self._stream.write(data)
+        self._sha.update(data)
+        self._offset += len(data)
+
+    def close(self) -> dict[str, str]:
+        with self._stream:
+            self._put(bytes(2 * BLOCK))
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        return {self._name: self._sha.hexdigest()}
+
+
+def _suffix(image: bytes) -> str:
+    if image.startswith(b"\x89PNG"):
+        return "png"
+    return "webp" if image[:4] == b"RIFF" and image[8:12] == b"WEBP" else "jpg"
+
+
+def write_index(folder: Path, rows: Iterable[Row]) -> str:
+    """Writes `index.parquet`, rows in key order. Gives its sha256."""
+    import pyarrow
+    import pyarrow.parquet
+
+    ordered = sorted(rows, key=lambda row: row.key)
+    columns = {f.name: [getattr(row, f.name) for row in ordered] for f in fields(Row)}
+    columns["captions"] = [list(captions) for captions in columns["captions"]]
+    columns["attributes"] = [json.dumps(a, allow_nan=False) for a in columns["attributes"]]
+    kinds = {name: _kind(name) for name in columns}
+    table = pyarrow.table(columns, schema=pyarrow.schema(kinds.items()))
+    pyarrow.parquet.write_table(table, folder / INDEX, compression="zstd")
+    with open(folder / INDEX, "rb") as stream:
+        os.fsync(stream.fileno())
+    return file_digest(folder / INDEX)
+
+
+def _kind(name: str) -> Any:
+    import pyarrow
+
+    if name == "captions":
+        return pyarrow.list_(pyarrow.string())
+    numbers = {f.name for f in fields(Row) if f.type == "int"}
+    return pyarrow.int64() if name in numbers else pyarrow.string()
+
+
+class Shards:
+    """A finished shards room, opened for reading. Threads and forked processes may share one."""
+
+    def __init__(self, folder: Path, receipt: Receipt, rows: list[Row]) -> None:
+        self.folder, self.receipt = folder, receipt
+        self._rows = rows
+        self._files: dict[str, int] = {}
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Shards:
+        """Reads the index. Raises NotReady without a receipt and Damaged where the index is not the receipt's."""
+        folder = Path(folder)
+        receipt = Receipt.read(folder)
+        if receipt is None:
+            raise NotReady(
+                f"{folder} has no receipt, so prepare did not finish.",
+                "Run: unidiff prepare CATALOGUE",
+            )
+        return cls(folder, receipt, _read_index(folder, receipt))
+
+    def rows(self, split: str | None = None) -> list[Row]:
+        """The samples of a split, or all, in key order."""
+        return [row for row in self._rows if split is None or row.split == split]
+
+    @property
+    def catalogue(self) -> Path | None:
+        """The catalogue these were made from, where it is still there."""
+        path = Path(str(self.receipt.settings.get("catalogue", {}).get("path", "")))
+        return path if path.is_absolute() and path.exists() else None
+
+    def image_bytes(self, row: Row) -> bytes:
+        """The picture's bytes, checked. Raises Damaged."""
+        return self._member(row, row.image_offset, row.image_size, row.image_crc, "picture")
+
+    def json_bytes(self, row: Row) -> bytes:
+        """The bytes of the sample's .json, checked. Raises Damaged."""
+        return self._member(row, row.json_offset, row.json_size, row.json_crc, "text")
+
+    def _member(self, row: Row, offset: int, size: int, crc: int, what: str) -> bytes:
+        try:
+            data = self._read(row.shard, offset, size)
+        except OSError as problem:
+            reason = problem.strerror or str(problem)
+            raise Damaged(f"{self.folder / row.shard} cannot be read: {reason}.", REDO) from problem
+        if len(data) != size or zlib.crc32(data) != crc:
+            raise Damaged(
+                f"{self.folder / row.shard}: the {what} of sample {row.key} is damaged.", REDO
+            )
+        return data
+
+    def _read(self, shard: str, offset: int, size: int) -> bytes:
+        """One pread: no shared position and no lock, so threads and forks in their midst may read alike."""
+        descriptor = self._files.get(shard)
+        if descriptor is None:
+            descriptor = os.open(self.folder / shard, os.O_RDONLY | os.O_CLOEXEC)
+            if len(self._files) >= MAX_OPEN:
+                try:
+                    return os.pread(descriptor, size, offset)
+                finally:
+                    os.close(descriptor)
+            first = self._files.setdefault(shard, descriptor)
+            if first != descriptor:  # another thread was faster
+                os.close(descriptor)
+            descriptor = first
+        return os.pread(descriptor, size, offset)
+
+    def close(self) -> None:
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def __del__(self) -> None:
+        if hasattr(self, "_files"):
+            self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "receipt": self.receipt, "_rows": self._rows}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["folder"], state["receipt"], state["_rows"])  # type: ignore[misc]
+
+
+def _read_index(folder: Path, receipt: Receipt) -> list[Row]:
+    import pyarrow.parquet
+
+    try:
+        if file_digest(folder / INDEX) != receipt.files.get(INDEX):
+            raise Damaged(f"{folder / INDEX} is not the file its receipt describes.", REDO)
+        table = pyarrow.parquet.read_table(folder / INDEX).to_pylist()
+    except OSError as problem:
+        raise Damaged(f"{folder / INDEX} cannot be read: {problem}.", REDO) from problem
+    return [
+        Row(
+            **{
+                **cells,
+                "captions": tuple(cells["captions"]),
+                "attributes": json.loads(cells["attributes"]),
+            }
+        )
+        for cells in table
+    ]
+
+
+def verify(folder: str | os.PathLike[str]) -> list[str]:
+    """Every way in which a room differs from its receipt, in words; an empty list is a whole room."""
+    folder = Path(folder)
+    receipt = Receipt.read(folder)
+    if receipt is None:
+        return [f"{folder / RECEIPT} is missing or damaged: prepare did not finish."]
+    problems, hit = [], set()
+    for name, sha in receipt.files.items():
+        if not (folder / name).is_file():
+            problems.append(f"{name} is missing.")
+        elif file_digest(folder / name) != sha:
+            hit.add(name)
+    hit.update(problem.split()[0] for problem in problems)
+    for extra in sorted(p.name for p in folder.glob("*.tar") if p.name not in receipt.files):
+        problems.append(f"{extra} is not in the receipt.")
+    if INDEX in hit:
+        return [*problems, f"{INDEX} is damaged."]
+    with_samples = Shards(folder, receipt, _read_index(folder, receipt))
+    for name in sorted(hit):
+        if (folder / name).is_file():
+            problems.append(f"{name} is damaged: {_loss(with_samples, name)}.")
+    return problems
+
+
+def _loss(shards: Shards, name: str) -> str:
+    """Which samples of a damaged shard are lost."""
+    lost, rows = [], [row for row in shards.rows() if row.shard == name]
+    for row in rows:
+        try:
+            shards.image_bytes(row), shards.json_bytes(row)
+        except Damaged:
+            lost.append(row.key)
+    if not lost:
+        return f"only headers or padding, all {len(rows)} samples are whole"
+    return f"{len(lost)} of {len(rows)} samples lost ({', '.join(lost[:5])}{', …' if len(lost) > 5 else ''})"

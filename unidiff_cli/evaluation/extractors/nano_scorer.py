@@ -1,0 +1,76 @@
+"""The scorer: a small frozen CLIP, neither the tuned model nor its base, that looks at drawn pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch.nn.functional import normalize
+
+from unidiff_cli.models.clip import Clip
+from unidiff_cli.models.encoders import embed_captions
+from unidiff_cli.models.sources import SCORER
+from unidiff_cli.models.weights import weights_hash
+
+FOLDER = SCORER
+
+
+class Scorer(Clip):
+    """`features` are the image tower's pooled output (KID); `embeds` its projection beside captions (CLIP score)."""
+
+    name = FOLDER.name
+    caution = ", not Inception: comparable only within this report"
+    clip_mean: torch.Tensor  # buffers of Clip
+    clip_std: torch.Tensor
+
+    def __init__(self, *parts: Any) -> None:
+        from cleanfid.resize import make_resizer
+
+        super().__init__(*parts)
+        self.requires_grad_(False)
+        self.image_size: int = self.clip.config.vision_config.image_size
+        self.features: int = self.clip.config.vision_config.hidden_size
+        self.millions = sum(p.numel() for p in self.clip.parameters()) / 1e6
+        self.fingerprint = weights_hash(self.clip)
+        # clean-fid's resize ("On Aliased Resizing", arXiv 2104.11222): antialiased, each channel in float. At the
+        # scorer's own size: clean-fid's own pipeline hands an extractor 299 px whatever it wants.
+        self._resize = make_resizer("PIL", False, "bicubic", (self.image_size, self.image_size))
+
+    @torch.no_grad()
+    def embed_pictures(
+        self, pictures: Sequence[Image | np.ndarray], batch_size: int = 64
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Features (N, d) and unit embeddings (N, D), float32, of RGB pictures; the centre square of each is seen."""
+        features, embeds = [], []
+        for start in range(0, len(pictures), batch_size):
+            some = [
+                self._resize(_square(np.asarray(p))) for p in pictures[start : start + batch_size]
+            ]
+            x = (
+                torch.from_numpy(np.stack(some)).permute(0, 3, 1, 2).to(self.device)
+            )  # (B, 3, s, s), 0..255
+            pooled = self.clip.vision_model(
+                pixel_values=(x / 255 - self.clip_mean) / self.clip_std
+            ).pooler_output
+            features.append(pooled.cpu().numpy())
+            embeds.append(normalize(self.clip.visual_projection(pooled), dim=-1).cpu().numpy())
+        return np.concatenate(features), np.concatenate(embeds)
+
+    def embed_captions(self, captions: Sequence[str]) -> np.ndarray:
+        """Unit embeddings (N, D), float32; a caption longer than the scorer reads is cut."""
+        return embed_captions(self, captions)
+
+    def cut(self, captions: Sequence[str]) -> int:
+        """How many captions are longer than the scorer reads."""
+        lengths = [len(ids) for ids in self.tokenizer(list(captions), verbose=False).input_ids]
+        return sum(length > self.tokenizer.model_max_length for length in lengths)
+
+
+def _square(picture: np.ndarray) -> np.ndarray:
+    """The centre square of (H, W, 3)."""
+    side = min(picture.shape[:2])
+    top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+    return picture[top : top + side, left : left + side]

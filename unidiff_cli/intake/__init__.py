@@ -1,1 +1,0 @@
-"""What comes in: a catalogue's rows and pictures, cleaned, decoded, grouped and accounted for. No torch, no network."""

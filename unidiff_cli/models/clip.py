@@ -1,0 +1,146 @@
+"""One CLIP: captions and pictures to unit vectors. The half of every base that finds, and the frozen scorer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from PIL.Image import Image
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+from unidiff_cli.errors import EnvironmentProblem
+
+Transform = Callable[[Sequence[Image]], Tensor]
+
+
+class Clip(nn.Module):
+    """A transformers CLIPModel with what turns captions and pictures into its inputs."""
+
+    clip_mean: Tensor  # (1, 3, 1, 1) buffers
+    clip_std: Tensor
+
+    def __init__(
+        self, clip: CLIPModel, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor
+    ) -> None:
+        super().__init__()
+        self.clip: Any = clip
+        self.tokenizer, self.clip_processor = tokenizer, processor
+        mean, std = processor.image_mean, processor.image_std
+        self.register_buffer("clip_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("clip_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Self:
+        """A CLIPModel folder or hub id in fp32, on the CPU. Raises EnvironmentProblem where it is not there."""
+        try:
+            clip = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+            return cls(
+                clip, CLIPTokenizer.from_pretrained(folder), image_processor(folder, clip)
+            ).eval()
+        except (OSError, ValueError, KeyError, SafetensorError) as problem:
+            fact = f"The CLIP {folder} cannot be loaded: {first_line(problem)}"
+            raise EnvironmentProblem(fact, "Check the machine with: unidiff doctor") from problem
+
+    def frozen(self) -> Clip:
+        """A copy of this CLIP with the weights it has now, which never trains."""
+        return (
+            Clip(copy.deepcopy(self.clip), self.tokenizer, self.clip_processor)
+            .eval()
+            .requires_grad_(False)
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.clip_mean.device
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of an embedding."""
+        return self.clip.config.projection_dim
+
+    def tokenize(self, captions: Sequence[str]) -> Tensor:
+        """Token ids on this device, padded to the full length as Stable Diffusion does; int64 (B, L)."""
+        length = self.tokenizer.model_max_length
+        ids = self.tokenizer(
+            list(captions),
+            padding="max_length",
+            max_length=length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        return ids.input_ids.to(self.device)
+
+    def text(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """States after the final norm (B, L, d) and unit embeddings (B, D), from one forward."""
+        out = self.clip.text_model(input_ids=ids)
+        embeds = self.clip.text_projection(out.pooler_output)
+        return out.last_hidden_state, unit(embeds)
+
+    def clip_pixels(self, pictures: Sequence[Image]) -> Tensor:
+        """What CLIPProcessor would feed the vision tower, before scaling; uint8 (B, 3, s, s)."""
+        return pixels(self.clip_processor, pictures)
+
+    def clip_resize(self, pictures: Tensor) -> Tensor:
+        """`clip_pixels` of pictures (B, 3, H, W) in [0, 255], not rounded and with gradient; (B, 3, s, s)."""
+        short, crop = self.clip_processor.size["shortest_edge"], self.clip_processor.crop_size
+        height, width = (
+            round(side * short / min(pictures.shape[2:])) for side in pictures.shape[2:]
+        )
+        full = torch.promote_types(pictures.dtype, torch.float32)
+        x = nn.functional.interpolate(
+            pictures.to(full), (height, width), mode="bicubic", antialias=True, align_corners=False
+        )
+        top, left = (height - crop["height"]) // 2, (width - crop["width"]) // 2
+        return x[:, :, top : top + crop["height"], left : left + crop["width"]].clamp(0, 255)
+
+    def image(self, pixels: Tensor) -> Tensor:
+        """Unit image embeddings (B, D) of `clip_pixels`, uint8 or, with gradient, floats in [0, 255]."""
+        x = (pixels.to(self.device) / 255 - self.clip_mean) / self.clip_std
+        pooled = self.clip.vision_model(pixel_values=x).pooler_output
+        return unit(self.clip.visual_projection(pooled))
+
+    @torch.no_grad()
+    def embed(self, pictures: Sequence[Image], by: Literal["clip", "diffdis"] = "clip") -> Tensor:
+        """Unit embeddings of pictures (B, D), by CLIP's vision tower or, of a base that has it, by DiffDis's diffusion."""
+        return self.image(self.clip_pixels(pictures))
+
+    def transforms(self) -> dict[str, Transform]:
+        """The picture functions without the weights, for loader processes."""
+        return {"clip_pixels": partial(pixels, self.clip_processor)}
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows scaled to length 1, in fp32 at least: half precision would round cosines to 1/256."""
+    return nn.functional.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
+
+
+def first_line(problem: Exception) -> str:
+    """What a library's error says first; its kind where it says nothing."""
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0]
+
+
+def image_processor(folder: str | Path, clip: Any) -> CLIPImageProcessor:
+    """The folder's own preprocessing, or CLIP's at the tower's size where a bare model has none."""
+    try:
+        return CLIPImageProcessor.from_pretrained(folder)
+    except OSError:
+        return square(clip.config.vision_config.image_size)
+
+
+def square(side: int) -> CLIPImageProcessor:
+    """CLIP's preprocessing at a side: the shortest edge scaled to it, the centre cropped."""
+    return CLIPImageProcessor(
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+    )
+
+
+def pixels(processor: CLIPImageProcessor, pictures: Sequence[Image]) -> Tensor:
+    """Pictures resized and cropped by a processor, not yet scaled; uint8 (B, 3, side, side)."""
+    options: dict[str, Any] = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
+    return processor(images=list(pictures), **options)["pixel_values"].to(torch.uint8)

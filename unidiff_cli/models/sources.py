@@ -1,0 +1,203 @@
+"""Bases: which CLIP and which Stable Diffusion a recipe adapts, found without importing torch.
+
+A base is one folder (a diffusers pipeline with a transformers `clip/` in it: the embedded ones, and every
+export of ours) or two sources, `{diffusion: …, clip: …}`, each a folder or a hub id. A `base.yaml` in the
+diffusion folder holds the numbers that suit the base: the lowest layer of every recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unidiff_cli.config.load import read_recipe
+from unidiff_cli.config.schema import BaseFolders, Generate, Recipe
+from unidiff_cli.config.sources import read_yaml
+from unidiff_cli.errors import EnvironmentProblem, UsageError, nearest
+from unidiff_cli.project.files import digest, file_digest
+from unidiff_cli.project.project import Project
+
+say = logging.getLogger("unidiff")
+EMBEDDED = Path(__file__).parent / "embedded"
+# The folder of the frozen CLIP that scores generated images.
+SCORER = EMBEDDED / "nano_scorer"
+SD15 = BaseFolders(
+    diffusion="stable-diffusion-v1-5/stable-diffusion-v1-5", clip="openai/clip-vit-large-patch14"
+)
+READ = (".safetensors", ".json", ".txt")  # the files of a base's parts that decide what it makes
+DUAL_STREAM = "dual_stream"  # the folder of a base's DiffDis layers, beside its diffusers parts
+FAMILIES = {"StableDiffusionPipeline": "stable_diffusion"}  # model_index.json's class -> part
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a base's two halves are, and why this one was chosen."""
+
+    diffusion: str
+    clip: str
+    text: str | None = None
+    why: str = ""
+
+    def family(self) -> str:
+        """The part that reads this base. Raises UsageError for a pipeline class no part reads."""
+        index = _config(self.diffusion, "model_index.json")
+        name = index.get("_class_name", "StableDiffusionPipeline")
+        if name not in FAMILIES:
+            raise UsageError(
+                f"{self.diffusion} is a {name}; unidiff reads {', '.join(FAMILIES)}.",
+                "Name another base in the recipe.",
+            )
+        return FAMILIES[name]
+
+
+def embedded_bases() -> dict[str, Path]:
+    """The bases that come in the wheel, name to folder."""
+    return {p.parent.name: p.parent for p in sorted(EMBEDDED.glob("*/model_index.json"))}
+
+
+def resolve_base(base: Any) -> tuple[Any, Source]:
+    """What a recipe's `base` means on this machine: the value without `auto`, and its source.
+
+    Raises UsageError for a name or folder that is not there.
+    """
+    if isinstance(base, BaseFolders | Mapping):
+        given = BaseFolders.model_validate(base if isinstance(base, Mapping) else base.model_dump())
+        given = given.model_copy(
+            update={k: _absolute(getattr(given, k)) for k in ("diffusion", "clip")}
+        )
+        return given.model_dump(), Source(
+            given.diffusion, given.clip, given.text, "two sources, as the recipe says"
+        )
+    if base == "auto":
+        missing = missing_for_sd15()
+        if not missing:
+            return SD15.model_dump(), Source(
+                SD15.diffusion, SD15.clip, None, "a GPU and these weights are here (base: auto)"
+            )
+        value, source = resolve_base("nano")
+        return value, Source(
+            source.diffusion, source.clip, None, f"the embedded one, since {missing} (base: auto)"
+        )
+    inside = embedded_bases()
+    if base in inside:
+        folder = inside[base]
+        return base, Source(str(folder), str(folder / "clip"), None, "embedded in the package")
+    folder = Path(str(base)).expanduser()
+    if (folder / "model_index.json").is_file():
+        if not (folder / "clip" / "config.json").is_file():
+            raise UsageError(
+                f"{folder} is a diffusion pipeline without a clip/ folder.",
+                "Give both: base: {diffusion: FOLDER, clip: FOLDER}",
+            )
+        folder = folder.absolute()
+        return str(folder), Source(str(folder), str(folder / "clip"), None, "a folder")
+    raise UsageError(
+        f"There is no base '{base}'.{nearest(str(base), inside)}",
+        f"Give auto, {', '.join(inside)}, a folder with model_index.json and clip/, or {{diffusion: ID, clip: ID}}.",
+    )
+
+
+def base_defaults(base: Any) -> tuple[Any, Mapping[str, Any]]:
+    """The resolved base and its own numbers, for `recipe.load`."""
+    value, source = resolve_base(base)
+    say.info(f"base {value if isinstance(value, str) else source.diffusion}: {source.why}")
+    return value, _numbers(source)
+
+
+def _numbers(source: Source) -> Mapping[str, Any]:
+    """A base's own numbers: its base.yaml, or what suits Stable Diffusion's size."""
+    file = Path(source.diffusion) / "base.yaml"
+    if file.is_file():
+        return read_yaml(file).data
+    unet, vae = (
+        _config(source.diffusion, "unet/config.json"),
+        _config(source.diffusion, "vae/config.json"),
+    )
+    if "sample_size" in unet and "block_out_channels" in vae:
+        return {
+            **LARGE,
+            "image_size": unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1),
+        }
+    return LARGE
+
+
+def load_recipe(
+    name: str | None = None, project: Project | None = None, **layers: Any
+) -> Recipe:
+    """The recipe in force in a project, its base's own numbers below it; `layers` as in `recipe.load`."""
+    return read_recipe(
+        name, project_file=project.file if project else None, defaults=base_defaults, **layers
+    )
+
+
+def generation_settings(folder: Path, project: Project, **layers: Any) -> Generate:
+    """How pictures are drawn with an export: its own numbers below, the project's `generate` above."""
+    numbers = _numbers(resolve_base(str(folder))[1])
+    found = read_recipe(
+        None, project_file=project.file, defaults=lambda base: (str(folder), numbers), **layers
+    )
+    return found.generate
+
+
+def _absolute(place: str) -> str:
+    """A folder by its whole path, so that a run resumed from elsewhere finds it; a hub id as it is."""
+    folder = Path(place).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else place
+
+
+def files_hash(base: Any) -> str:
+    """A hash that changes with what a base finds and draws: its weights, tokenizer, preprocessing and schedule (the files'
+    bytes, or the snapshots' names for hub ids), and which text tower wins."""
+    _, source = resolve_base(base)
+    found: list[Any] = [source.text]
+    for place, patterns in ((source.diffusion, ("model_index.json", "*/*")), (source.clip, ("*",))):
+        if Path(place).is_dir():
+            files = sorted(
+                p for pattern in patterns for p in Path(place).glob(pattern) if p.suffix in READ
+            )
+            found += [(str(p.relative_to(place)), file_digest(p)) for p in files]
+        else:
+            found.append(
+                (place, str(_cached(place, "model_index.json") or _cached(place, "config.json")))
+            )
+    return digest(found)
+
+
+# What suits a Stable Diffusion of a billion parameters whose folder says nothing; its rates are the recipe's defaults.
+LARGE = {"train": {"batch_size": 16, "gradient_checkpointing": True}}
+WEIGHTS = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model")
+
+
+def missing_for_sd15() -> str:
+    """Why SD 1.5 cannot be the base here; empty when it can."""
+    wanted = [(SD15.diffusion, file) for file in WEIGHTS] + [(SD15.clip, "model")]
+    for repo, file in wanted:
+        if not any(
+            _cached(repo, f"{file}{ending}") for ending in (".safetensors", ".fp16.safetensors")
+        ):
+            return f"{file} of {repo} is not in the hub cache"
+    import torch
+
+    return "" if torch.cuda.is_available() else "there is no GPU"
+
+
+def _cached(repo: str, file: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, file)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _config(source: str, file: str) -> dict[str, Any]:
+    """A JSON file of a folder or of the hub cache; empty where it is not there."""
+    path = Path(source) / file if Path(source).is_dir() else _cached(source, file)
+    if path is None or not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise EnvironmentProblem(f"{path} is not valid JSON.", "Fetch the base again.") from problem

@@ -1,1 +1,0 @@
-"""Stages: plain functions, each of which reads some rooms of a project and writes exactly one."""
