@@ -4,7 +4,7 @@
         [--anchor W] [--alphas 0.5] [--photos DIR] [--steps N] [--set KEY=VALUE]
 
 Two questions, each with its own split. `products`: whole products are held out, so that their names are new and
-colour, cut and audience must carry a query. `views`: every product is trained on by its front pictures and looked
+colour, cut and audience must carry a query. `views`: every product is trained on by its front images and looked
 for among its other ones. The test set, the prompts and their seeds are the same for every model and training seed:
 the spread is that of training. A run that is finished is taken as it is when the command is given again.
 """
@@ -59,9 +59,9 @@ SHARES = (
 
 
 def by_view(products: Sequence[str | None], views: Sequence[str]) -> list[str]:
-    """train for the front pictures of every product, test for its others; val for those of one product in VALIDATED.
+    """train for the front images of every product, test for its others; val for those of one product in VALIDATED.
 
-    A picture without a product, or of one that has no front picture, is trained on.
+    An image without a product, or of one that has no front image, is trained on.
     """
     trained = {p for p, view in zip(products, views, strict=True) if p and view in FRONT}
 
@@ -78,20 +78,20 @@ def by_view(products: Sequence[str | None], views: Sequence[str]) -> list[str]:
 
 
 def viewed(catalogue: Path, options: Prepare, folder: Path) -> Path:
-    """The catalogue's rows with `by_view` as their `split`, as a table in `folder` beside a link to its pictures."""
+    """The catalogue's rows with `by_view` as their `split`, as a table in `folder` beside a link to its images."""
     reader = readers.choose(catalogue, options)
     rows = [item for item in reader if isinstance(item, Sample)]
     splits = by_view([r.product for r in rows], [str(r.attributes.get("view", "")) for r in rows])
     if "test" not in splits:
         sys.exit(f"{catalogue} has no product with a view in {FRONT} and another one.")
     folder.mkdir(parents=True, exist_ok=True)
-    link = folder / "pictures"
+    link = folder / "images"
     link.unlink(missing_ok=True)
     link.symlink_to(reader.root.resolve(), target_is_directory=True)
     lines = [
         row.attributes
         | {
-            "image": f"pictures/{os.path.relpath(str(row.image), reader.root)}",
+            "image": f"images/{os.path.relpath(str(row.image), reader.root)}",
             "caption": list(row.captions),
         }
         | {"product": row.product, "split": split}
@@ -215,7 +215,7 @@ def _cell(key: str, value: Mapping[str, float | None] | None) -> str:
 
 
 def shown(rows: Sequence[Row]) -> list[tuple[Row, str]]:
-    """Up to SHOWN trained products, spread over the catalogue, each by a front picture and "Name type in colour"."""
+    """Up to SHOWN trained products, spread over the catalogue, each by a front image and "Name type in colour"."""
     fronts = [
         r
         for r in rows
@@ -240,9 +240,9 @@ def draw_sheet(shards: Shards, sources: Mapping[str, Any], recipe: Recipe, file:
             base, prompts, range(len(prompts)), steps=options.steps, guidance=options.guidance, batch_size=options.batch_size
         )  # fmt: skip
         columns[name] = list(drawn)
-    pictures = [columns[name][i] for i in range(len(some)) for name in columns]
+    images = [columns[name][i] for i in range(len(some)) for name in columns]
     labels = [prompt if name == "real" else name for prompt in prompts for name in columns]
-    contact_sheet(pictures, labels, columns=len(columns), side=192).save(file)
+    contact_sheet(images, labels, columns=len(columns), side=192).save(file)
 
 
 def _say(text: str, end: str = "\n") -> None:
@@ -289,7 +289,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }  # where, is nobody's business
     found = {
         "asked": asked,
-        "pictures": counts,
+        "images": counts,
         "test_captions": captions,
         "models": models,
         "seeds": figures,
@@ -299,7 +299,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     draw_sheet(shards, sources, recipe, given.out / "sheet.png")
     print(
-        f"{given.split}: {counts['train']} / {counts['val']} / {counts['test']} pictures, {captions} test captions\n"
+        f"{given.split}: {counts['train']} / {counts['val']} / {counts['test']} images, {captions} test captions\n"
     )
     print(markdown(models))
 

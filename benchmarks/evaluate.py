@@ -5,7 +5,7 @@
 extraction  Inception features of photos in a folder        against clean-fid, and the forward alone on ready tensors
 distance    FID of two sets of 2,048 features               against clean-fid's sqrtm, torch-fidelity, eigenvalues alone
 memory      peak while moments are taken of 10k..200k       against all features in memory, as clean-fid keeps them
-recall      100k captions among 100k pictures, in blocks    against the products alone
+recall      100k captions among 100k images, in blocks    against the products alone
 
 Whatever is compared is timed in turns in one process of its own, on all cores, and gives the same numbers: a time
 whose output check fails ends the command with an error. Writes OUT/figures.json. Linux: peaks are read from /proc.
@@ -70,7 +70,7 @@ TOP = 10  # best answers kept of each query, as the evidence does
 class Sizes:
     """How much of everything."""
 
-    pictures: int = 96
+    images: int = 96
     workers: tuple[int, ...] = (12, 2, 0)  # of clean-fid's loader: 12 is its default
     rounds: int = 5
     features: int = 2500
@@ -83,7 +83,7 @@ class Sizes:
 
 
 QUICK = Sizes(
-    pictures=4, workers=(2, 0), rounds=1, features=400, dimension=256, distance_rounds=1,
+    images=4, workers=(2, 0), rounds=1, features=400, dimension=256, distance_rounds=1,
     streamed=(2_000, 4_000), kept=(2_000, 4_000), queries=3_000, checked=300,
 )  # fmt: skip
 
@@ -228,7 +228,7 @@ def extraction(sizes: Sizes) -> Figures:
     )  # clean-fid's loader can be handed to a worker in no other way
     device = torch.device("cpu")
     with tempfile.TemporaryDirectory() as place:
-        files = photos(Path(place), sizes.pictures)
+        files = photos(Path(place), sizes.images)
         resize = build_resizer("clean")
         ready = np.stack([resize(np.array(Image.open(file).convert("RGB"))) for file in files])
         flops = random_inception(Path(place))
@@ -263,7 +263,7 @@ def extraction(sizes: Sizes) -> Figures:
     half = len(files) // 2
     fid, their_fid = (frechet(x[:half], x[half:]) for x in (features, expected))
     return {
-        "pictures": len(files), **medians(spent), "pictures_a_second": len(files) / np.median(spent["ours"]),
+        "images": len(files), **medians(spent), "images_a_second": len(files) / np.median(spent["ours"]),
         **ratio("times_clean_fid", best, spent["ours"]), **ratio("of_forward", spent["forward"], spent["ours"]),
         "resize_difference": float(np.abs(squeezed - ready).max()),
         "feature_difference": apart(features, expected), "fid": fid, "fid_difference": abs(fid / their_fid - 1),
@@ -291,7 +291,7 @@ def photos(folder: Path, count: int) -> list[str]:
 
 
 def random_inception(folder: Path) -> float:
-    """Saves an untrained Inception as WEIGHTS, called as NVIDIA's file is; gives the FLOPs it takes a picture.
+    """Saves an untrained Inception as WEIGHTS, called as NVIDIA's file is; gives the FLOPs it takes an image.
 
     Weights of He et al. (arXiv 1502.01852) carry both the signal and its rounding through 48 layers as trained ones
     do. torchvision's own let the signal die, and with batch statistics the rounding grows a hundredfold on the way.

@@ -8,7 +8,7 @@ steps      a step of `joint` and of `fashion` (unidiff), as `unidiff train` runs
            optimiser alone on ready tensors
 gradcache  peak memory and time a sample of 8 times (and 64 times) the batch in chunks, each in a process of its own
 
-The towers are nano's, the batch and its pictures are the same, all are timed in turns in one process on all cores, and the
+The towers are nano's, the batch and its images are the same, all are timed in turns in one process on all cores, and the
 losses are equal: a time whose check fails ends the command with an error. Theirs get ready tensors where their loader would
 decode, tokenise and augment. Writes OUT/figures.json.
 """
@@ -123,7 +123,7 @@ class Bench:
         from unidiff_cli.sample_catalog import write_catalog
 
         self.sizes, self.folder = sizes, folder
-        write_catalog(folder / "shop", pictures=max(40, 3 * sizes.batch))
+        write_catalog(folder / "shop", images=max(40, 3 * sizes.batch))
         self.project = Project(folder / "project")
         prepare(self.project, recipe_of("joint", sizes), folder / "shop")
 
@@ -201,7 +201,7 @@ class Peer:
 
 
 def ready(base: Any, batch: Any) -> tuple[Any, Any]:
-    """Token ids and normalised pictures."""
+    """Token ids and normalised images."""
     pixels = (batch.clip_pixels / 255 - base.clip_mean) / base.clip_std
     return base.tokenize(batch.captions), pixels
 
@@ -251,7 +251,9 @@ def diffusers(batch: Any) -> Peer:
     text.requires_grad_(False)
     ids = base.tokenize(batch.captions)
     mean, _ = batch.latents.float().chunk(2, dim=1)
-    with torch.no_grad():  # pictures as large as its loader would give; the latents' own, so that the VAE has real ones
+    with (
+        torch.no_grad()
+    ):  # images as large as its loader would give; the latents' own, so that the VAE has real ones
         pixels = vae.decode(mean / vae.config.scaling_factor).sample.clamp(-1, 1)
     optimiser = torch.optim.AdamW(unet.parameters(), 1e-4, weight_decay=1e-2)
     schedule = get_scheduler("cosine", optimiser, num_warmup_steps=10, num_training_steps=10_000)

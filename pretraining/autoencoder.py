@@ -1,4 +1,4 @@
-"""The autoencoder: 64 px pictures to 16 x 16 x 6 latents of zero mean and unit variance a channel."""
+"""The autoencoder: 64 px images to 16 x 16 x 6 latents of zero mean and unit variance a channel."""
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ def batches(data: Mixture):
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pixels: np.ndarray, chunk: int = 128) -> Tensor:
-    """Latents (N, 6, 16, 16) of uint8 pictures, as the pipeline sees them (the posterior's mode)."""
+    """Latents (N, 6, 16, 16) of uint8 images, as the pipeline sees them (the posterior's mode)."""
     vae = vae.to(memory_format=torch.channels_last)
     parts = [
         vae.encode(scaled(pixels[i : i + chunk].copy())).latent_dist.mode()

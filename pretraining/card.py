@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from pretraining.data import CROPS, OBJECTS_SHARE, UNSEEN_SEED, VIEWS, Pictures
+from pretraining.data import CROPS, OBJECTS_SHARE, UNSEEN_SEED, VIEWS, Images
 from pretraining.measure import TARGETS
 from unidiff_cli.sample_catalog import HELD_OUT
 
@@ -24,9 +24,9 @@ NANO = """\
 
 A Stable Diffusion 1.x look-alike at 64 px and the CLIP whose text tower it shares, small enough to be embedded: it makes
 `unidiff` run from end to end on a laptop without a download, and gives tests and benchmarks a real base. It knows drawn
-garments, a few everyday objects and ten kinds of photographed clothes. It is not a model to ship pictures with.
+garments, a few everyday objects and ten kinds of photographed clothes. It is not a model to ship images with.
 
-![red dress, seeds 0 to 7](pictures/red-dress.png)
+![red dress, seeds 0 to 7](images/red-dress.png)
 
 | part | folder | parameters |
 |---|---|---|
@@ -48,7 +48,7 @@ tokens of an own vocabulary of {vocabulary:,}. Weights are float16 on disk; the 
 
 {figures}
 
-## What the pictures show
+## What the images show
 {remarks}
 
 {sheets}
@@ -87,16 +87,16 @@ NANO_ROWS = (
     ("CLIP without adaptation, luma's colours", "clip.luma_color", "{:.1%}", "most frequent {clip.luma_color_majority:.1%}, chance {clip.luma_color_chance:.1%}"),
     ("luma's categories", "clip.luma_category", "{:.1%}", "most frequent {clip.luma_category_majority:.1%}, chance {clip.luma_category_chance:.1%}"),
     ("grocery: fruit, vegetable or package", "clip.grocery_group", "{:.1%}", "most frequent {clip.grocery_group_majority:.1%}, chance {clip.grocery_group_chance:.1%}"),
-    ("generation, {generation.pictures:.0f} prompts: measured colour is the prompt's", "generation.color", "{:.1%}", "true drawings {generation.color_ceiling:.1%}"),
+    ("generation, {generation.images:.0f} prompts: measured colour is the prompt's", "generation.color", "{:.1%}", "true drawings {generation.color_ceiling:.1%}"),
     ("the probe's type is the prompt's", "generation.type", "{:.1%}", "true drawings {generation.type_ceiling:.1%}"),
     ("the same, {generation.held_out:.0f} prompts of pairs kept out of pre-training: colour", "generation.color_held_out", "{:.1%}", ""),
     ("type", "generation.type_held_out", "{:.1%}", ""),
     ("the probe itself, unseen drawings", "generation.probe_unseen", "{:.1%}", ""),
     ("the probe on 100 photos it knows a word for", "generation.probe_photos", "{:.1%}", ""),
-    ("KID of generated pictures against unseen drawings (nano-scorer's features)", "likeness.kid", "{:.3f}", "drawings against drawings {likeness.kid_real:.3f}"),
-    ("pixel distance to the nearest training picture, least of all generated", "likeness.generated_pixel_gap_least", "{:.3f}", "unseen drawings {likeness.unseen_pixel_gap_least:.3f}"),
+    ("KID of generated images against unseen drawings (nano-scorer's features)", "likeness.kid", "{:.3f}", "drawings against drawings {likeness.kid_real:.3f}"),
+    ("pixel distance to the nearest training image, least of all generated", "likeness.generated_pixel_gap_least", "{:.3f}", "unseen drawings {likeness.unseen_pixel_gap_least:.3f}"),
     ("the same, first percentile", "likeness.generated_pixel_gap_q1", "{:.3f}", "unseen drawings {likeness.unseen_pixel_gap_q1:.3f}"),
-    ("8 pictures, 25 steps, guidance, two cores", "speed.eight_pictures_seconds", "{:.1f} s", ""),
+    ("8 images, 25 steps, guidance, two cores", "speed.eight_images_seconds", "{:.1f} s", ""),
     ("opening it, torch imported", "speed.loading_seconds", "{:.2f} s", ""),
 )  # fmt: skip
 SCORER_ROWS = tuple(
@@ -131,11 +131,11 @@ def write(work: Path, out: Path, sources: dict[str, Path]) -> None:
     total = parameters["unet"] + parameters["vae"] + parameters["clip"]
     vocabulary = len(json.loads((out / "nano" / "tokenizer" / "vocab.json").read_text()))
     channels = json.loads((out / "nano" / "unet" / "config.json").read_text())["in_channels"]
-    pictures = out / "nano" / "pictures"
-    pictures.mkdir(exist_ok=True)
+    images = out / "nano" / "images"
+    images.mkdir(exist_ok=True)
     shown = [sheet for sheet in SHEETS if (work / "measured" / sheet).exists()]
     for sheet in shown:
-        shutil.copyfile(work / "measured" / sheet, pictures / sheet)
+        shutil.copyfile(work / "measured" / sheet, images / sheet)
     nano = NANO.format(
         parameters=rows + f"\n| together, text tower once | | {total:,.0f} |",
         vocabulary=vocabulary,
@@ -143,7 +143,7 @@ def write(work: Path, out: Path, sources: dict[str, Path]) -> None:
         data=_data(work, sources),
         made=made,
         figures=_table(NANO_ROWS, figures),
-        sheets="\n\n".join(f"{SHEETS[s]}\n\n![{s}](pictures/{s})" for s in shown if SHEETS[s]),
+        sheets="\n\n".join(f"{SHEETS[s]}\n\n![{s}](images/{s})" for s in shown if SHEETS[s]),
         remarks=Path(__file__).with_name("remarks.md").read_text().strip(),
     )
     (out / "nano" / "README.md").write_text(nano)
@@ -177,7 +177,7 @@ def _table(rows: Iterable[tuple[str, str, str, str]], figures: dict[str, dict[st
 
 def _data(work: Path, sources: dict[str, Path]) -> str:
     drawings, photos, dyed = (
-        Pictures.load(work / "data" / name) for name in ("renders", "photos", "dyed")
+        Images.load(work / "data" / name) for name in ("renders", "photos", "dyed")
     )
     return f"""\
 - {len(drawings):,} drawings with {sum(map(len, drawings.captions)):,} captions by `unidiff_cli/sample_catalog` (ours), seeds 0 to {len(drawings) - 1:,}: {1 - OBJECTS_SHARE:.0%} garments, {OBJECTS_SHARE:.0%}
@@ -186,9 +186,9 @@ def _data(work: Path, sources: dict[str, Path]) -> str:
 - {len(photos):,} photos of ten kinds of clothes, the training split of alexeygrigorev/clothing-dataset-small at commit
   11961516512414bf9f6c150a832cfd21b54a6b54 (CC0 1.0), {VIEWS} views each and for the CLIPs {CROPS} harder crops; captions name the class and,
   where it is clear, a measured colour, and always say "photo". captions.jsonl: {_hash([sources["photos"] / "captions.jsonl"])}.
-- {len(dyed):,} training pictures of Fashion-MNIST (Zalando SE, MIT; Debian's `dataset-fashion-mnist`), enlarged, dyed and put before a
+- {len(dyed):,} training images of Fashion-MNIST (Zalando SE, MIT; Debian's `dataset-fashion-mnist`), enlarged, dyed and put before a
   wall, for the CLIPs only; 4,000 of them, and 4,000 drawings, cut out on pure white for the decoder's last minutes. Images, labels: {_hash(sorted(sources["fashion_mnist"].glob("train-*.gz")))}.
-- Pictures are fitted as CLIPImageProcessor does: shortest edge to 64, centre crop. Debian's `openclipart-png` was not used."""
+- Images are fitted as CLIPImageProcessor does: shortest edge to 64, centre crop. Debian's `openclipart-png` was not used."""
 
 
 def _hash(files: Iterable[Path]) -> str:

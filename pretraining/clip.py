@@ -70,9 +70,9 @@ def normalised(pixels: np.ndarray) -> Tensor:
 class Contrast(nn.Module):
     """CLIP's loss, where captions of the same words are all right answers (many photos share one caption), and beside it
 
-    the words of a picture's captions told from the picture alone, by a linear layer that is thrown away: SuperClass
-    (Huang et al. 2024, arXiv 2411.03313). Contrast needs some knowledge of words and pictures before it teaches any;
-    the words teach the picture tower from the first step.
+    the words of an image's captions told from the image alone, by a linear layer that is thrown away: SuperClass
+    (Huang et al. 2024, arXiv 2411.03313). Contrast needs some knowledge of words and images before it teaches any;
+    the words teach the image tower from the first step.
     """
 
     def __init__(self, clip: CLIPModel):
@@ -86,7 +86,7 @@ class Contrast(nn.Module):
         )  # half the time of torch's own attention on a CPU, whose bfloat16 backward is slow
 
     def lock_text(self) -> "Contrast":
-        """Train the picture tower only, on the text tower as it is (locked tuning: Zhai et al. 2022, arXiv 2111.07991)."""
+        """Train the image tower only, on the text tower as it is (locked tuning: Zhai et al. 2022, arXiv 2111.07991)."""
         for part in (self.clip.text_model, self.clip.text_projection):
             part.requires_grad_(False)
         return self
@@ -147,7 +147,7 @@ def batches(data: Mixture, tokenizer: CLIPTokenizer):
 
 
 def _words(data: Mixture, tokenizer: CLIPTokenizer) -> tuple[dict[str, list[list[int]]], Tensor]:
-    """The tokens of each picture's captions, without start and end, and how rare each token is: ln(pictures / pictures with it)."""
+    """The tokens of each image's captions, without start and end, and how rare each token is: ln(images / images with it)."""
     tokens = {
         name: [
             sorted({t for ids in tokenizer(words).input_ids for t in ids[1:-1]})
@@ -163,7 +163,7 @@ def _words(data: Mixture, tokenizer: CLIPTokenizer) -> tuple[dict[str, list[list
 
 
 def _exposed(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast and a patch of each picture changed a little: no colour changes its name by that."""
+    """Brightness, contrast and a patch of each image changed a little: no colour changes its name by that."""
     n = len(pixels)
     gain, lift = (
         rng.uniform(a, b, (n, 1, 1, 1)).astype(np.float32) for a, b in ((0.8, 1.2), (-15, 15))

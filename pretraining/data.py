@@ -1,4 +1,4 @@
-"""The pictures and captions that nano learns from: drawn garments (ours) and CC0 photos, as uint8 arrays made once."""
+"""The images and captions that nano learns from: drawn garments (ours) and CC0 photos, as uint8 arrays made once."""
 
 import gzip
 import json
@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from unidiff_cli.sample_catalog import Look
 
 SIZE = 64
-CAPTIONS = 3  # per picture
+CAPTIONS = 3  # per image
 VIEWS = 4  # per training photo: the exact view of CLIP's preprocessing, and mild crops
 CROPS = 8  # and hard crops, which CLIP learns from and the denoiser does not: it would draw cut-off clothes
 OBJECTS_SHARE = 0.15  # of the drawings are everyday objects
@@ -29,8 +29,8 @@ COLOURS = {
 
 
 @dataclass
-class Pictures:
-    """Pictures and their captions: `pixels` (N, V, 64, 64, 3) uint8, `captions` N lists, `labels` N class names (photos only)."""
+class Images:
+    """Images and their captions: `pixels` (N, V, 64, 64, 3) uint8, `captions` N lists, `labels` N class names (photos only)."""
 
     pixels: np.ndarray
     captions: list[list[str]]
@@ -40,7 +40,7 @@ class Pictures:
         return len(self.pixels)
 
     @classmethod
-    def load(cls, path: Path) -> "Pictures":
+    def load(cls, path: Path) -> "Images":
         words = json.loads(path.with_suffix(".json").read_text())
         return cls(
             np.load(path.with_suffix(".npy"), mmap_mode="r"), words["captions"], words["labels"]
@@ -81,7 +81,7 @@ def prepare(folder: Path, photos: Path, fashion_mnist: Path, renders: int) -> No
         ):
             if not (folder / f"{name}.json").exists():
                 pairs = list(pool.map(drawn, seeds, chunksize=64))
-                Pictures(np.stack([p for p, _ in pairs])[:, None], [c for _, c in pairs], []).save(
+                Images(np.stack([p for p, _ in pairs])[:, None], [c for _, c in pairs], []).save(
                     folder / name
                 )
         rows = [json.loads(line) for line in (photos / "captions.jsonl").read_text().splitlines()]
@@ -92,7 +92,7 @@ def prepare(folder: Path, photos: Path, fashion_mnist: Path, renders: int) -> No
                     (photos / row["image"], row["caption"], views, i) for i, row in enumerate(these)
                 ]
                 pairs = list(pool.map(_photographed, jobs, chunksize=64))
-                Pictures(
+                Images(
                     np.stack([p for p, _ in pairs]),
                     [c for _, c in pairs],
                     [r["class"] for r in these],
@@ -189,13 +189,13 @@ GREYS = {
 }  # Fashion-MNIST's classes in its order, and our words for them  # fmt: skip
 
 
-def on_white(fashion_mnist: Path, count: int) -> Pictures:
-    """`count` pictures on pure white, as shops cut them out: half drawn, half dyed. Neither source has white walls otherwise."""
+def on_white(fashion_mnist: Path, count: int) -> Images:
+    """`count` images on pure white, as shops cut them out: half drawn, half dyed. Neither source has white walls otherwise."""
     with ProcessPoolExecutor(2) as pool:
         drawings = list(pool.map(_cut_out, range(count // 2), chunksize=64))
     dyes = dyed(fashion_mnist, count - count // 2, white=True)
     pixels = np.concatenate([np.stack(drawings)[:, None], dyes.pixels])
-    return Pictures(pixels, [[""]] * len(pixels), [])
+    return Images(pixels, [[""]] * len(pixels), [])
 
 
 def _cut_out(seed: int) -> np.ndarray:
@@ -208,8 +208,8 @@ def _cut_out(seed: int) -> np.ndarray:
     return fit(white)
 
 
-def dyed(folder: Path, count: int, white: bool = False) -> Pictures:
-    """`count` training pictures of Fashion-MNIST (28 px, grey on black; MIT), enlarged, dyed and put before a wall.
+def dyed(folder: Path, count: int, white: bool = False) -> Images:
+    """`count` training images of Fashion-MNIST (28 px, grey on black; MIT), enlarged, dyed and put before a wall.
 
     What they add is the outline of real clothes; they are too soft to draw from.
     """
@@ -221,7 +221,7 @@ def dyed(folder: Path, count: int, white: bool = False) -> Pictures:
         kinds = np.frombuffer(labels.read(), np.uint8, offset=8)[:count]
     with ProcessPoolExecutor(2) as pool:
         pairs = list(pool.map(_dyed, grey, kinds, range(count), [white] * count, chunksize=256))
-    return Pictures(np.stack([p for p, _ in pairs])[:, None], [c for _, c in pairs], [])
+    return Images(np.stack([p for p, _ in pairs])[:, None], [c for _, c in pairs], [])
 
 
 def _dyed(grey: np.ndarray, kind: int, seed: int, white: bool) -> tuple[np.ndarray, list[str]]:
@@ -263,7 +263,7 @@ def _dyed(grey: np.ndarray, kind: int, seed: int, white: bool) -> tuple[np.ndarr
 
 @dataclass
 class Pick:
-    """One picture of one source as a training example."""
+    """One image of one source as a training example."""
 
     source: str
     row: int
@@ -276,7 +276,7 @@ class Mixture:
     """Random picks from several sources, each with its share of a batch and how many of its views may be picked."""
 
     def __init__(self, folder: Path, shares: dict[str, float], views: int = VIEWS):
-        self.sources = {name: Pictures.load(folder / name) for name in shares}
+        self.sources = {name: Images.load(folder / name) for name in shares}
         self.shares, self.views = np.cumsum(list(shares.values())), views
 
     def pick(self, n: int, rng: np.random.Generator) -> list[Pick]:

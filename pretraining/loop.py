@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 CHECKPOINT_EVERY = 60.0  # seconds of training between two checkpoints
-PICTURE_EVERY = 300.0  # and between two pictures
+IMAGE_EVERY = 300.0  # and between two images
 WARMUP = 0.03  # share of the time in which the learning rate rises
 
 
@@ -53,12 +53,12 @@ def fit(
     seed: int,
     decay: float = 0.01,
     ema: float = 0.0,
-    picture: Callable[[nn.Module], Image.Image] | None = None,
+    image: Callable[[nn.Module], Image.Image] | None = None,
 ) -> nn.Module:
     """Train `model` for `seconds` of wall clock and give back the weights to use (the average ones if `ema`).
 
     `model(batch)` returns a dict of scalars; the one named `loss` is minimised. A run that was cut continues from `folder/last.pt`:
-    the time already spent counts, and the batch of step n depends on (seed, n, rank) only. `picture(weights to use)`, if given, is
+    the time already spent counts, and the batch of step n depends on (seed, n, rank) only. `image(weights to use)`, if given, is
     kept as `folder/<step>.png` now and then.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,8 +114,8 @@ def fit(
             if rank() == 0 and time.monotonic() - saved > CHECKPOINT_EVERY:
                 _save(folder, model, optimiser, average, step, spent, samples)
                 saved = time.monotonic()
-            if rank() == 0 and picture and time.monotonic() - pictured > PICTURE_EVERY:
-                picture((average if average is not None else model).eval()).save(
+            if rank() == 0 and image and time.monotonic() - pictured > IMAGE_EVERY:
+                image((average if average is not None else model).eval()).save(
                     folder / f"{step:06d}.png"
                 )
                 model.train()

@@ -1,10 +1,10 @@
-"""What the embedded base can do, opened as its user opens it, on pictures it never learned from.
+"""What the embedded base can do, opened as its user opens it, on images it never learned from.
 
     python -m benchmarks.nano --photos DIR --luma DIR --grocery DIR --out DIR
 
 --photos is clothing-dataset-small, --luma a shop's product photos, --grocery the Grocery Store Dataset: folders of
 images/ and captions.jsonl. Writes OUT/figures.json and sheets to check the figures by eye, and prints them beside
-their targets. Nothing here is fitted to the base but the probe (see probe.py), which never sees a generated picture.
+their targets. Nothing here is fitted to the base but the probe (see probe.py), which never sees a generated image.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from transformers import CLIPModel, CLIPProcessor
 
 from benchmarks import Bound, table
 from pretraining import data, probe
-from pretraining.data import SIZE, UNSEEN, UNSEEN_SEED, VIEWS, Pictures, fit, lab
+from pretraining.data import SIZE, UNSEEN, UNSEEN_SEED, VIEWS, Images, fit, lab
 from unidiff_cli.config.sources import read_yaml
 from unidiff_cli.evaluation.metrics.kid import kernel_distance
 from unidiff_cli.sample_catalog import COLORS, HELD_OUT, TYPES, Look, caption, held_out, random_look
@@ -54,7 +54,7 @@ TARGETS: dict[str, Bound] = {
     "generation.probe_unseen": (0.95, True),
     "generation.type": (0.85, True),
     "generation.type_held_out": (0.75, True),
-    "speed.eight_pictures_seconds": (6.0, False),
+    "speed.eight_images_seconds": (6.0, False),
     "speed.loading_seconds": (1.5, False),
 }
 # Seeds of the looks that prompts and matched renderings are made of: beyond pre-training's and the probe's.
@@ -93,8 +93,8 @@ def measure(
 ) -> dict[str, Figures]:
     """All figures by part, also in `out`/figures.json, with sheets beside it.
 
-    `base` holds nano/ and nano_scorer/; `training` the arrays it learned from (`pretraining.data.Pictures`), without
-    which the first `renders` drawings are drawn again. `quick` is for a test: a few pictures of everything.
+    `base` holds nano/ and nano_scorer/; `training` the arrays it learned from (`pretraining.data.Images`), without
+    which the first `renders` drawings are drawn again. `quick` is for a test: a few images of everything.
     """
     out.mkdir(parents=True, exist_ok=True)
     nano, figures = base / "nano", {}
@@ -119,7 +119,7 @@ def measure(
     note("clip", prompted(*clip, pool) | retrieval(*clip, drawn, captions))
     note("scorer", prompted(*scorer, pool) | retrieval(*scorer, drawn, captions))
 
-    settings = probe.Settings(pictures=256, epochs=1) if quick else probe.Settings()
+    settings = probe.Settings(images=256, epochs=1) if quick else probe.Settings()
     network = probe.trained(out, pipeline.vae, settings)
     judge = probe.unseen_share(network, pipeline.vae, settings) | photographed_types(
         network, pool, out
@@ -145,13 +145,13 @@ def measure(
     return figures
 
 
-# ---------------------------------------------------------------- pictures
+# ---------------------------------------------------------------- images
 
 
 def photographs(
     photos: Path, luma: Path | None, grocery: Path | None, limit: int | None
 ) -> dict[str, tuple]:
-    """For each set its rows and its pictures (N, 64, 64, 3) uint8: test photos, main product views, test groceries."""
+    """For each set its rows and its images (N, 64, 64, 3) uint8: test photos, main product views, test groceries."""
     chosen = {
         "photos": (photos, "split", "test"),
         "luma": (luma, "view", "main"),
@@ -185,7 +185,7 @@ def subjects(count: int, seed: int) -> list[tuple[Look, str]]:
     """Looks and prompts for them, in the catalogue's own phrasings: every type as often, every fourth a held-out pair.
 
     A prompt that names a view is drawn again, and so is one for a held-out pair that leaves the pattern unsaid. Two
-    calls with other seeds give pictures of one distribution.
+    calls with other seeds give images of one distribution.
     """
     kept_out, found = sorted(HELD_OUT), []
     for i in range(count):
@@ -207,14 +207,14 @@ def subjects(count: int, seed: int) -> list[tuple[Look, str]]:
 def page(
     pixels: Sequence[np.ndarray], words: Sequence[str], columns: int, scale: int = 2
 ) -> Image.Image:
-    """Pictures (64, 64, 3) uint8 in rows, each over its words."""
+    """Images (64, 64, 3) uint8 in rows, each over its words."""
     side, below = SIZE * scale, 30
     rows = -(-len(pixels) // columns)
     sheet = Image.new("RGB", (columns * side, rows * (side + below)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    for i, (picture, text) in enumerate(zip(pixels, words, strict=True)):
+    for i, (image, text) in enumerate(zip(pixels, words, strict=True)):
         x, y = i % columns * side, i // columns * (side + below)
-        sheet.paste(Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST), (x, y))
+        sheet.paste(Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST), (x, y))
         half = len(text) // 2 + text[len(text) // 2 :].find(" ") if len(text) > 20 else len(text)
         pen.text(
             (x + 2, y + side), f"{text[:half]}\n{text[half:].strip()}", fill="black", font=font
@@ -246,7 +246,7 @@ def autoencoder(
 
 
 def psnr(x: np.ndarray, y: np.ndarray) -> float:
-    """Mean over pictures of the peak signal-to-noise ratio of uint8 (N, H, W, 3), in decibels."""
+    """Mean over images of the peak signal-to-noise ratio of uint8 (N, H, W, 3), in decibels."""
     error = np.square(x.astype(np.float32) - y).mean((1, 2, 3)) / 255**2
     return float((-10 * np.log10(np.maximum(error, 1e-10))).mean())
 
@@ -275,7 +275,7 @@ def hsv(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def image_vectors(
     clip: CLIPModel, processor: CLIPProcessor, pixels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pooled features (N, d) and unit embeddings (N, D) of uint8 pictures (N, 64, 64, 3)."""
+    """Pooled features (N, d) and unit embeddings (N, D) of uint8 images (N, 64, 64, 3)."""
     # Fitted already as the processor fits; what is left is its scale.
     mean, std = (
         np.float32(getattr(processor.image_processor, name)) for name in ("image_mean", "image_std")
@@ -405,7 +405,7 @@ def generate(
     nano: Path,
     seeds: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """One picture a prompt (N, 64, 64, 3) uint8, in 25 steps with the base's guidance; prompt i has seed i."""
+    """One image a prompt (N, 64, 64, 3) uint8, in 25 steps with the base's guidance; prompt i has seed i."""
     seeds, parts = seeds or range(len(prompts)), []
     for i in range(0, len(prompts), 16):
         generators = [torch.Generator().manual_seed(s) for s in seeds[i : i + 16]]
@@ -422,7 +422,7 @@ def generate(
 
 
 def garment(rgb: np.ndarray, far: float = 12.0) -> np.ndarray:
-    """Where a picture (64, 64, 3) uint8 is not its background: a mask (64, 64).
+    """Where an image (64, 64, 3) uint8 is not its background: a mask (64, 64).
 
     The background is whatever is nearer than `far`, in CIELAB, to one in twenty pixels of the rim. On true renderings
     the mask covers the cloth with an intersection over union of 0.83; taking shadows out as well made it no better.
@@ -437,7 +437,7 @@ def garment(rgb: np.ndarray, far: float = 12.0) -> np.ndarray:
 
 
 def color_of(rgb: np.ndarray) -> str:
-    """The color word of the garment in a picture (64, 64, 3) uint8: each of its pixels votes for the nearest of COLORS.
+    """The color word of the garment in an image (64, 64, 3) uint8: each of its pixels votes for the nearest of COLORS.
 
     Pixels near the middle weigh more, as hangers, shelves and props are at the edge. Where there is no garment to be
     seen, everything votes.
@@ -452,7 +452,7 @@ def color_of(rgb: np.ndarray) -> str:
 
 
 def obeyed(network: torch.nn.Module, pixels: np.ndarray, looks: Sequence[Look]) -> Figures:
-    """Share of pictures whose color, measured, and type, by the probe, are those of the look; also of held-out pairs only."""
+    """Share of images whose color, measured, and type, by the probe, are those of the look; also of held-out pairs only."""
     kinds = probe.answers(network, pixels)[0]
     kind = np.array([a == look.type for a, look in zip(kinds, looks, strict=True)])
     color = np.array([color_of(p) == look.color for p, look in zip(pixels, looks, strict=True)])
@@ -461,7 +461,7 @@ def obeyed(network: torch.nn.Module, pixels: np.ndarray, looks: Sequence[Look]) 
     return {
         "color": color.mean(), "color_plain": color[plain].mean(), "color_held_out": color[kept_out].mean(),
         "type": kind.mean(), "type_seen": kind[~kept_out].mean(), "type_held_out": kind[kept_out].mean(),
-        "both": (color & kind).mean(), "pictures": len(looks), "held_out": int(kept_out.sum()),
+        "both": (color & kind).mean(), "images": len(looks), "held_out": int(kept_out.sum()),
     }  # fmt: skip
 
 
@@ -505,7 +505,7 @@ def drawn_sheets(
 
 
 def distance(scorer: tuple, generated: np.ndarray, real: np.ndarray, other: np.ndarray) -> Figures:
-    """KID of generated pictures against unseen renderings, beside that of `other`, as many unseen renderings again."""
+    """KID of generated images against unseen renderings, beside that of `other`, as many unseen renderings again."""
     seen = image_vectors(*scorer, real)[0]
     rng = np.random.RandomState(0)
     return {
@@ -521,7 +521,7 @@ def learned_from(training: Path | None, renders: int) -> np.ndarray:
     files = sorted(f for f in training.glob("*.npy") if not f.stem.endswith(("unseen", "test")))
     return np.concatenate(
         [
-            np.concatenate(np.moveaxis(Pictures.load(f.with_suffix("")).pixels[:, :VIEWS], 1, 0))
+            np.concatenate(np.moveaxis(Images.load(f.with_suffix("")).pixels[:, :VIEWS], 1, 0))
             for f in files
         ]
     )
@@ -530,9 +530,9 @@ def learned_from(training: Path | None, renders: int) -> np.ndarray:
 def copies(
     scorer: tuple, generated: np.ndarray, real: np.ndarray, learned: np.ndarray, out: Path
 ) -> Figures:
-    """How near generated pictures come to the training pictures, beside how near unseen renderings do.
+    """How near generated images come to the training images, beside how near unseen renderings do.
 
-    By the scorer's embedding (1 - cosine) and by pixels (root mean square at 32 px, 0..1), of the picture or its mirror image,
+    By the scorer's embedding (1 - cosine) and by pixels (root mean square at 32 px, 0..1), of the image or its mirror image,
     as training mirrors. A model that copies is nearer than unseen renderings are, at the low quantiles. copies.png
     shows the 8 nearest pairs by pixels.
     """
@@ -561,13 +561,13 @@ def copies(
 
 
 def nearest_pixels(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each picture of `x` (N, 64, 64, 3) uint8 the root mean square to the nearest of `y`, 0..1, and which it is.
+    """For each image of `x` (N, 64, 64, 3) uint8 the root mean square to the nearest of `y`, 0..1, and which it is.
 
     Between means of 2 x 2 pixels: a copy that is a pixel aside or a little softer is a copy, and it takes a quarter of the time.
     """
 
-    def small(pictures: np.ndarray) -> torch.Tensor:  # (N, 3072)
-        z = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float().div_(255)
+    def small(images: np.ndarray) -> torch.Tensor:  # (N, 3072)
+        z = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(255)
         return torch.nn.functional.avg_pool2d(z, 2).flatten(1)
 
     x = small(x)
@@ -595,7 +595,7 @@ print(time.perf_counter() - start)
 
 
 def speed(pipeline: StableDiffusionPipeline, nano: Path, times: int) -> Figures:
-    """Median seconds for 8 pictures on two threads, after a warm-up, and for opening the base in a fresh interpreter."""
+    """Median seconds for 8 images on two threads, after a warm-up, and for opening the base in a fresh interpreter."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -615,7 +615,7 @@ def speed(pipeline: StableDiffusionPipeline, nano: Path, times: int) -> Figures:
         for _ in range(times)
     ]
     return {
-        "eight_pictures_seconds": statistics.median(spent[1:]),
+        "eight_images_seconds": statistics.median(spent[1:]),
         "loading_seconds": statistics.median(loads),
         "load_average": os.getloadavg()[
             0
@@ -648,7 +648,7 @@ def main() -> None:
         "--renders", type=int, default=14_000, help="how many drawings nano learned from"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a few pictures of everything: proves that it runs"
+        "--quick", action="store_true", help="a few images of everything: proves that it runs"
     )
     Console(width=110).print(table(measure(**vars(parser.parse_args())), TARGETS))
 

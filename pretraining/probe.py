@@ -1,7 +1,7 @@
-"""The probe: a small classifier of garment types that learned from renderings only, to say what a generated picture shows.
+"""The probe: a small classifier of garment types that learned from renderings only, to say what a generated image shows.
 
-Half of the pictures it learns from went through the autoencoder of the base that is measured, so that what every
-generated picture has in common, its softness, is nothing new to it. Colours are jittered and channels exchanged: a
+Half of the images it learns from went through the autoencoder of the base that is measured, so that what every
+generated image has in common, its softness, is nothing new to it. Colours are jittered and channels exchanged: a
 type must be told by its cut, whatever the colour, or a rare pair of both would be misread.
 """
 
@@ -36,7 +36,7 @@ UNSEEN = 1_000  # renderings it is tested on, of the seeds after those
 class Settings:
     """What decides the weights, beside the renderer and the autoencoder."""
 
-    pictures: int = 12_000
+    images: int = 12_000
     epochs: int = 8
     batch: int = 64
     rate: float = 4e-3
@@ -68,7 +68,7 @@ def look_of(seed: int) -> Look:
 
 
 def rendering(look: Look) -> np.ndarray:
-    """(64, 64, 3) uint8, made as nano's own pictures are: drawn at 128 px and fitted."""
+    """(64, 64, 3) uint8, made as nano's own images are: drawn at 128 px and fitted."""
     return fit(draw(look, size=2 * SIZE))
 
 
@@ -93,12 +93,12 @@ def trained(out: Path, vae: AutoencoderKL, settings: Settings | None = None) -> 
     if file.exists() and (out / "probe.json").read_text() == key:
         network.load_state_dict(load_file(file))
         return network.eval()
-    seeds = range(FIRST_SEED, FIRST_SEED + settings.pictures)
+    seeds = range(FIRST_SEED, FIRST_SEED + settings.images)
     looks = [look_of(seed) for seed in seeds]
     pixels = render(looks)
     with torch.autocast(
         "cpu", torch.bfloat16
-    ):  # half the time, and nobody learns the last bit of a picture
+    ):  # half the time, and nobody learns the last bit of an image
         pixels[::2] = through(vae, pixels[::2])
     network = learn(pixels, np.array([NAMES.index(look.type) for look in looks]), settings)
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, file)
@@ -107,7 +107,7 @@ def trained(out: Path, vae: AutoencoderKL, settings: Settings | None = None) -> 
 
 
 def learn(pixels: np.ndarray, types: np.ndarray, settings: Settings) -> nn.Module:
-    """A network trained on uint8 pictures (N, 64, 64, 3) and the numbers of their types (N,)."""
+    """A network trained on uint8 images (N, 64, 64, 3) and the numbers of their types (N,)."""
     torch.manual_seed(settings.seed)
     rng = torch.Generator().manual_seed(settings.seed)
     network = make_network(settings.width).to(memory_format=torch.channels_last)
@@ -130,7 +130,7 @@ def learn(pixels: np.ndarray, types: np.ndarray, settings: Settings) -> nn.Modul
 
 
 def augmented(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Pictures (B, 3, 64, 64) in -1..1 mirrored, turned, moved, zoomed, blurred, recoloured and with noise."""
+    """Images (B, 3, 64, 64) in -1..1 mirrored, turned, moved, zoomed, blurred, recoloured and with noise."""
     b = len(x)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -154,7 +154,7 @@ def augmented(x: Tensor, rng: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def answers(network: nn.Module, pixels: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """The types of uint8 pictures (N, 64, 64, 3), and how sure the probe is of each (N,), 0..1."""
+    """The types of uint8 images (N, 64, 64, 3), and how sure the probe is of each (N,), 0..1."""
     x = scaled(np.ascontiguousarray(pixels))
     sure, best = torch.cat([network(part) for part in x.split(256)]).softmax(1).max(1)
     return [NAMES[i] for i in best], sure.numpy()
@@ -164,7 +164,7 @@ def unseen_share(
     network: nn.Module, vae: AutoencoderKL, settings: Settings | None = None
 ) -> dict[str, float]:
     """Share of right answers on renderings it never saw, and on the same through the autoencoder."""
-    first = FIRST_SEED + (settings or Settings()).pictures
+    first = FIRST_SEED + (settings or Settings()).images
     looks = [look_of(seed) for seed in range(first, first + UNSEEN)]
     pixels = render(looks)
     types = [look.type for look in looks]

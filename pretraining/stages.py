@@ -27,7 +27,7 @@ SHARES = {
     "vision": 0.17,
     "decoder": 0.1,
 }
-# Of a batch. The CLIPs also learn real outlines from dyed pictures, which are too soft to draw from.
+# Of a batch. The CLIPs also learn real outlines from dyed images, which are too soft to draw from.
 READ = {"renders": 0.5, "photos": 0.3, "dyed": 0.2}
 DRAWN = {"renders": 0.8, "photos": 0.2}
 MIXTURES = {
@@ -79,7 +79,7 @@ class Making:
     scorer = clip
 
     def vision(self) -> None:
-        """More of the same for the picture tower alone: the denoiser has learned to read the text tower as it is."""
+        """More of the same for the image tower alone: the denoiser has learned to read the text tower as it is."""
         loss = trained(
             self.work / "clip", clip.Contrast(clip.make_clip("clip", self.tokenizer))
         ).lock_text()
@@ -87,12 +87,12 @@ class Making:
 
     def autoencoder(self) -> None:
         loss = autoencoder.Reconstruction(autoencoder.make_autoencoder())
-        photos = data.Pictures.load(self.work / "data" / "photos-test").pixels[:240:20, 0]
+        photos = data.Images.load(self.work / "data" / "photos-test").pixels[:240:20, 0]
 
-        def picture(loss):
+        def image(loss):
             return autoencoder.round_trip(loss.vae, photos)
 
-        self._fit(loss, autoencoder.batches(self.mixture), lr=2e-3, picture=picture)
+        self._fit(loss, autoencoder.batches(self.mixture), lr=2e-3, image=image)
 
     def latents(self) -> None:
         loss = autoencoder.Reconstruction(autoencoder.make_autoencoder())
@@ -121,10 +121,10 @@ class Making:
         vae = AutoencoderKL.from_pretrained(self.work / "latents" / "vae")
         text = folder.text_tower(self._trained_clip("clip"))
 
-        def picture(loss):
+        def image(loss):
             return denoiser.sheet(folder.make_pipeline(loss.unet, vae, text, self.tokenizer))
 
-        self._fit(denoiser.Denoise(self._unet), batches, lr=1e-3, ema=0.999, picture=picture)
+        self._fit(denoiser.Denoise(self._unet), batches, lr=1e-3, ema=0.999, image=image)
 
     def write(self) -> None:
         unet = folder.rounded(trained(self.work / "denoiser", denoiser.Denoise(self._unet)).unet)
@@ -136,7 +136,7 @@ class Making:
         folder.write_clip(self.out / "nano_scorer", self._trained_clip("scorer"), self.tokenizer)
         numbers = self.out / "nano" / "base.yaml"  # how it is used is chosen by hand, and kept
         if not numbers.exists():
-            shutil.copyfile(Path(sources_module.__file__).parent / "nano" / "base.yaml", numbers)
+            shutil.copyfile(sources_module.EMBEDDED / "nano" / "base.yaml", numbers)
 
     def measure(self) -> None:
         measured = {"photos": self.photos, "luma": self.luma, "grocery": self.grocery}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from tests.conftest import copy_project, load_recipe
+from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import evaluate, export, generate, index, prepare, registry, retrieve, train
 from unidiff_cli.generation.generate import read
 from unidiff_cli.models import sources
@@ -99,7 +99,7 @@ def test_help_is_quick():
 @pytest.mark.parametrize("room", ["objectives", "readers", "metrics"])
 def test_parts_load_without_torch(room):
     code = (
-        "import sys\nfrom unidiff_cli import plugins\n"
+        "import sys\nfrom unidiff_cli import registry as plugins\n"
         f"for name in plugins.names({room!r}): plugins.load({room!r}, name)\n"
         "print(*(m for m in ('torch', 'diffusers', 'transformers', 'accelerate') if m in sys.modules))"
     )
@@ -150,8 +150,12 @@ def test_the_help_page_is_what_the_commands_say():
 
 
 def test_the_rooms_are_their_folders():
-    for room in ROOMS:
-        files = {p.stem for p in (PACKAGE / room).glob("*.py") if not p.stem.startswith("_")}
+    for room, folder in KINDS.items():
+        files = {
+            p.stem
+            for p in (PACKAGE / folder.replace(".", "/")).glob("*.py")
+            if not p.stem.startswith("_")
+        }
         assert files and files <= set(registry.names(room))
     with pytest.raises(
         Exception, match="no objective named 'contrastve'. Did you mean 'contrastive'"
@@ -201,7 +205,7 @@ def test_an_installed_part_comes_through_the_same_door(tmp_path):
     (info / "entry_points.txt").write_text("[unidiff.objectives]\ntriplet = theirs:Triplet\n")
     (tmp_path / "mine.yaml").write_text("objectives: {triplet: {margin: 0.5}}\n")
     code = (
-        "import sys\nfrom unidiff_cli import plugins, recipe\n"
+        "import sys\nfrom unidiff_cli import registry as plugins, recipe\n"
         "print(*plugins.names('objectives'))\nprint(recipe.load(sys.argv[1]).active()['triplet'].margin)\n"
         "try: recipe.load(sys.argv[1], assignments=['objectives.triplet.margn=1'])\n"
         "except recipe.RecipeError as problem: print(problem)"

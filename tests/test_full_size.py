@@ -8,7 +8,8 @@ import shutil
 import psutil
 import pytest
 
-from tests.conftest import _tokenizer, write_catalogue
+from tests.support.base import write_tokenizer
+from tests.support.catalogue import write_catalogue
 from unidiff_cli import Project, export, generate, index, prepare, retrieve, train
 from unidiff_cli.models.sources import load_recipe
 
@@ -26,7 +27,7 @@ def write_full_size(folder):
     from transformers import CLIPConfig, CLIPModel
 
     torch.manual_seed(0)
-    tokenizer = _tokenizer(folder / "made", length=77)
+    tokenizer = write_tokenizer(folder / "made", length=77)
     marks = {
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,

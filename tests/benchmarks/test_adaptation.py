@@ -6,7 +6,7 @@ import json
 import pytest
 
 from benchmarks import adaptation
-from tests.conftest import COLORS, SHAPES, draw_thing
+from tests.support.catalogue import COLORS, SHAPES, draw_thing
 from unidiff_cli import Project
 
 
@@ -57,7 +57,7 @@ def test_a_product_is_trained_on_by_its_front_and_looked_for_by_the_rest():
         if view in ("main", "front") or product in (
             "side",
             None,
-        ):  # without a front picture it would be unknown
+        ):  # without a front image it would be unknown
             assert split == "train"
         else:
             assert split in ("val", "test") and product in trained
@@ -69,7 +69,7 @@ def test_a_product_is_trained_on_by_its_front_and_looked_for_by_the_rest():
     )
 
 
-def test_views_hold_out_pictures_and_everything_is_written(shop, tiny_base, tmp_path, capsys):
+def test_views_hold_out_images_and_everything_is_written(shop, tiny_base, tmp_path, capsys):
     found, rows = run(
         shop,
         tiny_base,

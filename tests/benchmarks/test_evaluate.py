@@ -82,7 +82,7 @@ def test_an_output_that_differs_is_named():
 
 
 class Means(torch.nn.Module):
-    """Called as NVIDIA's file is: what a picture's first feature tells is its mean, beside 2,047 noughts."""
+    """Called as NVIDIA's file is: what an image's first feature tells is its mean, beside 2,047 noughts."""
 
     class Layers(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -101,14 +101,14 @@ def extractor():
     return Inception(torch.jit.script(Means().eval()), "means")
 
 
-def test_features_keep_the_pictures_order_over_batches(extractor):
+def test_features_keep_the_images_order_over_batches(extractor):
     grays = np.arange(2 * BATCH + 3)
     found = extractor.features_of(np.full((9, 7, 3), gray, np.uint8) for gray in grays)
     assert found.shape == (len(grays), 2048) and found.dtype == np.float32
     assert found[:, 0] == pytest.approx((grays - 128) / 128, abs=1e-5)
 
 
-def test_pictures_are_arrays_or_files_and_none_is_no_feature(extractor, tmp_path):
+def test_images_are_arrays_or_files_and_none_is_no_feature(extractor, tmp_path):
     Image.fromarray(np.full((8, 8), 64, np.uint8)).save(tmp_path / "gray.png")
     found = extractor.features_of(
         [Image.open(tmp_path / "gray.png"), np.full((8, 8, 3), 64, np.uint8)]
@@ -117,7 +117,7 @@ def test_pictures_are_arrays_or_files_and_none_is_no_feature(extractor, tmp_path
     assert extractor.features_of([]).shape == (0, 2048)
 
 
-def test_a_picture_that_cannot_be_read_is_an_error(extractor, tmp_path):
+def test_a_image_that_cannot_be_read_is_an_error(extractor, tmp_path):
     (tmp_path / "cut.jpg").write_bytes(b"")
     with pytest.raises(OSError):
         extractor.features_of(Image.open(path) for path in tmp_path.iterdir())

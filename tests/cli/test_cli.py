@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import copy_project, write_catalogue
+from tests.support.catalogue import write_catalogue
+from tests.support.projects import copy_project
 from unidiff_cli import Project
 from unidiff_cli import __version__ as VERSION
-from unidiff_cli.cli import app, console
+from unidiff_cli.cli import console, program
 from unidiff_cli.project import run_log
 from unidiff_cli.project.receipt import Receipt, close
 
@@ -31,14 +32,14 @@ def unidiff(monkeypatch, capfd):
     """Runs the command in this process: (exit code, stdout, stderr)."""
     logger, before = logging.getLogger("unidiff"), signal.getsignal(signal.SIGTERM)
     handlers, propagate, level = logger.handlers, logger.propagate, logger.level
-    monkeypatch.setattr(app, "QUIET", {})
+    monkeypatch.setattr(program, "QUIET", {})
     monkeypatch.delenv("UNIDIFF_PROJECT", raising=False)
 
     def run(*args):
         monkeypatch.setattr(sys, "argv", ["unidiff", *map(str, args)])
         capfd.readouterr()
         with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
-            app.main()
+            program.main()
         said = capfd.readouterr()
         return ended.value.code, said.out, said.err
 
@@ -52,7 +53,7 @@ def unidiff(monkeypatch, capfd):
 def settle(project, base):
     """The project's own file names the tiny base, so that commands are typed as a person types them."""
     project.file.write_text(
-        f"schema_version: 1\nrecipe: fashion\nbase: {base}\nprepare: {{near_duplicates: 0, workers: 1}}\n"
+        f"schema_version: 2\nrecipe: fashion\nbase: {base}\nprepare: {{near_duplicates: 0, workers: 1}}\n"
         "evaluate: {metrics: [recall]}\n"
     )
     return project
@@ -60,7 +61,7 @@ def settle(project, base):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch, tiny_base):
-    """An empty place to work in, with an unsettled project file, a foreign picture and a text."""
+    """An empty place to work in, with an unsettled project file, a foreign image and a text."""
     monkeypatch.chdir(tmp_path)
     settle_at = Project(tmp_path / "project")
     settle_at.root.mkdir()
@@ -88,7 +89,7 @@ WRONG = [
     ("--nope", 2, "No such option"),
     ("prepare", 2, "Missing argument"),
     ("prepare missing", 2, "missing"),
-    ("prepare empty", 1, "holds no pictures"),
+    ("prepare empty", 1, "holds no images"),
     ("prepare foreign.png --recipe fashon", 2, "no recipe named 'fashon'. Did you mean 'fashion'?"),
     ("prepare empty --recipe no/such.yaml", 2, "no recipe file no/such.yaml"),
     (
@@ -119,7 +120,7 @@ WRONG = [
     ("generate dress --from foreign.png", 2, "takes one of"),
     ("generate --from foreign.png", 2, "does not say how it was drawn"),
     ("generate --from note.txt", 2, "does not say how it was drawn"),
-    ("generate --from missing.png", 2, "no picture missing.png"),
+    ("generate --from missing.png", 2, "no image missing.png"),
     ("generate --prompts missing.txt", 2, "missing.txt cannot be read"),
     ("generate --prompts foreign.png", 2, "foreign.png cannot be read as text"),
     ("generate dress -n 0", 2, "-n"),
@@ -128,9 +129,9 @@ WRONG = [
     ("generate dress --seed 99999999999999999999", 2, "seed"),
     ("generate dress --steps x", 2, "steps"),
     ("retrieve", 2, "Missing argument"),
-    ("retrieve query.jpg", 2, "There is no picture query.jpg"),
-    ("retrieve photos/query", 2, "There is no picture photos/query"),
-    ("retrieve foreign.png foreign.png", 2, "2 pictures"),
+    ("retrieve query.jpg", 2, "There is no image query.jpg"),
+    ("retrieve photos/query", 2, "There is no image photos/query"),
+    ("retrieve foreign.png foreign.png", 2, "2 images"),
     ("retrieve dress", 1, "Run: unidiff prepare CATALOG"),
     ("retrieve dress --sheet out.txt", 2, "does not end in"),
     ("retrieve dress --sheet no/such/out.png", 2, "there is no folder"),
@@ -140,7 +141,7 @@ WRONG = [
     ("recipes validate missing.yaml", 2, "no recipe file missing.yaml"),
     ("recipes copy fashion note.txt", 2, "note.txt is there already"),
     ("sample-catalog project", 2, "project"),
-    ("sample-catalog shop --pictures 5", 2, "300"),
+    ("sample-catalog shop --images 5", 2, "300"),
 ]
 
 
@@ -175,7 +176,7 @@ def test_version(unidiff, here):
 
 def test_an_unknown_key_is_named_with_its_file_and_line(unidiff, here):
     Path("project/unidiff.yaml").write_text(
-        "schema_version: 1\nrecipe: fashion\ntrain:\n  stepz: 5\n  emma: 0.9\n"
+        "schema_version: 2\nrecipe: fashion\ntrain:\n  stepz: 5\n  emma: 0.9\n"
     )
     code, out, err = unidiff("-C", "project", "train")
     assert code == 2 and out == ""
@@ -285,7 +286,7 @@ def test_recipes(unidiff, here, tiny_base):
     assert code == 0 and "fashion" in out and "sd-only" in out and err == ""
     assert {"name", "description"} == set(json.loads(unidiff("recipes", "list", "--json")[1])[0])
     shown = unidiff("recipes", "show", "fashion")[1]
-    assert shown == Path(app.__file__).parents[1].joinpath("recipes/fashion.yaml").read_text()
+    assert shown == Path(program.__file__).parents[1].joinpath("recipes/fashion.yaml").read_text()
     resolved = unidiff("recipes", "show", "fashion", "--resolved", "--set", f"base={tiny_base}")[1]
     assert "checkpoint_every: 3" in resolved and "image_size: 32" in resolved
     assert unidiff("recipes", "copy", "fashion", "mine.yaml")[:2] == (0, "mine.yaml\n")
@@ -353,17 +354,17 @@ def test_a_table_without_captions_names_its_columns(unidiff, here):
 
 @pytest.fixture
 def damaged(here):
-    """60 pictures, of which 5 % are damaged: one cut short, one a text by another name, one of noise."""
+    """60 images, of which 5 % are damaged: one cut short, one a text by another name, one of noise."""
     shop = write_catalogue(here / "shop")
-    pictures = sorted((shop / "images").iterdir())
-    assert len(pictures) == 60
-    pictures[7].write_bytes(pictures[7].read_bytes()[:100])
-    pictures[20].write_text("not a picture at all")
-    pictures[33].write_bytes(random.Random(0).randbytes(2000))
+    images = sorted((shop / "images").iterdir())
+    assert len(images) == 60
+    images[7].write_bytes(images[7].read_bytes()[:100])
+    images[20].write_text("not an image at all")
+    images[33].write_bytes(random.Random(0).randbytes(2000))
     return shop
 
 
-def test_a_catalogue_with_damaged_pictures_goes_through_with_a_list(unidiff, here, damaged):
+def test_a_catalogue_with_damaged_images_goes_through_with_a_list(unidiff, here, damaged):
     code, out, err = unidiff("-C", "project", "prepare", "shop")
     assert code == 0, err
     assert "57 samples" in out and "3 bad" in out
@@ -393,8 +394,8 @@ def test_quiet_and_the_two_streams(unidiff, here, catalogue):
     code, out, err = unidiff("-C", "project", "prepare", catalogue, "--force", "--recipe", "joint")
     assert (
         code == 0
-        and "pictures: 60 of 60" in err
-        and "pictures: 60" not in out
+        and "images: 60 of 60" in err
+        and "images: 60" not in out
         and "Next: unidiff train" in err
     )
     assert "recipe: joint" in Path("project/unidiff.yaml").read_text()  # kept
@@ -404,7 +405,7 @@ def test_quiet_and_the_two_streams(unidiff, here, catalogue):
 
 
 def test_train_again_is_a_no_op_that_says_so(unidiff, finished, tiny_base, recipe, tmp_path):
-    from tests.conftest import load_recipe
+    from tests.support.projects import load_recipe
 
     project = copy_project(finished, tmp_path)
     project.file.write_text(
@@ -467,7 +468,7 @@ def test_retrieve_prints_a_table_and_draws_a_sheet(unidiff, finished_here, catal
 
 
 def test_retrieve_with_diffdis(unidiff, project, finished_here, catalogue):
-    """A run, an export and an index of DiffDis as typed: what its pictures' vectors answer is not what CLIP's do."""
+    """A run, an export and an index of DiffDis as typed: what its images' vectors answer is not what CLIP's do."""
     args = ("-C", project.root)
     code, out, err = unidiff(*args, "train", "--recipe", "diffdis", "--set", "train.steps=1")
     assert code == 0 and "exports/001-diffdis" in out, err
@@ -488,11 +489,11 @@ def test_generate_and_again(unidiff, finished_here, tmp_path):
     args = ("-C", finished_here.root, "generate")
     code, out, err = unidiff(*args, "red dress", "-n", "2", "--seed", "5", "--json")
     [made] = json.loads(out)
-    assert code == 0 and len(made["pictures"]) == 2 and Path(made["folder"], "sheet.png").is_file()
-    code, out, err = unidiff(*args, "--from", made["pictures"][1])
+    assert code == 0 and len(made["images"]) == 2 and Path(made["folder"], "sheet.png").is_file()
+    code, out, err = unidiff(*args, "--from", made["images"][1])
     again = Path(out.strip()).parent / "0.png"
     assert code == 0 and "another model" not in err
-    mine, its = (Image.open(file) for file in (again, made["pictures"][1]))
+    mine, its = (Image.open(file) for file in (again, made["images"][1]))
     assert mine.info == its.info  # alone in its batch: the same up to rounding
     assert np.abs(np.asarray(mine, int) - np.asarray(its, int)).max() <= 1
     prompts = tmp_path / "prompts.txt"
@@ -503,7 +504,7 @@ def test_generate_and_again(unidiff, finished_here, tmp_path):
     assert code == 2 and "--best-of 3 is fewer than the 4" in err
     code, out, _ = unidiff(*args, "red dress", "-n", "1", "--best-of", "3", "--json")
     [best] = json.loads(out)
-    assert code == 0 and len(best["pictures"]) == 1
+    assert code == 0 and len(best["images"]) == 1
 
 
 def test_an_export_by_another_name(unidiff, finished_here):

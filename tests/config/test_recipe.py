@@ -17,7 +17,7 @@ from unidiff_cli.errors import RecipeError, UnidiffError, UsageError
 from unidiff_cli.project.project import STARTER
 
 SHIPPED = sorted(shipped.shipped_recipes())
-GOOD = "schema_version: 1\nobjectives:\n  contrastive: {weight: 1.0}\n"
+GOOD = "schema_version: 2\nobjectives:\n  contrastive: {weight: 1.0}\n"
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -49,7 +49,7 @@ def test_later_layers_win_and_each_sets_only_its_own_keys(write, tmp_path):
     mine = tmp_path / "unidiff.yaml"
     name = write(GOOD + "train: {steps: 2, batch_size: 12, warmup: 12, clip_norm: 2.0, ema: 0.2}\n")
     mine.write_text(
-        f"schema_version: 1\nrecipe: {name}\ntrain: {{batch_size: 13, warmup: 13, clip_norm: 3.0}}\n"
+        f"schema_version: 2\nrecipe: {name}\ntrain: {{batch_size: 13, warmup: 13, clip_norm: 3.0}}\n"
     )
 
     found = read_recipe(
@@ -121,15 +121,15 @@ def test_null_switches_an_objective_off(write, tmp_path):
 
 def test_values_of_set(write):
     assignments = [
-        "train.lr.unet=1e-5",
-        "train.trains=[unet, text]",
+        "train.lr.denoiser=1e-5",
+        "train.trains=[denoiser, text]",
         "train.steps=1e3",
         "prepare.where={view: main}",
     ]
     found = read_recipe(write(GOOD), assignments=assignments)
     assert (
-        found.train.lr.unet == 1e-5
-        and found.train.trains == ("unet", "text")
+        found.train.lr.denoiser == 1e-5
+        and found.train.trains == ("denoiser", "text")
         and found.train.steps == 1000
     )
     assert found.prepare.where == {"view": "main"}
@@ -157,7 +157,7 @@ def test_set_that_means_nothing_is_a_usage_error(write, assignment):
 
 def test_every_problem_at_once_with_its_line_and_the_nearest_name(write, tmp_path):
     name = write(
-        "schema_version: 1\n"
+        "schema_version: 2\n"
         "objectives:\n"
         "  contrastve: {weight: 1.0}\n"
         "  denoise: {caption_drp: 0.1}\n"
@@ -193,14 +193,14 @@ def test_a_key_of_the_file_is_not_blamed_on_a_set_beside_it(write):
     ("text", "said"),
     [
         (
-            "schema_version: 2\nobjectives: {denoise: {}}\n",
-            "schema_version is 2; this unidiff reads 1",
+            "schema_version: 3\nobjectives: {denoise: {}}\n",
+            "schema_version is 3; this unidiff reads 2",
         ),
-        ("schema_version: 1\n", "objectives is missing"),
+        ("schema_version: 2\n", "objectives is missing"),
         ("objectives: 5\n", "objectives is 5"),
         ("objectives: {denoise: 5}\n", "objectives.denoise is 5"),
         (GOOD + "train: null\n", "train is None"),
-        (GOOD + "train: {trains: [unet, vison]}\n", "train.trains.1 is 'vison'"),
+        (GOOD + "train: {trains: [denoiser, vison]}\n", "train.trains.1 is 'vison'"),
         (GOOD + "prepare: {splits: [0.5, 0.1, 0.1]}\n", "add up to 0.7"),
         (GOOD + "train: {ema: .nan}\n", "train.ema is nan"),
         (GOOD + "train: {weight_decay: .inf}\n", "train.weight_decay is inf"),
@@ -310,7 +310,7 @@ parts = st.fixed_dictionaries(
         "denoise": st.fixed_dictionaries(
             {"caption_drop": st.floats(0, 1), "snr_gamma": st.none() | st.floats(1e-3, 1e3)}
         ),
-        "consistency": st.fixed_dictionaries({"below": st.integers(1, 1000)}) | st.none(),
+        "consistency": st.fixed_dictionaries({"max_timestep": st.integers(1, 1000)}) | st.none(),
     },
 ).filter(lambda found: any(found.values()))
 printable = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=40)
@@ -327,8 +327,8 @@ whole = st.fixed_dictionaries(
             {},
             optional={
                 "steps": st.integers(1, 10**9),
-                "trains": st.lists(st.sampled_from(["vision", "text", "unet"]), unique=True),
-                "lr": st.fixed_dictionaries({"unet": st.floats(0, 1)}),
+                "trains": st.lists(st.sampled_from(["vision", "text", "denoiser"]), unique=True),
+                "lr": st.fixed_dictionaries({"denoiser": st.floats(0, 1)}),
                 "preview_prompts": st.lists(printable, max_size=4),
                 "seed": st.integers(0, 2**62),
             },
@@ -357,7 +357,7 @@ def test_a_recipe_dumped_as_yaml_loads_to_an_equal_recipe(data, tmp_path):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_recipe_loads_and_loads_again(name, write):
     made = read_recipe(name)
-    assert made.schema_version == 1 and made.description and made.active()
+    assert made.schema_version == 2 and made.description and made.active()
     assert read_recipe(write(made.yaml())).model_dump() == made.model_dump()
 
 

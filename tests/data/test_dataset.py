@@ -79,7 +79,7 @@ def test_the_cache_holds_what_would_be_computed_and_is_made_once(project, shards
     )[0]
     kept = Samples(shards, rows, batch_size=6, seed=0, shuffle=False, cached=files)[0]
     assert torch.equal(kept.clip_pixels, fresh.clip_pixels)
-    mean, std = base.encode(fresh.draw_pixels)
+    mean, std = base.encode(fresh.diffusion_pixels)
     assert torch.allclose(kept.latents.float(), torch.cat([mean, std], 1), rtol=2e-3, atol=1e-4)
     before = {path: path.stat().st_mtime_ns for path in files.values()}
     assert precompute.fill_cache(project, base, shards, "hash", rows, asked) == files
@@ -88,7 +88,7 @@ def test_the_cache_holds_what_would_be_computed_and_is_made_once(project, shards
     assert set(other.values()).isdisjoint(files.values())
 
 
-def test_pictures_are_encoded_within_the_memory_budget(base, monkeypatch):
+def test_images_are_encoded_within_the_memory_budget(base, monkeypatch):
     pixels = torch.randint(
         0, 256, (5, 3, 32, 32), generator=torch.Generator().manual_seed(0)
     ).byte()
@@ -100,7 +100,7 @@ def test_pictures_are_encoded_within_the_memory_budget(base, monkeypatch):
     assert seen == [2, 2, 1]
     monkeypatch.setattr("unidiff_cli.models.families.stable_diffusion.PIXELS", 1)
     base.encode(pixels)
-    assert seen[3:] == [1] * 5  # a picture larger than the budget goes alone
+    assert seen[3:] == [1] * 5  # an image larger than the budget goes alone
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_no_half_cache(
@@ -121,7 +121,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_no_half_cache(
 
 
 def test_half_precision_trains_and_stays_finite(project, tiny_base):
-    from tests.conftest import load_recipe
+    from tests.support.projects import load_recipe
     from unidiff_cli import train
     from unidiff_cli.project import run_log
 

@@ -1,4 +1,4 @@
-"""Prepare: pictures made ready, groups that do not leak, bad rows accounted for, and a room that is all or nothing."""
+"""Prepare: images made ready, groups that do not leak, bad rows accounted for, and a room that is all or nothing."""
 
 import errno
 import io
@@ -34,7 +34,7 @@ from unidiff_cli.reports import html
 
 
 def photo(seed: int, size=(48, 40)) -> Image.Image:
-    """A picture with structure of its own: coloured fields, enlarged softly."""
+    """An image with structure of its own: coloured fields, enlarged softly."""
     noise = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
 
@@ -45,19 +45,19 @@ def encode(image: Image.Image, kind="JPEG", **options) -> bytes:
     return stream.getvalue()
 
 
-def decoded(picture: PreparedImage | str) -> np.ndarray:
-    assert isinstance(picture, PreparedImage), picture
-    return np.asarray(Image.open(io.BytesIO(picture.data))).astype(int)
+def decoded(image: PreparedImage | str) -> np.ndarray:
+    assert isinstance(image, PreparedImage), image
+    return np.asarray(Image.open(io.BytesIO(image.data))).astype(int)
 
 
 def made(data: bytes, max_side=1024, max_pixels=10**6) -> PreparedImage:
-    picture = prepare_image(data, max_side, max_pixels)
-    assert isinstance(picture, PreparedImage), picture
-    return picture
+    image = prepare_image(data, max_side, max_pixels)
+    assert isinstance(image, PreparedImage), image
+    return image
 
 
 def catalogue(folder: Path, count=30, **columns) -> Path:
-    """A table and pictures: three pictures a product."""
+    """A table and images: three images a product."""
     (folder / "images").mkdir(parents=True)
     rows = []
     for n in range(count):
@@ -86,7 +86,7 @@ def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
-# ---------------------------------------------------------------- pictures
+# ---------------------------------------------------------------- images
 
 
 def test_a_plain_jpeg_keeps_its_bytes_and_a_large_one_is_scaled():
@@ -126,11 +126,11 @@ def test_exif_orientation_is_applied_once(orientation, kind):
     options = {"JPEG": {"subsampling": 0, "quality": 95}, "WEBP": {"lossless": True}, "PNG": {}}[
         kind
     ]
-    picture = made(encode(stored, kind, exif=exif, **options))
-    assert np.abs(decoded(picture) - np.asarray(upright).astype(int)).mean() < 4
-    assert ("rotated" in picture.changes) == (orientation != 1)
-    assert Image.open(io.BytesIO(picture.data)).getexif().get(0x0112, 1) == 1
-    assert made(picture.data).data == picture.data
+    image = made(encode(stored, kind, exif=exif, **options))
+    assert np.abs(decoded(image) - np.asarray(upright).astype(int)).mean() < 4
+    assert ("rotated" in image.changes) == (orientation != 1)
+    assert Image.open(io.BytesIO(image.data)).getexif().get(0x0112, 1) == 1
+    assert made(image.data).data == image.data
 
 
 def test_broken_exif_costs_nothing():
@@ -151,9 +151,9 @@ def test_transparency_is_put_on_white(mode):
     wanted = np.asarray(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")).astype(
         int
     )
-    picture = made(encode(image, "PNG"))
-    assert "alpha" in picture.changes
-    assert np.abs(decoded(picture) - wanted).mean() < 3
+    image = made(encode(image, "PNG"))
+    assert "alpha" in image.changes
+    assert np.abs(decoded(image) - wanted).mean() < 3
     clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     assert decoded(made(encode(clear, "PNG"))).min() == 255
 
@@ -181,11 +181,9 @@ def test_sixteen_bits_grey_cmyk_palette_and_one_bit():
         ("RGB", "BMP"),
     ):
         image = photo(3).convert(mode)
-        picture = made(encode(image, kind))
-        assert Image.open(io.BytesIO(picture.data)).mode == "RGB"
-        assert (
-            np.abs(decoded(picture) - np.asarray(image.convert("RGB")).astype(int)).mean() < 14
-        ), (
+        image = made(encode(image, kind))
+        assert Image.open(io.BytesIO(image.data)).mode == "RGB"
+        assert np.abs(decoded(image) - np.asarray(image.convert("RGB")).astype(int)).mean() < 14, (
             mode,
             kind,
         )
@@ -194,10 +192,10 @@ def test_sixteen_bits_grey_cmyk_palette_and_one_bit():
 def test_the_first_frame_of_an_animation():
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
     for kind in ("GIF", "WEBP", "PNG"):
-        picture = made(
+        image = made(
             encode(frames[0], kind, save_all=True, append_images=frames[1:], lossless=True)
         )
-        assert np.abs(decoded(picture) - (255, 0, 0)).max() < 6
+        assert np.abs(decoded(image) - (255, 0, 0)).max() < 6
 
 
 def test_profiles_are_turned_to_srgb_and_srgb_is_left():
@@ -218,18 +216,18 @@ def test_profiles_are_turned_to_srgb_and_srgb_is_left():
         (b"<!DOCTYPE html><html>404", "a web page"),
         (b"8BPS\0\1", "a Photoshop file"),
         (b"%PDF-1.7", "a PDF"),
-        (b"just words", "text, not a picture"),
+        (b"just words", "text, not an image"),
         (b"\x00\x00\x00\x18ftypheic\x00\x00", "HEIC"),
-        (bytes(range(128, 256)), "not a picture of a format"),
+        (bytes(range(128, 256)), "not an image of a format"),
         (encode(photo(0))[:-200], "truncated"),
         (encode(photo(0, (400, 400)), "PNG")[:900], "truncated"),
         (encode(photo(0), "ICO"), "an icon file"),
-        (encode(photo(0), "TGA"), "not a picture of a format"),
+        (encode(photo(0), "TGA"), "not an image of a format"),
         (encode(Image.new("1", (1200, 1000)), "PNG"), "pixels"),
         (encode(Image.new("1", (3000, 1000)), "PNG"), "pixels"),
     ],
 )
-def test_what_is_no_picture_says_what_it_is(data, said):
+def test_what_is_no_image_says_what_it_is(data, said):
     reason = prepare_image(data, 64, 10**6)
     assert isinstance(reason, str) and said in reason, reason
 
@@ -259,7 +257,7 @@ def test_what_is_no_file(tmp_path):
 
 
 def test_no_damage_crashes():
-    """2,000 damaged pictures of every format: each a picture or a sentence."""
+    """2,000 damaged images of every format: each an image or a sentence."""
     noise = random.Random(0)
     seeds = [
         encode(photo(n, (40, 30)), kind)
@@ -379,7 +377,7 @@ def test_small_groups_are_shared_out():
         "g1",
         "g1",
         "g2",
-    ]  # both small ones fit into a test split of 1.5 pictures
+    ]  # both small ones fit into a test split of 1.5 images
     for seed in range(20):
         assert set(splits_module.split(names, [None] * 6, (0.5, 0.25, 0.25), seed)) == set(
             splits_module.SPLIT_NAMES
@@ -438,7 +436,7 @@ def test_a_catalogue_becomes_a_room(tmp_path):
             row.attributes == {"product": f"p{number // 3}", "price": number / 2}
             and row.group == f"p{number // 3}"
         )
-    assert calls[-2][0] == "shards" and ("pictures", 30, 30) in calls
+    assert calls[-2][0] == "shards" and ("images", 30, 30) in calls
     assert tree(source) == before, "the catalogue was touched"
     assert plan(Recipe(), source).startswith("captions.jsonl")
 
@@ -503,13 +501,13 @@ def test_workers_change_nothing(tmp_path):
 
 
 def deadly(source, max_side, max_pixels):
-    """Stands for a picture that crashes its decoder."""
+    """Stands for an image that crashes its decoder."""
     if source == b"70":
         os.kill(os.getpid(), 9)
     return source.decode()
 
 
-def test_a_picture_that_kills_its_process_costs_itself():
+def test_a_image_that_kills_its_process_costs_itself():
     results = list(executors.each([str(n).encode() for n in range(120)], 0, 0, 2, deadly))
     assert results == [executors.DEADLY if n == 70 else str(n) for n in range(120)]
 
@@ -524,7 +522,7 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
         "from unidiff_cli.stages.prepare import prepare\n"
         f"print(prepare(Project('p'), Recipe(prepare=Prepare(workers=2)), {str(source)!r}).counts['samples'])\n"
     )
-    root = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    root = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         [sys.executable, script], cwd=tmp_path, env=root, capture_output=True, text=True, timeout=60
     )
@@ -532,7 +530,7 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
 
 
 def spoil(source: Path) -> dict[str, str]:
-    """5 % of 60 pictures corrupt, renamed and truncated, and the words their reasons hold."""
+    """5 % of 60 images corrupt, renamed and truncated, and the words their reasons hold."""
     images = source / "images"
     (images / "5.jpg").write_bytes((images / "5.jpg").read_bytes()[:-300])
     (images / "20.jpg").write_bytes(b"<!doctype html><title>404")
@@ -544,7 +542,7 @@ def spoil(source: Path) -> dict[str, str]:
     }
 
 
-def test_bad_pictures_are_quarantined_and_the_run_goes_on(tmp_path):
+def test_bad_images_are_quarantined_and_the_run_goes_on(tmp_path):
     source = catalogue(tmp_path / "shop", 60)
     spoiled = spoil(source)
     receipt, room = run(tmp_path, source)
@@ -584,7 +582,7 @@ def test_few_captions_is_a_misreading(tmp_path):
         path = tmp_path / "shop" / ("dresses" if n < 8 else "images") / f"{n}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(photo(n)))
-    with pytest.raises(WorkError, match="Only 8 of 10 pictures have a caption"):
+    with pytest.raises(WorkError, match="Only 8 of 10 images have a caption"):
         run(tmp_path, tmp_path / "shop", max_bad=1.0)
 
 
@@ -593,7 +591,7 @@ def test_nothing_there(tmp_path):
         run(tmp_path, tmp_path / "missing")
     assert error.value.exit_code == 2
     (tmp_path / "empty").mkdir()
-    with pytest.raises(WorkError, match="holds no pictures") as error:
+    with pytest.raises(WorkError, match="holds no images") as error:
         run(tmp_path, tmp_path / "empty")
     assert error.value.exit_code == 1
     source = catalogue(tmp_path / "shop", 3, view=lambda n: "back")

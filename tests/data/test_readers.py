@@ -44,8 +44,8 @@ def read(path: Path, **options) -> tuple[list[Sample], list[Rejected]]:
     ]
 
 
-def csv_file(folder: Path, text: str | bytes, pictures="ab", name="catalog.csv") -> Path:
-    for letter in pictures:
+def csv_file(folder: Path, text: str | bytes, images="ab", name="catalog.csv") -> Path:
+    for letter in images:
         put(folder / f"{letter}.jpg")
     return put(folder / name, text)
 
@@ -93,7 +93,7 @@ def test_folder_classes_sidecars_and_splits(tmp_path):
     put(tmp_path / "f.jpg")
     put(tmp_path / "f.txt", "  \n")
     put(tmp_path / ".hidden" / "g.jpg")
-    put(tmp_path / "_notes.md", "no picture")
+    put(tmp_path / "_notes.md", "no image")
     put(tmp_path / "shoes_men" / "h.heic", b"x")
     good, bad = read(tmp_path)
     found = {s.row: s for s in good}
@@ -269,7 +269,7 @@ def test_headers_that_cannot_be_right(tmp_path):
     with pytest.raises(UsageError, match="'caption' twice"):
         read(csv_file(tmp_path, "image,caption,caption\na.jpg,x,y\n"))
     with pytest.raises(
-        UsageError, match="no column that names pictures.*name, price.*prepare.columns.image"
+        UsageError, match="no column that names images.*name, price.*prepare.columns.image"
     ):
         read(csv_file(tmp_path, "name,price\nx,1\n"))
 
@@ -337,7 +337,7 @@ def test_json_lists_and_kohya_mappings(tmp_path):
         read(tmp_path)
 
 
-def test_parquet_with_pictures_inside(tmp_path):
+def test_parquet_with_images_inside(tmp_path):
     table = pyarrow.table(
         {
             "image": [{"bytes": jpeg(), "path": "a.jpg"}] * 2,
@@ -382,7 +382,7 @@ def test_paths_that_lead_out_are_bad(tmp_path):
     }
 
 
-def test_pictures_without_ending_in_a_subfolder(tmp_path):
+def test_images_without_ending_in_a_subfolder(tmp_path):
     for n in (15970, 39386, 59263):
         put(tmp_path / "images" / f"{n}.jpg")
     put(
@@ -512,7 +512,7 @@ def test_hostile_members_are_never_opened(tmp_path):
         special("link.jpg", tarfile.SYMTYPE, "/etc/passwd"), special("hard.jpg", tarfile.LNKTYPE, "../x"),
         special("pipe.jpg", tarfile.FIFOTYPE), special("disk.jpg", tarfile.BLKTYPE), special("dir", tarfile.DIRTYPE),
         ("0.jpg", jpeg()), ("0.txt", b"fine"), ("0.pyd", pickle), ("0.pkl", pickle),
-        ("1.jpg", jpeg()), ("2.txt", b"no picture"), ("3.jpg", jpeg()), ("3.json", b"{NaN}"),
+        ("1.jpg", jpeg()), ("2.txt", b"no image"), ("3.jpg", jpeg()), ("3.json", b"{NaN}"),
     ]  # fmt: skip
     path = tar_of(
         tmp_path / "shop" / "x.tar" if (tmp_path / "shop").mkdir() is None else tmp_path, entries

@@ -1,4 +1,4 @@
-"""What the denoiser is asked about real pictures: the diffusion classifier, the held-out loss; and photos of known classes."""
+"""What the denoiser is asked about real images: the diffusion classifier, the held-out loss; and photos of known classes."""
 
 import json
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import SHAPES, draw_thing, load_recipe
+from tests.support.catalogue import SHAPES, draw_thing
+from tests.support.projects import load_recipe
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import UsageError, WorkError
 from unidiff_cli.evaluation.eval_set import EvalSet
@@ -25,14 +26,16 @@ from unidiff_cli.models import loading
 
 
 @pytest.fixture
-def evidence(prepared, tiny_base):
-    """The tiny base and the training pictures, of which there are enough to have attributes."""
+def outputs(prepared, tiny_base):
+    """The tiny base and the training images, of which there are enough to have attributes."""
 
     def make(*more):
         recipe = load_recipe(tiny_base, "evaluate.split=train", "evaluate.images=6", *more)
         shards = Shards.open(prepared.path("shards"))
-        held = EvalSet(shards, shards.rows("train"), recipe.evaluate, recipe.generate)
-        return ModelOutputs(ModelUnderTest("base", str(tiny_base), str(tiny_base), 32, "x"), held)
+        eval_set = EvalSet(shards, shards.rows("train"), recipe.evaluate, recipe.generate)
+        return ModelOutputs(
+            ModelUnderTest("base", str(tiny_base), str(tiny_base), 32, "x"), eval_set
+        )
 
     return make
 
@@ -61,10 +64,10 @@ def test_trials_are_spread_over_the_schedule():
     assert sorted(times) == [125, 375, 625, 875] and times.tolist() == schedule(1000, 4).tolist()
 
 
-def test_a_denoiser_that_knows_the_prompt_tells_it(evidence, monkeypatch):
-    """A stand-in denoiser: its error is small only for prompts with the picture's own colour."""
-    seen, found = [], evidence()
-    held = found.held
+def test_a_denoiser_that_knows_the_prompt_tells_it(outputs, monkeypatch):
+    """A stand-in denoiser: its error is small only for prompts with the image's own colour."""
+    seen, found = [], outputs()
+    eval_set = found.eval_set
     base = found.base
     colours = {c for c in "red green blue black yellow".split()}
     states = {}
@@ -80,7 +83,7 @@ def test_a_denoiser_that_knows_the_prompt_tells_it(evidence, monkeypatch):
 
     real = {
         tuple(np.round(z.ravel()[:3], 4)): row.attributes["color"]
-        for z, row in zip(found.latents, held.denoised_rows, strict=True)
+        for z, row in zip(found.latents, eval_set.denoised_rows, strict=True)
     }
     asked = {}
 
@@ -102,48 +105,48 @@ def test_a_denoiser_that_knows_the_prompt_tells_it(evidence, monkeypatch):
     metric = DiffusionClassifier()
     colour = metric.told(found)["color"]
     assert colour.confusion.accuracy == 1 and len(colour.rows) == 6
-    assert max(seen) <= found.held.evaluate.batch_size
+    assert max(seen) <= found.eval_set.evaluate.batch_size
     assert metric.references(found)["chance"]["diffusion_classifier"] == pytest.approx(
         (1 / 5 + 1 / 3) / 2
     )
 
 
-def test_a_random_denoiser_is_measured_whole(evidence):
-    found, metric = evidence(), DiffusionClassifier()
+def test_a_random_denoiser_is_measured_whole(outputs):
+    found, metric = outputs(), DiffusionClassifier()
     value = metric.compute(found)["diffusion_classifier"]
     items = metric.items(found)["diffusion_classifier"]
     assert len(items.values) == 12 and np.average(
         items.values, weights=items.weights
     ) == pytest.approx(value)
-    assert metric.compute(evidence()) == {"diffusion_classifier": value}, "the same noise twice"
+    assert metric.compute(outputs()) == {"diffusion_classifier": value}, "the same noise twice"
     assert (
         json.dumps(metric.shows(found))
-        and "by the denoiser over 6 pictures and 5 values" in metric.notes(found)[0]
+        and "by the denoiser over 6 images and 5 values" in metric.notes(found)[0]
     )
 
 
-def test_it_is_measured_where_it_is_asked_for(evidence, tiny_base, prepared):
-    held = evidence().held
-    metrics, left_out = chosen([held])
+def test_it_is_measured_where_it_is_asked_for(outputs, tiny_base, prepared):
+    eval_set = outputs().eval_set
+    metrics, left_out = chosen([eval_set])
     assert (
         "diffusion_classifier" not in metrics
         and "where evaluate.metrics names it" in left_out["diffusion_classifier"]
     )
-    assert "diffusion_classifier" in chosen([held], ["diffusion_classifier"])[0]
-    assert list(chosen([evidence('evaluate.metrics=["diffusion_classifier"]').held])[0]) == [
+    assert "diffusion_classifier" in chosen([eval_set], ["diffusion_classifier"])[0]
+    assert list(chosen([outputs('evaluate.metrics=["diffusion_classifier"]').eval_set])[0]) == [
         "diffusion_classifier"
     ]
-    few = EvalSet(held.shards, held.rows[:3], held.evaluate, held.generate)
+    few = EvalSet(eval_set.shards, eval_set.rows[:3], eval_set.evaluate, eval_set.generate)
     with pytest.raises(WorkError, match="diffusion_classifier needs an attribute"):
-        DiffusionClassifier().refuse(few)
+        DiffusionClassifier().check(few)
 
 
-def test_the_held_out_loss_is_the_mean_error_of_the_bases_target(evidence, tiny_base):
-    found = evidence()
+def test_the_held_out_loss_is_the_mean_error_of_the_bases_target(outputs, tiny_base):
+    found = outputs()
     value = DenoiseLoss().compute(found)["denoise_loss"]
     assert value == pytest.approx(float(np.mean(DenoiseLoss().items(found)["denoise_loss"].values)))
-    assert DenoiseLoss().compute(evidence())["denoise_loss"] == value and value > 0
-    blind = evidence()
+    assert DenoiseLoss().compute(outputs())["denoise_loss"] == value and value > 0
+    blind = outputs()
     blind._base = loading.load_base(str(tiny_base), 32)
     blind._base.denoise = lambda z, t, states: torch.zeros_like(z)
     level = DenoiseLoss().compute(blind)["denoise_loss"]
@@ -165,11 +168,11 @@ def photographed(folder, split=True):
 
 
 @pytest.mark.parametrize("split", [True, False])
-def test_photos_of_known_classes_are_told_by_the_nearest_prompt(evidence, tmp_path, split):
+def test_photos_of_known_classes_are_told_by_the_nearest_prompt(outputs, tmp_path, split):
     folder = photographed(tmp_path / "photos", split)
-    found = evidence(f"evaluate.probe={json.dumps(str(folder))}")
-    photos = found.held.photos
-    assert len(photos.pictures) == 3 and photos.classes == sorted(SHAPES)
+    found = outputs(f"evaluate.probe={json.dumps(str(folder))}")
+    photos = found.eval_set.photos
+    assert len(photos.images) == 3 and photos.classes == sorted(SHAPES)
     assert photos.prompts == [f"a photo of a {shape}" for shape in sorted(SHAPES)]
     metric = Retention()
     figures = metric.compute(found)
@@ -181,7 +184,7 @@ def test_photos_of_known_classes_are_told_by_the_nearest_prompt(evidence, tmp_pa
     )
     assert metric.references(found)["chance"]["photo_accuracy"] == pytest.approx(1 / 3)
     assert metric.items(found)["photo_accuracy"].values.tolist() == (near == photos.labels).tolist()
-    assert "photo_accuracy" not in Retention().compute(evidence())
+    assert "photo_accuracy" not in Retention().compute(outputs())
 
 
 def test_a_probe_without_classes_is_refused(tmp_path):

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from tests.conftest import copy_project, load_recipe, write_base
+from tests.support.base import write_base
+from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import export, train
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import EnvironmentProblem, Interrupted, UsageError, WorkError
@@ -124,18 +125,16 @@ def test_the_report(project, asking, rows):
     assert found["models"]["base"]["weights"] != found["models"]["tuned"]["weights"]
     assert found["references"]["chance"]["r1_t2i"] == pytest.approx(
         1 / found["counts"]["captions"]
-    )  # as many pictures each
+    )  # as many images each
     assert "not Inception: comparable only within this report" in " ".join(found["notes"]["kid"])
     assert "neither the tuned model nor its base" in " ".join(found["notes"]["clip_score"])
     assert sorted(p.name for p in (room / "samples").iterdir()) == [
         f"{n}-{i:03d}.png" for n in ("base", "tuned") for i in range(3)
     ]
     assert Image.open(room / "samples" / "base-001.png").text["prompt"] == found["prompts"][1]
-    assert {"base: drawing", "tuned: drawing", "base: real pictures"} <= {
-        what for what, _, _ in seen
-    }
+    assert {"base: drawing", "tuned: drawing", "base: real images"} <= {what for what, _, _ in seen}
     assert (
-        f"{len(rows)} held-out pictures" in found["verdict"]
+        f"{len(rows)} held-out images" in found["verdict"]
         and "seeds are not in these" in found["verdict"]
     )
     tested = {test["figure"]: test for test in found["tests"]}
@@ -223,21 +222,25 @@ def test_evidence_is_made_once(project, asking, rows, tiny_base, monkeypatch):
     monkeypatch.setattr(
         sampler, "generate_images", lambda *a, **k: calls.append(1) or draw(*a, **k)
     )
-    held = EvalSet(Shards.open(project.path("shards")), rows, asking().evaluate, asking().generate)
-    evidence = ModelOutputs(ModelUnderTest("base", str(tiny_base), str(tiny_base), SIDE, "x"), held)
-    assert evidence.generated_features.shape == (4, 32) and evidence.generated_embeds.shape == (
+    eval_set = EvalSet(
+        Shards.open(project.path("shards")), rows, asking().evaluate, asking().generate
+    )
+    outputs = ModelOutputs(
+        ModelUnderTest("base", str(tiny_base), str(tiny_base), SIDE, "x"), eval_set
+    )
+    assert outputs.generated_features.shape == (4, 32) and outputs.generated_embeds.shape == (
         4,
         16,
     )
     assert (
-        evidence.real_features.shape == (len(rows), 32)
-        and evidence.real_features is evidence.real_features
+        outputs.real_features.shape == (len(rows), 32)
+        and outputs.real_features is outputs.real_features
     )
-    assert len(evidence.found["t2i"].rank) == len(held.captions) and len(
-        evidence.found["i2t"].rank
+    assert len(outputs.found["t2i"].rank) == len(eval_set.captions) and len(
+        outputs.found["i2t"].rank
     ) == len(rows)
     assert len(calls) == 1
-    assert np.allclose(np.linalg.norm(evidence.real_embeds, axis=1), 1, atol=1e-5)
+    assert np.allclose(np.linalg.norm(outputs.real_embeds, axis=1), 1, atol=1e-5)
 
 
 def test_the_scorer_is_transformers_clip(scorer_folder):
@@ -248,7 +251,7 @@ def test_the_scorer_is_transformers_clip(scorer_folder):
         CLIPImageProcessor.from_pretrained(scorer_folder),
         CLIPTokenizer.from_pretrained(scorer_folder),
     )
-    features, embeds = eye.embed_pictures([Image.fromarray(p) for p in pixels], batch_size=2)
+    features, embeds = eye.embed_images([Image.fromarray(p) for p in pixels], batch_size=2)
     vision = clip.get_image_features(
         **processor([Image.fromarray(p) for p in pixels], return_tensors="pt")
     )
@@ -268,13 +271,13 @@ def test_the_scorer_is_transformers_clip(scorer_folder):
     assert eye.cut(["hat", "a very long caption " * 5]) == 1
 
 
-def test_pictures_of_other_shapes_are_cropped_then_resized():
+def test_images_of_other_shapes_are_cropped_then_resized():
     eye = extractors.scorer()
     wide = Image.new("RGB", (60, 30), "red")
     wide.paste("blue", (15, 0, 45, 30))
     assert np.allclose(
-        eye.embed_pictures([wide])[0],
-        eye.embed_pictures([Image.new("RGB", (30, 30), "blue")])[0],
+        eye.embed_images([wide])[0],
+        eye.embed_images([Image.new("RGB", (30, 30), "blue")])[0],
         atol=1e-5,
     )
 
@@ -306,18 +309,18 @@ def test_a_killed_drawing_goes_on_and_a_broken_file_is_made_again(
             raise Interrupted(15, "Killed.")
         return draw(base, prompts, *a, **k)
 
-    def evidence(**options):
+    def outputs(**options):
         return ModelOutputs(subject, held_of(project, asked, **options))
 
     monkeypatch.setattr(sampler, "generate_images", killed)
     with pytest.raises(Interrupted):
-        evidence(cache=tmp_path).generated  # noqa: B018
-    pictures = np.array(evidence(cache=tmp_path).generated)
+        outputs(cache=tmp_path).generated  # noqa: B018
+    images = np.array(outputs(cache=tmp_path).generated)
     assert calls == [2, 2, 1, 1], "the two chunks that were whole are not drawn again"
     [file] = (tmp_path / "x").iterdir()
-    assert pictures.shape == (5, SIDE, SIDE, 3) and (pictures == evidence().generated).all()
+    assert images.shape == (5, SIDE, SIDE, 3) and (images == outputs().generated).all()
     file.write_bytes(file.read_bytes()[:-1])
-    assert (evidence(cache=tmp_path).generated == pictures).all() and [file] == list(
+    assert (outputs(cache=tmp_path).generated == images).all() and [file] == list(
         (tmp_path / "x").iterdir()
     )
 
@@ -330,22 +333,20 @@ def test_what_is_kept_depends_on_the_version(tmp_path, monkeypatch):
     assert len(made) == 2
 
 
-def test_pictures_are_looked_at_as_they_come(project, asking):
+def test_images_are_looked_at_as_they_come(project, asking):
     alive = []
 
-    class Picture(np.ndarray):
+    class Image(np.ndarray):
         def __del__(self):
             alive.remove(1)
 
-    def pictures():
+    def images():
         for _ in range(40):
             alive.append(1)
             assert len(alive) <= 10, "a batch of 4, and not all"
-            yield np.zeros((SIDE, SIDE, 3), np.uint8).view(Picture)
+            yield np.zeros((SIDE, SIDE, 3), np.uint8).view(Image)
 
-    assert (
-        len(held_of(project, asking(batch_size=4)).seen(pictures(), [], ArrayCache(None))[0]) == 40
-    )
+    assert len(held_of(project, asking(batch_size=4)).seen(images(), [], ArrayCache(None))[0]) == 40
 
 
 def test_a_stamp_changes_with_all_that_decides_what_a_base_makes(tmp_path, tiny_base):
@@ -376,12 +377,12 @@ def test_a_stamp_changes_with_all_that_decides_what_a_base_makes(tmp_path, tiny_
 def test_what_has_nothing_to_look_at_is_refused(project, asking, rows):
     one = held_of(project, asking(), [row for row in rows if row.captions == rows[0].captions][:1])
     with pytest.raises(WorkError, match="two prompts that differ"):
-        Diversity().refuse(one)
-    held = held_of(project, asking())
-    NearCopies().refuse(held)
-    held.trained = []
-    with pytest.raises(WorkError, match="training pictures, and the catalogue has none"):
-        NearCopies().refuse(held)
+        Diversity().check(one)
+    eval_set = held_of(project, asking())
+    NearCopies().check(eval_set)
+    eval_set.trained = []
+    with pytest.raises(WorkError, match="training images, and the catalogue has none"):
+        NearCopies().check(eval_set)
 
 
 def test_a_gate_on_what_the_catalogue_does_not_allow_is_refused_before_anything_is_drawn(
@@ -393,16 +394,16 @@ def test_a_gate_on_what_the_catalogue_does_not_allow_is_refused_before_anything_
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_pictures_that_training_saw_are_named_so(project, asking, split):
+def test_images_that_training_saw_are_named_so(project, asking, split):
     evaluate(project, asking(metrics=["recall"], split=split))
     found = json.loads((project.path("report") / "report.json").read_text())
     word, warning = {"train": ("training", "trained on"), "val": ("validation", "picked by")}[split]
-    assert f"{word} pictures" in found["verdict"] and warning in found["warnings"][0]
+    assert f"{word} images" in found["verdict"] and warning in found["warnings"][0]
 
 
 def test_an_empty_split_names_the_way_out(project, asking, monkeypatch):
     monkeypatch.setattr(Shards, "rows", lambda self, split=None: [])
-    with pytest.raises(WorkError, match="no val pictures.*prepare.splits.*evaluate.split"):
+    with pytest.raises(WorkError, match="no val images.*prepare.splits.*evaluate.split"):
         evaluate(project, asking(split="val"))
     assert not project.path("report").exists()
 
@@ -421,7 +422,7 @@ def test_unknown_export_and_missing_scorer(project, asking, monkeypatch, tmp_pat
 
 def test_broken_weights_give_no_figure(project, asking, monkeypatch):
     evaluate(project, asking(metrics=["recall"]))
-    monkeypatch.setattr(Recall, "compute", lambda self, evidence: {"r1_t2i": float("nan")})
+    monkeypatch.setattr(Recall, "compute", lambda self, outputs: {"r1_t2i": float("nan")})
     with pytest.raises(WorkError, match="r1_t2i of the base model is no number"):
         evaluate(project, asking(metrics=["recall"]), force=True)
     assert (project.path("report") / "report.json").exists(), "the old report stays"
@@ -432,7 +433,7 @@ def test_an_export_of_other_shards_is_said(project, asking):
     run.mkdir(parents=True)
     close(run, Receipt("train", {}, {"shards": "another"}), 0)
     evaluate(project, asking(metrics=["recall"]))
-    assert "may have seen these pictures" in (project.path("report") / "report.html").read_text()
+    assert "may have seen these images" in (project.path("report") / "report.html").read_text()
 
 
 def test_a_trained_export_is_measured_against_its_base(finished, tmp_path, asking):
@@ -455,7 +456,7 @@ def test_asked_for_nothing_in_particular_it_measures_all_that_the_catalogue_allo
     project, asking, monkeypatch
 ):
     base_told = np.zeros(210)  # at chance or below: it has nothing to keep
-    told = lambda self, evidence: base_told if evidence.before is None else base_told + 1  # noqa: E731
+    told = lambda self, outputs: base_told if outputs.before is None else base_told + 1  # noqa: E731
     monkeypatch.setattr(Retention, "_hits", told)
     receipt = evaluate(project, asking(metrics=[]))
     assert "retention" not in receipt.figures["base"] | receipt.figures["tuned"]
@@ -487,7 +488,7 @@ def test_what_a_model_made_is_not_made_again(project, asking, monkeypatch):
     first = evaluate(project, asking())
     monkeypatch.setattr(ModelUnderTest, "load", lambda self: pytest.fail("loaded for nothing"))
     monkeypatch.setattr(
-        nano_scorer.Scorer, "embed_pictures", lambda *a, **k: pytest.fail("looked for nothing")
+        nano_scorer.Scorer, "embed_images", lambda *a, **k: pytest.fail("looked for nothing")
     )
     assert evaluate(project, asking(), force=True).figures == first.figures
     recall = evaluate(project, asking(metrics=["recall", "cmmd"]))
@@ -545,7 +546,7 @@ def test_compare_puts_exports_in_one_report(project, asking):
     made = Receipt.read(twin)
     for other in ({"image_size": 64}, {"base": str(project.path("exports", "001-tiny"))}):
         close(twin, replace(made, settings=made.settings | other), 0)
-        with pytest.raises(UsageError, match="have not the same base and picture size"):
+        with pytest.raises(UsageError, match="have not the same base and image size"):
             compare(project, asking(metrics=["recall"]), ["001-tiny", "002-twin"])
 
 
@@ -605,9 +606,7 @@ def test_folds_test_every_product_once(prepared, tmp_path, asking_folds):
         "rows": len(rows), "groups": len({r.group for r in rows}), "captions": captions, "drawn": 8, "folds": 2
     }  # fmt: skip
     assert len(found["prompts"]) == len(found["seeds"]) == 8
-    said = (
-        f"Over {len(rows):,} held-out pictures of 30 products or groups, 8 drawn; 2 training runs"
-    )
+    said = f"Over {len(rows):,} held-out images of 30 products or groups, 8 drawn; 2 training runs"
     assert said in found["verdict"] and found["figures"]["tuned"]["kid"]["groups"] == 8
     assert set(found["losses"]) == {"tuned, fold 1", "tuned, fold 2"}
     tested, seen = [], set()
@@ -677,11 +676,11 @@ def test_folds_refuse_before_training_what_one_of_them_does_not_allow(
         cross_validation, "train", lambda *a, **k: pytest.fail("trained for nothing")
     )
 
-    def refuse(self, held):
-        if held.fold == 1:
+    def check(self, eval_set):
+        if eval_set.fold == 1:
             raise WorkError("The second fold has no such thing.")
 
-    monkeypatch.setattr(Recall, "refuse", refuse)
+    monkeypatch.setattr(Recall, "check", refuse)
     with pytest.raises(WorkError, match="The second fold has no such thing"):
         cross_validation.evaluate_folds(project, asking_folds(), 2)
 

@@ -368,9 +368,9 @@ def test_fid_is_refused_with_the_number_it_needs():
     with pytest.raises(
         WorkError, match="FID over 500 images would mislead; it needs at least 2,000"
     ):
-        Fid().refuse(EvalSet(None, some, Evaluate(), Generate()))
+        Fid().check(EvalSet(None, some, Evaluate(), Generate()))
     with pytest.raises(WorkError, match="FID over 30 real images"):
-        Fid().refuse(EvalSet(None, some, Evaluate(images=2000), Generate()))
+        Fid().check(EvalSet(None, some, Evaluate(images=2000), Generate()))
 
 
 def test_cmmd_by_hand():
@@ -386,11 +386,11 @@ def test_resampled_mmd_of_all_is_the_mmd():
     x, y = normal(1300), normal(1100, shift=0.1, seed=1)
     ones = (np.ones((1, len(x))), np.ones((1, len(y))))
     assert mmd.mmd_draws(x, y, *ones)[0] == pytest.approx(mmd.unbiased_mmd(x, y), rel=1e-9)
-    # a resample is the figure of its pictures, a twice drawn one being no pair with itself
+    # a resample is the figure of its images, a twice drawn one being no pair with itself
     counts = np.array([[2, 1, 0]])
     x, y, d = x[:3].astype(float), y[:3].astype(float), 16
     k = lambda a, b: (a @ b.T / d + 1) ** 3  # noqa: E731
-    own = [k(z, z)[0, 1] for z in (x, y)]  # the only pairs are those of pictures 0 and 1
+    own = [k(z, z)[0, 1] for z in (x, y)]  # the only pairs are those of images 0 and 1
     cross = (np.outer(counts, counts) * k(x, y)).sum() / 9
     assert mmd.mmd_draws(x, y, counts, counts)[0] == pytest.approx(sum(own) - 2 * cross)
 
@@ -418,7 +418,7 @@ def test_two_models_distances_are_compared_by_the_same_draws():
 
 
 def test_a_distance_of_equal_models_is_told_apart_one_time_in_twenty():
-    """Views of a product go wrong together: resampled picture by picture, 37 % of these would be told apart."""
+    """Views of a product go wrong together: resampled image by image, 37 % of these would be told apart."""
     rng, told, product = np.random.default_rng(0), 0, np.repeat(np.arange(20), 8)
     for _ in range(60):
         shop = rng.standard_normal((20, 16))
@@ -439,7 +439,7 @@ def test_a_product_is_resampled_on_both_sides():
     none = np.flatnonzero(drawn.sum(axis=1) == 0)
     found = mmd.mmd_draws(normal(4), normal(3, seed=1), real, drawn)
     assert len(none) and np.isnan(found[none]).all(), (
-        "a resample without a drawn picture has no figure"
+        "a resample without a drawn image has no figure"
     )
 
 
@@ -528,11 +528,11 @@ def test_a_narrow_model_is_precise_and_recalls_little():
 
 def test_r_precision_by_hand():
     prompts = np.eye(4)
-    pictures = unit(np.array([[1.0, 0, 0, 0], [0.5, 0.4, 0, 0], [1, 1, 1, 0], [0, 0, 0, 1]]))
+    images = unit(np.array([[1.0, 0, 0, 0], [0.5, 0.4, 0, 0], [1, 1, 1, 0], [0, 0, 0, 1]]))
     first, own = r_precision.distinct(["a", "b", "c", "d"])
-    assert r_precision.found_first(pictures, prompts, own).tolist() == [1, 0, 0, 1]
+    assert r_precision.found_first(images, prompts, own).tolist() == [1, 0, 0, 1]
     # of one other prompt: 1 is beaten by a third of them, 2 ties with two thirds
-    found = r_precision.found_first(pictures, prompts, own, candidates=2)
+    found = r_precision.found_first(images, prompts, own, candidates=2)
     assert found == pytest.approx([1, 2 / 3, 1 / 3, 1])
     first, own = r_precision.distinct(["a", "b", "a"])
     assert first.tolist() == [0, 1] and own.tolist() == [0, 1, 0]
@@ -576,7 +576,7 @@ def test_prompt_sensitivity_by_hand():
     assert 1 < np.quantile(draws, 0.1) < diversity.prompt_sensitivity(grid) * 1.5
 
 
-def test_near_copies_are_found_and_new_pictures_are_not():
+def test_near_copies_are_found_and_new_images_are_not():
     training, new, fresh = (unit(normal(n, 12, seed)) for n, seed in ((500, 0), (300, 1), (400, 2)))
     copies = unit(training[:20] + 0.02 * normal(20, 12, seed=3))
     clean = near_copies.near_copies(fresh, training, new)
@@ -587,7 +587,7 @@ def test_near_copies_are_found_and_new_pictures_are_not():
     assert found.pairs[0][2] == max(c for *_, c in found.pairs)
 
 
-def test_the_threshold_holds_for_any_number_of_held_out_pictures():
+def test_the_threshold_holds_for_any_number_of_held_out_images():
     assert near_copies.threshold(np.arange(100) / 100, 0.05) == 0.95  # the 96th of 100
     assert (
         near_copies.threshold(np.arange(19) / 100, 0.05) == 0.18
@@ -672,7 +672,7 @@ def test_attribute_accuracy_by_hand():
     found = attributes.attribute(
         "colour", column, np.array([red, red, red, blue]), np.array([red, blue]), embed
     )
-    assert found.pictures.tolist() == [0, 1, 3] and found.drawn.tolist() == [1, 0, 0]
+    assert found.images.tolist() == [0, 1, 3] and found.drawn.tolist() == [1, 0, 0]
     assert found.real.tolist() == [1, 1] and found.majority == 2 / 3 and found.told
     assert attributes.accuracy([found]).value == pytest.approx(1 / 3)
     blind = attributes.attribute(
@@ -694,12 +694,12 @@ def test_meters_by_hand():
     assert collapse_meters.variances(two).mean() == 1
     assert collapse_meters.margin(np.eye(2), np.eye(2), np.array([0, 1])).tolist() == [1, 1]
     assert collapse_meters.margin(np.eye(2), np.eye(2), np.array([1, 0])).tolist() == [-1, -1]
-    both = np.array([[0, 0], [1, 0], [1, 1]])  # picture 0 has both of the first two captions
+    both = np.array([[0, 0], [1, 0], [1, 1]])  # image 0 has both of the first two captions
     three = unit(np.array([[1.0, 0], [1, 1], [0, 1]]))
     assert collapse_meters.margin(three[[0, 1]], three, np.array([0, 1]), both) == pytest.approx(
         [1, 1 - np.sqrt(0.5)]
     )
-    with pytest.raises(ValueError, match="a wrong caption for every picture"):
+    with pytest.raises(ValueError, match="a wrong caption for every image"):
         collapse_meters.margin(np.eye(2), np.eye(2), np.array([0, 1]), both)
     assert collapse_meters.retention(0.6, 0.9, 0.1) == pytest.approx(5 / 8) and np.isnan(
         collapse_meters.retention(0.5, 0.1, 0.1)
@@ -771,31 +771,31 @@ def test_a_large_catalogue_is_measured_by_a_part_of_it(monkeypatch):
         SimpleNamespace(id=str(n), captions=(f"a {n}", f"b {n}"), group=str(n), attributes={})
         for n in range(40)
     ]
-    held = EvalSet(None, rows, Evaluate(), Generate())
+    eval_set = EvalSet(None, rows, Evaluate(), Generate())
     names = unit(normal(21, seed=5))
-    evidence = SimpleNamespace(
-        held=held, image_embeds=unit(normal(40)), text_embeds=unit(normal(80, seed=1)),
-        probe_image_embeds=names[held.probe.labels], probe_text_embeds=names,
+    outputs = SimpleNamespace(
+        eval_set=eval_set, image_embeds=unit(normal(40)), text_embeds=unit(normal(80, seed=1)),
+        probe_image_embeds=names[eval_set.probe.labels], probe_text_embeds=names,
     )  # fmt: skip
-    whole = MetricResult.of(Collapse(), evidence)
+    whole = MetricResult.of(Collapse(), outputs)
     assert len(whole.items["margin"].values) == 40 and len(whole.notes) == 1
-    del evidence._once
+    del outputs._once
     monkeypatch.setattr(collapse, "MOST", 10)
     calls = []
     monkeypatch.setattr(collapse_meters, "uniformity", lambda x: calls.append(len(x)) or 0.0)
-    part = MetricResult.of(Collapse(), evidence)
-    some = np.sort(held.order[:10])
+    part = MetricResult.of(Collapse(), outputs)
+    some = np.sort(eval_set.order[:10])
     expected = collapse_meters.margin(
-        evidence.image_embeds[some], evidence.text_embeds[[c for n in some for c in (2 * n, 2 * n + 1)]],
+        outputs.image_embeds[some], outputs.text_embeds[[c for n in some for c in (2 * n, 2 * n + 1)]],
         2 * np.arange(10), np.array([[2 * n + 1, n] for n in range(10)]),
     )  # fmt: skip
     assert part.items["margin"].values == pytest.approx(expected)
     assert part.items["margin"].groups == [str(n) for n in some]
     assert calls == [10, 20, 210, 21], "each once, however many methods ask"
-    assert "over 10 of 40 pictures" in part.notes[1]
+    assert "over 10 of 40 images" in part.notes[1]
 
 
-# ---------------------------------------------------------------- pictures, by the scorer itself
+# ---------------------------------------------------------------- images, by the scorer itself
 
 
 @pytest.fixture(scope="module")
@@ -804,16 +804,16 @@ def shop():
     from unidiff_cli.evaluation.extractors import scorer
 
     def one(rng):
-        picture = Image.new("RGB", (64, 64), tuple(rng.integers(150, 256, 3)))
-        pen = ImageDraw.Draw(picture)
+        image = Image.new("RGB", (64, 64), tuple(rng.integers(150, 256, 3)))
+        pen = ImageDraw.Draw(image)
         for _ in range(6):
             x, y, w, h = rng.integers(4, 40, 4)
             pen.rectangle([x, y, x + w / 2 + 2, y + h / 2 + 2], fill=tuple(rng.integers(0, 256, 3)))
-        return picture
+        return image
 
     rng = np.random.default_rng(0)
-    pictures = [one(rng) for _ in range(120)]
-    return pictures[:60], pictures[60:], lambda some: scorer().embed_pictures(some)
+    images = [one(rng) for _ in range(120)]
+    return images[:60], images[60:], lambda some: scorer().embed_images(some)
 
 
 def test_real_against_real_is_at_the_noise_floor(shop):
@@ -831,12 +831,10 @@ def test_real_against_real_is_at_the_noise_floor(shop):
 def test_what_is_worse_is_further(shop, spoil):
     real, drawn, eye = shop
 
-    def worse(picture, by):
+    def worse(image, by):
         if spoil == "blur":
-            return picture.filter(ImageFilter.GaussianBlur(by))
-        return Image.fromarray(
-            (np.asarray(picture) * [1, 1 - by / 10, 1 - by / 6]).astype(np.uint8)
-        )
+            return image.filter(ImageFilter.GaussianBlur(by))
+        return Image.fromarray((np.asarray(image) * [1, 1 - by / 10, 1 - by / 6]).astype(np.uint8))
 
     x, ex = eye(real)
     seen = [
@@ -858,14 +856,16 @@ def test_metrics_give_the_figures_they_describe(shop):
         for n in range(60)
     ]  # fmt: skip
     learned = SimpleNamespace(rows=lambda split: rows[:50])
-    held = EvalSet(learned, rows, Evaluate(images=60), Generate())
+    eval_set = EvalSet(learned, rows, Evaluate(images=60), Generate())
     names = unit(normal(21, seed=5))
-    held.__class__ = type("WithPhotos", (EvalSet,), {"photos": held.probe})  # as if it named photos
-    objects = unit(names[held.probe.labels] + normal(210, seed=4))  # told better than chance
+    eval_set.__class__ = type(
+        "WithPhotos", (EvalSet,), {"photos": eval_set.probe}
+    )  # as if it named photos
+    objects = unit(names[eval_set.probe.labels] + normal(210, seed=4))  # told better than chance
     (x, ex), (y, ey) = eye(real), eye(drawn)
     towers = dict(image_embeds=unit(normal(60)), text_embeds=unit(normal(60, seed=1)))
-    evidence = SimpleNamespace(
-        held=held, before=None, real_features=x, real_embeds=ex, generated_features=y, generated_embeds=ey,
+    outputs = SimpleNamespace(
+        eval_set=eval_set, before=None, real_features=x, real_embeds=ex, generated_features=y, generated_embeds=ey,
         prompt_embeds=unit(normal(60, ex.shape[1])), training_embeds=unit(normal(90, ex.shape[1], seed=2)), grid_embeds=unit(normal(24, ex.shape[1], seed=3)).reshape(6, 4, -1),
         probe_image_embeds=objects, probe_text_embeds=names, photo_image_embeds=objects, photo_text_embeds=names,
         probe_predictions=normal(12, seed=6), **towers,
@@ -883,11 +883,11 @@ def test_metrics_give_the_figures_they_describe(shop):
         RPrecision,
     ):
         metric = part()
-        metric.refuse(held)
-        found = metric.compute(evidence)
+        metric.check(eval_set)
+        found = metric.compute(outputs)
         assert set(found) == set(part.figures) and np.isfinite(list(found.values())).all()
-        assert all(set(values) <= set(found) for values in metric.references(evidence).values())
-        measured = MetricResult.of(metric, evidence)
+        assert all(set(values) <= set(found) for values in metric.references(outputs).values())
+        measured = MetricResult.of(metric, outputs)
         around = measured.intervals()
         assert set(around) <= set(found) and all(i.low <= i.high for i in around.values())
         for key, items in measured.items.items():
@@ -898,7 +898,7 @@ def test_metrics_give_the_figures_they_describe(shop):
         assert json.dumps(measured.shows, allow_nan=False)
         assert all(
             note.endswith(".") and " nan" not in note.replace("nano", "")
-            for note in metric.notes(evidence)
+            for note in metric.notes(outputs)
         )
 
 
@@ -907,17 +907,17 @@ def test_zero_shot_asks_the_models_own_text_tower():
         SimpleNamespace(id=str(n), captions=("a",), group=str(n), attributes=ROWS[n])
         for n in range(12)
     ]
-    held = EvalSet(None, rows, Evaluate(), Generate())
-    evidence = SimpleNamespace(
-        held=held,
+    eval_set = EvalSet(None, rows, Evaluate(), Generate())
+    outputs = SimpleNamespace(
+        eval_set=eval_set,
         captions=lambda name, texts: embed(texts),
         image_embeds=np.array([[1.0, 0, 0]] * 6 + [[0, 1, 0]] * 6),
     )
-    assert ZeroShot().compute(evidence) == {"zero_shot": 1, "zero_shot_balanced": 1}
-    assert ZeroShot().references(evidence)["chance"]["zero_shot"] == 0.5
+    assert ZeroShot().compute(outputs) == {"zero_shot": 1, "zero_shot_balanced": 1}
+    assert ZeroShot().references(outputs)["chance"]["zero_shot"] == 0.5
     assert (
-        set(ZeroShot().items(evidence)) == {"zero_shot"}
-        and "100.0 % right" in ZeroShot().notes(evidence)[0]
+        set(ZeroShot().per_item(outputs)) == {"zero_shot"}
+        and "100.0 % right" in ZeroShot().notes(outputs)[0]
     )
     with pytest.raises(WorkError, match="needs an attribute of 2 to 50 values"):
-        ZeroShot().refuse(EvalSet(None, rows[:4], Evaluate(), Generate()))
+        ZeroShot().check(EvalSet(None, rows[:4], Evaluate(), Generate()))

@@ -83,11 +83,11 @@ def test_equal_captions_are_hits_both_ways():
     images = texts = np.eye(3, dtype=np.float32)
     images = images[
         [1, 0, 2]
-    ]  # the first two pictures answer to each other's place, and their captions are equal
+    ]  # the first two images answer to each other's place, and their captions are equal
     found = recall_both_ways(images, texts, ["Red  dress", "red dress", "blue hat"])
     assert same_text("Red  dress ") == same_text("red dress")
     assert found["r1_t2i"] == 1.0
-    # picture 0 lies on the second caption's vector; the list holds "red dress" once, by its first vector
+    # image 0 lies on the second caption's vector; the list holds "red dress" once, by its first vector
     assert found["r1_i2t"] == pytest.approx(2 / 3)
     assert set(found) == {f"r{k}_{way}" for k in (1, 5, 10) for way in ("t2i", "i2t")}
 
@@ -120,25 +120,25 @@ def test_recall_of_rows_with_several_captions():
         2,
     ]
     assert found.groups == ["0", "1", "2"] and found.caption_groups == ["0", "0", "2"]
-    evidence = ModelOutputs(None, found)
-    evidence.text_embeds = np.array([[0.9, 0, 0], [0.1, 0.2, 0.9], [0, 0, 0.95]])
-    evidence.image_embeds = np.eye(3)
-    figures = Recall().compute(evidence)
+    outputs = ModelOutputs(None, found)
+    outputs.text_embeds = np.array([[0.9, 0, 0], [0.1, 0.2, 0.9], [0, 0, 0.95]])
+    outputs.image_embeds = np.eye(3)
+    figures = Recall().compute(outputs)
     assert figures["r1_t2i"] == 0.5  # a: hit; b asked by two rows: missed; c: hit
     assert figures["r1_i2t"] == pytest.approx(1.0)
     assert (
         figures["map_t2i"] == pytest.approx((1 + 2 * (1 / 2 + 2 / 3) / 2 + 1) / 4)
         and figures["medr_i2t"] == 1
     )
-    assert Recall().references(evidence)["chance"]["r10_t2i"] == 1.0
+    assert Recall().references(outputs)["chance"]["r10_t2i"] == 1.0
     assert set(figures) == set(Recall.figures)
-    measured = MetricResult.of(Recall(), evidence)
+    measured = MetricResult.of(Recall(), outputs)
     assert all(
         np.average(i.values, weights=i.weights) == pytest.approx(figures[k])
         for k, i in measured.items.items()
     )
     assert set(measured.intervals()) == {k for k in figures if not k.startswith("medr")}
-    assert any("a random order has R@10 100 %" in note for note in Recall().notes(evidence))
+    assert any("a random order has R@10 100 %" in note for note in Recall().notes(outputs))
 
 
 def test_prompts_go_round_the_split_and_are_seeded():
@@ -210,25 +210,25 @@ def test_noise_is_the_size_of_kid_between_equals():
     )
 
 
-def test_kid_refuses_a_single_picture():
-    with pytest.raises(WorkError, match="KID needs 2 pictures"):
-        Kid().refuse(held(rows("a", "b"), images=1))
-    Kid().refuse(held(rows("a", "b"), images=2))
+def test_kid_refuses_a_single_image():
+    with pytest.raises(WorkError, match="KID needs 2 images"):
+        Kid().check(held(rows("a", "b"), images=1))
+    Kid().check(held(rows("a", "b"), images=2))
 
 
 # ---------------------------------------------------------------- clip score
 
 
 def test_clip_score_by_hand():
-    pictures = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    images = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     captions = np.array([[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0]])
-    assert scores(pictures, captions).tolist() == pytest.approx(
+    assert scores(images, captions).tolist() == pytest.approx(
         [100, 80, 0]
     )  # a cosine below 0 counts as 0
 
 
 def test_chance_of_clip_score_leaves_equal_captions_out():
     captions = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    # pairs of differing captions: picture 0 and 1 with caption 2, picture 2 with 0 and 1: all at right angles
+    # pairs of differing captions: image 0 and 1 with caption 2, image 2 with 0 and 1: all at right angles
     assert mismatched(captions, captions) == 0
     assert np.isnan(mismatched(captions[:2], captions[:2]))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import copy_project, load_recipe, write_base
+from tests.support.base import write_base
+from tests.support.projects import copy_project, load_recipe
 from unidiff_cli.errors import Interrupted, UsageError
 from unidiff_cli.evaluation import extractors
 from unidiff_cli.evaluation.extractors import nano_scorer

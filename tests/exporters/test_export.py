@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import COLORS, copy_project, draw_thing, load_recipe, write_base
+from tests.support.base import write_base
+from tests.support.catalogue import COLORS, draw_thing
+from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import evaluate, export, generate, index, retrieve, train
 from unidiff_cli.config.schema import Generate
 from unidiff_cli.data.captions import read_prompts
 from unidiff_cli.errors import NotReady, UsageError
-from unidiff_cli.generation import generate
+from unidiff_cli.generation import generate as generate_file
 from unidiff_cli.models import encoders, loading, sources
 from unidiff_cli.models.clip import Clip
 from unidiff_cli.project.receipt import Receipt
-from unidiff_cli.retrieval import index
+from unidiff_cli.retrieval import index as index_file
 from unidiff_cli.retrieval.retrieve import split_query
 
 PLAIN = """
@@ -25,7 +27,7 @@ import json, sys, numpy as np, torch
 from PIL import Image
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPModel, CLIPProcessor
-folder, picture, out = sys.argv[1:]
+folder, image, out = sys.argv[1:]
 pipe = StableDiffusionPipeline.from_pretrained(folder)
 assert {str(p.dtype) for m in (pipe.unet, pipe.vae, pipe.text_encoder) for p in m.parameters()} == {"torch.float32"}
 drawn = pipe("red dress", num_inference_steps=3, guidance_scale=2.0, height=32, width=32,
@@ -33,7 +35,7 @@ drawn = pipe("red dress", num_inference_steps=3, guidance_scale=2.0, height=32, 
 drawn.save(out + "/plain.png")
 model, processor = CLIPModel.from_pretrained(folder + "/clip"), CLIPProcessor.from_pretrained(folder + "/clip")
 with torch.no_grad():
-    inputs = processor(text=["red dress", "a"], images=[Image.open(picture)], return_tensors="pt", padding=True)
+    inputs = processor(text=["red dress", "a"], images=[Image.open(image)], return_tensors="pt", padding=True)
     out_ = model(**inputs)
 np.savez(out + "/plain.npz", text=out_.text_embeds.numpy(), image=out_.image_embeds.numpy())
 assert not any(name.startswith("unidiff") for name in sys.modules)
@@ -59,7 +61,7 @@ def test_plain_transformers_gives_the_same_embeddings(finished, plain):
     )
 
 
-def test_plain_diffusers_draws_the_same_picture(finished, plain, tmp_path):
+def test_plain_diffusers_draws_the_same_image(finished, plain, tmp_path):
     project = copy_project(finished, tmp_path)
     [folder] = generate(project, ["red dress"], count=1, seed=7)
     ours, theirs = (
@@ -196,7 +198,7 @@ def test_a_blend_is_found_drawn_and_measured_by_its_name(finished, tmp_path, rec
     index(project, export=name)
     assert retrieve(project, "red dress", k=1, export=name)
     [folder] = generate(project, ["red dress"], count=1, export=name)
-    assert generate.read(folder / "0.png").export == name
+    assert generate_file.read(folder / "0.png").export == name
     measured = evaluate(project, load_recipe(recipe.base, "evaluate.metrics=[recall]"), export=name)
     assert measured.settings["export"] == name
     assert export(project)[0] == "001-fashion" == project.export().name  # and back
@@ -205,7 +207,7 @@ def test_a_blend_is_found_drawn_and_measured_by_its_name(finished, tmp_path, rec
 # ---------------------------------------------------------------- generate
 
 
-def test_picture_i_depends_on_seed_plus_i_only(finished, tmp_path):
+def test_image_i_depends_on_seed_plus_i_only(finished, tmp_path):
     project = copy_project(finished, tmp_path)
     [four] = generate(project, ["red dress"], count=4, seed=3)
     [one] = generate(project, ["red dress"], count=1, seed=5)
@@ -221,7 +223,7 @@ def test_a_png_says_how_to_draw_it_again(finished, tmp_path):
     [folder] = generate(
         project, ["blue hat"], Generate(steps=2, guidance=3.5), count=2, seed=9, negative="red"
     )
-    found = generate.read(folder / "1.png")
+    found = generate_file.read(folder / "1.png")
     assert (found.prompt, found.seed, found.steps, found.guidance, found.negative) == (
         "blue hat",
         10,
@@ -230,19 +232,19 @@ def test_a_png_says_how_to_draw_it_again(finished, tmp_path):
         "red",
     )
     assert found.fingerprint == Receipt.read(project.export()).figures["fingerprint"]
-    again, same = generate.regenerate(project, folder / "1.png")
+    again, same = generate_file.regenerate(project, folder / "1.png")
     assert same
     assert np.array_equal(
         np.asarray(Image.open(again / "0.png")), np.asarray(Image.open(folder / "1.png"))
     )
-    assert json.loads((folder / "prompt.json").read_text())["pictures"][1]["seed"] == 10
+    assert json.loads((folder / "prompt.json").read_text())["images"][1]["seed"] == 10
     assert (folder / "sheet.png").exists()
 
 
 def test_best_of_keeps_the_nearest_by_the_models_own_clip(finished, tmp_path):
     project = copy_project(finished, tmp_path)
     [folder] = generate(project, ["red dress"], count=2, best_of=5, seed=0)
-    kept = [generate.read(folder / f"{i}.png") for i in range(2)]
+    kept = [generate_file.read(folder / f"{i}.png") for i in range(2)]
     clip = Clip.read(project.export() / "clip")
     text = encoders.embed_captions(clip, ["red dress"])[0]
     [all_five] = generate(project, ["red dress"], count=5, seed=0)
@@ -264,13 +266,13 @@ def test_prompts_come_from_a_file_and_a_foreign_png_is_refused(finished, tmp_pat
     Image.new("RGB", (8, 8)).save(tmp_path / "foreign.png")
     for bad in (tmp_path / "foreign.png", tmp_path / "gone.png"):
         with pytest.raises(UsageError):
-            generate.read(bad)
+            generate_file.read(bad)
 
 
 # ---------------------------------------------------------------- retrieve
 
 
-def test_a_picture_of_the_catalogue_finds_itself_first(finished, catalogue):
+def test_a_image_of_the_catalogue_finds_itself_first(finished, catalogue):
     hits = retrieve(finished, image=catalogue / "images" / "p007-1.png", k=3)
     assert hits[0].path == str(catalogue / "images" / "p007-1.png") and hits[
         0
@@ -279,7 +281,7 @@ def test_a_picture_of_the_catalogue_finds_itself_first(finished, catalogue):
     assert hits[0].attributes["color"] in COLORS
 
 
-def test_text_picture_and_both_give_different_answers_and_a_sheet(finished, catalogue, tmp_path):
+def test_text_image_and_both_give_different_answers_and_a_sheet(finished, catalogue, tmp_path):
     image = catalogue / "images" / "p007-1.png"
     text = retrieve(finished, "red dress", k=60)
     both = retrieve(finished, "red dress", image, k=60, sheet_to=tmp_path / "sheet.png")
@@ -301,13 +303,13 @@ def test_a_query_that_looks_like_a_file_is_never_a_text(tmp_path):
     assert split_query(["black yoga pants"]) == ("black yoga pants", None)
     assert split_query(["women's tops / tees"]) == ("women's tops / tees", None)
     for gone in ("query.jpg", "photos/query", "QUERY.PNG"):
-        with pytest.raises(UsageError, match="There is no picture"):
+        with pytest.raises(UsageError, match="There is no image"):
             split_query([gone])
 
 
-def test_a_query_that_is_no_picture(finished, tmp_path):
-    (tmp_path / "q.jpg").write_bytes(b"not a picture")
-    with pytest.raises(UsageError, match="cannot be read as a picture"):
+def test_a_query_that_is_no_image(finished, tmp_path):
+    (tmp_path / "q.jpg").write_bytes(b"not an image")
+    with pytest.raises(UsageError, match="cannot be read as an image"):
         retrieve(finished, image=tmp_path / "q.jpg")
 
 
@@ -323,6 +325,6 @@ def test_a_stale_index_is_refused_with_the_command_that_rebuilds_it(finished, tm
 
 def test_search_is_exact_and_ties_keep_their_order():
     matrix = np.array([[1, 0], [0, 1], [1, 0], [0.6, 0.8]], np.float32)
-    near, scores = index.search(matrix, np.array([1, 0], np.float32), 3)
+    near, scores = index_file.search(matrix, np.array([1, 0], np.float32), 3)
     assert near.tolist() == [0, 2, 3] and scores.tolist() == pytest.approx([1, 1, 0.6])
-    assert index.search(matrix, np.array([1, 0], np.float32), 99)[0].tolist() == [0, 2, 3, 1]
+    assert index_file.search(matrix, np.array([1, 0], np.float32), 99)[0].tolist() == [0, 2, 3, 1]

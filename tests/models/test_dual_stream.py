@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import copy_project, load_recipe
+from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import export, index, retrieve, train
 from unidiff_cli.data.dataset import Samples
 from unidiff_cli.data.order import subsample, subsample_position
@@ -20,7 +20,7 @@ from unidiff_cli.evaluation.metrics.recall import chance_recall
 from unidiff_cli.models import encoders, loading, sources
 from unidiff_cli.models.dual_stream import DualStream
 from unidiff_cli.models.forward import ForwardPass
-from unidiff_cli.retrieval import index
+from unidiff_cli.retrieval import index as index_file
 from unidiff_cli.training.module import TrainingModule, combined_needs
 from unidiff_cli.training.optimizer import parameter_groups
 from unidiff_cli.training.run import _recall, by_diffusion
@@ -50,7 +50,7 @@ def test_with_the_query_masked_the_network_is_the_plain_unet(which, tiny_base):
     seen = base.dual_stream(base.unet, e, t_e, z, states, t_z=t)[0]
     assert (
         seen - e0
-    ).abs().max() > 1e-6  # unmasked, the picture sees the query, and the query sees that
+    ).abs().max() > 1e-6  # unmasked, the image sees the query, and the query sees that
 
 
 def _views(base, recipe, project, seed=0):
@@ -72,8 +72,8 @@ def test_the_noised_embedding_is_of_unit_length_and_the_text_tower_gets_no_gradi
     base.dual_stream.noisy = lambda e0, noise, abar: (
         seen.update(e0=e0, abar=abar) or noisy(e0, noise, abar)
     )
-    views = _views(base, recipe, prepared)
-    loss, figures = joint.terms["text_diffusion"](views)
+    forward = _views(base, recipe, prepared)
+    loss, figures = joint.terms["text_diffusion"](forward)
     loss.backward()
     assert torch.allclose(seen["e0"].norm(dim=1), torch.ones(16), atol=1e-5)
     assert all(p.grad is None for p in base.clip.parameters())
@@ -130,7 +130,9 @@ def test_ddim_gives_back_what_a_perfect_network_predicts_and_is_deterministic(ti
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, prepared, tiny_base):
     project = copy_project(prepared, tmp_path_factory.mktemp("diffdis"))
-    name, receipt = train(project, load_recipe(tiny_base, "train.lr.heads=1e-3", name="diffdis"))
+    name, receipt = train(
+        project, load_recipe(tiny_base, "train.lr.new_layers=1e-3", name="diffdis")
+    )
     export(project, name)
     index(project)
     return project, receipt
@@ -156,7 +158,7 @@ def test_a_run_trains_validates_from_pure_noise_and_exports_what_loads_again(tra
 
 
 def test_new_layers_that_would_stay_random_are_refused(tiny_base):
-    for frozen in ("train.lr.heads=0", "train.trains=[unet]"):
+    for frozen in ("train.lr.new_layers=0", "train.trains=[denoiser]"):
         recipe = load_recipe(tiny_base, frozen, name="diffdis")
         joint = TrainingModule(loading.load_base(str(tiny_base), 32), recipe.active(), seed=0)
         with pytest.raises(UsageError, match="new layers, and they do not train"):
@@ -208,8 +210,8 @@ def test_retrieve_with_diffdis_and_refusal_without(trained, finished, catalogue)
     from unidiff_cli.errors import UsageError
 
     project = trained[0]
-    picture = catalogue / "images" / "p007-1.png"
-    hits = retrieve(project, image=picture, k=3, by="diffdis")
+    image = catalogue / "images" / "p007-1.png"
+    hits = retrieve(project, image=image, k=3, by="diffdis")
     assert hits[0].score == pytest.approx(1, abs=1e-3)
     clip, diffdis = (
         retrieve(project, "red dress", k=60),
@@ -236,7 +238,7 @@ def test_evaluate_measures_it_beside_the_tuned_clip(trained, tiny_base):
     )
     assert (
         figures["diffdis"]["clip_score"] == figures["tuned"]["clip_score"]
-    )  # the same drawn pictures
+    )  # the same drawn images
     shards, by = Shards.open(trained[0].path("shards")), {"tuned": "clip", "diffdis": "diffdis"}
     base, kept = (
         loading.load_base(str(trained[0].export()), 32),
@@ -245,7 +247,7 @@ def test_evaluate_measures_it_beside_the_tuned_clip(trained, tiny_base):
     columns = categories([row.attributes for row in shards.rows("train")])
     told = {}
     for model, way in by.items():  # by the vectors of the index, which evaluate does not read
-        images = index.read(trained[0].path("index"), way)[kept]
+        images = index_file.read(trained[0].path("index"), way)[kept]
         named = [
             tell(images, *each, partial(encoders.embed_captions, base)) for each in columns.items()
         ]
@@ -290,7 +292,7 @@ def test_permuted_captions_are_chance(trained, tiny_base):
 def test_an_export_trains_on_with_its_own_layers(trained, tiny_base, tmp_path, prepared):
     project = copy_project(prepared, tmp_path)
     recipe = load_recipe(
-        trained[0].export(), "train.steps=1", "train.lr.heads=1e-3", name="diffdis"
+        trained[0].export(), "train.steps=1", "train.lr.new_layers=1e-3", name="diffdis"
     )
     name, _ = train(project, recipe)
     export(project, name)

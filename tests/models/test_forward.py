@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.conftest import load_recipe
-from unidiff_cli.data.batch import Batch
+from tests.support.batches import batch_of
+from tests.support.projects import load_recipe
 from unidiff_cli.models import loading
 from unidiff_cli.models.keyed_random import keyed_random
 from unidiff_cli.training.module import TrainingModule, combined_needs
@@ -14,16 +14,6 @@ from unidiff_cli.training.optimizer import parameter_groups
 @pytest.fixture(scope="module")
 def base(tiny_base):
     return loading.load_base(str(tiny_base), 32)
-
-
-def batch_of(size: int, step: int = 0) -> Batch:
-    generator = torch.Generator().manual_seed(size)
-    return Batch(
-        step, list(range(step * size, (step + 1) * size)), [], [f"thing {i}" for i in range(size)],
-        torch.arange(size), torch.arange(size),
-        clip_pixels=torch.randint(0, 256, (size, 3, 32, 32), generator=generator, dtype=torch.uint8),
-        latents=torch.randn(size, 8, 8, 8, generator=generator).abs(),
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -109,9 +99,9 @@ def test_caption_drop_uses_the_empty_caption_at_the_asked_share(base, tiny_base)
     joint = TrainingModule(
         base, load_recipe(tiny_base, "objectives.denoise.caption_drop=0.5").active(), seed=0
     )
-    views = ForwardPass(base, batch_of(64), joint.needs, 0, 0, joint.caption_drop)
+    forward = ForwardPass(base, batch_of(64), joint.needs, 0, 0, joint.caption_drop)
     with torch.no_grad():
-        dropped = (views.text_states == views.null_states).all(dim=(1, 2))
+        dropped = (forward.text_states == forward.null_states).all(dim=(1, 2))
     assert 16 < int(dropped.sum()) < 48
 
 

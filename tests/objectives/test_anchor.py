@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import load_recipe
-from tests.models.test_forward import batch_of
-from tests.training.test_train import GRADIENTS, Cut, cut_at, losses
+from tests.support.batches import batch_of
+from tests.support.projects import load_recipe
+from tests.support.runs import GRADIENTS, Cut, cut_at, losses
 from unidiff_cli import train
 from unidiff_cli.models import loading
 from unidiff_cli.objectives.anchor import drift
@@ -35,13 +35,13 @@ def move(joint, by=0.05):
 
 
 def test_drift_by_hand():
-    """Two pictures, two captions: the base tells them apart 3 : 1, the tuned one not at all."""
+    """Two images, two captions: the base tells them apart 3 : 1, the tuned one not at all."""
     ln3, even = math.log(3), torch.zeros(2, 2, dtype=torch.float64)
     frozen = torch.tensor([[ln3, 0.0], [0.0, ln3]], dtype=torch.float64)
     by_hand = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
     assert float(drift(even, frozen, temperature=1.0)) == pytest.approx(by_hand, rel=1e-12)
     assert float(drift(even, 0.1 * frozen, temperature=0.1)) == pytest.approx(by_hand, rel=1e-12)
-    # Both captions prefer the first picture, and no picture prefers a caption: only the columns differ.
+    # Both captions prefer the first image, and no image prefers a caption: only the columns differ.
     lopsided = torch.tensor([[ln3, ln3], [0.0, 0.0]], dtype=torch.float64)
     assert float(drift(even, lopsided, temperature=1.0)) == pytest.approx(by_hand / 2, rel=1e-12)
     assert float(drift(lopsided, lopsided)) == 0
@@ -94,7 +94,7 @@ def test_half_precision_is_zero_at_the_base_too(base, tiny_base):
 
 
 def test_a_run_resumes_exactly_and_its_checkpoints_hold_no_copy(project, tmp_path, recipe):
-    from tests.conftest import copy_project
+    from tests.support.projects import copy_project
 
     anchored, whole = load_recipe(recipe.base, ANCHORED), copy_project(project, tmp_path / "whole")
     name, _ = train(whole, anchored)
@@ -125,7 +125,7 @@ def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
         tmp_path / name for name in ("gradients.py", "one.safetensors", "two.safetensors")
     )
     script.write_text(code)
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parent.parent)}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parents[2])}
     subprocess.run([sys.executable, script, tiny_base, one], check=True, env=env)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run([*launch, script, tiny_base, two], check=True, env=env)

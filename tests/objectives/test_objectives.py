@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import load_recipe
-from tests.models.test_forward import batch_of
-from tests.training.test_train import GRADIENTS, Cut, cut_at, losses
+from tests.support.batches import batch_of
+from tests.support.projects import load_recipe
+from tests.support.runs import GRADIENTS, Cut, cut_at, losses
 from unidiff_cli import export, train
 from unidiff_cli.models import loading
 from unidiff_cli.models.forward import ForwardPass
@@ -65,7 +65,7 @@ def test_one_side_collapsed_costs_ln_n_by_contrast():
     assert float(_losses.contrastive(healthy, healthy, alone)) < 1
 
 
-def test_pictures_of_one_product_are_not_parted():
+def test_images_of_one_product_are_not_parted():
     h_v, h_u = normal(4, 8), normal(4, 8, seed=1)
     h_v[1], h_u[1] = h_v[0], h_u[0]
     parted = _losses.contrastive(h_v, h_u, torch.tensor([0, 1, 2, 3]))
@@ -163,14 +163,14 @@ def test_the_null_prompt_is_one_more_half_pass_and_the_caption_none(
         tiny_base,
         kind,
         f"objectives.consistency.prompt={prompt}",
-        "objectives.consistency.below=700",
+        "objectives.consistency.max_timestep=700",
     )
     joint = TrainingModule(base, recipe.active(), seed=0).train()
     total, parts = joint(batch_of(8))
     expected = {"text": 1, "image": 1, "denoise": 1}
     if (
         kind == "decoded"
-    ):  # it looks at what the UNet answers: a whole pass, and CLIP at the decoded picture
+    ):  # it looks at what the UNet answers: a whole pass, and CLIP at the decoded image
         expected |= {"image": 2, "denoise": 1 if prompt == "caption" else 2}
     elif prompt == "null":
         expected["features"] = 1
@@ -199,7 +199,10 @@ def test_both_prompts_see_the_same_block(base, tap):
     with torch.no_grad(), base.tapped() as found:
         base.denoise(z, t, states)
         half = base.features(z, t, states, tap)
-    assert torch.allclose(half, found[tap], atol=1e-5) and half.shape == (3, base.tap_width(tap))
+    assert torch.allclose(half, found[tap], atol=1e-5) and half.shape == (
+        3,
+        base.feature_width(tap),
+    )
     assert not base.unet.mid_block._forward_hooks and not base.unet.up_blocks[1]._forward_hooks
 
 
@@ -207,7 +210,10 @@ def test_both_prompts_see_the_same_block(base, tap):
 @pytest.mark.parametrize("tap", ["mid", "up1"])
 def test_both_sides_and_the_heads_are_taught_and_nothing_else(base, tiny_base, kind, tap):
     recipe = of_kind(
-        tiny_base, kind, f"objectives.consistency.tap={tap}", "train.trains=[vision, unet, heads]"
+        tiny_base,
+        kind,
+        f"objectives.consistency.layer={tap}",
+        "train.trains=[vision, denoiser, new_layers]",
     )
     joint = TrainingModule(base, {"consistency": recipe.active()["consistency"]}, seed=0)
     parameter_groups(joint, recipe.train)
@@ -231,7 +237,7 @@ def test_both_sides_and_the_heads_are_taught_and_nothing_else(base, tiny_base, k
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_without_a_barely_noised_sample_is_zero_with_a_gradient(base, tiny_base, kind):
     """DDP waits for every parameter's gradient, whatever a step's timesteps are."""
-    recipe = of_kind(tiny_base, kind, CAPTION, "objectives.consistency.below=1")
+    recipe = of_kind(tiny_base, kind, CAPTION, "objectives.consistency.max_timestep=1")
     joint = TrainingModule(base, recipe.active(), seed=0).train()
     parameter_groups(joint, recipe.train)
     total, parts = joint(batch_of(4))
@@ -241,15 +247,15 @@ def test_a_batch_without_a_barely_noised_sample_is_zero_with_a_gradient(base, ti
 
 
 def test_the_caption_prompt_counts_barely_noised_samples_only(base, tiny_base):
-    recipe = of_kind(tiny_base, "projected", CAPTION, "objectives.consistency.below=600")
+    recipe = of_kind(tiny_base, "projected", CAPTION, "objectives.consistency.max_timestep=600")
     joint = TrainingModule(base, recipe.active(), seed=0)
-    views = ForwardPass(base, batch_of(8), joint.needs, 0, 0)
-    near = views.timesteps < 600
+    forward = ForwardPass(base, batch_of(8), joint.needs, 0, 0)
+    near = forward.timesteps < 600
     assert 2 <= near.sum() < 8
     term = joint.terms["consistency"]
     with torch.no_grad():
-        loss, _ = term(views)
-        v, u = views.image_embeds, views.unet_features(600, "mid", "caption")
+        loss, _ = term(forward)
+        v, u = forward.image_embeds, forward.denoiser_features(600, "mid", "caption")
         cosines = [
             nn.functional.cosine_similarity(a, b)[near].mean()
             for a, b in ((v, term.h_u(u)), (u, term.h_v(v)))
@@ -257,31 +263,31 @@ def test_the_caption_prompt_counts_barely_noised_samples_only(base, tiny_base):
     assert float(loss) == pytest.approx(-float(sum(cosines)) / 2, rel=1e-5)
 
 
-def test_decoded_pictures_are_resized_as_the_processor_does(base):
+def test_decoded_images_are_resized_as_the_processor_does(base):
     import numpy as np
     from PIL import Image
 
     noise = np.random.default_rng(0).integers(0, 256, (12, 12, 3)).astype(np.uint8)
-    picture = Image.fromarray(noise).resize((48, 48), Image.Resampling.BICUBIC)
-    theirs = base.clip_pixels([picture]).float()
-    ours = base.clip_resize(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float())
+    image = Image.fromarray(noise).resize((48, 48), Image.Resampling.BICUBIC)
+    theirs = base.clip_pixels([image]).float()
+    ours = base.clip_resize(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float())
     assert ours.shape == theirs.shape and float((ours - theirs).abs().max()) <= 1.01
 
 
 def test_decoded_is_zero_where_the_unet_is_right(base, tiny_base, monkeypatch):
     """With ẑ₀ = z the only difference left is the autoencoder's own."""
-    recipe = of_kind(tiny_base, "decoded", CAPTION, "objectives.consistency.below=1000")
+    recipe = of_kind(tiny_base, "decoded", CAPTION, "objectives.consistency.max_timestep=1000")
     joint = TrainingModule(base, recipe.active(), seed=0)
-    views = ForwardPass(base, batch_of(4), joint.needs, 0, 0)
+    forward = ForwardPass(base, batch_of(4), joint.needs, 0, 0)
     monkeypatch.setattr(ForwardPass, "denoised", lambda self, below, prompt: self.latents)
     with torch.no_grad():
-        views.batch.clip_pixels = base.clip_resize(base.decode(views.latents))
-        assert joint.terms["consistency"](views)[0].abs() < 1e-6
+        forward.batch.clip_pixels = base.clip_resize(base.decode(forward.latents))
+        assert joint.terms["consistency"](forward)[0].abs() < 1e-6
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_the_right_prediction_gives_the_clean_latents_back(tmp_path, prediction):
-    from tests.conftest import write_base
+    from tests.support.base import write_base
 
     base = loading.load_base(str(write_base(tmp_path / "base", prediction=prediction)), 32)
     z, eps, t = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8), torch.tensor([0, 150, 299])
@@ -294,7 +300,7 @@ def test_the_right_prediction_gives_the_clean_latents_back(tmp_path, prediction)
 
 def test_anchored_weights_pull_what_trains_back_to_the_base(base, tiny_base):
     recipe = load_recipe(
-        tiny_base, "objectives.anchor.kind=weights", "train.trains=[unet]", name="sd-only"
+        tiny_base, "objectives.anchor.kind=weights", "train.trains=[denoiser]", name="sd-only"
     )
     joint = TrainingModule(base, recipe.active(), seed=0)
     assert not joint.needs.frozen_images and not joint.needs.pixels
@@ -308,14 +314,14 @@ def test_anchored_weights_pull_what_trains_back_to_the_base(base, tiny_base):
     assert float(loss.detach()) == pytest.approx(0.5 * 0.25 * weight.numel(), rel=1e-5)
     loss.backward()
     assert torch.allclose(weight.grad, weight - start)
-    assert len(joint.terms["anchor"].pairs) == len(base.towers()["unet"])
+    assert len(joint.terms["anchor"].pairs) == len(base.towers()["denoiser"])
 
 
 # ---------------------------------------------------------------- whole runs
 
 RUNS = [
     *[(f"objectives.consistency.kind={kind}",) for kind in KINDS],
-    ("objectives.consistency.kind=contrastive", CAPTION, "objectives.consistency.tap=up1"),
+    ("objectives.consistency.kind=contrastive", CAPTION, "objectives.consistency.layer=up1"),
     ("objectives.sigmoid.weight=1", "objectives.contrastive=null"),
     ("objectives.anchor.kind=weights",),
 ]
@@ -323,7 +329,7 @@ RUNS = [
 
 @pytest.mark.parametrize("options", RUNS, ids=lambda o: " ".join(o).replace("objectives.", ""))
 def test_a_run_resumes_exactly_and_exports_without_heads(project, tmp_path, recipe, options):
-    from tests.conftest import copy_project
+    from tests.support.projects import copy_project
 
     asked = load_recipe(
         recipe.base, *options, "train.steps=3", "train.checkpoint_every=2", "train.validate_every=3"
@@ -355,9 +361,13 @@ SHARED = {
     "captioned": (
         "objectives.consistency.kind=projected",
         CAPTION,
-        "objectives.consistency.below=600",
+        "objectives.consistency.max_timestep=600",
     ),
-    "decoded": ("objectives.consistency.kind=decoded", CAPTION, "objectives.consistency.below=600"),
+    "decoded": (
+        "objectives.consistency.kind=decoded",
+        CAPTION,
+        "objectives.consistency.max_timestep=600",
+    ),
     "sigmoid": ("objectives.sigmoid.weight=1",),
     "cross_modal": ("objectives.consistency.kind=cross_modal",),
     "relational+anchor": ("objectives.consistency.kind=relational+anchor",),
@@ -378,7 +388,7 @@ def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base, name
         tmp_path / name for name in ("gradients.py", "one.safetensors", "two.safetensors")
     )
     script.write_text(code)
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parent.parent)}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parents[2])}
     subprocess.run([sys.executable, script, tiny_base, one], check=True, env=env)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run([*launch, script, tiny_base, two], check=True, env=env)

@@ -1,4 +1,4 @@
-"""Prior: general captions and the base's own pictures of them, drawn once, seen alike by any number of processes."""
+"""Prior: general captions and the base's own images of them, drawn once, seen alike by any number of processes."""
 
 import os
 import subprocess
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import load_recipe
-from tests.models.test_forward import batch_of
-from tests.training.test_train import GRADIENTS, Cut, cut_at, losses
+from tests.support.batches import batch_of
+from tests.support.projects import load_recipe
+from tests.support.runs import GRADIENTS, Cut, cut_at, losses
 from unidiff_cli import train
 from unidiff_cli.data.dataset import PriorDataset, Samples
 from unidiff_cli.data.shards import Shards
@@ -97,7 +97,7 @@ def test_the_unet_trains_on_it_alone(base, tiny_base):
     joint = TrainingModule(base, recipe.active(), seed=0)
     assert not joint.needs.latents and {
         g["name"] for g in parameter_groups(joint, recipe.train)
-    } == {"unet"}
+    } == {"denoiser"}
     joint.train()(with_prior(batch_of(4)))[0].backward()
     assert base.unet.conv_out.weight.grad.abs().sum() > 0
     base.unet.zero_grad()
@@ -105,7 +105,7 @@ def test_the_unet_trains_on_it_alone(base, tiny_base):
     assert base.unet.conv_in.weight.grad.abs().sum() == 0
 
 
-def test_pictures_are_drawn_once_and_an_interrupted_drawing_goes_on(
+def test_images_are_drawn_once_and_an_interrupted_drawing_goes_on(
     project, base, recipe, monkeypatch
 ):
     captions, seen = ["a lake", "a fox", "a tram"] * 2, []
@@ -129,7 +129,7 @@ def test_pictures_are_drawn_once_and_an_interrupted_drawing_goes_on(
         assert set(precompute.generate_prior(project, base, *other, options)).isdisjoint(files)
 
 
-def test_another_batch_size_pairs_captions_with_the_same_pictures(project, base, recipe):
+def test_another_batch_size_pairs_captions_with_the_same_images(project, base, recipe):
     """An interrupted drawing goes on with fewer at a time, as one out of memory is told to."""
     captions = [f"place {i}" for i in range(6)]
 
@@ -153,7 +153,7 @@ def test_another_batch_size_pairs_captions_with_the_same_pictures(project, base,
         torch.from_numpy(drawn(3)).float(), torch.from_numpy(mixed).float(), atol=2e-2
     )
     next(place.glob("000005.npy")).unlink()
-    with pytest.raises(EnvironmentProblem, match="holds 5 pictures of the prior's 6 captions"):
+    with pytest.raises(EnvironmentProblem, match="holds 5 images of the prior's 6 captions"):
         PriorDataset(captions, sorted(place.glob("*.npy")), 2, 0).latents  # noqa: B018
 
 
@@ -213,7 +213,7 @@ def test_which_are_seen_does_not_depend_on_the_processes(project, base, prepared
 
 
 def test_a_run_resumes_exactly_and_other_captions_are_refused(project, tmp_path, recipe):
-    from tests.conftest import copy_project
+    from tests.support.projects import copy_project
 
     mine = tmp_path / "captions.txt"
     mine.write_text("# mine\na lake\na fox\n")
@@ -256,7 +256,7 @@ def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
     )
     code = code.replace(
         "module = joint\n",
-        "from tests.test_prior import with_prior\nwith_prior(batch, 3)\nmodule = joint\n",
+        "from tests.objectives.test_prior import with_prior\nwith_prior(batch, 3)\nmodule = joint\n",
         1,
     )
     assert (
@@ -266,7 +266,7 @@ def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
         tmp_path / name for name in ("gradients.py", "one.safetensors", "two.safetensors")
     )
     script.write_text(code.replace("weight=1'", "weight=1', 'objectives.prior.every=3'"))
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parent.parent)}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parents[2])}
     subprocess.run([sys.executable, script, tiny_base, one], check=True, env=env)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run([*launch, script, tiny_base, two], check=True, env=env)

@@ -54,7 +54,7 @@ def test_fid_is_clean_fids(theirs, n, m, d):
 
 @pytest.mark.parametrize(("n", "m"), [(300, 260), (30, 40), (30, 300)])
 def test_fid_is_torch_fidelitys(n, m):
-    """Fewer pictures than features too: theirs takes eigenvalues of the singular product, ours the pictures' own."""
+    """Fewer images than features too: theirs takes eigenvalues of the singular product, ours the images' own."""
     theirs = pytest.importorskip("torch_fidelity.metric_fid")
     torch = pytest.importorskip("torch")
     x, y = features(n), features(m, seed=1, shift=0.1)
@@ -117,10 +117,10 @@ def test_fid_and_kid_of_one_random_inception_are_clean_fids(theirs, tmp_path):
     rng, sets = np.random.default_rng(0), {}
     for name, most in (("real", 256), ("drawn", 180)):
         (tmp_path / name).mkdir()
-        pictures = [rng.integers(0, most, (40, 40, 3)).astype(np.uint8) for _ in range(64)]
-        for i, picture in enumerate(pictures):
-            Image.fromarray(picture).save(tmp_path / name / f"{i:03d}.png")
-        pixels = np.stack([resize(p) for p in pictures])
+        images = [rng.integers(0, most, (40, 40, 3)).astype(np.uint8) for _ in range(64)]
+        for i, image in enumerate(images):
+            Image.fromarray(image).save(tmp_path / name / f"{i:03d}.png")
+        pixels = np.stack([resize(p) for p in images])
         sets[name] = np.concatenate(
             [
                 extract(from_numpy(pixels[i : i + 16]).permute(0, 3, 1, 2).contiguous()).numpy()
@@ -148,8 +148,8 @@ def test_the_scorers_resize_is_clean_fids_bit_for_bit():
     theirs = make_resizer("PIL", False, "bicubic", (scorer().image_size,) * 2)
     rng = np.random.default_rng(0)
     for side in (20, 64, 97, 512):
-        picture = rng.integers(0, 256, (side, side, 3)).astype(np.uint8)
-        assert (scorer()._resize(picture) == theirs(picture)).all()
+        image = rng.integers(0, 256, (side, side, 3)).astype(np.uint8)
+        assert (scorer()._resize(image) == theirs(image)).all()
 
 
 # ---------------------------------------------------------------- CMMD

@@ -49,7 +49,7 @@ def test_denoise_equals_diffusers(tmp_path, prediction):
     """The same latents, noise and timesteps through diffusers' own scheduler and min-SNR weights."""
     from diffusers.training_utils import compute_snr
 
-    from tests.conftest import write_base
+    from tests.support.base import write_base
     from unidiff_cli.data.batch import Batch
     from unidiff_cli.models import loading
     from unidiff_cli.models.forward import ForwardPass, Needs
@@ -63,16 +63,18 @@ def test_denoise_equals_diffusers(tmp_path, prediction):
     batch = Batch(
         0, list(range(6)), [], captions, torch.arange(6), torch.arange(6), latents=latents
     )
-    views = ForwardPass(base, batch, Needs(False, True, True), seed=3, step=0)
+    forward = ForwardPass(base, batch, Needs(False, True, True), seed=3, step=0)
     with torch.no_grad():
-        ours, _ = Denoise(caption_drop=0.0).loss(views)
-        noisy = base.scheduler.add_noise(views.latents, views.noise, views.timesteps)
-        predicted = base.unet(noisy, views.timesteps, base.text(base.tokenize(captions))[0]).sample
+        ours, _ = Denoise(caption_drop=0.0).loss(forward)
+        noisy = base.scheduler.add_noise(forward.latents, forward.noise, forward.timesteps)
+        predicted = base.unet(
+            noisy, forward.timesteps, base.text(base.tokenize(captions))[0]
+        ).sample
         if prediction == "epsilon":
-            target = views.noise
+            target = forward.noise
         else:
-            target = base.scheduler.get_velocity(views.latents, views.noise, views.timesteps)
-        snr = compute_snr(base.scheduler, views.timesteps)
+            target = base.scheduler.get_velocity(forward.latents, forward.noise, forward.timesteps)
+        snr = compute_snr(base.scheduler, forward.timesteps)
         weights = torch.stack([snr, 5.0 * torch.ones_like(snr)], dim=1).min(dim=1)[0]
         weights = weights / snr if prediction == "epsilon" else weights / (snr + 1)
         theirs = ((predicted - target) ** 2).mean(dim=(1, 2, 3)) * weights

@@ -13,7 +13,7 @@ from unidiff_cli.sample_catalog.captions import PATTERN_WORDS
 from unidiff_cli.sample_catalog.fabric import lab
 
 
-def picture(color, wall=(225, 225, 222)):
+def image(color, wall=(225, 225, 222)):
     """A square of one color, 24 px wide, before a wall."""
     pixels = np.empty((64, 64, 3), np.uint8)
     pixels[:] = wall
@@ -29,18 +29,18 @@ def test_lab_is_the_renderers():
 
 
 def test_the_garment_is_what_the_rim_is_not():
-    mask = measure.garment(picture(COLORS["red"]))
+    mask = measure.garment(image(COLORS["red"]))
     assert mask.sum() == 24 * 24 and mask[20:44, 20:44].all()
 
 
 @pytest.mark.parametrize("name", COLORS)
 def test_a_square_has_its_own_color(name):
     wall = (150, 190, 200) if name in ("white", "gray") else (225, 225, 222)
-    assert measure.color_of(picture(COLORS[name], wall)) == name
+    assert measure.color_of(image(COLORS[name], wall)) == name
 
 
-def test_a_picture_without_a_garment_has_the_walls_color():
-    assert measure.color_of(picture((132, 133, 136), wall=(132, 133, 136))) == "gray"
+def test_a_image_without_a_garment_has_the_walls_color():
+    assert measure.color_of(image((132, 133, 136), wall=(132, 133, 136))) == "gray"
 
 
 def test_psnr_and_hue_of_known_changes():
@@ -97,7 +97,7 @@ def test_nearest_pixels_finds_the_copy_and_its_distance():
 
 def test_the_table_says_what_is_reached():
     shown = table(
-        {"speed": {"loading_seconds": 1.0, "eight_pictures_seconds": 7.0, "load_average": 2.0}},
+        {"speed": {"loading_seconds": 1.0, "eight_images_seconds": 7.0, "load_average": 2.0}},
         measure.TARGETS,
     )
     assert list(shown.columns[3].cells) == ["yes", "no", ""]

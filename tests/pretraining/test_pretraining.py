@@ -55,7 +55,7 @@ def sources(tmp_path_factory):
     return root
 
 
-def test_dyed_pictures_show_the_colour_they_name(sources):
+def test_dyed_images_show_the_colour_they_name(sources):
     dyed = data.dyed(sources / "mnist", 40)
     assert dyed.pixels.shape == (40, 1, 64, 64, 3) and dyed.pixels.dtype == np.uint8
     right = 0
@@ -91,7 +91,7 @@ def test_a_mixture_gives_each_source_its_share_and_only_the_views_asked_for(sour
     assert {p.view for p in picks if p.source == "renders"} == {0}
     assert mixture.pixels(picks[:8]).shape == (8, 64, 64, 3)
 
-    # The words of a batch: only those of the picture's own captions, rare ones more, each row a distribution.
+    # The words of a batch: only those of the image's own captions, rare ones more, each row a distribution.
     tokenizer = make_tokenizer(
         c for s in mixture.sources.values() for words in s.captions for c in words
     )
@@ -105,11 +105,11 @@ def test_a_mixture_gives_each_source_its_share_and_only_the_views_asked_for(sour
     }
     assert set(batch["words"][0].nonzero().flatten().tolist()) <= own
     assert batch["x"].shape == (clip.BATCH, 3, 64, 64)
-    test = data.Pictures.load(tmp_path / "photos-test")
+    test = data.Images.load(tmp_path / "photos-test")
     assert len(test) == 10 and test.pixels.shape[1] == 1
 
 
-def test_folding_the_normalisation_changes_the_latents_and_not_the_pictures():
+def test_folding_the_normalisation_changes_the_latents_and_not_the_images():
     torch.manual_seed(0)
     vae = make_autoencoder().eval()
     pixels = np.random.default_rng(0).integers(0, 255, (6, 64, 64, 3), dtype=np.uint8)

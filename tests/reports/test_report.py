@@ -19,10 +19,10 @@ RECALL = {
     "percent": True,
     "headline": True,
 }
-KID = {"label": "KID", "judges": "pictures", "better": "lower", "percent": False, "headline": True}
+KID = {"label": "KID", "judges": "images", "better": "lower", "percent": False, "headline": True}
 SCORE = {
     "label": "CLIP score",
-    "judges": "pictures",
+    "judges": "images",
     "better": "higher",
     "percent": False,
     "headline": True,
@@ -56,7 +56,7 @@ def found(base, tuned, verdicts=("better", "better", "not distinguishable")):
         "shows": {"base": {}, "tuned": {}},
         "references": {"chance": {"r1_t2i": 0.02}, "real": {"kid": 0.004}},
         "counts": {"rows": 46, "groups": 18, "captions": 40, "drawn": 64},
-        "notes": {"kid": ["Few pictures."]},
+        "notes": {"kid": ["Few images."]},
         "warnings": [],
         "left_out": {"fid": "FID over 64 images would mislead."},
         "losses": {},
@@ -95,7 +95,7 @@ def test_the_verdict_is_plain_and_careful(verdicts, retrieval, drawing):
     assert said.startswith(f"Retrieval: {retrieval} (R@1 30.0\u00a0% → 50.0\u00a0%).")
     assert f" Drawing: {drawing} (KID 0.2 → 0.1; CLIP score 25.0 → 25.5)." in said
     assert said.endswith(
-        "46 held-out pictures of 18 products or groups, 64 drawn; one training run, so seeds are not in these intervals."
+        "46 held-out images of 18 products or groups, 64 drawn; one training run, so seeds are not in these intervals."
     )
 
 
@@ -132,9 +132,9 @@ def test_a_comparison_names_its_models():
 
 def test_the_split_and_the_folds_are_named():
     about = found((0.3, 0.2, 25.0), (0.5, 0.1, 25.5))
-    assert "Over 46 training pictures of 18" in verdict.verdict(about | {"split": "train"})
+    assert "Over 46 training images of 18" in verdict.verdict(about | {"split": "train"})
     folds = verdict.verdict(about | {"split": "5 folds", "counts": about["counts"] | {"folds": 5}})
-    assert "Over 46 held-out pictures of 18" in folds and "5 training runs, one a fold" in folds
+    assert "Over 46 held-out images of 18" in folds and "5 training runs, one a fold" in folds
 
 
 def test_a_figure_that_a_model_has_not_is_an_empty_cell():
@@ -224,8 +224,8 @@ def test_plots_come_from_what_was_measured():
     about["losses"] = {"tuned": {"step": [1, 2, 3], "contrastive": [3.0, 2.0, None]}}
     titles = [plot["title"] for plot in evaluation.evaluation_plots(about)]
     assert titles == [
-        "Text finds picture",
-        "Picture finds text",
+        "Text finds image",
+        "Image finds text",
         "Losses of tuned",
         "R@5 by color",
         "tuned: color told by prompts",
@@ -260,7 +260,7 @@ def test_figures_as_people_read_them(value, text):
 
 def test_markdown_is_a_table():
     text = evaluation.markdown(found((0.3, 0.2, 25.0), (0.5, 0.1, 24.5)))
-    assert "| KID | 0.2 | 0.1 | −0.1 | better |  | 0.004 |" in text and "- Few pictures." in text
+    assert "| KID | 0.2 | 0.1 | −0.1 | better |  | 0.004 |" in text and "- Few images." in text
 
 
 def test_markdown_of_several_models_says_each_ones_word():
@@ -284,7 +284,7 @@ def test_captions_are_text_in_the_page():
     assert "<script" not in page and page.count("&lt;script&gt;") == 3
 
 
-def test_small_pictures_are_kept_exactly_and_large_ones_scaled():
+def test_small_images_are_kept_exactly_and_large_ones_scaled():
     small, large = Image.new("RGB", (64, 64), (1, 2, 3)), Image.new("RGB", (1024, 512))
     kinds = [evaluation.data_uri(p).split(",") for p in (small, large)]
     assert [k[0] for k in kinds] == ["data:image/png;base64", "data:image/jpeg;base64"]
@@ -293,9 +293,7 @@ def test_small_pictures_are_kept_exactly_and_large_ones_scaled():
 
 
 def test_report_json_has_a_published_schema():
-    published = json.loads(
-        (Path(__file__).parent.parent / "docs" / "report.schema.json").read_text()
-    )
+    published = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text())
     assert published == schema.Report.model_json_schema(), "run: make docs"
     about = found((0.3, 0.2, 25.0), (0.5, 0.1, 24.5))
     schema.Report.model_validate(about)

@@ -1,4 +1,4 @@
-"""The drawn shop: its pictures are the colour they say, its catalogue is a catalogue, and both are the same tomorrow."""
+"""The drawn shop: its images are the colour they say, its catalogue is a catalogue, and both are the same tomorrow."""
 
 import csv
 import hashlib
@@ -51,7 +51,7 @@ def table(directory):
 
 
 def colour_of(look):
-    """The name, of the look's own palette, nearest to its cloth in the picture."""
+    """The name, of the look's own palette, nearest to its cloth in the image."""
     from PIL import ImageStat
 
     from unidiff_cli.sample_catalog.fabric import distances
@@ -69,19 +69,19 @@ def test_there_is_enough_to_sell():
 @pytest.mark.parametrize("type_", TYPES)
 def test_every_type_draws_in_every_pattern_and_view(type_):
     rng = random.Random(type_)
-    pictures = {
+    images = {
         draw(
             random_look(rng, type=type_, pattern=p, view=rng.choice(("front", "back"))), 64
         ).tobytes()
         for p in PATTERNS
     }
-    assert len(pictures) == len(PATTERNS)
-    picture = draw(random_look(rng, type=type_, view="detail"), 64)
-    assert picture.mode == "RGB" and picture.size == (64, 64)
+    assert len(images) == len(PATTERNS)
+    image = draw(random_look(rng, type=type_, view="detail"), 64)
+    assert image.mode == "RGB" and image.size == (64, 64)
 
 
 @pytest.mark.parametrize("type_", TYPES)
-def test_every_word_of_a_type_changes_the_picture(type_):
+def test_every_word_of_a_type_changes_the_image(type_):
     kind = TYPES[type_]
     for field, choices in (
         ("sleeve", kind.sleeves),
@@ -143,7 +143,7 @@ def test_plain_cloth_has_folds_and_a_lamp_on_one_side(color):
     assert left[0] - right[0] > left[1] - right[1] + 1
 
 
-def test_the_same_look_is_the_same_picture_and_another_shade_is_another():
+def test_the_same_look_is_the_same_image_and_another_shade_is_another():
     look = random_look(random.Random(3))
     assert draw(look, 96).tobytes() == draw(look, 96).tobytes()
     assert (
@@ -313,16 +313,16 @@ def test_a_cut_shows_at_nanos_size(shop, cut, type_):
     assert sum(changed.histogram()[40:]) > 0.015 * 64 * 64
 
 
-def test_a_catalogue_has_its_columns_and_pictures_and_repeats_itself(tmp_path):
+def test_a_catalogue_has_its_columns_and_images_and_repeats_itself(tmp_path):
     seen = []
-    count = write_catalog(tmp_path / "a", pictures=25, seed=1, progress=lambda *at: seen.append(at))
+    count = write_catalog(tmp_path / "a", images=25, seed=1, progress=lambda *at: seen.append(at))
     assert 25 <= count < 31 and seen[-1] == (count, count) and len(seen) == count
     rows = table(tmp_path / "a")
     assert tuple(rows[0]) == COLUMNS and rows == [row for row, _ in stock(25, seed=1)]
     assert {f"images/{file.name}" for file in (tmp_path / "a" / "images").iterdir()} == {
         row["image"] for row in rows
     }
-    write_catalog(tmp_path / "b", pictures=25, seed=1)
+    write_catalog(tmp_path / "b", images=25, seed=1)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
     assert stock(25, seed=1) != stock(25, seed=2)
     assert len(stock(MOST)) >= MOST
@@ -331,12 +331,12 @@ def test_a_catalogue_has_its_columns_and_pictures_and_repeats_itself(tmp_path):
 def test_it_refuses_a_directory_that_holds_something(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(UsageError, match="not empty"):
-        write_catalog(tmp_path, pictures=1)
+        write_catalog(tmp_path, images=1)
     with pytest.raises(UsageError, match="is a file"):
-        write_catalog(tmp_path / "mine.txt", pictures=1)
+        write_catalog(tmp_path / "mine.txt", images=1)
     for count in (0, MOST + 1):
-        with pytest.raises(UsageError, match=f"{count} pictures"):
-            write_catalog(tmp_path / "new", pictures=count)
+        with pytest.raises(UsageError, match=f"{count} images"):
+            write_catalog(tmp_path / "new", images=count)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import load_recipe
-from tests.training.test_train import Cut, cut_at, losses
+from tests.support.projects import load_recipe
+from tests.support.runs import Cut, cut_at, losses
 from unidiff_cli import train
 from unidiff_cli.errors import WorkError
 from unidiff_cli.models import loading
@@ -57,13 +57,13 @@ def test_a_collapsed_model_trips_it_once_and_against_the_base_that_was(base, tmp
     )
     assert found["effective_rank_image"] == pytest.approx(1) and len(said) == len(resumed.tripped)
     assert any(
-        s.startswith("the validation split: pictures lie closer together (uniformity_image 0, ")
+        s.startswith("the validation split: images lie closer together (uniformity_image 0, ")
         for s in said
     )
     assert resumed.look(base, point)[1] == []
 
 
-def test_without_pictures_only_captions_and_the_probe_are_watched(base, tmp_path):
+def test_without_images_only_captions_and_the_probe_are_watched(base, tmp_path):
     found, _ = collapse_monitor.CollapseMonitor(base, CAPTIONS, tmp_path, None).look(base, None)
     assert "uniformity_text" in found and "uniformity_image" not in found and "margin" not in found
     assert "probe_uniformity_image" in found

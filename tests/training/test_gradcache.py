@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import load_recipe
-from tests.models.test_forward import batch_of
-from tests.training.test_train import losses
+from tests.support.batches import batch_of
+from tests.support.projects import load_recipe
+from tests.support.runs import losses
 from unidiff_cli import train
 from unidiff_cli.data.order import subsample
 from unidiff_cli.errors import RecipeError
@@ -113,8 +113,8 @@ TWO = """
 import os, sys, torch
 sys.path.insert(0, os.environ["CHECKOUT"])
 from accelerate import Accelerator
-from tests.conftest import load_recipe
-from tests.test_views import batch_of
+from tests.support.projects import load_recipe
+from tests.support.batches import batch_of
 from unidiff_cli import bases
 from unidiff_cli.batches import spread
 from unidiff_cli.fit import Fit, Joint, trained
@@ -145,7 +145,7 @@ def test_two_processes_with_chunks_a_sub_batch_and_pcgrad_equal_one(tmp_path, ti
 
     script = tmp_path / "two.py"
     script.write_text(TWO)
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parent.parent)}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parents[2])}
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for command, out in (([sys.executable], one), (launch, two)):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from tests.conftest import load_recipe
-from tests.models.test_forward import batch_of
+from tests.support.batches import batch_of
+from tests.support.projects import load_recipe
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models import loading
 from unidiff_cli.training import pcgrad
@@ -51,10 +51,10 @@ def joint(tiny_base):
 
 
 def cut(joint, batch):
-    views = joint.views(batch)
-    views.cut_text()
-    joint.losses(views)[0].backward()
-    return views
+    forward = joint.forward_pass(batch)
+    forward.cut_text()
+    joint.losses(forward)[0].backward()
+    return forward
 
 
 def test_the_two_readers_add_up_to_the_whole_gradient(joint):
@@ -67,10 +67,10 @@ def test_the_two_readers_add_up_to_the_whole_gradient(joint):
     joint(batch)[0].backward()
     whole = {name: p.grad.clone() for name, p in trained_parameters(joint).items()}
     joint.zero_grad()
-    views = joint.views(batch)
-    views.cut_text()
+    forward = joint.forward_pass(batch)
+    forward.cut_text()
     angle = pcgrad.backward(
-        joint.losses(views)[0], views, tower, everything, False, lambda total: total.backward()
+        joint.losses(forward)[0], forward, tower, everything, False, lambda total: total.backward()
     )
     scale = max(float(g.abs().max()) for g in whole.values())
     for name, parameter in trained_parameters(joint).items():
@@ -127,7 +127,10 @@ def test_the_cosine_is_logged_every_so_many_steps_and_where_there_are_two_reader
 @pytest.mark.parametrize(
     "name, assignments",
     [
-        ("diffdis", ["train.trains=[text, unet, heads]"]),  # reads the embeddings and detaches them
+        (
+            "diffdis",
+            ["train.trains=[text, denoiser, new_layers]"],
+        ),  # reads the embeddings and detaches them
         ("fashion", ["objectives.contrastive=null", "objectives.consistency.kind=cross_modal"]),
     ],
 )
@@ -149,8 +152,8 @@ def test_pcgrad_takes_the_conflict_out_of_the_text_tower_alone(tiny_base):
         fit.module.double().train()
         term = fit.module.terms["contrastive"]
         tower = fit.base.clip.text_model
-        fit.module.terms["contrastive"] = lambda views: (
-            -term(views)[0] - (fixed * views.text_embeds).sum(),
+        fit.module.terms["contrastive"] = lambda forward: (
+            -term(forward)[0] - (fixed * forward.text_embeds).sum(),
             {},
         )
         parts = fit._backward(batch_of(8), list(trained_parameters(fit.module).values()))[1]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import load_recipe
+from tests.support.projects import load_recipe
 from unidiff_cli.training.selection import is_better
 
 

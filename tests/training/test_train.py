@@ -8,34 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from tests.conftest import copy_project, load_recipe
+from tests.support.projects import copy_project, load_recipe
+from tests.support.runs import GRADIENTS, Cut, cut_at, losses
 from unidiff_cli import train
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import NotReady, WorkError
 from unidiff_cli.project import run_log
 from unidiff_cli.project.receipt import Receipt
-
-
-class Cut(Exception):
-    """What ends a run in the middle."""
-
-
-def cut_at(step):
-    """An `on_step` that ends the run after a step."""
-
-    def cut(line):
-        if line["step"] == step:
-            raise Cut
-
-    return cut
-
-
-def losses(project, run):
-    return {
-        line["step"]: line["loss"]
-        for line in run_log.read(project.path("runs", run))
-        if "loss" in line
-    }
 
 
 def test_a_finished_run_has_log_tensorboard_checkpoints_and_receipt(finished, recipe):
@@ -121,9 +100,9 @@ def test_a_loss_that_is_no_number_stops_and_changes_nothing(project, recipe, mon
 
     whole = Denoise.loss
 
-    def poisoned(self, views):
-        loss, figures = whole(self, views)
-        return loss * (float("nan") if views.step == 4 else 1.0), figures
+    def poisoned(self, forward):
+        loss, figures = whole(self, forward)
+        return loss * (float("nan") if forward.step == 4 else 1.0), figures
 
     monkeypatch.setattr(Denoise, "loss", poisoned)
     with pytest.raises(WorkError, match="step 5 is not finite"):
@@ -134,7 +113,7 @@ def test_a_loss_that_is_no_number_stops_and_changes_nothing(project, recipe, mon
 
 
 def test_what_the_base_saw_is_cached_and_the_same(project, prepared, tmp_path, recipe):
-    """relational+anchor holds no second CLIP where pictures are cached, and trains as with one."""
+    """relational+anchor holds no second CLIP where images are cached, and trains as with one."""
     held = "objectives.consistency.kind=relational+anchor"
     name, _ = train(project, load_recipe(recipe.base, held))
     (file,) = project.path("cache").glob("*/train/frozen_image_embeds-*.npy")
@@ -150,7 +129,7 @@ def test_what_the_base_saw_is_cached_and_the_same(project, prepared, tmp_path, r
         assert mine["consistency"] == pytest.approx(its["consistency"], rel=5e-3)
 
 
-def test_pictures_decoded_on_the_fly_train_like_cached_ones(project, finished, recipe):
+def test_images_decoded_on_the_fly_train_like_cached_ones(project, finished, recipe):
     on_the_fly = load_recipe(recipe.base, "train.cache_latents=false", "train.workers=1")
     name, _ = train(project, on_the_fly)
     ours, theirs = losses(project, name), losses(finished, "001-fashion")
@@ -187,36 +166,6 @@ def test_two_processes_do_the_work_of_one(project, finished, recipe):
     assert apart < 0.05 * moved
 
 
-GRADIENTS = """
-import os, sys, torch
-sys.path.insert(0, os.environ["CHECKOUT"])
-from tests.conftest import copy_project, load_recipe
-from tests.test_views import batch_of
-from unidiff_cli import bases
-from unidiff_cli.fit import Joint, freeze, trained
-world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-recipe = load_recipe(sys.argv[1])
-base = bases.load(sys.argv[1], 32)
-joint = Joint(base, recipe.active(), 0).double().train()
-freeze(joint, recipe.train)
-base.tokenizer  # token ids stay integers
-batch = batch_of(8)
-share = 8 // world
-mine = slice(rank * share, (rank + 1) * share)
-for name in ("positions", "captions", "caption_ids", "group_ids", "clip_pixels", "latents"):
-    setattr(batch, name, getattr(batch, name)[mine])
-module = joint
-if world > 1:
-    torch.distributed.init_process_group("gloo")
-    assert torch.distributed.get_world_size() == 2
-    module = torch.nn.parallel.DistributedDataParallel(joint)
-module(batch)[0].backward()
-if rank == 0:
-    from safetensors.torch import save_file
-    save_file({k: p.grad.contiguous() for k, p in trained(joint).items()}, sys.argv[2])
-"""
-
-
 def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
     """float64, every objective: whole-batch loss with gather-with-gradient, averaged by DDP."""
     from pathlib import Path
@@ -225,7 +174,7 @@ def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
 
     script = tmp_path / "gradients.py"
     script.write_text(GRADIENTS)
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parent.parent)}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parents[2])}
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     subprocess.run([sys.executable, script, tiny_base, one], check=True, env=env)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -292,8 +241,8 @@ def test_the_temperature_stops_at_100_and_still_learns(tmp_path):
     import torch
     from accelerate import Accelerator
 
-    from tests.conftest import write_base
-    from tests.models.test_forward import batch_of
+    from tests.support.base import write_base
+    from tests.support.batches import batch_of
     from unidiff_cli.models import loading
     from unidiff_cli.training.module import TrainingModule
     from unidiff_cli.training.trainer import Trainer
@@ -330,16 +279,14 @@ def test_a_run_without_duplicates_and_conflicts_is_another_run(project, finished
     )
 
 
-@pytest.mark.parametrize("pictures", [0, 1])
-def test_a_validation_split_too_small_to_measure_exports_the_last_weights(
-    tmp_path, recipe, pictures
-):
-    from tests.conftest import write_catalogue
+@pytest.mark.parametrize("images", [0, 1])
+def test_a_validation_split_too_small_to_measure_exports_the_last_weights(tmp_path, recipe, images):
+    from tests.support.catalogue import write_catalogue
     from unidiff_cli import Project, export, prepare
 
     shop = write_catalogue(tmp_path / "shop", products=10, views=1)
     table = (shop / "catalog.csv").read_text().splitlines()
-    splits = ["split", *["val"] * pictures, *["test"] * 2, *["train"] * (8 - pictures)]
+    splits = ["split", *["val"] * images, *["test"] * 2, *["train"] * (8 - images)]
     (shop / "catalog.csv").write_text(
         "\n".join(f"{a},{b}" for a, b in zip(table, splits, strict=False)) + "\n"
     )
@@ -347,5 +294,5 @@ def test_a_validation_split_too_small_to_measure_exports_the_last_weights(
     small = load_recipe(recipe.base, "train.batch_size=4", "prepare.splits=[0.8, 0, 0.2]")
     prepare(project, small, shop)
     name, receipt = train(project, small)
-    assert receipt.counts["val"] == pictures and receipt.figures["best"] == {}
+    assert receipt.counts["val"] == images and receipt.figures["best"] == {}
     assert export(project, name)[1].figures["step"] == small.train.steps

@@ -1,9 +1,9 @@
 """The command line: words in, words out. One file holds one group of commands; no logic is here.
 
 In: arguments. Out: calls of the stages, and what they give back as text or JSON.
-A new command is a function in one of these files and a line in `app.py`.
+A new command is a function in one of these files and a line in `program.py`.
 """
 
-from unidiff_cli.cli.app import app, main
+from unidiff_cli.cli.program import app, main
 
 __all__ = ["app", "main"]

@@ -14,7 +14,7 @@ from unidiff_cli.cli import console
 from unidiff_cli.errors import UsageError
 from unidiff_cli.project.project import Project
 
-MAX_SEED = 2**62  # torch takes 64 bits, and picture i has seed + i
+MAX_SEED = 2**62  # torch takes 64 bits, and image i has seed + i
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 

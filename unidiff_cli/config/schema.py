@@ -24,7 +24,7 @@ from unidiff_cli.config.sources import (
 )
 from unidiff_cli.errors import nearest
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Section(BaseModel):
@@ -57,7 +57,7 @@ class Columns(Section):
     image: str | None = None
     caption: str | None = None
     id: str | None = None
-    product: str | None = Field(None, description="pictures of one product stay in one split")
+    product: str | None = Field(None, description="images of one product stay in one split")
     split: str | None = Field(None, description="train, val or test, honoured as given")
 
 
@@ -73,18 +73,16 @@ class Prepare(Section):
         {}, description="keep only rows with these column values, such as view: main"
     )
     max_side: Annotated[int, Field(ge=16, le=8192)] = Field(
-        1024, description="pictures are scaled down to this side"
+        1024, description="images are scaled down to this side"
     )
-    max_pixels: Positive = Field(
-        100_000_000, description="larger pictures are quarantined undecoded"
-    )
+    max_pixels: Positive = Field(100_000_000, description="larger images are quarantined undecoded")
     max_bad: Share = Field(0.05, description="the share of bad rows above which prepare fails")
     splits: tuple[Share, Share, Share] = Field(
         (0.8, 0.1, 0.1), description="train, val, test; whole groups only"
     )
     near_duplicates: Annotated[int, Field(ge=0, le=16)] = Field(
         10,
-        description="perceptual-hash bits (of 256) within which pictures count as duplicates; 0 turns it off",
+        description="perceptual-hash bits (of 256) within which images count as duplicates; 0 turns it off",
     )
     shard_size: Positive = Field(1000, description="samples in one tar")
     workers: Annotated[int, Field(ge=0)] = Field(
@@ -105,8 +103,8 @@ class LearningRates(Section):
 
     vision: Rate = 1e-5
     text: Rate = 2e-6
-    unet: Rate = 1e-5
-    heads: Rate = Field(
+    denoiser: Rate = 1e-5
+    new_layers: Rate = Field(
         1e-4, description="layers that begin new: an objective's own, DiffDis's stream"
     )
 
@@ -137,11 +135,11 @@ class Train(Section):
         False,
         description="no two samples of one product, duplicate group or caption in a batch, as far as the catalogue allows",
     )
-    trains: tuple[Literal["vision", "text", "unet", "heads"], ...] = (
+    trains: tuple[Literal["vision", "text", "denoiser", "new_layers"], ...] = (
         "vision",
         "text",
-        "unet",
-        "heads",
+        "denoiser",
+        "new_layers",
     )
     lr: LearningRates = LearningRates()
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
@@ -168,7 +166,7 @@ class Train(Section):
     )
     cache_latents: bool = Field(
         True,
-        description="prepare and encode every picture once, into cache/ (0.2 MB a picture at 512 px)",
+        description="prepare and encode every image once, into cache/ (0.2 MB an image at 512 px)",
     )
     checkpoint_every: Positive = 500
     keep_checkpoints: Positive = 2
@@ -201,7 +199,7 @@ NOT_WEIGHTS = {
 
 
 class Generate(Section):
-    """How pictures are drawn, by `generate`, previews and `evaluate` alike."""
+    """How images are drawn, by `generate`, previews and `evaluate` alike."""
 
     steps: Positive = 30
     guidance: Annotated[float, Field(ge=0)] = 7.5
@@ -212,8 +210,8 @@ class Evaluate(Section):
     """What is measured, base against tuned."""
 
     split: Literal["train", "val", "test"] = "test"
-    images: Positive = Field(500, description="pictures drawn for what judges drawing")
-    examples: Positive = Field(12, description="pictures shown in the report")
+    images: Positive = Field(500, description="images drawn for what judges drawing")
+    examples: Positive = Field(12, description="images shown in the report")
     metrics: tuple[str, ...] = Field(
         (), description="what is measured; empty: all that this catalogue allows"
     )
@@ -242,7 +240,7 @@ class Evaluate(Section):
 class Recipe(Section):
     """What is trained on what, and how. Objectives are parts: their keys come from their own classes."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]{1,100}$")] = Field(
         "unnamed", description="a part of its runs' names"
     )

@@ -1,4 +1,4 @@
-"""Batches: which samples make step k, and their pictures as tensors.
+"""Batches: which samples make step k, and their images as tensors.
 
 The order is a pure function of (seed, epoch) and a step's samples one of its number, so a run that resumes
 at step k reads what an uninterrupted one would, at no cost, on any number of processes and workers.
@@ -32,14 +32,14 @@ from unidiff_cli.errors import EnvironmentProblem
 
 @dataclass
 class PriorDataset:
-    """A second stream beside a catalogue's: general captions and the latents of the base's own pictures of them.
+    """A second stream beside a catalogue's: general captions and the latents of the base's own images of them.
 
     One for every `every` samples that the UNet sees, each a pure function of the sample's number among those, shuffled
     anew whenever all were seen.
     """
 
-    captions: list[str]  # of each picture
-    files: list[Path]  # .npy, together one row (2c, h, w) a picture
+    captions: list[str]  # of each image
+    files: list[Path]  # .npy, together one row (2c, h, w) an image
     every: int
     seed: int
 
@@ -49,7 +49,7 @@ class PriorDataset:
         found = np.concatenate([np.load(file) for file in self.files])
         if len(found) != len(self.captions):
             raise EnvironmentProblem(
-                f"{self.files[0].parent} holds {len(found):,} pictures of the prior's {len(self.captions):,} captions.",
+                f"{self.files[0].parent} holds {len(found):,} images of the prior's {len(self.captions):,} captions.",
                 "Delete that folder; the next run draws them again.",
             )
         return found
@@ -73,7 +73,7 @@ class PriorDataset:
 
 
 class Samples(Dataset[Batch]):
-    """Step number → Batch. Pictures come from `cached` .npy files (one row a sample) or are decoded and transformed."""
+    """Step number → Batch. Images come from `cached` .npy files (one row a sample) or are decoded and transformed."""
 
     def __init__(
         self,
@@ -145,14 +145,14 @@ class Samples(Dataset[Batch]):
                 subsample_position(positions[i], self.denoise_batch, self.batch_size) for i in drawn
             ]
         )
-        some = dict.fromkeys(("latents", "draw_pixels"), drawn)
+        some = dict.fromkeys(("latents", "diffusion_pixels"), drawn)
         tensors: dict[str, Any] = {
             k: torch.from_numpy(v[_of(indices, some.get(k))]) for k, v in self._arrays.items()
         }
         if self.transforms:
-            pictures = [open_image(self.shards, row) for row in rows]
+            images = [open_image(self.shards, row) for row in rows]
             tensors |= {
-                k: transform(_of(pictures, some.get(k))) for k, transform in self.transforms.items()
+                k: transform(_of(images, some.get(k))) for k, transform in self.transforms.items()
             }
         return Batch(
             step, positions, rows, captions,

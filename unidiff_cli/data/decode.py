@@ -1,4 +1,4 @@
-"""A catalogue taken in: every picture decoded once and put on disk, every other row noted with its reason."""
+"""A catalogue taken in: every image decoded once and put on disk, every other row noted with its reason."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class StoredSample:
-    """A sample whose picture is in the spool."""
+    """A sample whose image is in the spool."""
 
     sample: Sample
-    picture: PreparedImage  # without its bytes
+    image: PreparedImage  # without its bytes
     place: int  # in the spool
     size: int
 
@@ -37,7 +37,7 @@ class Decoded:
 
 
 class Spool:
-    """Ready pictures on disk between the two passes, so that memory does not grow with the catalogue."""
+    """Ready images on disk between the two passes, so that memory does not grow with the catalogue."""
 
     def __init__(self, folder: Path) -> None:
         self._stream: IO[bytes] = tempfile.TemporaryFile(dir=folder)
@@ -61,7 +61,7 @@ class Spool:
 def decode_catalogue(
     reader: Reader, options: Prepare, spool: Spool, extent: Extent, progress: Progress
 ) -> Decoded:
-    """Decodes every picture once; the good ones go to the spool, the others to the quarantine list."""
+    """Decodes every image once; the good ones go to the spool, the others to the quarantine list."""
     kept: list[StoredSample] = []
     bad: dict[int, Rejected] = {}  # by row number, so that the list does not depend on who was fast
     waiting: deque[tuple[int, Sample]] = deque()
@@ -78,16 +78,16 @@ def decode_catalogue(
                 yield source
 
     results = executors.each(sources(), options.max_side, options.max_pixels, options.workers)
-    for done, picture in enumerate(results, 1):
+    for done, image in enumerate(results, 1):
         number, sample = waiting.popleft()
-        if isinstance(picture, str):
-            bad[number] = Rejected(sample.row, picture, source_path(sample, reader))
+        if isinstance(image, str):
+            bad[number] = Rejected(sample.row, image, source_path(sample, reader))
         else:
-            place = spool.put(picture.data)
-            kept.append(StoredSample(sample, replace(picture, data=b""), place, len(picture.data)))
+            place = spool.put(image.data)
+            kept.append(StoredSample(sample, replace(image, data=b""), place, len(image.data)))
         if done % 50 == 0:
-            progress("pictures", done, max(extent.rows or 0, done) if extent.rows else 0)
-    progress("pictures", len(kept) + len(bad), len(kept) + len(bad))
+            progress("images", done, max(extent.rows or 0, done) if extent.rows else 0)
+    progress("images", len(kept) + len(bad), len(kept) + len(bad))
     return Decoded(kept, [bad[number] for number in sorted(bad)])
 
 

@@ -1,6 +1,6 @@
-"""Which pictures belong together, and which group goes to which split.
+"""Which images belong together, and which group goes to which split.
 
-A group is what must not be torn apart between training and test: the pictures of one product, equal pictures,
+A group is what must not be torn apart between training and test: the images of one product, equal images,
 and near-equal ones (the same photo scaled or saved again).
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-COLOUR = 25.0  # mean difference of 4 x 4 mean colours, in levels; a picture of another colour is another picture
+COLOUR = 25.0  # mean difference of 4 x 4 mean colours, in levels; an image of another colour is another image
 
 
 class Union:
@@ -36,10 +36,10 @@ class Union:
 def near(
     hashes: NDArray[np.uint8], colours: NDArray[np.uint8], flat: NDArray[np.bool_], bits: int
 ) -> list[tuple[int, int]]:
-    """Pairs of pictures within so many bits whose colours agree, a spanning set of them.
+    """Pairs of images within so many bits whose colours agree, a spanning set of them.
 
     hashes (N, 32), colours (N, 48), flat (N,). Two hashes that differ in at most `bits` of 256 agree wholly in one
-    of `bits + 1` bands, so only pictures that share a band are compared: 100,000 pictures take seconds.
+    of `bits + 1` bands, so only images that share a band are compared: 100,000 images take seconds.
     """
     use = np.flatnonzero(~flat)
     words = np.ascontiguousarray(hashes).view(np.uint64)  # (N, 4)
@@ -54,7 +54,7 @@ def near(
 
 
 def _sharing(use: NDArray[np.intp], keys: NDArray[np.uint8]) -> list[NDArray[np.intp]]:
-    """The pictures that have one key in common, key by key."""
+    """The images that have one key in common, key by key."""
     rows = np.ascontiguousarray(keys).view(f"V{keys.shape[1]}").ravel()
     _, inverse, counts = np.unique(rows, return_inverse=True, return_counts=True)
     several = (counts > 1)[inverse]
@@ -65,8 +65,8 @@ def _sharing(use: NDArray[np.intp], keys: NDArray[np.uint8]) -> list[NDArray[np.
 def _alike(
     members: NDArray[np.intp], words: NDArray[np.uint64], colours: NDArray[np.uint8], bits: int
 ) -> Iterator[tuple[int, int]]:
-    """Pairs whose hashes and colours are close. Each picture is compared with all, unless it already matched one:
-    thousands of copies of one picture cost one comparison, not millions."""
+    """Pairs whose hashes and colours are close. Each image is compared with all, unless it already matched one:
+    thousands of copies of one image cost one comparison, not millions."""
     matched = np.zeros(len(members), bool)
     for n, pivot in enumerate(members[:-1]):
         if matched[n]:
@@ -84,9 +84,9 @@ def _alike(
 def join(
     products: Sequence[str | None], contents: Sequence[str], pairs: Iterable[tuple[int, int]]
 ) -> list[str]:
-    """A group's name for every picture: its first product's, or the start of its first content hash.
+    """A group's name for every image: its first product's, or the start of its first content hash.
 
-    The name depends on the pictures of the group only, so it stays when a catalogue grows.
+    The name depends on the images of the group only, so it stays when a catalogue grows.
     """
     union = Union(len(contents))
     first: dict[tuple[str, str], int] = {}

@@ -1,4 +1,4 @@
-"""Pictures made ready by several processes, in order; one that kills its process costs itself and no other."""
+"""Images made ready by several processes, in order; one that kills its process costs itself and no other."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pathlib import Path
 
 from unidiff_cli.data.images import PreparedImage, prepare_image
 
-CHUNK = 16  # pictures a task
+CHUNK = 16  # images a task
 AHEAD = 3  # tasks a process has waiting: bounds memory
-FEW = 64  # pictures for which starting processes (0.4 s) does not pay
+FEW = 64  # images for which starting processes (0.4 s) does not pay
 
 Source = Path | bytes
 Result = PreparedImage | str
@@ -89,7 +89,7 @@ def _several(chunk: list[Source], max_side: int, max_pixels: int, work: Work) ->
 def _one_by_one(
     sources: Iterable[Source], max_side: int, max_pixels: int, work: Work
 ) -> Iterator[Result]:
-    """Each picture in a process of its own, which lives until one kills it."""
+    """Each image in a process of its own, which lives until one kills it."""
     pool = _pool(1)
     try:
         for source in sources:

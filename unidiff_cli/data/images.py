@@ -1,7 +1,7 @@
-"""One picture of a catalogue made ready: checked, upright, on white, sRGB, at most so large, and fingerprinted.
+"""One image of a catalogue made ready: checked, upright, on white, sRGB, at most so large, and fingerprinted.
 
 A JPEG that needs none of this keeps its bytes. Everything else becomes a JPEG of quality 95 without chroma
-subsampling. Whatever a file holds, `ready` gives back a Picture or a sentence; Pillow raises ValueError,
+subsampling. Whatever a file holds, `ready` gives back an Image or a sentence; Pillow raises ValueError,
 SyntaxError, NotImplementedError and more on broken files, not only OSError (limits.md D3, 14).
 """
 
@@ -24,7 +24,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_BYTES = 1 << 29
 BITS = 256  # of the perceptual hash
-FLAT = 3.0  # grey levels of deviation below which a picture has nothing to recognise it by
+FLAT = 3.0  # grey levels of deviation below which an image has nothing to recognise it by
 _SIGNS = (
     (b"8BPS", "a Photoshop file"), (b"%PDF", "a PDF"), (b"<svg", "an SVG drawing"), (b"PK\3\4", "a zip archive"),
     (b"\0\0\1\0", "an icon file"), (b"<!doc", "a web page"), (b"<html", "a web page"), (b"<?xml", "an XML file"),
@@ -41,7 +41,7 @@ _TURNS = {
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """A picture as it goes into a shard, and what tells it from others.
+    """An image as it goes into a shard, and what tells it from others.
 
     `content` is the sha256 of `data`; `phash` are 32 bytes; `colour` is the mean colour of 4 x 4 fields, 48 bytes;
     `changes` names what was done to it: rotated, alpha, resized, profile, reencoded.
@@ -58,7 +58,7 @@ class PreparedImage:
 
 
 def prepare_image(source: Path | bytes, max_side: int, max_pixels: int) -> PreparedImage | str:
-    """The picture made ready, or in a few words why there is none."""
+    """The image made ready, or in a few words why there is none."""
     data = source if isinstance(source, bytes) else _read(source)
     if isinstance(data, str):
         return data
@@ -135,7 +135,7 @@ def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def _opaque(image: Image.Image) -> tuple[Image.Image, bool]:
-    """The picture as RGB, L or CMYK, transparent parts on white; and whether any were."""
+    """The image as RGB, L or CMYK, transparent parts on white; and whether any were."""
     if image.mode.startswith("I") or image.mode == "F":
         return _eight_bits(image), False
     if image.has_transparency_data:
@@ -165,7 +165,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, bool]:
-    """The picture in sRGB; and whether an embedded profile had to be applied."""
+    """The image in sRGB; and whether an embedded profile had to be applied."""
     transform = _transform(profile, image.mode) if profile else None
     if transform is None:
         return (image if image.mode == "RGB" else image.convert("RGB")), False
@@ -201,11 +201,11 @@ _COSINES = np.cos(
 
 
 def perceptual(image: Image.Image) -> tuple[bytes, bool]:
-    """A 256-bit hash that survives re-encoding and scaling, and whether the picture is too flat to trust it.
+    """A 256-bit hash that survives re-encoding and scaling, and whether the image is too flat to trust it.
 
-    Which of the 16 x 16 lowest non-constant DCT terms of the grey picture at 64 x 64 are clearly positive. On 7,448
-    shop and amateur photos, the same picture at half size and quality 60 differs in at most 10 bits (99.9 %; most:
-    13), different pictures in more than 16. A threshold of 0 lets the noise of saving choose the sign of what is
+    Which of the 16 x 16 lowest non-constant DCT terms of the grey image at 64 x 64 are clearly positive. On 7,448
+    shop and amateur photos, the same image at half size and quality 60 differs in at most 10 bits (99.9 %; most:
+    13), different images in more than 16. A threshold of 0 lets the noise of saving choose the sign of what is
     not there: 26 bits at most.
     """
     grey = np.asarray(
@@ -235,18 +235,18 @@ def _foreign(data: bytes) -> str:
     start = data[:512].lstrip().lower()
     for sign, what in _SIGNS:
         if start.startswith(sign.lower()):
-            return f"{what}, not a picture unidiff reads"
+            return f"{what}, not an image unidiff reads"
     if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
-        return "a HEIC picture; save it as JPEG"
+        return "a HEIC image; save it as JPEG"
     try:
         data[:512].decode("utf-8")
-        return "text, not a picture"
+        return "text, not an image"
     except UnicodeDecodeError:
-        return f"not a picture of a format unidiff reads ({', '.join(FORMATS)})"
+        return f"not an image of a format unidiff reads ({', '.join(FORMATS)})"
 
 
 def _reason(problem: Exception) -> str:
     text = " ".join(str(problem).split())[:120]
     if "truncated" in text.lower() or isinstance(problem, EOFError):
-        return "truncated: the file ends before the picture does"
+        return "truncated: the file ends before the image does"
     return f"damaged: {text or type(problem).__name__}"

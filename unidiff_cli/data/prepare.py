@@ -131,13 +131,13 @@ def _refuse_nothing(reader: Reader, extent: Extent) -> None:
         )
     if extent.rows == 0:
         raise WorkError(
-            f"{reader.path} holds no pictures.",
-            f"Pictures end in {' '.join(sorted(sample.IMAGE_SUFFIXES))}; a table that names them may lie beside.",
+            f"{reader.path} holds no images.",
+            f"Images end in {' '.join(sorted(sample.IMAGE_SUFFIXES))}; a table that names them may lie beside.",
         )
 
 
 def _refuse_full_disk(project: Project, extent: Extent) -> int:
-    """The bytes that are needed at most: every picture twice for a while. Raises EnvironmentProblem."""
+    """The bytes that are needed at most: every image twice for a while. Raises EnvironmentProblem."""
     needs = 2 * extent.bytes + (64 << 20)
     free = shutil.disk_usage(project.root).free
     if free < needs:
@@ -176,9 +176,9 @@ def _refuse_bad(project: Project, options: Prepare, reader: Reader, taken: Decod
     reasons = Counter(summary.reason(b.reason) for b in taken.bad)
     bare = sum(count for reason, count in reasons.items() if reason.startswith("no caption"))
     if not seen:
-        raise WorkError(f"{reader.path} holds no pictures.")
+        raise WorkError(f"{reader.path} holds no images.")
     if bare > (1 - CAPTIONED) * seen:
-        fact = f"Only {seen - bare:,} of {seen:,} pictures have a caption."
+        fact = f"Only {seen - bare:,} of {seen:,} images have a caption."
         action = "Add .txt files beside them, or map a column: --set prepare.columns.caption=COLUMN"
     elif bad > options.max_bad * seen or not taken.kept:
         reason, count = reasons.most_common(1)[0]
@@ -194,14 +194,14 @@ def _refuse_bad(project: Project, options: Prepare, reader: Reader, taken: Decod
 
 
 def _near(kept: list[StoredSample], options: Prepare) -> list[tuple[int, int]]:
-    """Pairs of pictures that are one photo, saved or scaled again."""
+    """Pairs of images that are one photo, saved or scaled again."""
     if not options.near_duplicates:
         return []
     first = {
-        k.picture.content: n for n, k in reversed(list(enumerate(kept)))
+        k.image.content: n for n, k in reversed(list(enumerate(kept)))
     }  # equal ones are joined anyway
     chosen = sorted(first.values())
-    some = [kept[n].picture for n in chosen]
+    some = [kept[n].image for n in chosen]
     hashes = np.frombuffer(b"".join(p.phash for p in some), np.uint8).reshape(len(some), -1)
     colours = np.frombuffer(b"".join(p.colour for p in some), np.uint8).reshape(len(some), -1)
     pairs = duplicates.near(
@@ -215,7 +215,7 @@ def _rows(
 ) -> list[Row]:
     """A row for every sample, its place in a shard still open."""
     samples = [k.sample for k in kept]
-    group = duplicates.join([s.product for s in samples], [k.picture.content for k in kept], pairs)
+    group = duplicates.join([s.product for s in samples], [k.image.content for k in kept], pairs)
     split = splits.split(group, [s.split for s in samples], options.splits, options.seed)
     uses = Counter(s.id for s in samples)
     return [
@@ -228,10 +228,10 @@ def _rows(
             attributes=s.attributes,
             row=s.row,
             path=source_path(s, reader),
-            width=kept[n].picture.width,
-            height=kept[n].picture.height,
-            content=kept[n].picture.content,
-            phash=kept[n].picture.phash.hex(),
+            width=kept[n].image.width,
+            height=kept[n].image.height,
+            content=kept[n].image.content,
+            phash=kept[n].image.phash.hex(),
         )
         for n, s in enumerate(samples)
     ]

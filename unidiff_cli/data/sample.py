@@ -26,7 +26,7 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture with its text, as the catalogue has it. `row` says where it came from."""
+    """One image with its text, as the catalogue has it. `row` says where it came from."""
 
     row: str
     image: Path | bytes
@@ -47,7 +47,7 @@ class Rejected:
 
 
 class Extent(NamedTuple):
-    """How much a catalogue holds; `digest` changes when a row, a caption or a picture file does."""
+    """How much a catalogue holds; `digest` changes when a row, a caption or an image file does."""
 
     digest: str
     rows: int | None  # None: only reading tells

@@ -41,11 +41,11 @@ class Row:
     attributes: dict[str, Any] = field(hash=False)
     row: str = ""
     path: str = (
-        ""  # of the picture, relative to the catalogue; '' where it came out of a tar or a table
+        ""  # of the image, relative to the catalogue; '' where it came out of a tar or a table
     )
     width: int = 0
     height: int = 0
-    content: str = ""  # sha256 of the picture's bytes as stored
+    content: str = ""  # sha256 of the image's bytes as stored
     phash: str = ""
     shard: str = ""
     image_offset: int = 0
@@ -204,8 +204,8 @@ class Shards:
         return path if path.is_absolute() and path.exists() else None
 
     def image_bytes(self, row: Row) -> bytes:
-        """The picture's bytes, checked. Raises Damaged."""
-        return self._member(row, row.image_offset, row.image_size, row.image_crc, "picture")
+        """The image's bytes, checked. Raises Damaged."""
+        return self._member(row, row.image_offset, row.image_size, row.image_crc, "image")
 
     def json_bytes(self, row: Row) -> bytes:
         """The bytes of the sample's .json, checked. Raises Damaged."""

@@ -17,7 +17,7 @@ def split(
     shares: tuple[float, float, float],
     seed: int,
 ) -> list[str]:
-    """train, val or test for every picture: as mapped, else whole groups near the asked shares.
+    """train, val or test for every image: as mapped, else whole groups near the asked shares.
 
     Groups are ordered by a seeded hash of their names; test is filled from one end and val from the other, so most
     groups keep their split when a catalogue grows. A split that a mapping never names is drawn from its train.
@@ -36,7 +36,7 @@ def split(
 
 
 def _draw(sizes: Counter[str], shares: dict[str, float], seed: int) -> dict[str, str]:
-    """The groups that go to test and val, each close to its share of all pictures."""
+    """The groups that go to test and val, each close to its share of all images."""
     order = sorted(
         sizes,
         key=lambda group: hashlib.sha256(f"{seed}:{group}".encode("utf-8", "replace")).digest(),

@@ -29,7 +29,7 @@ def counts(
 ) -> dict[str, int]:
     splits = Counter(row.split for row in rows)
     torn = Counter(group for group, _ in {(row.group, row.split) for row in rows})
-    changes = Counter(change for k in taken.kept for change in k.picture.changes)
+    changes = Counter(change for k in taken.kept for change in k.image.changes)
     return {
         "rows": len(rows) + len(taken.bad) + reader.filtered,
         "filtered": reader.filtered,
@@ -73,9 +73,9 @@ def report(
     groups_in = Counter(split for _, split in {(row.group, row.split) for row in rows})
 
     def shows(n: int) -> dict[str, str]:
-        picture = html_module.thumbnail(spool.get(taken.kept[n]))
+        image = html_module.thumbnail(spool.get(taken.kept[n]))
         return {
-            "picture": picture,
+            "image": image,
             "caption": rows[n].captions[0],
             "row": rows[n].row,
             "split": rows[n].split,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 SCHEMA = 2  # of what is kept: raised when a version makes anything kept otherwise than it did
-CHUNK = 64  # drawn pictures kept at a time
+CHUNK = 64  # drawn images kept at a time
 
 
 @dataclass

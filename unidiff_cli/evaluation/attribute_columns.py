@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     pass
 
 
-FEWEST, MOST, LEAST = 2, 50, 5  # values of an attribute, and pictures of each value
+FEWEST, MOST, LEAST = 2, 50, 5  # values of an attribute, and images of each value
 LONGEST = 40  # characters of a value: what is longer describes
 
 

@@ -53,7 +53,7 @@ def classify(
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often a picture of class i was told to be class j: counts (K, K), true classes down, told ones across."""
+    """How often an image of class i was told to be class j: counts (K, K), true classes down, told ones across."""
 
     matrix: np.ndarray
     values: tuple[str, ...]
@@ -64,7 +64,7 @@ class Confusion:
 
     @property
     def recalls(self) -> np.ndarray:
-        """The share of each class that is told right, (K,); nan for a class without pictures."""
+        """The share of each class that is told right, (K,); nan for a class without images."""
         with np.errstate(invalid="ignore"):
             return np.diag(self.matrix) / self.matrix.sum(axis=1)
 
@@ -92,7 +92,7 @@ def confusion(answers: np.ndarray, told: np.ndarray, values: Sequence[str]) -> C
 
 @dataclass(frozen=True)
 class Told:
-    """One attribute, told: `rows` (n,) are the pictures that have a value, the rest is theirs."""
+    """One attribute, told: `rows` (n,) are the images that have a value, the rest is theirs."""
 
     rows: np.ndarray
     answers: np.ndarray  # (n,) true classes
@@ -106,7 +106,7 @@ class Told:
 
 
 def tell(images: np.ndarray, attribute: str, column: Sequence[str | None], embed: Embed) -> Told:
-    """What a model tells of an attribute: unit embeddings (N, D) and each picture's value, None for none."""
+    """What a model tells of an attribute: unit embeddings (N, D) and each image's value, None for none."""
     values = sorted({v for v in column if v is not None})
     rows = np.array([n for n, v in enumerate(column) if v is not None])
     answers = np.array([values.index(v) for v in column if v is not None])

@@ -63,14 +63,14 @@ def margin(
     """x_i·y_own(i) − max over wrong captions x_i·y_c, (N,), for (N, D), distinct captions (C, D) and own (N,).
 
     Its mean is the margin: above 0 where the right caption is nearer than every wrong one. `pairs` (M, 2) says which
-    captions (first) are right for which picture (second) besides its own. Captions must be distinct, or a product's
-    twin would be the nearest wrong one. Raises ValueError for a picture for which no caption is wrong.
+    captions (first) are right for which image (second) besides its own. Captions must be distinct, or a product's
+    twin would be the nearest wrong one. Raises ValueError for an image for which no caption is wrong.
     """
     right = np.stack([own, np.arange(len(own))], axis=1)
     right = np.unique(right if pairs is None else np.concatenate([right, pairs]), axis=0)
     right = right[np.argsort(right[:, 1], kind="stable")]
     if np.bincount(right[:, 1]).max() >= len(texts):
-        raise ValueError("a margin needs a wrong caption for every picture")
+        raise ValueError("a margin needs a wrong caption for every image")
     found = np.empty(len(images))
     for start, stop in _blocks(len(images), len(texts)):
         scores = images[start:stop].astype(np.float64) @ texts.T
@@ -113,7 +113,7 @@ def relation_drift(
 ) -> float:
     """½[mean_i KL(P⁰_i ‖ P_i) + the same over captions], nats, for unit (N, D), (M, D) and the base's (D may differ).
 
-    P_i is the softmax of a picture's cosines/τ with all captions; as the objective `anchor` has it.
+    P_i is the softmax of an image's cosines/τ with all captions; as the objective `anchor` has it.
     """
 
     def one_way(x: np.ndarray, y: np.ndarray, x0: np.ndarray, y0: np.ndarray) -> float:
@@ -144,7 +144,7 @@ def denoiser_drift(eps: np.ndarray, eps0: np.ndarray) -> float:
 def meters(
     images: np.ndarray, texts: np.ndarray, own: np.ndarray, pairs: np.ndarray | None = None
 ) -> dict[str, float]:
-    """The meters of one model's towers: unit (N, D), distinct captions (C, D), each picture's caption (N,), and
+    """The meters of one model's towers: unit (N, D), distinct captions (C, D), each image's caption (N,), and
     which others are its own too, as `margin` has it."""
     return {
         "uniformity_image": uniformity(images),
@@ -167,14 +167,14 @@ class Rule(NamedTuple):
 
 
 RULES: Mapping[str, Rule] = {  # to start from; calibrated over seeds they may move
-    "uniformity_image": Rule("rise", 0.5, "pictures lie closer together"),
+    "uniformity_image": Rule("rise", 0.5, "images lie closer together"),
     "uniformity_text": Rule("rise", 0.5, "captions lie closer together"),
-    "effective_rank_image": Rule("ratio", 0.7, "pictures use fewer dimensions"),
+    "effective_rank_image": Rule("ratio", 0.7, "images use fewer dimensions"),
     "effective_rank_text": Rule("ratio", 0.7, "captions use fewer dimensions"),
     "retention": Rule("least", 0.9, "zero-shot classes are forgotten"),
     "text_drift": Rule("most", 0.2, "captions mean something else than to the base"),
     "denoiser_drift": Rule("most", 0.2, "the denoiser answers general prompts otherwise"),
-    "prompt_sensitivity": Rule("ratio", 0.8, "prompts change the pictures less"),
+    "prompt_sensitivity": Rule("ratio", 0.8, "prompts change the images less"),
 }
 
 

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 from unidiff_cli.evaluation.array_cache import ArrayCache
 from unidiff_cli.evaluation.probe import ProbeSet
 
-MOST_REAL = 10_000  # real pictures compared with; more would not change a figure we print
+MOST_REAL = 10_000  # real images compared with; more would not change a figure we print
 MOST_DENOISED, DENOISE_STRATA = (
     512,
     4,
-)  # held-out pictures the denoiser is asked about, timesteps of each
+)  # held-out images the denoiser is asked about, timesteps of each
 
 
 class EvalSet:
-    """What every model is measured on: rows it did not train on, the prompts, the real pictures and the probe."""
+    """What every model is measured on: rows it did not train on, the prompts, the real images and the probe."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class EvalSet:
 
     @property
     def prompts(self) -> list[str]:
-        """A caption a picture; each lap over the split takes the rows' next captions."""
+        """A caption an image; each lap over the split takes the rows' next captions."""
         laps = (i // len(self.rows) for i in range(self.evaluate.images))
         return [
             row.captions[lap % len(row.captions)]
@@ -111,7 +111,7 @@ class EvalSet:
         """Unit embeddings of the prompts by the scorer, (n, D)."""
         return scorer().embed_captions(self.prompts)
 
-    # ------------------------------------------------------------ who looks at pictures
+    # ------------------------------------------------------------ who looks at images
 
     @cached_property
     def extractor(self) -> Any:
@@ -123,18 +123,18 @@ class EvalSet:
         return scorer()
 
     def seen(
-        self, pictures: Iterable[Any], depends: Any, kept: ArrayCache
+        self, images: Iterable[Any], depends: Any, kept: ArrayCache
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Extractor features (n, d) and scorer embeddings (n, D) of RGB pictures."""
+        """Extractor features (n, d) and scorer embeddings (n, D) of RGB images."""
         eye, judge, size = self.extractor, scorer(), self.evaluate.batch_size
         made: dict[str, np.ndarray] = {}
 
         def make(what: str) -> np.ndarray:
             if not made:
-                left = iter(pictures)
+                left = iter(images)
                 parts: list[tuple[np.ndarray, np.ndarray]] = []
                 while some := list(islice(left, size)):
-                    features, embeds = judge.embed_pictures(some)
+                    features, embeds = judge.embed_images(some)
                     parts.append((features if eye is judge else eye.features_of(some), embeds))
                 made["features"], made["embeds"] = (
                     np.concatenate(each) for each in zip(*parts, strict=True)
@@ -146,23 +146,23 @@ class EvalSet:
             kept.array("embeds", [depends, judge.fingerprint], lambda: make("embeds")),
         )
 
-    # ------------------------------------------------------------ real pictures
+    # ------------------------------------------------------------ real images
 
     @cached_property
     def real_rows(self) -> list[Row]:
-        """The rows the drawn pictures are compared with; real_rows[i % N] gave prompt i."""
+        """The rows the drawn images are compared with; real_rows[i % N] gave prompt i."""
         most = max(MOST_REAL, self.evaluate.images)
         return [self.rows[n] for n in self.order[:most]]
 
     @property
-    def picture_groups(self) -> tuple[list[str], list[str]]:
+    def image_groups(self) -> tuple[list[str], list[str]]:
         """The groups of the real rows and of the rows whose captions are drawn, for `both_sides`."""
         return [row.group for row in self.real_rows], [row.group for row in self.drawn_rows]
 
     @property
     def products_drawn(self) -> int:
-        """How many groups the drawn pictures belong to."""
-        return len(set(self.picture_groups[1]))
+        """How many groups the drawn images belong to."""
+        return len(set(self.image_groups[1]))
 
     @cached_property
     def trained(self) -> list[Row]:
@@ -178,11 +178,11 @@ class EvalSet:
     def looked_at(
         self, rows: list[Row], side: int, told: Callable[[int, int], None] | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Features and embeddings of rows' pictures, cropped as a base of that side crops its own."""
+        """Features and embeddings of rows' images, cropped as a base of that side crops its own."""
         from unidiff_cli.data.batch import open_image
         from unidiff_cli.models.clip import pixels, square
 
-        def pictures() -> Iterable[np.ndarray]:
+        def images() -> Iterable[np.ndarray]:
             size, crop = self.evaluate.batch_size, square(side)
             for start in range(0, len(rows), size):
                 some = [open_image(self.shards, row) for row in rows[start : start + size]]
@@ -191,7 +191,7 @@ class EvalSet:
                     told(min(start + size, len(rows)), len(rows))
 
         kept = ArrayCache(self.cache / "real" if self.cache else None)
-        return self.seen(pictures(), [self.stamp, [row.id for row in rows], side], kept)
+        return self.seen(images(), [self.stamp, [row.id for row in rows], side], kept)
 
     @cached_property
     def probe(self) -> ProbeSet:
@@ -204,5 +204,5 @@ class EvalSet:
 
     @cached_property
     def denoised_rows(self) -> list[Row]:
-        """The rows whose pictures the denoiser is asked about, at most MOST_DENOISED in the seeded order."""
+        """The rows whose images the denoiser is asked about, at most MOST_DENOISED in the seeded order."""
         return [self.rows[n] for n in self.order[:MOST_DENOISED]]

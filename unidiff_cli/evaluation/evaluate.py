@@ -80,7 +80,7 @@ def compare(
     """Measures several exports and the base of the first on the same rows, prompts and seeds, and writes `comparison/`.
 
     Each is held against the base, and the first against the others. Raises as `evaluate`, and UsageError for fewer
-    than two names and for exports of different bases or picture sizes.
+    than two names and for exports of different bases or image sizes.
     """
     names = list(dict.fromkeys(names))
     if len(names) < 2:
@@ -98,7 +98,7 @@ def compare(
             if not alike or other.image_size != first.image_size:
                 raise UsageError(
                     f"{first.name} ({named(first.base)}, {first.image_size} px) and {other.name} ({named(other.base)}, "
-                    f"{other.image_size} px) have not the same base and picture size.",
+                    f"{other.image_size} px) have not the same base and image size.",
                     "Compare exports of one base, or evaluate each against its own.",
                 )
         title, made = " against ".join(names), {"exports": names}
@@ -127,9 +127,9 @@ def _evaluated(
     shards = Shards.open(project.path("shards"))
     cache = project.path("cache", "evaluate")
     rows = shards.rows(recipe.evaluate.split)
-    held = EvalSet(shards, rows, recipe.evaluate, recipe.generate, cache, prepared.hash)
+    eval_set = EvalSet(shards, rows, recipe.evaluate, recipe.generate, cache, prepared.hash)
     # What we refuse.
-    metrics, left_out = chosen([held], needs)
+    metrics, left_out = chosen([eval_set], needs)
     # What is there already.
     settings = {
         **settings_of(recipe, metrics), **made, "models": {subject.name: subject.stamp for subject in subjects},
@@ -146,10 +146,10 @@ def _evaluated(
     receipt = Receipt("evaluate", settings, inputs, recipe.evaluate.seed)
     with project.writing(room, receipt=receipt) as fresh:
         started = time.monotonic()
-        models, evidence = measure(held, metrics, subjects, on_progress)
-        found = build_report(project, title, subjects, held, metrics, models) | {
+        models, outputs = measure(eval_set, metrics, subjects, on_progress)
+        found = build_report(project, title, subjects, eval_set, metrics, models) | {
             "left_out": left_out
         }
         found["seconds"] = round(time.monotonic() - started, 1)
-        write_report(fresh, found, held, evidence, receipt)
+        write_report(fresh, found, eval_set, outputs, receipt)
     return receipt

@@ -76,7 +76,7 @@ def named(source: Any) -> str:
 
 
 def settings_of(recipe: Recipe, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-    """What decides figures besides the models: the recipe's part, which metrics there are, and who looks at pictures."""
+    """What decides figures besides the models: the recipe's part, which metrics there are, and who looks at images."""
     eye = scorer().fingerprint if _sees(metrics) else None
     photos = ProbeSet.photographed(recipe.evaluate.probe).stamp if recipe.evaluate.probe else None
     return {
@@ -94,7 +94,7 @@ def _sees(metrics: Mapping[str, Metric]) -> bool:
 
 
 def measure(
-    held: EvalSet,
+    eval_set: EvalSet,
     metrics: Mapping[str, Metric],
     subjects: Sequence[ModelUnderTest],
     on_progress: Progress | None = None,
@@ -104,22 +104,22 @@ def measure(
     seen: dict[str, ModelOutputs] = {}
     before: ModelOutputs | None = None
     for subject in subjects:
-        evidence = ModelOutputs(subject, held, before, under(subject.name, on_progress))
-        models[subject.name] = measured_of(evidence, metrics)
-        before, seen[subject.name] = before or evidence, evidence
+        outputs = ModelOutputs(subject, eval_set, before, under(subject.name, on_progress))
+        models[subject.name] = measured_of(outputs, metrics)
+        before, seen[subject.name] = before or outputs, outputs
     return models, seen
 
 
-def measured_of(evidence: ModelOutputs, metrics: Mapping[str, Metric]) -> Measures:
+def measured_of(outputs: ModelOutputs, metrics: Mapping[str, Metric]) -> Measures:
     """Every metric of one model, whose weights are let go. Raises WorkError for a figure that is no number."""
-    found = {name: MetricResult.of(metric, evidence) for name, metric in metrics.items()}
+    found = {name: MetricResult.of(metric, outputs) for name, metric in metrics.items()}
     for measured in found.values():
         if wrong := [key for key, value in measured.figures.items() if not math.isfinite(value)]:
             raise WorkError(
-                f"{wrong[0]} of the {evidence.subject.name} model is no number.",
+                f"{wrong[0]} of the {outputs.subject.name} model is no number.",
                 "Its weights are broken: train it again.",
             )
-    evidence.release()
+    outputs.release()
     return found
 
 
@@ -141,9 +141,9 @@ def chosen(
     figures in `needs`.
     """
     split, asked = folds[0].evaluate.split, folds[0].evaluate.metrics
-    if not all(held.rows for held in folds):
+    if not all(eval_set.rows for eval_set in folds):
         raise WorkError(
-            f"The catalogue has no {split} pictures to measure on.",
+            f"The catalogue has no {split} images to measure on.",
             "Give that split a share in prepare.splits and prepare again, or take another: --set evaluate.split=val",
         )
     metrics: dict[str, Metric] = {}
@@ -154,8 +154,8 @@ def chosen(
             left_out[name] = "It takes long, and is measured where evaluate.metrics names it."
             continue
         try:
-            for held in folds:
-                metric.refuse(held)
+            for eval_set in folds:
+                metric.check(eval_set)
         except WorkError as problem:
             if asked or set(needs) & set(metric.figures):
                 raise

@@ -51,7 +51,7 @@ def mmd_draws(
     """The unbiased squared MMD of B resamples, (B,), for features (R, d), (n, d) and how often each is in a resample,
     (B, R), (B, n).
 
-    One pass over the kernel, in blocks. A picture that is in a resample twice is no pair with itself, or resamples of
+    One pass over the kernel, in blocks. An image that is in a resample twice is no pair with itself, or resamples of
     equal distributions would seem far apart; a resample without a pair has no figure, nan. Counts of 1 give
     `unbiased_mmd`. Gretton et al., JMLR 13 (2012) 723, eq. 3.
     """
@@ -67,7 +67,7 @@ def mmd_draws(
 def _weighted(
     x: np.ndarray, y: np.ndarray, wx: np.ndarray, wy: np.ndarray, kernel: Kernel, own: bool = False
 ) -> np.ndarray:
-    """Σ wx_i wy_j k(x_i, y_j) for each draw, (B,); without i = j where both are the same pictures."""
+    """Σ wx_i wy_j k(x_i, y_j) for each draw, (B,); without i = j where both are the same images."""
     found = np.zeros(len(wx))
     for start in range(0, len(x), BLOCK):
         k = kernel(x[start : start + BLOCK], y)  # (b, m)

@@ -19,7 +19,7 @@ class ModelUnderTest:
     image_size: int
     stamp: str  # a hash that changes with its weights, and with a blend's base
     alpha: float = 1.0  # the export's share; WiSE-FT, arXiv 2109.01903
-    by: Literal["clip", "diffdis"] = "clip"  # what looks at pictures
+    by: Literal["clip", "diffdis"] = "clip"  # what looks at images
 
     def load(self) -> Base:
         """On the GPU where there is one, else on the CPU. Raises UsageError, EnvironmentProblem."""

@@ -31,18 +31,23 @@ GRID = (6, 4)  # prompts × seeds drawn for prompt sensitivity
 class ModelOutputs:
     """Everything metrics may look at for one model, each computed once, on first use.
 
-    `before` is the evidence of its base; a base's own is None. Call `release` to let the weights go and keep the rest.
+    `before` is the outputs of its base; a base's own is None. Call `release` to let the weights go and keep the rest.
     """
 
     def __init__(
         self,
         subject: ModelUnderTest,
-        held: EvalSet,
+        eval_set: EvalSet,
         before: ModelOutputs | None = None,
         on_progress: Progress | None = None,
     ) -> None:
-        self.subject, self.held, self.before, self.on_progress = subject, held, before, on_progress
-        self.kept = ArrayCache(held.cache / subject.stamp if held.cache else None)
+        self.subject, self.eval_set, self.before, self.on_progress = (
+            subject,
+            eval_set,
+            before,
+            on_progress,
+        )
+        self.kept = ArrayCache(eval_set.cache / subject.stamp if eval_set.cache else None)
         self._base: Base | None = None
 
     @property
@@ -66,22 +71,27 @@ class ModelOutputs:
 
     @cached_property
     def image_embeds(self) -> np.ndarray:
-        """Unit embeddings of the rows' pictures, (N, D)."""
+        """Unit embeddings of the rows' images, (N, D)."""
         from unidiff_cli.models.encoders import embed_images
 
-        held, told = self.held, self.progress("embedding pictures")
+        eval_set, told = self.eval_set, self.progress("embedding images")
         return self._make(
             "image_embeds",
-            [held.stamp, [row.id for row in held.rows], self.subject.by],
+            [eval_set.stamp, [row.id for row in eval_set.rows], self.subject.by],
             lambda: embed_images(
-                self.base, held.shards, held.rows, held.evaluate.batch_size, told, self.subject.by
+                self.base,
+                eval_set.shards,
+                eval_set.rows,
+                eval_set.evaluate.batch_size,
+                told,
+                self.subject.by,
             ),
         )
 
     @cached_property
     def text_embeds(self) -> np.ndarray:
         """Unit embeddings of the distinct captions, (C, D)."""
-        return self.captions("text_embeds", self.held.captions)
+        return self.captions("text_embeds", self.eval_set.captions)
 
     def captions(self, name: str, captions: list[str]) -> np.ndarray:
         """Unit embeddings of captions by this model, (n, D), kept under that name."""
@@ -90,124 +100,124 @@ class ModelOutputs:
         return self._make(
             name,
             captions,
-            lambda: embed_captions(self.base, captions, self.held.evaluate.batch_size),
+            lambda: embed_captions(self.base, captions, self.eval_set.evaluate.batch_size),
         )
 
     @cached_property
     def found(self) -> dict[str, Ranked]:
-        """What each caption finds among the pictures (t2i) and each picture among the captions (i2t)."""
+        """What each caption finds among the images (t2i) and each image among the captions (i2t)."""
         from unidiff_cli.evaluation.ranking import ranked
 
-        pairs = self.held.pairs
+        pairs = self.eval_set.pairs
         return {
             "t2i": ranked(self.text_embeds, self.image_embeds, pairs, top=TOP),
             "i2t": ranked(self.image_embeds, self.text_embeds, pairs[:, ::-1], top=TOP),
         }
 
-    # ------------------------------------------------------------ drawn pictures, as the scorer sees them
+    # ------------------------------------------------------------ drawn images, as the scorer sees them
 
     def draw(self, name: str, prompts: list[str], seeds: list[int]) -> np.ndarray:
-        """A picture a prompt, uint8 (n, S, S, 3), kept under that name."""
+        """An image a prompt, uint8 (n, S, S, 3), kept under that name."""
         from unidiff_cli.models.sampler import generate_images
 
-        options, told = self.held.generate, self.progress("drawing")
+        options, told = self.eval_set.generate, self.progress("drawing")
 
         def make(start: int, stop: int) -> np.ndarray:
-            pictures = generate_images(
+            images = generate_images(
                 self.base, prompts[start:stop], seeds[start:stop], steps=options.steps, guidance=options.guidance,
                 batch_size=options.batch_size,
                 on_progress=(lambda done, _: told(start + done, len(prompts))) if told else None,
             )  # fmt: skip
-            return np.stack([np.asarray(picture) for picture in pictures])
+            return np.stack([np.asarray(image) for image in images])
 
         return self.kept.rows(name, self._drawing(prompts, seeds), len(prompts), make)
 
     def _drawing(self, prompts: list[str], seeds: list[int]) -> list[Any]:
-        """What drawn pictures depend on, beside the weights."""
-        options = self.held.generate
+        """What drawn images depend on, beside the weights."""
+        options = self.eval_set.generate
         return [self.subject.image_size, prompts, seeds, options.steps, options.guidance]
 
     @cached_property
     def generated(self) -> np.ndarray:
-        """A picture a prompt, uint8 (n, S, S, 3); the same prompts and seeds for every model."""
-        return self.draw("generated", self.held.prompts, self.held.seeds)
+        """An image a prompt, uint8 (n, S, S, 3); the same prompts and seeds for every model."""
+        return self.draw("generated", self.eval_set.prompts, self.eval_set.seeds)
 
     @cached_property
     def _seen(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.held.seen(
-            self.generated, self._drawing(self.held.prompts, self.held.seeds), self.kept
+        return self.eval_set.seen(
+            self.generated, self._drawing(self.eval_set.prompts, self.eval_set.seeds), self.kept
         )
 
     @property
     def generated_features(self) -> np.ndarray:
-        """Extractor features of the drawn pictures, (n, d)."""
+        """Extractor features of the drawn images, (n, d)."""
         return self._seen[0]
 
     @property
     def generated_embeds(self) -> np.ndarray:
-        """Scorer embeddings of the drawn pictures, unit, (n, D)."""
+        """Scorer embeddings of the drawn images, unit, (n, D)."""
         return self._seen[1]
 
     @cached_property
     def _real(self) -> tuple[np.ndarray, np.ndarray]:
         if self.before:
             return self.before._real
-        return self.held.looked_at(
-            self.held.real_rows, self.subject.image_size, self.progress("real pictures")
+        return self.eval_set.looked_at(
+            self.eval_set.real_rows, self.subject.image_size, self.progress("real images")
         )
 
     @property
     def real_features(self) -> np.ndarray:
-        """Extractor features of the real pictures, (R, d)."""
+        """Extractor features of the real images, (R, d)."""
         return self._real[0]
 
     @property
     def real_embeds(self) -> np.ndarray:
-        """Scorer embeddings of the real pictures, unit, (R, D)."""
+        """Scorer embeddings of the real images, unit, (R, D)."""
         return self._real[1]
 
     @cached_property
     def training_embeds(self) -> np.ndarray:
-        """Scorer embeddings of training pictures, unit, (T, D)."""
+        """Scorer embeddings of training images, unit, (T, D)."""
         if self.before:
             return self.before.training_embeds
-        return self.held.looked_at(
-            self.held.training_rows, self.subject.image_size, self.progress("training pictures")
+        return self.eval_set.looked_at(
+            self.eval_set.training_rows, self.subject.image_size, self.progress("training images")
         )[1]
 
     @property
     def prompt_embeds(self) -> np.ndarray:
         """Scorer embeddings of the prompts, unit, (n, D)."""
-        return self.held.prompt_embeds
+        return self.eval_set.prompt_embeds
 
     # ------------------------------------------------------------ the neutral probe
 
     @cached_property
     def probe_image_embeds(self) -> np.ndarray:
-        """Unit embeddings of the probe's pictures, (N, D)."""
-        return self._embedded(self.held.probe)
+        """Unit embeddings of the probe's images, (N, D)."""
+        return self._embedded(self.eval_set.probe)
 
     @cached_property
     def photo_image_embeds(self) -> np.ndarray:
         """Unit embeddings of the photos of `evaluate.probe`, (N, D)."""
-        assert self.held.photos
-        return self._embedded(self.held.photos)
+        assert self.eval_set.photos
+        return self._embedded(self.eval_set.photos)
 
     @cached_property
     def photo_text_embeds(self) -> np.ndarray:
         """Unit embeddings of their class prompts, (K, D)."""
-        assert self.held.photos
-        return self.captions("photo_texts", self.held.photos.prompts)
+        assert self.eval_set.photos
+        return self.captions("photo_texts", self.eval_set.photos.prompts)
 
     def _embedded(self, probe: ProbeSet) -> np.ndarray:
         import torch
 
         def make() -> np.ndarray:
-            pictures, size = probe.pictures, self.held.evaluate.batch_size
+            images, size = probe.images, self.eval_set.evaluate.batch_size
             with torch.no_grad():
                 parts = [
-                    self.base.embed(pictures[i : i + size], self.subject.by)
-                    for i in range(0, len(pictures), size)
+                    self.base.embed(images[i : i + size], self.subject.by)
+                    for i in range(0, len(images), size)
                 ]
             return torch.cat(parts).cpu().numpy()
 
@@ -216,7 +226,7 @@ class ModelOutputs:
     @cached_property
     def probe_text_embeds(self) -> np.ndarray:
         """Unit embeddings of the probe's class prompts, (K, D)."""
-        return self.captions("probe_texts", self.held.probe.prompts)
+        return self.captions("probe_texts", self.eval_set.probe.prompts)
 
     @cached_property
     def probe_predictions(self) -> np.ndarray:
@@ -226,7 +236,7 @@ class ModelOutputs:
         """
         import torch
 
-        prompts = self.held.probe.prompts
+        prompts = self.eval_set.probe.prompts
 
         def make() -> np.ndarray:
             base = self.base
@@ -247,67 +257,73 @@ class ModelOutputs:
 
         return self._make("probe_predictions", [prompts, PROBE_STEPS], make)
 
-    # ------------------------------------------------------------ the denoiser on real pictures
+    # ------------------------------------------------------------ the denoiser on real images
 
     @cached_property
     def latents(self) -> np.ndarray:
-        """The posterior means of the held-out pictures' latents, scaled, (n, c, h, w), n ≤ MOST_DENOISED."""
+        """The posterior means of the held-out images' latents, scaled, (n, c, h, w), n ≤ MOST_DENOISED."""
         from unidiff_cli.data.batch import open_image
 
-        held, base = self.held, lambda: self.base
+        eval_set, base = self.eval_set, lambda: self.base
 
         def make(start: int, stop: int) -> np.ndarray:
-            pictures = [open_image(held.shards, row) for row in held.denoised_rows[start:stop]]
-            return base().encode(base().draw_pixels(pictures))[0].float().cpu().numpy()
+            images = [
+                open_image(eval_set.shards, row) for row in eval_set.denoised_rows[start:stop]
+            ]
+            return base().encode(base().diffusion_pixels(images))[0].float().cpu().numpy()
 
-        depends = [self.subject.image_size, held.stamp, [row.id for row in held.denoised_rows]]
-        return self.kept.rows("latents", depends, len(held.denoised_rows), make)
+        depends = [
+            self.subject.image_size,
+            eval_set.stamp,
+            [row.id for row in eval_set.denoised_rows],
+        ]
+        return self.kept.rows("latents", depends, len(eval_set.denoised_rows), make)
 
     @cached_property
     def denoise_errors(self) -> np.ndarray:
-        """Mean squared error of the denoiser's prediction for each of those pictures by its caption, (n,).
+        """Mean squared error of the denoiser's prediction for each of those images by its caption, (n,).
 
-        Of DENOISE_STRATA timesteps a picture, one from each part of the schedule; every model is asked the same.
+        Of DENOISE_STRATA timesteps an image, one from each part of the schedule; every model is asked the same.
         """
         import torch
 
         from unidiff_cli.models.keyed_random import keyed_random
 
-        held, count = self.held, DENOISE_STRATA
+        eval_set, count = self.eval_set, DENOISE_STRATA
 
         def some(start: int, stop: int) -> np.ndarray:
             base, places, errors = self.base, list(range(start, stop)), []
             z = torch.from_numpy(np.array(self.latents[start:stop])).to(base.device)  # (B, c, h, w)
             with torch.no_grad():
-                captions = [row.captions[0] for row in held.denoised_rows[start:stop]]
+                captions = [row.captions[0] for row in eval_set.denoised_rows[start:stop]]
                 states = base.text(base.tokenize(captions))[0]
                 for k in range(count):
-                    u = keyed_random(held.evaluate.seed, k, places, "t", (), uniform=True)
+                    u = keyed_random(eval_set.evaluate.seed, k, places, "t", (), uniform=True)
                     t = ((k + u) / count * len(base.abar)).long().to(base.device)
                     eps = keyed_random(
-                        held.evaluate.seed, k, places, "noise", tuple(z.shape[1:])
+                        eval_set.evaluate.seed, k, places, "noise", tuple(z.shape[1:])
                     ).to(base.device)
                     off = base.denoise(base.noisy(z, eps, t), t, states) - base.target(z, eps, t)
                     errors.append(off.float().square().mean(dim=(1, 2, 3)).cpu())
             return torch.stack(errors).mean(dim=0).double().numpy()
 
         def make(start: int, stop: int) -> np.ndarray:
-            size = held.evaluate.batch_size  # of the UNet; CHUNK is what is kept at a time
+            size = eval_set.evaluate.batch_size  # of the UNet; CHUNK is what is kept at a time
             return np.concatenate([some(i, min(i + size, stop)) for i in range(start, stop, size)])
 
-        ids = [row.id for row in held.denoised_rows]
-        depends = [self.subject.image_size, held.stamp, ids, held.evaluate.seed, count]
+        ids = [row.id for row in eval_set.denoised_rows]
+        depends = [self.subject.image_size, eval_set.stamp, ids, eval_set.evaluate.seed, count]
         return self.kept.rows("denoise_errors", depends, len(ids), make)
 
     @cached_property
     def grid_embeds(self) -> np.ndarray:
         """Scorer embeddings of P prompts each drawn from the same S seeds, unit, (P, S, D)."""
         prompts, count = (
-            list({same_text(p): p for p in self.held.prompts}.values())[: GRID[0]],
+            list({same_text(p): p for p in self.eval_set.prompts}.values())[: GRID[0]],
             GRID[1],
         )
         asked = [prompt for prompt in prompts for _ in range(count)]
-        seeds = [self.held.evaluate.seed + s for _ in prompts for s in range(count)]
-        pictures = self.draw("grid", asked, seeds)
-        found = self.held.seen(pictures, self._drawing(asked, seeds), self.kept)[1]
+        seeds = [self.eval_set.evaluate.seed + s for _ in prompts for s in range(count)]
+        images = self.draw("grid", asked, seeds)
+        found = self.eval_set.seen(images, self._drawing(asked, seeds), self.kept)[1]
         return found.reshape(len(prompts), count, -1)

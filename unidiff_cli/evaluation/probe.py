@@ -23,9 +23,9 @@ PROBE_EACH, PROBE_SIDE = 10, 128  # drawings of each everyday object, px
 
 @dataclass(frozen=True)
 class ProbeSet:
-    """Pictures (RGB) of known classes, and which each shows: what a model should know whatever it was tuned on."""
+    """Images (RGB) of known classes, and which each shows: what a model should know whatever it was tuned on."""
 
-    pictures: list[Image.Image]
+    images: list[Image.Image]
     labels: np.ndarray  # (N,) int
     classes: list[str]
     prompts: list[str]  # one for each class
@@ -72,19 +72,19 @@ class ProbeSet:
                 "Give its table the columns image, class and caption.",
             )
         classes = sorted(prompts)
-        pictures = [
+        images = [
             Image.open(
                 io.BytesIO(row.image) if isinstance(row.image, bytes) else row.image
             ).convert("RGB")
             for row in tested
         ]
         labels = np.array([classes.index(str(row.attributes["class"])) for row in tested])
-        return cls(pictures, labels, classes, [prompts[name] for name in classes])
+        return cls(images, labels, classes, [prompts[name] for name in classes])
 
     @cached_property
     def stamp(self) -> str:
-        """A hash of the pictures."""
+        """A hash of the images."""
         found = hashlib.sha256()
-        for picture in self.pictures:
-            found.update(f"{picture.size}".encode() + picture.tobytes())
+        for image in self.images:
+            found.update(f"{image.size}".encode() + image.tobytes())
         return found.hexdigest()[:16]

@@ -38,7 +38,7 @@ def build_report(
     project: Project,
     title: str,
     subjects: Sequence[ModelUnderTest],
-    held: EvalSet,
+    eval_set: EvalSet,
     metrics: Mapping[str, Metric],
     models: Mapping[str, Measures],
 ) -> dict[str, Any]:
@@ -64,9 +64,9 @@ def build_report(
     return {
         "schema_version": 2,
         "title": title,
-        "split": held.evaluate.split,
-        "counts": {"rows": len(held.rows), "groups": len(set(held.groups)), "captions": len(held.captions),
-                   "drawn": len(held.prompts) if sees else 0},
+        "split": eval_set.evaluate.split,
+        "counts": {"rows": len(eval_set.rows), "groups": len(set(eval_set.groups)), "captions": len(eval_set.captions),
+                   "drawn": len(eval_set.prompts) if sees else 0},
         "models": {
             s.name: {"source": named(s.source), "weights": s.stamp, "alpha": s.alpha} for s in subjects
         },
@@ -77,14 +77,14 @@ def build_report(
         "flags": {name: _flags(meters[first], meters[name]) for name in others},
         "shows": {name: {m: measured.shows for m, measured in each.items() if measured.shows} for name, each in models.items()},
         "notes": {m: list(dict.fromkeys(note for each in models.values() for note in each[m].notes)) for m in metrics},
-        "warnings": _warnings(project, subjects, held.evaluate.split),
+        "warnings": _warnings(project, subjects, eval_set.evaluate.split),
         "losses": {s.name: losses for s in subjects if s.by == "clip" and (losses := _losses(project, s))},
         "scorer": _scorer() if sees else None,
-        "extractor": f"{held.extractor.name}, {held.extractor.features} features" if sees else None,
+        "extractor": f"{eval_set.extractor.name}, {eval_set.extractor.features} features" if sees else None,
         "image_size": subjects[-1].image_size,
-        "generate": held.generate.model_dump(mode="json"),
-        "prompts": held.prompts if sees else [],
-        "seeds": held.seeds if sees else [],
+        "generate": eval_set.generate.model_dump(mode="json"),
+        "prompts": eval_set.prompts if sees else [],
+        "seeds": eval_set.seeds if sees else [],
         "versions": versions(),
     }  # fmt: skip
 
@@ -156,8 +156,8 @@ def _runs(project: Project, subject: ModelUnderTest) -> list[str]:
 
 
 SPLITS = {  # what measuring on it means
-    "train": "These are the pictures that were trained on: the figures say nothing about new ones. Take evaluate.split=test.",
-    "val": "The weights were picked by these pictures: the figures are a little better than on new ones. Take evaluate.split=test.",
+    "train": "These are the images that were trained on: the figures say nothing about new ones. Take evaluate.split=test.",
+    "val": "The weights were picked by these images: the figures are a little better than on new ones. Take evaluate.split=test.",
 }
 
 
@@ -170,7 +170,7 @@ def _warnings(project: Project, subjects: Sequence[ModelUnderTest], split: str) 
             run = Receipt.read(project.path(*room.split("/")))
             if run and now and run.inputs.get("shards") not in (None, now.hash):
                 found.append(
-                    f"{subject.name} was trained on other shards than these: it may have seen these pictures. Train again."
+                    f"{subject.name} was trained on other shards than these: it may have seen these images. Train again."
                 )
     return list(dict.fromkeys(found))
 
@@ -205,21 +205,21 @@ def _losses(project: Project, subject: ModelUnderTest) -> dict[str, list[Any]]:
 def write_report(
     room: Path,
     found: dict[str, Any],
-    held: EvalSet,
-    evidence: Mapping[str, ModelOutputs],
+    eval_set: EvalSet,
+    outputs: Mapping[str, ModelOutputs],
     receipt: Receipt,
 ) -> None:
     """The verdict on what was found, and the files of report/: samples first, the page last; the receipt's figures."""
     found = {**found, "verdict": verdict.verdict(found)}
-    rows, prompts, shown = held.drawn_rows, held.prompts, 0
+    rows, prompts, shown = eval_set.drawn_rows, eval_set.prompts, 0
     (room / "samples").mkdir()
-    if found["counts"]["drawn"] and any("generated" in vars(e) for e in evidence.values()):
-        shown = min(held.evaluate.examples, len(prompts))
-        for name, model in evidence.items():
+    if found["counts"]["drawn"] and any("generated" in vars(e) for e in outputs.values()):
+        shown = min(eval_set.evaluate.examples, len(prompts))
+        for name, model in outputs.items():
             for i in range(shown):
                 info = PngInfo()
                 info.add_itxt("prompt", prompts[i])
-                info.add_text("seed", str(held.seeds[i]))
+                info.add_text("seed", str(eval_set.seeds[i]))
                 info.add_text("model", model.subject.stamp)
                 Image.fromarray(model.generated[i]).save(
                     room / "samples" / f"{name.replace(' ', '-')}-{i:03d}.png", pnginfo=info
@@ -227,10 +227,8 @@ def write_report(
     examples = [
         {
             "prompt": prompts[i],
-            "real": open_image(held.shards, rows[i]),
-            "drawn": {
-                name: Image.fromarray(model.generated[i]) for name, model in evidence.items()
-            },
+            "real": open_image(eval_set.shards, rows[i]),
+            "drawn": {name: Image.fromarray(model.generated[i]) for name, model in outputs.items()},
         }
         for i in range(shown)
     ]
@@ -238,7 +236,7 @@ def write_report(
     write_json(room / "report.json", found)
     (room / "report.md").write_text(evaluation.markdown(found), encoding="utf-8")
     page = evaluation.page(
-        found, _queries(held, evidence), examples, _copies(held, evidence, found)
+        found, _queries(eval_set, outputs), examples, _copies(eval_set, outputs, found)
     )
     (room / "report.html").write_text(page, encoding="utf-8")
     receipt.counts = found["counts"]
@@ -247,23 +245,25 @@ def write_report(
     }
 
 
-def _queries(held: EvalSet, evidence: Mapping[str, ModelOutputs]) -> list[dict[str, Any]]:
+def _queries(eval_set: EvalSet, outputs: Mapping[str, ModelOutputs]) -> list[dict[str, Any]]:
     """Captions picked by the seed, not by how well they did, and what each model finds for them."""
-    if not all("found" in vars(model) for model in evidence.values()):
+    if not all("found" in vars(model) for model in outputs.values()):
         return []
     asked = (
-        np.random.default_rng(held.evaluate.seed).permutation(len(held.captions))[:QUERIES].tolist()
+        np.random.default_rng(eval_set.evaluate.seed)
+        .permutation(len(eval_set.captions))[:QUERIES]
+        .tolist()
     )
-    right = {tuple(pair) for pair in held.pairs.tolist()}
+    right = {tuple(pair) for pair in eval_set.pairs.tolist()}
     return [
         {
-            "caption": held.captions[c],
+            "caption": eval_set.captions[c],
             "answers": {
                 name: [
-                    (open_image(held.shards, held.rows[r]), (c, r) in right)
+                    (open_image(eval_set.shards, eval_set.rows[r]), (c, r) in right)
                     for r in model.found["t2i"].top[c, : min(SHOWN, TOP)].tolist()
                 ]
-                for name, model in evidence.items()
+                for name, model in outputs.items()
             },
         }
         for c in asked
@@ -271,19 +271,19 @@ def _queries(held: EvalSet, evidence: Mapping[str, ModelOutputs]) -> list[dict[s
 
 
 def _copies(
-    held: EvalSet, evidence: Mapping[str, ModelOutputs], found: Mapping[str, Any]
+    eval_set: EvalSet, outputs: Mapping[str, ModelOutputs], found: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The closest pairs of a drawn and a training picture above the threshold."""
+    """The closest pairs of a drawn and a training image above the threshold."""
     shown = []
-    for name, model in evidence.items():
+    for name, model in outputs.items():
         pairs = found["shows"].get(name, {}).get("near_copies", {}).get("pairs", [])
         shown += [
             {
                 "model": name,
                 "cosine": cosine,
-                "prompt": held.prompts[drawn],
+                "prompt": eval_set.prompts[drawn],
                 "drawn": Image.fromarray(model.generated[drawn]),
-                "training": open_image(held.shards, held.training_rows[learned]),
+                "training": open_image(eval_set.shards, eval_set.training_rows[learned]),
             }
             for drawn, learned, cosine in pairs[:4]
         ]

@@ -27,14 +27,14 @@ T = TypeVar("T")
 
 
 def once(method: Callable[[M, ModelOutputs], T]) -> Callable[[M, ModelOutputs], T]:
-    """A metric's method that is computed once for each evidence, which keeps it."""
+    """A metric's method that is computed once for each outputs, which keeps it."""
 
     @wraps(method)
-    def remembered(metric: M, evidence: ModelOutputs) -> T:
-        known = vars(evidence).setdefault("_once", {})
+    def remembered(metric: M, outputs: ModelOutputs) -> T:
+        known = vars(outputs).setdefault("_once", {})
         key = metric, method.__name__
         if key not in known:
-            known[key] = method(metric, evidence)
+            known[key] = method(metric, outputs)
         return known[key]
 
     return remembered
@@ -44,7 +44,7 @@ class FigureSpec(NamedTuple):
     """How a figure is read: its name on paper, what it judges, and which way is better."""
 
     label: str
-    judges: Literal["retrieval", "pictures", "knowledge"]
+    judges: Literal["retrieval", "generation", "knowledge"]
     better: Literal["higher", "lower"]
     percent: bool = False  # the figure is a share, shown in %
     headline: bool = True  # counts in the verdict
@@ -77,13 +77,13 @@ class MetricResult(NamedTuple):
     notes: list[str]
 
     @classmethod
-    def of(cls, metric: Metric, evidence: ModelOutputs) -> MetricResult:
-        figures = metric.compute(evidence)
-        items = {key: found for key, found in metric.items(evidence).items() if key in figures}
-        draws = {key: found for key, found in metric.draws(evidence).items() if key in figures}
+    def of(cls, metric: Metric, outputs: ModelOutputs) -> MetricResult:
+        figures = metric.compute(outputs)
+        items = {key: found for key, found in metric.per_item(outputs).items() if key in figures}
+        draws = {key: found for key, found in metric.bootstrap(outputs).items() if key in figures}
         return cls(
             figures, items, draws,
-            metric.shows(evidence), metric.references(evidence), metric.notes(evidence),
+            metric.details(outputs), metric.references(outputs), metric.notes(outputs),
         )  # fmt: skip
 
     @classmethod

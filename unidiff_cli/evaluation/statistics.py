@@ -1,6 +1,6 @@
 """Intervals and paired tests: how much of a figure, or of a difference of two, chance alone makes.
 
-An item is a query or a picture. Items of one product succeed and fail together, so products are what is resampled:
+An item is a query or an image. Items of one product succeed and fail together, so products are what is resampled:
 `groups` names each item's. Everything is seeded; the same seed draws the same items for two models.
 """
 
@@ -47,16 +47,16 @@ def resamples(
     )
 
 
-Sides = tuple[Sequence[object], Sequence[object]]  # the groups of real pictures and of drawn ones
+Sides = tuple[Sequence[object], Sequence[object]]  # the groups of real images and of drawn ones
 
 
 def both_sides(
     real: int, drawn: int, draws: int = DRAWS, seed: int = 0, groups: Sides | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How often each real and each drawn picture is in each bootstrap sample, (B, R) and (B, n).
+    """How often each real and each drawn image is in each bootstrap sample, (B, R) and (B, n).
 
-    With `groups` a product is drawn with its real pictures and with those drawn from their captions, on both sides as
-    often: apart, or picture by picture, a test of two equal models is wrong up to one time in three (20 products).
+    With `groups` a product is drawn with its real images and with those drawn from their captions, on both sides as
+    often: apart, or image by image, a test of two equal models is wrong up to one time in three (20 products).
     """
     if groups is None:
         return resamples(real, draws, [seed, 0]), resamples(drawn, draws, [seed, 1])
@@ -77,7 +77,7 @@ def interval(
 ) -> Interval:
     """The percentile interval of bootstrap figures (B,), brought to the figure itself.
 
-    Resampling shifts a distance (a drawn twice picture narrows its sample); the shift, mean(draws) − value, is taken
+    Resampling shifts a distance (a drawn twice image narrows its sample); the shift, mean(draws) − value, is taken
     out. Of a mean it is 0. Efron & Tibshirani, An Introduction to the Bootstrap, chapters 10 and 13.
     """
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]) - draws.mean() + value

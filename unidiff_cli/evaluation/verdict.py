@@ -5,9 +5,9 @@ from __future__ import annotations
 from unidiff_cli.evaluation.statistics import LEVEL, holm
 from unidiff_cli.reports.evaluation import SIDES, Found, format_value
 
-PICTURES = {
-    "train": "training pictures",
-    "val": "validation pictures",
+IMAGES = {
+    "train": "training images",
+    "val": "validation images",
 }  # by split; any other was held out
 
 
@@ -28,7 +28,7 @@ def verdict(found: Found) -> str:
         name = f"{model} against {against}: " if len(pairs) > 1 else ""
         said += [name + " ".join(sides)] if (sides := _sides(found, model, against)) else []
     counts = found["counts"]
-    over = f"{counts['rows']:,} {PICTURES.get(found['split'], 'held-out pictures')} of {counts['groups']:,} products or groups"
+    over = f"{counts['rows']:,} {IMAGES.get(found['split'], 'held-out images')} of {counts['groups']:,} products or groups"
     drawn = f", {counts['drawn']:,} drawn" if counts["drawn"] else ""
     folds = counts.get("folds")
     runs = (

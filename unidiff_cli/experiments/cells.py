@@ -108,28 +108,28 @@ def work(cell: Cell, on_progress: Progress | None = None) -> None:
             inner.path(room).symlink_to(of, target_is_directory=True)
     (cell.folder / "recipe.yaml").write_text(cell.recipe, encoding="utf-8")
     recipe = read_recipe(cell.folder / "recipe.yaml")
-    held = held_out(
+    eval_set = held_out(
         inner, recipe, inner.path("cache", "evaluate"), cell.fold, "test" if cell.folds else ""
     )
     metrics = {name: registry.load("metrics", name)() for name in cell.metrics}
     about: dict[str, Any] = {"cell": cell.name, "work": cell.work, "validation": [], "training": {}}
     if cell.variant == BASE:
-        evidence = ModelOutputs(_base(recipe), held, None, on_progress)
+        outputs = ModelOutputs(_base(recipe), eval_set, None, on_progress)
     else:
         run = trained(inner, recipe, on_progress)
         export(inner, run)
         tuned = replace(subject_of(inner, run, cell.variant), by=finder(recipe))
         about |= _training(inner, run)
-        evidence = ModelOutputs(
-            tuned, held, ModelOutputs(base_of(tuned), held, None, on_progress), on_progress
+        outputs = ModelOutputs(
+            tuned, eval_set, ModelOutputs(base_of(tuned), eval_set, None, on_progress), on_progress
         )
-    measured = measured_of(evidence, metrics)
+    measured = measured_of(outputs, metrics)
     cell.file.parent.mkdir(parents=True, exist_ok=True)
     items = cell.file.with_suffix(".safetensors")
     about["measured"] = write_measured(items, measured)
     about |= {
         "items": file_digest(items),
-        "weights": evidence.subject.stamp,
+        "weights": outputs.subject.stamp,
         "versions": versions(),
     }
     write_json(cell.file, about)

@@ -77,15 +77,15 @@ def evaluate_folds(
     started = time.monotonic()
     per_fold: list[dict[str, Any]] = []
     measured: list[dict[str, Measures]] = []
-    for i, (inner, held) in enumerate(zip(inners, folds, strict=True)):
+    for i, (inner, eval_set) in enumerate(zip(inners, folds, strict=True)):
         told = under(f"fold {i + 1} of {count}", on_progress)
         name = trained(inner, recipe, told)
         export(inner, name)
         tuned = subject_of(inner, name, "tuned")
         subjects = [base_of(tuned), *ways_of(tuned, "diffdis")]
-        models, evidence = measure(held, metrics, subjects, told)
+        models, outputs = measure(eval_set, metrics, subjects, told)
         measured.append(models)
-        per_fold.append(build_report(inner, "", subjects, held, metrics, models))
+        per_fold.append(build_report(inner, "", subjects, eval_set, metrics, models))
     pooled = {
         model: {
             metric: MetricResult.pooled([models[model][metric] for models in measured])
@@ -97,10 +97,12 @@ def evaluate_folds(
         receipt = Receipt("evaluate", settings, inputs, recipe.evaluate.seed)
         with project.writing("folds", receipt=receipt) as fresh:
             title = f"{recipe.name} against its base in {count} folds"
-            found = build_report(inner, title, subjects, held, metrics, pooled) | together(per_fold)
+            found = build_report(inner, title, subjects, eval_set, metrics, pooled) | together(
+                per_fold
+            )
             found |= {"left_out": left_out, "split": f"{count} folds"}
             found["seconds"] = round(time.monotonic() - started, 1)
-            write_report(fresh, found, held, evidence, receipt)
+            write_report(fresh, found, eval_set, outputs, receipt)
     return receipt
 
 

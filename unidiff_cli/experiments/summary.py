@@ -24,7 +24,7 @@ SECONDS = FigureSpec("Training, s", "knowledge", "lower", headline=False)
 LIMITS = (
     "The s.d. is over training seeds, each seed's figure taken over all folds; a mean of few seeds is uncertain by about s.d./√seeds.",
     "The tests average an item over the seeds first and resample products: they say what other products would, with these very seeds. "
-    "They do not hold the spread of new seeds, of another division into folds, or of folds that share training pictures.",
+    "They do not hold the spread of new seeds, of another division into folds, or of folds that share training images.",
     "Each figure is tested by itself: of twenty figures one reads as better or worse by chance soon.",
     "Training seconds are those of the steps; cells that ran side by side slowed each other.",
 )

@@ -22,20 +22,20 @@ from diffusers import StableDiffusionPipeline
 from transformers import CLIPModel, CLIPProcessor
 
 pipe = StableDiffusionPipeline.from_pretrained("{name}")
-picture = pipe("{prompt}", num_inference_steps={steps}, guidance_scale={guidance}, height={size}, width={size}).images[0]
+image = pipe("{prompt}", num_inference_steps={steps}, guidance_scale={guidance}, height={size}, width={size}).images[0]
 clip, processor = CLIPModel.from_pretrained("{name}/clip"), CLIPProcessor.from_pretrained("{name}/clip")
 ```
 
 | what | |
 |---|---|
 | base | {base} |
-| data | {train} training and {val} validation pictures of one catalogue; its photos are not in this folder |
+| data | {train} training and {val} validation images of one catalogue; its photos are not in this folder |
 | objectives | {objectives} |
 | schedule | {train_steps} steps of {batch_size}; these are the averaged weights of step {best}{blend} |
 | validation at that step | {figures} |
 
 Licence: that of the base's weights; look it up before you publish. Measured against the base on held-out
-products: see the project's `report/` (`unidiff evaluate`). Pictures are drawn by a model: check them before a
+products: see the project's `report/` (`unidiff evaluate`). Images are drawn by a model: check them before a
 customer sees them.
 """
 BLEND = (

@@ -1,4 +1,4 @@
-"""generate: prompts and an export → outputs/NNNN-prompt/, pictures that say how to draw them again."""
+"""generate: prompts and an export → outputs/NNNN-prompt/, images that say how to draw them again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEY = "unidiff"  # the PNG text chunk that holds what follows
 
 @dataclass(frozen=True)
 class GenerationRecord:
-    """Everything one picture depends on."""
+    """Everything one image depends on."""
 
     prompt: str
     seed: int
@@ -56,14 +56,14 @@ def generate(
     export: str | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Path]:
-    """Draws `count` pictures a prompt and returns their folders, one a prompt.
+    """Draws `count` images a prompt and returns their folders, one a prompt.
 
-    Picture i has seed + i and depends on nothing else. With `best_of` that many candidates are drawn and the
+    Image i has seed + i and depends on nothing else. With `best_of` that many candidates are drawn and the
     `count` nearest to the prompt kept, best first. Raises UsageError, NotReady.
     """
     if best_of is not None and best_of < count:
         raise UsageError(
-            f"--best-of {best_of} is fewer than the {count} pictures asked for.",
+            f"--best-of {best_of} is fewer than the {count} images asked for.",
             "Raise it, or lower -n.",
         )
     if empty := [p for p in prompts if not p.strip()]:
@@ -75,7 +75,7 @@ def generate(
     base.to("cuda" if torch.cuda.is_available() else "cpu")
     drawn = best_of or count
     plan = [(prompt, seed + i) for prompt in prompts for i in range(drawn)]
-    pictures = generate_images(
+    images = generate_images(
         base, [p for p, _ in plan], [s for _, s in plan], steps=options.steps, guidance=options.guidance, negative=negative,
         batch_size=options.batch_size, on_progress=(lambda d, t: on_progress("drawing", d, t)) if on_progress else None,
     )  # fmt: skip
@@ -89,7 +89,7 @@ def generate(
             GenerationRecord(**{**asdict(same), "prompt": prompt, "seed": seed + i})
             for i in range(drawn)
         ]
-        pairs = [(next(pictures), drawing) for drawing in drawings]
+        pairs = [(next(images), drawing) for drawing in drawings]
         if best_of:
             pairs = _ranked(base, prompt, pairs)[:count]
         folders.append(_keep(project, prompt, pairs))
@@ -97,9 +97,9 @@ def generate(
 
 
 def regenerate(project: Project, file: Path) -> tuple[Path, bool]:
-    """Draws the picture of a PNG of ours again; its folder, and whether the model is the same one.
+    """Draws the image of a PNG of ours again; its folder, and whether the model is the same one.
 
-    Raises UsageError for a picture that does not say how it was drawn.
+    Raises UsageError for an image that does not say how it was drawn.
     """
     drawing = read(file)
     known = drawing.export if drawing.export in project.exports() else None
@@ -119,7 +119,7 @@ def read(file: Path) -> GenerationRecord:
         Generate(steps=found["steps"], guidance=found["guidance"])
         return GenerationRecord(**found)
     except FileNotFoundError as problem:
-        raise UsageError(f"There is no picture {file}.") from problem
+        raise UsageError(f"There is no image {file}.") from problem
     except Exception as problem:  # not a PNG, no chunk of ours, or not what we write into it
         raise UsageError(
             f"{file} does not say how it was drawn.", "Give a PNG that unidiff generate made."
@@ -143,10 +143,10 @@ def _ranked(
 
 
 def _keep(project: Project, prompt: str, pairs: list[tuple[Image.Image, GenerationRecord]]) -> Path:
-    """Writes one prompt's pictures, their sheet and prompt.json into the next free folder."""
+    """Writes one prompt's images, their sheet and prompt.json into the next free folder."""
     outputs = project.path("outputs")
     outputs.mkdir(parents=True, exist_ok=True)
-    word = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:40] or "picture"
+    word = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:40] or "image"
     number = (
         max((int(p.name[:4]) for p in outputs.iterdir() if p.name[:4].isdigit()), default=0) + 1
     )
@@ -157,15 +157,13 @@ def _keep(project: Project, prompt: str, pairs: list[tuple[Image.Image, Generati
             break
         except FileExistsError:  # another generate took the number
             number += 1
-    for i, (picture, drawing) in enumerate(pairs):
+    for i, (image, drawing) in enumerate(pairs):
         note = PngInfo()
         note.add_text(KEY, json.dumps(asdict(drawing)))
-        picture.save(folder / f"{i}.png", pnginfo=note)
+        image.save(folder / f"{i}.png", pnginfo=note)
     labels = [
         f"seed {d.seed}" + (f"  {d.score:.3f}" if d.score is not None else "") for _, d in pairs
     ]
     contact_sheet([p for p, _ in pairs], labels).save(folder / "sheet.png")
-    write_json(
-        folder / "prompt.json", {"prompt": prompt, "pictures": [asdict(d) for _, d in pairs]}
-    )
+    write_json(folder / "prompt.json", {"prompt": prompt, "images": [asdict(d) for _, d in pairs]})
     return folder

@@ -1,4 +1,4 @@
-"""One CLIP: captions and pictures to unit vectors. The half of every base that finds, and the frozen scorer."""
+"""One CLIP: captions and images to unit vectors. The half of every base that finds, and the frozen scorer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Transform = Callable[[Sequence[Image]], Tensor]
 
 
 class Clip(nn.Module):
-    """A transformers CLIPModel with what turns captions and pictures into its inputs."""
+    """A transformers CLIPModel with what turns captions and images into its inputs."""
 
     clip_mean: Tensor  # (1, 3, 1, 1) buffers
     clip_std: Tensor
@@ -82,19 +82,17 @@ class Clip(nn.Module):
         embeds = self.clip.text_projection(out.pooler_output)
         return out.last_hidden_state, unit(embeds)
 
-    def clip_pixels(self, pictures: Sequence[Image]) -> Tensor:
+    def clip_pixels(self, images: Sequence[Image]) -> Tensor:
         """What CLIPProcessor would feed the vision tower, before scaling; uint8 (B, 3, s, s)."""
-        return pixels(self.clip_processor, pictures)
+        return pixels(self.clip_processor, images)
 
-    def clip_resize(self, pictures: Tensor) -> Tensor:
-        """`clip_pixels` of pictures (B, 3, H, W) in [0, 255], not rounded and with gradient; (B, 3, s, s)."""
+    def clip_resize(self, images: Tensor) -> Tensor:
+        """`clip_pixels` of images (B, 3, H, W) in [0, 255], not rounded and with gradient; (B, 3, s, s)."""
         short, crop = self.clip_processor.size["shortest_edge"], self.clip_processor.crop_size
-        height, width = (
-            round(side * short / min(pictures.shape[2:])) for side in pictures.shape[2:]
-        )
-        full = torch.promote_types(pictures.dtype, torch.float32)
+        height, width = (round(side * short / min(images.shape[2:])) for side in images.shape[2:])
+        full = torch.promote_types(images.dtype, torch.float32)
         x = nn.functional.interpolate(
-            pictures.to(full), (height, width), mode="bicubic", antialias=True, align_corners=False
+            images.to(full), (height, width), mode="bicubic", antialias=True, align_corners=False
         )
         top, left = (height - crop["height"]) // 2, (width - crop["width"]) // 2
         return x[:, :, top : top + crop["height"], left : left + crop["width"]].clamp(0, 255)
@@ -106,12 +104,12 @@ class Clip(nn.Module):
         return unit(self.clip.visual_projection(pooled))
 
     @torch.no_grad()
-    def embed(self, pictures: Sequence[Image], by: Literal["clip", "diffdis"] = "clip") -> Tensor:
-        """Unit embeddings of pictures (B, D), by CLIP's vision tower or, of a base that has it, by DiffDis's diffusion."""
-        return self.image(self.clip_pixels(pictures))
+    def embed(self, images: Sequence[Image], by: Literal["clip", "diffdis"] = "clip") -> Tensor:
+        """Unit embeddings of images (B, D), by CLIP's vision tower or, of a base that has it, by DiffDis's diffusion."""
+        return self.image(self.clip_pixels(images))
 
     def transforms(self) -> dict[str, Transform]:
-        """The picture functions without the weights, for loader processes."""
+        """The image functions without the weights, for loader processes."""
         return {"clip_pixels": partial(pixels, self.clip_processor)}
 
 
@@ -140,7 +138,7 @@ def square(side: int) -> CLIPImageProcessor:
     )
 
 
-def pixels(processor: CLIPImageProcessor, pictures: Sequence[Image]) -> Tensor:
-    """Pictures resized and cropped by a processor, not yet scaled; uint8 (B, 3, side, side)."""
+def pixels(processor: CLIPImageProcessor, images: Sequence[Image]) -> Tensor:
+    """Images resized and cropped by a processor, not yet scaled; uint8 (B, 3, side, side)."""
     options: dict[str, Any] = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
-    return processor(images=list(pictures), **options)["pixel_values"].to(torch.uint8)
+    return processor(images=list(images), **options)["pixel_values"].to(torch.uint8)

@@ -1,4 +1,4 @@
-"""DiffDis's dual-stream network: a text embedding denoised from a picture, through the UNet's own down path and middle.
+"""DiffDis's dual-stream network: a text embedding denoised from an image, through the UNet's own down path and middle.
 
 DiffDis, arXiv 2308.09306, as a public re-implementation transcribes it. Here are the new layers only; the UNet is lent to
 every call, so it is trained, saved and shared as it always was. Ours: the stream is residual (h + FC_out(q)), and the
@@ -46,7 +46,7 @@ class DualStream(ModelMixin, ConfigMixin):
     ) -> None:  # fmt: skip
         """`dimension` D of an embedding; `widths` of the UNet's transformer blocks on the down path and in the middle;
         `middle` channels read by a head of `depth` blocks of `width`; γ of the noise e_t = γ√ᾱ e₀ + √(1−ᾱ) ε; DDIM `steps`
-        and `guidance` of a picture's vector, kept with the weights because vectors of other ones are not comparable."""
+        and `guidance` of an image's vector, kept with the weights because vectors of other ones are not comparable."""
         super().__init__()
         self.frequencies = Timesteps(FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time = TimestepEmbedding(FREQUENCIES, dimension)
@@ -91,7 +91,7 @@ class DualStream(ModelMixin, ConfigMixin):
         """ê₀ (B, D), not scaled to any length, and with `mask_query` the UNet's prediction (B, c, h, w).
 
         e_t (B, D) at t_e (B,), clean latents z (B, c, h, w) at t_z (0), text states (B, L, d). Masked, the query sees
-        the picture and the picture not the query, so the prediction is the plain UNet's; else the up path is not run.
+        the image and the image not the query, so the prediction is the plain UNet's; else the up path is not run.
         """
         run: Callable[..., Any] = lambda part, *args: part(*args)  # noqa: E731
         if unet.is_gradient_checkpointing and torch.is_grad_enabled():
@@ -142,10 +142,10 @@ class DualStream(ModelMixin, ConfigMixin):
         steps: int | None = None,
         guidance: float | None = None,
     ) -> Tensor:
-        """Unit text embeddings (B, D) of pictures with clean latents z, by DDIM from pure noise; abar (T,), states (1, L, d).
+        """Unit text embeddings (B, D) of images with clean latents z, by DDIM from pure noise; abar (T,), states (1, L, d).
 
-        Every picture starts from the same fixed noise, so that its vector depends on nothing but itself. ê₀ is scaled to
-        length 1 at each step, as e₀ was; guidance w > 1 takes ê₀ to ê₀∅ + w(ê₀ − ê₀∅), the picture dropped in ê₀∅.
+        Every image starts from the same fixed noise, so that its vector depends on nothing but itself. ê₀ is scaled to
+        length 1 at each step, as e₀ was; guidance w > 1 takes ê₀ to ê₀∅ + w(ê₀ − ê₀∅), the image dropped in ê₀∅.
         """
         steps = self.settings.steps if steps is None else steps
         guidance = self.settings.guidance if guidance is None else guidance

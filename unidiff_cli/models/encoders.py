@@ -17,7 +17,7 @@ from unidiff_cli.models.clip import Clip
 from unidiff_cli.project.project import Project
 
 Progress = Callable[[int, int], None]
-EncoderName = Literal["clip", "diffdis"]  # what makes a picture's vector
+EncoderName = Literal["clip", "diffdis"]  # what makes an image's vector
 
 
 @torch.no_grad()
@@ -25,7 +25,7 @@ def embed_images(
     clip: Clip, shards: Shards, rows: Sequence[Row], batch_size: int = 64, on_progress: Progress | None = None,
     by: EncoderName = "clip",
 ) -> np.ndarray:  # fmt: skip
-    """Unit vectors of the rows' pictures, float32 (N, D), by CLIP or by a base's DiffDis."""
+    """Unit vectors of the rows' images, float32 (N, D), by CLIP or by a base's DiffDis."""
     found = []
     for start in range(0, len(rows), batch_size):
         some = [open_image(shards, row) for row in rows[start : start + batch_size]]
@@ -37,7 +37,7 @@ def embed_images(
 
 @torch.no_grad()
 def embed_image(clip: Clip, image: Image.Image, by: EncoderName = "clip") -> np.ndarray:
-    """The unit vector (D,) of one picture."""
+    """The unit vector (D,) of one image."""
     return clip.embed([image], by)[0].cpu().numpy()
 
 
@@ -52,7 +52,7 @@ def embed_captions(clip: Clip, captions: Sequence[str], batch_size: int = 64) ->
 
 
 def available_encoders(folder: Path) -> list[EncoderName]:
-    """What an export makes a picture's vector with."""
+    """What an export makes an image's vector with."""
     return ["clip", "diffdis"] if (folder / sources.DUAL_STREAM).is_dir() else ["clip"]
 
 

@@ -35,7 +35,7 @@ class Needs:
     pixels: bool
     latents: bool
     null_row: bool  # one more text row, "", for dropped captions and null prompts
-    frozen_images: bool = False  # what the base's CLIP, as it was, makes of the pictures
+    frozen_images: bool = False  # what the base's CLIP, as it was, makes of the images
     frozen_texts: bool = False  # and of the captions
     states: bool = True  # the text tower's token states, of the rows the UNet sees
 
@@ -45,8 +45,8 @@ def latents_of(base: Base, batch: Batch) -> tuple[Tensor, Tensor]:
     if batch.latents is not None:
         mean, std = batch.latents.to(base.device, base.abar.dtype).chunk(2, dim=1)
         return mean, std
-    assert batch.draw_pixels is not None
-    return base.encode(batch.draw_pixels)
+    assert batch.diffusion_pixels is not None
+    return base.encode(batch.diffusion_pixels)
 
 
 class ForwardPass:
@@ -207,10 +207,10 @@ class ForwardPass:
 
     @cached_property
     def prior(self) -> ForwardPass | None:
-        """The general captions' own views, with their rows of this step's one text forward; None where the batch has none."""
+        """The general captions' own forward, with their rows of this step's one text forward; None where the batch has none."""
         if self.batch.prior is None:
             return None
-        views = ForwardPass(
+        forward = ForwardPass(
             self.base,
             self.batch.prior,
             self.needs,
@@ -219,10 +219,10 @@ class ForwardPass:
             self.caption_drop,
             self.across,
         )
-        views._text = (self._text[0][len(self.drawn) :], self._text[1][self.size :])
-        return views
+        forward._text = (self._text[0][len(self.drawn) :], self._text[1][self.size :])
+        return forward
 
-    # ------------------------------------------------------------ pictures
+    # ------------------------------------------------------------ images
 
     @cached_property
     def image_embeds(self) -> Tensor:
@@ -287,35 +287,39 @@ class ForwardPass:
         return self.base.noisy(self.latents, self.noise, self.timesteps)
 
     @property
-    def unet_prediction(self) -> Tensor:
+    def prediction(self) -> Tensor:
         """The denoise pass, (b, c, h, w)."""
         return self._denoise_pass[0]
 
-    def unet_features(self, below: int, tap: str = "mid", prompt: str | None = None) -> Tensor:
-        """Pooled features (b, d_u) of a block, `mid` or `up1`, of pictures noised to t < below under the empty prompt.
+    def denoiser_features(
+        self, max_timestep: int, layer: str = "mid", prompt: str | None = None
+    ) -> Tensor:
+        """Pooled features (b, d_u) of a block, `mid` or `up1`, of images noised to t < max_timestep under the empty prompt.
 
         A half pass of its own: with the caption as prompt the text would leak into a "visual" feature. With `prompt`
         "caption" they are those of the denoise pass, at its timesteps and at no cost.
         """
         if prompt == "caption":
-            return self._denoise_pass[1][tap]
-        if (below, tap) not in self._features:
-            z_t, t = self._barely_noised(below)
-            self._features[below, tap] = self.base.features(z_t, t, self._null_states(), tap)
-        return self._features[below, tap]
+            return self._denoise_pass[1][layer]
+        if (max_timestep, layer) not in self._features:
+            z_t, t = self._barely_noised(max_timestep)
+            self._features[max_timestep, layer] = self.base.features(
+                z_t, t, self._null_states(), layer
+            )
+        return self._features[max_timestep, layer]
 
-    def denoised(self, below: int, prompt: str | None = None) -> Tensor:
-        """ẑ₀ (b, c, h, w): the latents the UNet sees behind noise of t < below, under the empty prompt in a pass of its own.
+    def denoised(self, max_timestep: int, prompt: str | None = None) -> Tensor:
+        """ẑ₀ (b, c, h, w): the latents the UNet sees behind noise of t < max_timestep, under the empty prompt in a pass of its own.
 
         With `prompt` "caption" those of the denoise pass, at its timesteps.
         """
         if prompt == "caption":
-            return self.base.clean(self.noisy_latents, self.unet_prediction, self.timesteps)
-        z_t, t = self._barely_noised(below)
+            return self.base.clean(self.noisy_latents, self.prediction, self.timesteps)
+        z_t, t = self._barely_noised(max_timestep)
         return self.base.clean(z_t, self.base.denoise(z_t, t, self._null_states()), t)
 
-    def _barely_noised(self, below: int) -> tuple[Tensor, Tensor]:
-        t = (self.draw("t-small", uniform=True) * below).long()
+    def _barely_noised(self, max_timestep: int) -> tuple[Tensor, Tensor]:
+        t = (self.draw("t-small", uniform=True) * max_timestep).long()
         noise = self.draw("noise-small", tuple(self.latents.shape[1:]))
         return self.base.noisy(self.latents, noise, t), t
 

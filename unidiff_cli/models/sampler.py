@@ -1,7 +1,7 @@
 """The one denoising sampler: previews, evaluate and generate draw with it.
 
-It is the base's own diffusers pipeline and scheduler, so an export draws the same picture in plain
-diffusers. Picture i of seed s starts from `torch.Generator("cpu").manual_seed(s + i)` and nothing else, whatever
+It is the base's own diffusers pipeline and scheduler, so an export draws the same image in plain
+diffusers. Image i of seed s starts from `torch.Generator("cpu").manual_seed(s + i)` and nothing else, whatever
 the batch size.
 """
 
@@ -29,7 +29,7 @@ def generate_images(
     batch_size: int = 8,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Image.Image]:
-    """One picture a prompt, in order; each depends on its prompt and its seed only."""
+    """One image a prompt, in order; each depends on its prompt and its seed only."""
     pipeline, size = base.pipeline, base.image_size
     pipeline.text_encoder = base.clip.text_model
     for start in range(0, len(prompts), batch_size):

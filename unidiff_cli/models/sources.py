@@ -125,9 +125,7 @@ def _numbers(source: Source) -> Mapping[str, Any]:
     return LARGE
 
 
-def load_recipe(
-    name: str | None = None, project: Project | None = None, **layers: Any
-) -> Recipe:
+def load_recipe(name: str | None = None, project: Project | None = None, **layers: Any) -> Recipe:
     """The recipe in force in a project, its base's own numbers below it; `layers` as in `recipe.load`."""
     return read_recipe(
         name, project_file=project.file if project else None, defaults=base_defaults, **layers
@@ -135,7 +133,7 @@ def load_recipe(
 
 
 def generation_settings(folder: Path, project: Project, **layers: Any) -> Generate:
-    """How pictures are drawn with an export: its own numbers below, the project's `generate` above."""
+    """How images are drawn with an export: its own numbers below, the project's `generate` above."""
     numbers = _numbers(resolve_base(str(folder))[1])
     found = read_recipe(
         None, project_file=project.file, defaults=lambda base: (str(folder), numbers), **layers

@@ -2,7 +2,7 @@
 
     class Triplet(Objective):                     # objectives/triplet.py is `triplet` in a recipe
         margin: float = 0.2
-        def loss(self, views): ...                # -> (scalar, {metric name: scalar})
+        def loss(self, forward): ...                # -> (scalar, {metric name: scalar})
 
 Only methods of tensors, or imports inside `loss` and `build`, so that a recipe is checked without torch. A term with
 parameters of its own (projection heads) overrides `build`, which gives an nn.Module for them.
@@ -37,9 +37,9 @@ class Objective(Section):
     weight: Annotated[float, Field(ge=0, description="multiplies the term in the total loss")] = 1.0
 
     def build(self, base: Any) -> Term:
-        """What is called with each step's Views; its own parameters train with `train.lr.heads`, seeded by the run."""
+        """What is called with each step's Views; its own parameters train with `train.lr.new_layers`, seeded by the run."""
         return self.loss
 
-    def loss(self, views: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
         """The term as a scalar, unweighted, and figures worth logging."""
         raise TypeError(f"{type(self).__name__} has neither loss nor build")

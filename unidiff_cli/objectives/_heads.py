@@ -37,5 +37,5 @@ class Headed(nn.Module):
         for name, part in own.items():
             setattr(self, name, part)
 
-    def forward(self, views: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.loss(views, **{name: getattr(self, name) for name in self.names})
+    def forward(self, forward: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.loss(forward, **{name: getattr(self, name) for name in self.names})

@@ -1,7 +1,7 @@
-"""How CLIP's picture features and the UNet's are compared: the formulas behind `consistency`.
+"""How CLIP's image features and the UNet's are compared: the formulas behind `consistency`.
 
 All are our formulations, not UniDiff's (arXiv 2306.00813). Rows of v (N, D) and u (N, d_u) belong to the same N
-pictures; `sg` is a stop-gradient.
+images; `sg` is a stop-gradient.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def relations(features: Tensor, temperature: float) -> Tensor:
     """log P_ij = log softmax_{j≠i}(cos_ij/τ) of centred features (N, d); the diagonal is −10⁴.
 
     Centring is mandatory: with a common mean of cosine 0.90 left in, the loss measures the mean
-    (2.09 instead of 0.25 in a trial), not how pictures relate.
+    (2.09 instead of 0.25 in a trial), not how images relate.
     """
     centred = unit(features - features.mean(0, keepdim=True))
     cosines = centred @ centred.T / temperature
@@ -81,9 +81,9 @@ def projected(v: Tensor, u: Tensor, h_v: Tensor, h_u: Tensor) -> Tensor:
 
 
 def contrastive(h_v: Tensor, h_u: Tensor, groups: Tensor, temperature: float = 0.1) -> Tensor:
-    """½[CE(h_v h_uᵀ/τ, I) + CE(h_u h_vᵀ/τ, I)] over the N pictures of both heads (N, d), each of unit length.
+    """½[CE(h_v h_uᵀ/τ, I) + CE(h_u h_vᵀ/τ, I)] over the N images of both heads (N, d), each of unit length.
 
-    A picture's two features meet and part from other pictures'; those of its own product or duplicate group are left
+    An image's two features meet and part from other images'; those of its own product or duplicate group are left
     out. ln N when either side collapses.
     """
     cosines = unit(h_v) @ unit(h_u).T / temperature
@@ -137,11 +137,11 @@ def min_snr(abar: Tensor, gamma: float, prediction: str) -> Tensor:
     return clipped / snr.clamp(min=1e-8) if prediction == "epsilon" else clipped / (snr + 1)
 
 
-def squared_errors(views: ForwardPass, snr_gamma: float | None) -> Tensor:
+def squared_errors(forward: ForwardPass, snr_gamma: float | None) -> Tensor:
     """w(t)·‖target − f(z_t, t, c)‖² of each sample, the mean over its latents, (B,)."""
-    base, t = views.base, views.timesteps
-    target = base.target(views.latents, views.noise, t)
-    error = (views.unet_prediction - target).square().mean(dim=(1, 2, 3))
+    base, t = forward.base, forward.timesteps
+    target = base.target(forward.latents, forward.noise, t)
+    error = (forward.prediction - target).square().mean(dim=(1, 2, 3))
     if snr_gamma is None:
         return error
     return error * min_snr(base.abar[t], snr_gamma, base.scheduler.config.prediction_type)

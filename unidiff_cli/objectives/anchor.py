@@ -1,7 +1,7 @@
 """Anchor: the base kept in mind while a catalogue is learned, by its answers (`relations`) or by its weights (`weights`).
 
 A frozen model's answers on new data keep what it knew: learning without forgetting, arXiv 1606.09282. That they are
-the in-batch similarities of pictures and captions, both ways and softened by τ, is our formulation. Weights held to
+the in-batch similarities of images and captions, both ways and softened by τ, is our formulation. Weights held to
 where they started are L2-SP, arXiv 1802.01483.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def drift(cosines: Tensor, frozen: Tensor, temperature: float = 0.1) -> Tensor:
     """½[mean_i KL(P⁰_i ‖ P_i) + the same over columns], a scalar ≥ 0; 0 where both are equal.
 
-    cosines (N, M) of N pictures and M captions and `frozen`, the base's, which gets no gradient; P_i is the softmax
+    cosines (N, M) of N images and M captions and `frozen`, the base's, which gets no gradient; P_i is the softmax
     over j of cos_ij/τ. A rotation of both towers together changes nothing.
     """
 
@@ -46,16 +46,16 @@ class Weights:
         self.pairs = [(p, p.detach().clone()) for p in parameters]
         self.ready = False
 
-    def __call__(self, views: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
         if not self.ready:
             self.pairs = [(p, start.to(p)) for p, start in self.pairs if p.requires_grad]
             self.ready = True
         apart = [(p - start).square().sum() for p, start in self.pairs]
-        return sum(apart, views.base.abar.new_zeros(())) / 2, {}
+        return sum(apart, forward.base.abar.new_zeros(())) / 2, {}
 
 
 class Anchor(Objective):
-    """Keeps how the base matched pictures and captions, or its weights, so that tuning forgets less of it."""
+    """Keeps how the base matched images and captions, or its weights, so that tuning forgets less of it."""
 
     kind: Literal["relations", "weights"] = Field(
         "relations",
@@ -83,11 +83,14 @@ class Anchor(Objective):
             return self.loss
         return Weights([p for tower in base.towers().values() for p in tower])
 
-    def loss(self, views: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
-        image, text = views.gather(views.image_embeds), views.gather(views.text_embeds)  # (N, D)
+    def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
+        image, text = (
+            forward.gather(forward.image_embeds),
+            forward.gather(forward.text_embeds),
+        )  # (N, D)
         image0, text0 = (
-            views.gather(views.frozen_image_embeds),
-            views.gather(views.frozen_text_embeds),
+            forward.gather(forward.frozen_image_embeds),
+            forward.gather(forward.frozen_text_embeds),
         )
-        with views.full_precision():
+        with forward.full_precision():
             return drift(image @ text.T, image0 @ text0.T, self.temperature), {}

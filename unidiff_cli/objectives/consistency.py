@@ -1,4 +1,4 @@
-"""Reciprocal semantic consistency (RSC) between CLIP's picture features and the UNet's.
+"""Reciprocal semantic consistency (RSC) between CLIP's image features and the UNet's.
 
 UniDiff (arXiv 2306.00813) names such a term "on visual features from CLIP and diffusion models"; its formula
 is not public in a form we could read. What follows is our formulation, not the paper's.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 from unidiff_cli.objectives import _losses
 
-# What a kind looks at beside the picture's two features.
+# What a kind looks at beside the image's two features.
 MORE = {
     "relational+anchor": {"frozen_image_embeds"},
     "cross_modal": {"text_embeds"},
@@ -28,7 +28,7 @@ MORE = {
 
 
 class Consistency(Objective):
-    """Makes both models see the same pictures alike."""
+    """Makes both models see the same images alike."""
 
     kind: Literal[
         "relational", "relational+anchor", "projected", "contrastive", "cross_modal", "decoded"
@@ -39,18 +39,18 @@ class Consistency(Objective):
             gt=0, description="τ of the softmax over a batch's cosines (not of projected, decoded)"
         ),
     ] = 0.1
-    below: Annotated[
-        int, Field(ge=1, description="timesteps t < below: pictures barely noised")
+    max_timestep: Annotated[
+        int, Field(ge=1, description="timesteps t < max_timestep: images barely noised")
     ] = 300
     prompt: Literal["caption"] | None = Field(
         None,
-        description="null: the empty prompt, in a pass of its own; caption: the denoise pass, its samples with t < below",
+        description="null: the empty prompt, in a pass of its own; caption: the denoise pass, its samples with t < max_timestep",
     )
-    tap: Literal["mid", "up1"] = Field(
+    layer: Literal["mid", "up1"] = Field(
         "mid",
         description="whose features: the UNet's middle block or its second up block (not of decoded)",
     )
-    eta: Annotated[
+    anchor_weight: Annotated[
         float, Field(ge=0, description="weight of the base's own relations (of relational+anchor)")
     ] = 1.0
 
@@ -66,38 +66,39 @@ class Consistency(Objective):
             return self.loss
         from unidiff_cli.objectives._heads import Headed, mlp
 
-        d_v, d_u = base.dimension, base.tap_width(self.tap)
+        d_v, d_u = base.dimension, base.feature_width(self.layer)
         heads = {"h_u": mlp(d_u, d_v)}
         if self.kind != "cross_modal":
             heads["h_v"] = mlp(d_v, d_u if self.kind == "projected" else d_v)
         return Headed(self.loss, heads)
 
     def loss(
-        self, views: ForwardPass, **heads: Callable[[Tensor], Tensor]
+        self, forward: ForwardPass, **heads: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        below = min(self.below, len(views.base.abar))
+        max_timestep = min(self.max_timestep, len(forward.base.abar))
         if self.kind == "decoded":
-            return self._decoded(views, below)
+            return self._decoded(forward, max_timestep)
         sides = {
-            "v": views.sub_batch(views.image_embeds),
-            "u": views.unet_features(below, self.tap, self.prompt),
+            "v": forward.sub_batch(forward.image_embeds),
+            "u": forward.denoiser_features(max_timestep, self.layer, self.prompt),
         }
         more = {
-            name: views.sub_batch(getattr(views, name)) for name in sorted(MORE.get(self.kind, ()))
+            name: forward.sub_batch(getattr(forward, name))
+            for name in sorted(MORE.get(self.kind, ()))
         }
         # The towers may run in half precision; what they are compared by may not.
-        with views.full_precision():
+        with forward.full_precision():
             sides |= {name: head(sides[name.removeprefix("h_")]) for name, head in heads.items()}
-            rows = {name: views.gather(side) for name, side in sides.items()}  # (N, ·)
-            more = {name: views.gather(value) for name, value in more.items()}
-            groups = views.gather(views.sub_batch(views.batch.group_ids.to(views.device)))
+            rows = {name: forward.gather(side) for name, side in sides.items()}  # (N, ·)
+            more = {name: forward.gather(value) for name, value in more.items()}
+            groups = forward.gather(forward.sub_batch(forward.batch.group_ids.to(forward.device)))
             figures = {}
             if self.prompt:
-                near = views.gather(views.timesteps) < below
+                near = forward.gather(forward.timesteps) < max_timestep
                 figures["consistency_rows"] = near.sum()
                 if (
                     near.sum() < 2
-                ):  # no other picture to compare with; every parameter keeps a gradient
+                ):  # no other image to compare with; every parameter keeps a gradient
                     return sum((0 * r.sum() for r in rows.values()), 0 * rows["v"].sum()), figures
                 rows, groups = {name: r[near] for name, r in rows.items()}, groups[near]
                 if "frozen_image_embeds" in more:
@@ -111,7 +112,7 @@ class Consistency(Objective):
                 return _losses.relational(v, u, tau)
             case "relational+anchor":
                 anchor = _losses.kept(v, more["frozen_image_embeds"], tau)
-                return _losses.relational(v, u, tau) + self.eta * anchor
+                return _losses.relational(v, u, tau) + self.anchor_weight * anchor
             case "projected":
                 return _losses.projected(v, u, rows["h_v"], rows["h_u"])
             case "contrastive":
@@ -119,20 +120,20 @@ class Consistency(Objective):
             case _:
                 return _losses.cross_modal(v, rows["h_u"], more["text_embeds"], tau)
 
-    def _decoded(self, views: ForwardPass, below: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """1 − mean cos(v, f), f CLIP's feature of the picture decoded from the UNet's ẑ₀.
+    def _decoded(self, forward: ForwardPass, max_timestep: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """1 − mean cos(v, f), f CLIP's feature of the image decoded from the UNet's ẑ₀.
 
         No heads, and gradient to both; it costs a second vision pass and the autoencoder's decoder, forward and
         backward, for the rows that count only.
         """
-        chosen = views.timesteps < below if self.prompt else views.timesteps >= 0
-        v, z0 = views.sub_batch(views.image_embeds), views.denoised(below, self.prompt)
+        chosen = forward.timesteps < max_timestep if self.prompt else forward.timesteps >= 0
+        v, z0 = forward.sub_batch(forward.image_embeds), forward.denoised(max_timestep, self.prompt)
         if chosen.any():
-            f = views.base.image(views.base.clip_resize(views.base.decode(z0[chosen])))
-            with views.full_precision():
+            f = forward.base.image(forward.base.clip_resize(forward.base.decode(z0[chosen])))
+            with forward.full_precision():
                 apart = 1 - (v[chosen] * f).sum(1)
         else:  # every parameter keeps a gradient
             apart = (z0.sum() * 0 + v.sum() * 0).expand(0)
-        return views.mean_of(apart, chosen), {
+        return forward.mean_of(apart, chosen), {
             "consistency_rows": chosen.sum()
         } if self.prompt else {}

@@ -18,20 +18,23 @@ from unidiff_cli.objectives._losses import symmetric_cross_entropy, targets
 
 
 class Contrastive(Objective):
-    """Pulls a picture and its caption together, pushes it from the batch's other captions."""
+    """Pulls an image and its caption together, pushes it from the batch's other captions."""
 
     reads: ClassVar[frozenset[str]] = frozenset({"text_embeds", "image_embeds"})
     same_group: Literal["ignore", "positive", "negative"] = Field(
         "ignore",
-        description="what another caption of the same product or duplicate group is to a picture",
+        description="what another caption of the same product or duplicate group is to an image",
     )
 
-    def loss(self, views: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
-        image, text = views.gather(views.image_embeds), views.gather(views.text_embeds)  # (N, D)
-        ids = (views.batch.caption_ids, views.batch.group_ids)
-        captions, groups = (views.gather(i.to(image.device)) for i in ids)
-        scale = views.base.clip.logit_scale.exp()  # fit keeps it ≤ 100
-        with views.full_precision():
+    def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
+        image, text = (
+            forward.gather(forward.image_embeds),
+            forward.gather(forward.text_embeds),
+        )  # (N, D)
+        ids = (forward.batch.caption_ids, forward.batch.group_ids)
+        captions, groups = (forward.gather(i.to(image.device)) for i in ids)
+        scale = forward.base.clip.logit_scale.exp()  # fit keeps it ≤ 100
+        with forward.full_precision():
             logits = scale * image @ text.T  # (N, N)
         shares, left_out = targets(captions, groups, self.same_group)
         loss = symmetric_cross_entropy(logits, shares, left_out)

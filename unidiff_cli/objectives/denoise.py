@@ -18,7 +18,7 @@ from unidiff_cli.objectives._losses import squared_errors
 
 
 class Denoise(Objective):
-    """Predicts the noise in a noised picture from its caption."""
+    """Predicts the noise in a noised image from its caption."""
 
     reads: ClassVar[frozenset[str]] = frozenset({"text_states", "latents"})
     caption_drop: Annotated[
@@ -28,5 +28,5 @@ class Denoise(Objective):
         5.0, description="min-SNR γ; null weighs all alike"
     )
 
-    def loss(self, views: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
-        return squared_errors(views, self.snr_gamma).mean(), {}
+    def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
+        return squared_errors(forward, self.snr_gamma).mean(), {}

@@ -1,4 +1,4 @@
-"""Prior preservation: the denoise loss on general captions and the pictures that the base itself drew of them.
+"""Prior preservation: the denoise loss on general captions and the images that the base itself drew of them.
 
 As DreamBooth (arXiv 2208.12242) keeps what a class looked like, here for whatever a catalogue does not show.
 """
@@ -32,7 +32,7 @@ class Prior(Objective):
         description="a text file of general captions, one a line; null: some 80 that come with unidiff",
     )
     images: Annotated[
-        int, Field(ge=1, description="pictures the base draws of them, once, into cache/")
+        int, Field(ge=1, description="images the base draws of them, once, into cache/")
     ] = 200
     every: Annotated[
         int,
@@ -50,15 +50,15 @@ class Prior(Objective):
         return value and str(Path(value).expanduser().absolute())  # a run is resumed from anywhere
 
     def read(self) -> list[str]:
-        """The caption of each picture. Raises UsageError for a file that holds none."""
+        """The caption of each image. Raises UsageError for a file that holds none."""
         captions = read_prompts(Path(self.captions) if self.captions else GENERAL)
         return [captions[i % len(captions)] for i in range(self.images)]
 
-    def loss(self, views: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
         # Of the samples that the UNet sees, as `General` counts: train.denoise_batch bounds these with the others.
-        chosen = views.timesteps.new_tensor([r % self.every == 0 for r in views.ranks])
-        if views.prior is None:  # none falls to this process; the UNet keeps a gradient
-            errors = (views.base.unet.conv_in.weight.sum() * 0).expand(0)
+        chosen = forward.timesteps.new_tensor([r % self.every == 0 for r in forward.ranks])
+        if forward.prior is None:  # none falls to this process; the UNet keeps a gradient
+            errors = (forward.base.unet.conv_in.weight.sum() * 0).expand(0)
         else:
-            errors = squared_errors(views.prior, self.snr_gamma)
-        return views.mean_of(errors, chosen), {}
+            errors = squared_errors(forward.prior, self.snr_gamma)
+        return forward.mean_of(errors, chosen), {}

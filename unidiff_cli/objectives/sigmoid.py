@@ -31,12 +31,12 @@ def sigmoid_loss(logits: Tensor, positive: Tensor, left_out: Tensor) -> Tensor:
 
 
 class Sigmoid(Objective):
-    """Says of each picture and caption whether they belong together."""
+    """Says of each image and caption whether they belong together."""
 
     reads: ClassVar[frozenset[str]] = frozenset({"text_embeds", "image_embeds"})
     same_group: Literal["ignore", "positive", "negative"] = Field(
         "ignore",
-        description="what another caption of the same product or duplicate group is to a picture",
+        description="what another caption of the same product or duplicate group is to an image",
     )
     scale: Annotated[
         float, Field(gt=0, le=100, description="what the learned scale begins with")
@@ -46,7 +46,7 @@ class Sigmoid(Objective):
     ] = -10.0
 
     def build(self, base: Any) -> Term:
-        """The learned scale and bias; they train with `train.lr.heads`."""
+        """The learned scale and bias; they train with `train.lr.new_layers`."""
         from unidiff_cli.objectives._heads import Headed, scalar
 
         return Headed(
@@ -54,12 +54,15 @@ class Sigmoid(Objective):
         )
 
     def loss(
-        self, views: ForwardPass, log_scale: Tensor, bias: Tensor
+        self, forward: ForwardPass, log_scale: Tensor, bias: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:  # type: ignore[override]
-        image, text = views.gather(views.image_embeds), views.gather(views.text_embeds)  # (N, D)
-        ids = (views.batch.caption_ids, views.batch.group_ids)
-        captions, groups = (views.gather(i.to(image.device)) for i in ids)
-        with views.full_precision():
+        image, text = (
+            forward.gather(forward.image_embeds),
+            forward.gather(forward.text_embeds),
+        )  # (N, D)
+        ids = (forward.batch.caption_ids, forward.batch.group_ids)
+        captions, groups = (forward.gather(i.to(image.device)) for i in ids)
+        with forward.full_precision():
             logits = log_scale.exp() * image @ text.T + bias  # (N, N)
             shares, left_out = targets(captions, groups, self.same_group)
             loss = sigmoid_loss(logits, shares > 0, left_out)

@@ -36,7 +36,7 @@ ROOMS = (
 )  # derived, so not for git
 STARTER = """\
 # This file is yours; unidiff only ever changes the `recipe` line, and only when you pass --recipe.
-schema_version: 1     # of this file
+schema_version: 2     # of this file
 recipe: fashion       # a shipped recipe (unidiff recipes list) or a path to your own
 # Anything a recipe says can be said again here and wins, for example:
 # base: nano

@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 def contact_sheet(
-    pictures: Sequence[Image.Image], labels: Sequence[str] = (), columns: int = 4, side: int = 256
+    images: Sequence[Image.Image], labels: Sequence[str] = (), columns: int = 4, side: int = 256
 ) -> Image.Image:
-    """A contact sheet on white, each picture fitted into a square of `side` pixels with a line of text below."""
-    columns = max(1, min(columns, len(pictures)))
-    rows, line = -(-len(pictures) // columns), 18 if labels else 0
+    """A contact sheet on white, each image fitted into a square of `side` pixels with a line of text below."""
+    columns = max(1, min(columns, len(images)))
+    rows, line = -(-len(images) // columns), 18 if labels else 0
     page = Image.new("RGB", (columns * (side + 8) + 8, rows * (side + line + 8) + 8), "white")
     pen = ImageDraw.Draw(page)
-    for i, picture in enumerate(pictures):
-        scale = side / max(picture.size)
+    for i, image in enumerate(images):
+        scale = side / max(image.size)
         resample = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
-        fitted = picture.resize(
-            (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), resample
+        fitted = image.resize(
+            (max(1, round(image.width * scale)), max(1, round(image.height * scale))), resample
         )
         x, y = 8 + (i % columns) * (side + 8), 8 + (i // columns) * (side + line + 8)
         page.paste(fitted, (x + (side - fitted.width) // 2, y + (side - fitted.height) // 2))

@@ -11,8 +11,8 @@ from PIL import Image
 
 from unidiff_cli.reports import html, plots
 
-SIDES = {"retrieval": "Retrieval", "pictures": "Drawing", "knowledge": "What it knew before"}
-THUMBNAIL = 160  # px, the longest side of a picture inside the page: sharp at the size it is shown
+SIDES = {"retrieval": "Retrieval", "generation": "Generation", "knowledge": "General knowledge"}
+THUMBNAIL = 160  # px, the longest side of an image inside the page: sharp at the size it is shown
 Found = Mapping[str, Any]
 
 
@@ -120,7 +120,7 @@ def evaluation_plots(found: Found) -> list[dict[str, str]]:
         made.append({"title": title, "said": said, "svg": svg})
 
     curves = {name: each["recall"] for name, each in found["shows"].items() if "recall" in each}
-    for way, words in (("t2i", "Text finds picture"), ("i2t", "Picture finds text")):
+    for way, words in (("t2i", "Text finds image"), ("i2t", "Image finds text")):
         if curves:
             both = {name: (c["k"], c[way]) for name, c in curves.items()}
             add(
@@ -155,7 +155,7 @@ def evaluation_plots(found: Found) -> list[dict[str, str]]:
         if len(values) > 1:
             add(
                 f"R@5 by {attribute}",
-                "Picture finds text, for the pictures of each value.",
+                "Image finds text, for the images of each value.",
                 plots.bars(values, x="R@5"),
             )
     for name, each in list(found["shows"].items())[-1:]:
@@ -173,7 +173,7 @@ def evaluation_plots(found: Found) -> list[dict[str, str]]:
         if asked:
             add(
                 f"{name}: attributes drawn as asked",
-                "By the scorer, beside what it tells of the real pictures.",
+                "By the scorer, beside what it tells of the real images.",
                 plots.bars(asked, x="share right"),
             )
     return made
@@ -227,8 +227,8 @@ def page(
     examples: Sequence[Mapping[str, Any]],
     copies: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The page, one file that loads nothing. `queries`: {caption, answers: {model: [(picture, right)]}}; `examples`:
-    {prompt, real, drawn: {model: picture}}; `copies`: {model, prompt, cosine, drawn, training}; pictures are PIL's."""
+    """The page, one file that loads nothing. `queries`: {caption, answers: {model: [(image, right)]}}; `examples`:
+    {prompt, real, drawn: {model: image}}; `copies`: {model, prompt, cosine, drawn, training}; images are PIL's."""
     shown = [
         {
             **query,
@@ -239,7 +239,7 @@ def page(
         }
         for query in queries
     ]
-    pictures = [
+    images = [
         {**e, "real": data_uri(e["real"]), "drawn": {n: data_uri(p) for n, p in e["drawn"].items()}}
         for e in examples
     ]
@@ -247,16 +247,16 @@ def page(
         {**c, "drawn": data_uri(c["drawn"]), "training": data_uri(c["training"])} for c in copies
     ]
     return html.render(
-        "evaluate.html.j2", found=found, rows=table(found), queries=shown, examples=pictures, copies=pairs,
+        "evaluate.html.j2", found=found, rows=table(found), queries=shown, examples=images, copies=pairs,
         plots=evaluation_plots(found), sides=SIDES,
     )  # fmt: skip
 
 
-def data_uri(picture: Image.Image) -> str:
-    """A picture as a data: URI, at most THUMBNAIL px; PNG where it is small enough, since JPEG smears 64 px."""
-    small = picture.convert("RGB")
+def data_uri(image: Image.Image) -> str:
+    """An image as a data: URI, at most THUMBNAIL px; PNG where it is small enough, since JPEG smears 64 px."""
+    small = image.convert("RGB")
     if max(small.size) > THUMBNAIL:
         small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    stream, kind = io.BytesIO(), "png" if max(picture.size) <= THUMBNAIL // 2 else "jpeg"
+    stream, kind = io.BytesIO(), "png" if max(image.size) <= THUMBNAIL // 2 else "jpeg"
     small.save(stream, kind, **({"optimize": True} if kind == "png" else {"quality": 85}))
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"

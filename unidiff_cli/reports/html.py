@@ -1,4 +1,4 @@
-"""Reports as single HTML files: templates filled, pictures inside, nothing fetched."""
+"""Reports as single HTML files: templates filled, images inside, nothing fetched."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def thumbnail(data: bytes, side: int = 128) -> str:
-    """A picture's bytes as a small `data:` address."""
+    """An image's bytes as a small `data:` address."""
     with Image.open(io.BytesIO(data)) as image:
         image.thumbnail((side, side))
         stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""index: the catalogue's pictures under the current export → index/, bound to both by their hashes."""
+"""index: the catalogue's images under the current export → index/, bound to both by their hashes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def index(
     force: bool = False,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Receipt:
-    """Embeds every picture of the catalogue, all splits, with an export's CLIP, and its DiffDis where it has one. Raises NotReady, UsageError."""
+    """Embeds every image of the catalogue, all splits, with an export's CLIP, and its DiffDis where it has one. Raises NotReady, UsageError."""
     with project.lock(existing=True):
         folder, inputs = index_module.inputs(project, export)
         done = Receipt.read(project.path("index"))
@@ -29,7 +29,7 @@ def index(
             return done
         shards = Shards.open(project.path("shards"))
         rows = shards.rows()
-        receipt = Receipt("index", {"export": folder.name}, inputs, counts={"pictures": len(rows)})
+        receipt = Receipt("index", {"export": folder.name}, inputs, counts={"images": len(rows)})
         clip = encoders.load_encoder(project, folder).to(
             "cuda" if torch.cuda.is_available() else "cpu"
         )

@@ -1,6 +1,6 @@
-"""The retrieval index: one unit vector a picture of the catalogue, bound to the model that made it.
+"""The retrieval index: one unit vector an image of the catalogue, bound to the model that made it.
 
-Exact search by one matrix product; up to a million pictures it needs no approximation.
+Exact search by one matrix product; up to a million images it needs no approximation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""retrieve: a picture, a text or both, and the index → the nearest products of the catalogue."""
+"""retrieve: an image, a text or both, and the index → the nearest products of the catalogue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from unidiff_cli.retrieval import index
 
 @dataclass(frozen=True)
 class Hit:
-    """One answer; `score` is a cosine, `path` the picture in the catalogue."""
+    """One answer; `score` is a cosine, `path` the image in the catalogue."""
 
     rank: int
     score: float
@@ -47,14 +47,14 @@ def retrieve(
     by: encoders.EncoderName = "clip",
     sheet_to: Path | None = None,
 ) -> list[Hit]:
-    """The k nearest pictures, best first; with both a text and a picture, nearest to the mean of their vectors.
+    """The k nearest images, best first; with both a text and an image, nearest to the mean of their vectors.
 
-    `by` says what made the pictures' vectors: CLIP's vision tower, or DiffDis where the export has it. `sheet_to` also draws them. Raises UsageError for a query that cannot be read, NotReady for a stale index.
+    `by` says what made the images' vectors: CLIP's vision tower, or DiffDis where the export has it. `sheet_to` also draws them. Raises UsageError for a query that cannot be read, NotReady for a stale index.
     """
     if not text and image is None:
         raise UsageError(
             "There is nothing to look for.",
-            'Give a picture or a text: unidiff retrieve "red dress"',
+            'Give an image or a text: unidiff retrieve "red dress"',
         )
     query = _open(Path(image)) if image is not None else None
     folder = index.fresh(project, export)
@@ -86,9 +86,9 @@ def retrieve(
 
 
 def split_query(words: list[str]) -> tuple[str | None, Path | None]:
-    """The text and the picture among a command's words. Raises UsageError for a file that is not there.
+    """The text and the image among a command's words. Raises UsageError for a file that is not there.
 
-    A word that looks like a file (a picture's ending, or a path separator and no blank) is never a text.
+    A word that looks like a file (an image's ending, or a path separator and no blank) is never a text.
     """
     texts, files = [], []
     for word in words:
@@ -99,23 +99,23 @@ def split_query(words: list[str]) -> tuple[str | None, Path | None]:
             files.append(Path(word))
         elif looks:
             raise UsageError(
-                f"There is no picture {word}.",
-                "A text query has no picture's ending and no path in it.",
+                f"There is no image {word}.",
+                "A text query has no image's ending and no path in it.",
             )
         else:
             texts.append(word)
     if len(files) > 1:
-        raise UsageError(f"{len(files)} pictures were given; one can be looked for at a time.")
+        raise UsageError(f"{len(files)} images were given; one can be looked for at a time.")
     return " ".join(texts) or None, files[0] if files else None
 
 
 def _open(path: Path) -> Image.Image:
-    """The query made ready as prepare makes the catalogue's pictures: upright, on white, sRGB."""
+    """The query made ready as prepare makes the catalogue's images: upright, on white, sRGB."""
     options = Prepare()
     found = images.prepare_image(path, options.max_side, options.max_pixels)
     if isinstance(found, str):
         raise UsageError(
-            f"{path} cannot be read as a picture: {found}.", "Give a JPEG, PNG or WebP file."
+            f"{path} cannot be read as an image: {found}.", "Give a JPEG, PNG or WebP file."
         )
     return Image.open(io.BytesIO(found.data)).convert("RGB")
 

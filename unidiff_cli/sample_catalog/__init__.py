@@ -64,7 +64,7 @@ COLUMNS = (
     "audience",
     "view",
 )
-# Pictures there are names for: each type can bear each name once, and a product has two pictures at least.
+# Images there are names for: each type can bear each name once, and a product has two images at least.
 MOST = 2 * len(NAMES) * len(TYPES)
 _SIDES = (("front", "back"), ("front", "detail"), ("front", "back", "detail"))
 _ALIKE = ("skirt", "hat", "beanie", "scarf")  # they look the same from behind
@@ -73,7 +73,7 @@ _ALIKE = ("skirt", "hat", "beanie", "scarf")  # they look the same from behind
 def draw(look: Look, size: int = 256):
     """The photograph of a look as an RGB PIL image, size x size; the same look gives the same pixels."""
     from unidiff_cli.sample_catalog.studio import (
-        draw,  # the renderer and Pillow load on the first picture
+        draw,  # the renderer and Pillow load on the first image
     )
 
     return draw(look, size)
@@ -108,10 +108,10 @@ def _photographed(rng: random.Random, design: Look, color: str, view: str) -> Lo
     )  # fmt: skip
 
 
-def stock(pictures: int = 700, seed: int = 0) -> list[tuple[dict[str, str], Look]]:
-    """What the house sells: the rows of catalog.csv, each with the look that its picture shows.
+def stock(images: int = 700, seed: int = 0) -> list[tuple[dict[str, str], Look]]:
+    """What the house sells: the rows of catalog.csv, each with the look that its image shows.
 
-    The last product comes with all its pictures, so there may be a few more than asked for.
+    The last product comes with all its images, so there may be a few more than asked for.
     """
     rng = random.Random(seed)
     names = {type_: rng.sample(NAMES, len(NAMES)) for type_ in TYPES}
@@ -129,22 +129,22 @@ def stock(pictures: int = 700, seed: int = 0) -> list[tuple[dict[str, str], Look
                 "product": f"p{number:04d}", "name": name,
             }  # fmt: skip
             rows.append((row | {column: getattr(look, column) for column in COLUMNS[4:]}, look))
-        if len(rows) >= pictures:
+        if len(rows) >= images:
             break
     return rows
 
 
-def write_catalog(directory, *, pictures: int = 700, seed: int = 0, progress=None) -> int:
-    """Writes images/*.jpg and catalog.csv into an empty or new directory and returns how many pictures there are.
+def write_catalog(directory, *, images: int = 700, seed: int = 0, progress=None) -> int:
+    """Writes images/*.jpg and catalog.csv into an empty or new directory and returns how many images there are.
 
     At least as many as asked for: a product is whole. The same seed and count give the same bytes.
-    progress(done, total), if given, is called after each picture.
+    progress(done, total), if given, is called after each image.
     Raises UsageError for a directory that holds anything, or a count that the shop has no names for.
     """
     directory = Path(directory)
-    if not 1 <= pictures <= MOST:
+    if not 1 <= images <= MOST:
         raise UsageError(
-            f"{pictures} pictures cannot be drawn; the shop has names for 1 to {MOST:,}.",
+            f"{images} images cannot be drawn; the shop has names for 1 to {MOST:,}.",
             "Choose a number in that range.",
         )
     if directory.exists() and not directory.is_dir():
@@ -152,7 +152,7 @@ def write_catalog(directory, *, pictures: int = 700, seed: int = 0, progress=Non
     if directory.exists() and any(directory.iterdir()):
         raise UsageError(f"{directory} is not empty.", "Name a new directory, or empty this one.")
     (directory / "images").mkdir(parents=True, exist_ok=True)
-    rows = stock(pictures, seed)
+    rows = stock(images, seed)
     for done, (row, look) in enumerate(rows, 1):
         draw(look).save(directory / row["image"], "JPEG", quality=92)
         if progress:

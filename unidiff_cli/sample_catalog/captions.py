@@ -1,4 +1,4 @@
-"""What a shop would write under a picture."""
+"""What a shop would write under an image."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Shape:
     edges: str = (
         ""  # path data where the cloth turns away from the eye; the parts' outlines if empty
     )
-    focus: tuple = (0, -25)  # where a detail picture looks
+    focus: tuple = (0, -25)  # where a detail image looks
     hang: tuple = (-70, 40)  # y and half width of the shoulders or waistband
     neck: bool = True  # False: hung by clips, and no mannequin has it on
     knit: str = ""  # "rib" or "knit" draws the yarn

@@ -1,4 +1,4 @@
-"""What a picture shows: the words a shop would use and the numbers a photographer would choose."""
+"""What an image shows: the words a shop would use and the numbers a photographer would choose."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def _random(rng: random.Random, kinds: dict[str, Kind], fixed: dict) -> Look:
     color = pick("color", kind.colors, type_)
     pattern = pick("pattern", kind.patterns, type_)
     setting = pick("setting", kind.settings)
-    # A white garment on a white sheet, or a wooden tone on wood, is a picture no shop would keep.
+    # A white garment on a white sheet, or a wooden tone on wood, is an image no shop would keep.
     shy = SHY.get(color, ())
     backgrounds = tuple(b for b in SETTINGS[setting] if b not in shy)
     scale = rng.uniform(0.78, 0.96)

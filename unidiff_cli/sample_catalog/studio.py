@@ -8,10 +8,10 @@ import math
 import random
 
 from unidiff_cli.sample_catalog import accessories, bottoms, dresses, objects, tops
+from unidiff_cli.sample_catalog.backdrop import ZOOM, backdrop, cast_shadow, props
 from unidiff_cli.sample_catalog.drafting import Shape, outline
 from unidiff_cli.sample_catalog.fabric import TURNS, cloth, dye, shades
 from unidiff_cli.sample_catalog.look import Look, palette
-from unidiff_cli.sample_catalog.room import ZOOM, backdrop, cast_shadow, props
 from unidiff_cli.sample_catalog.trimmings import finish
 
 CUTS = {
@@ -104,7 +104,7 @@ def _cut(look: Look):
 
 @functools.cache
 def _stock(name: str, size: int):
-    """Images that every picture of this size shares: sensor noise, a vignette."""
+    """Images that every image of this size shares: sensor noise, a vignette."""
     from PIL import Image
 
     if name == "noise":
@@ -232,7 +232,7 @@ def draw(look: Look, size: int = 256):
     cloth = _expose(f"{style}{pose}{_fabric(shape, tone)}{_sewn(shape, tone)}</g>", size, "RGBA")
     alpha, cloth = cloth.getchannel("A"), cloth.convert("RGB")
     _print(cloth, look.pattern, shape.knit, tone, rng, place)
-    # Blur and light are Pillow's: it blurs a picture in 0.6 ms where an SVG filter takes 20.
+    # Blur and light are Pillow's: it blurs an image in 0.6 ms where an SVG filter takes 20.
     relief = _expose(_relief(shape).format(_pose(place)), size // 2, "L").filter(
         ImageFilter.GaussianBlur(size / 170)
     )

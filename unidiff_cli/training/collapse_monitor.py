@@ -44,7 +44,7 @@ class CollapseMonitor:
     def __init__(
         self, base: Base, captions: Sequence[str], folder: Path, images: np.ndarray | None
     ) -> None:
-        """`base` as it is before the first step, the N held-out captions, and its embeddings (N, D) of their pictures."""
+        """`base` as it is before the first step, the N held-out captions, and its embeddings (N, D) of their images."""
         from safetensors.numpy import load_file, save_file
 
         place: dict[str, int] = {}
@@ -52,7 +52,7 @@ class CollapseMonitor:
         self.captions = [
             captions[i] for i in np.unique(self.own, return_index=True)[1]
         ]  # (C,) distinct
-        self.pixels = base.clip_pixels(probe().pictures)  # (P, 3, s, s)
+        self.pixels = base.clip_pixels(probe().images)  # (P, 3, s, s)
         self.tripped: list[str] = []
         self.known = (folder / FILE).is_file()
         if not self.known:

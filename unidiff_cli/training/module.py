@@ -44,7 +44,7 @@ class TrainingModule(nn.Module):
         chunk: int = 0,
         cached: bool = False,
     ) -> None:
-        """With `cached` batches bring what the base's CLIP made of the pictures, and no copy is held for that."""
+        """With `cached` batches bring what the base's CLIP made of the images, and no copy is held for that."""
         super().__init__()
         self.base, self.objectives, self.seed, self.chunk = base, dict(objectives), seed, chunk
         had = base.dual_stream is not None
@@ -69,9 +69,9 @@ class TrainingModule(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Σ weight · term, a scalar, and {name: term or figure}. In evaluation nothing is dropped."""
-        return self.losses(self.views(batch))
+        return self.losses(self.forward_pass(batch))
 
-    def views(self, batch: Batch) -> ForwardPass:
+    def forward_pass(self, batch: Batch) -> ForwardPass:
         """The batch as this base sees it."""
         drop, step = (self.caption_drop, batch.step) if self.training else (0.0, VALIDATION)
         return ForwardPass(
@@ -86,12 +86,12 @@ class TrainingModule(nn.Module):
             self.chunk,
         )
 
-    def losses(self, views: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
-        """What `forward` gives, of views."""
+    def losses(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
+        """What `forward` gives, of forward."""
         parts: dict[str, Tensor] = {}
-        total = torch.zeros((), device=views.device)
+        total = torch.zeros((), device=forward.device)
         for name, objective in self.objectives.items():
-            term, figures = self.terms[name](views)
+            term, figures = self.terms[name](forward)
             total = total + objective.weight * term
             parts |= {name: term.detach(), **{k: v.detach() for k, v in figures.items()}}
         return total, parts

@@ -31,13 +31,13 @@ def parameter_groups(joint: TrainingModule, options: Train) -> list[dict[str, An
     reached = {
         "vision": "image_embeds" in reads,
         "text": bool({"text_embeds", "text_states"} & reads),
-        "unet": asked.latents or "prior" in reads,
-        "heads": True,
+        "denoiser": asked.latents or "prior" in reads,
+        "new_layers": True,
     }
     joint.requires_grad_(False)
     towers = joint.base.towers()
-    stream = towers.get("heads", []) if "dual_stream" in reads else []
-    towers["heads"] = [*stream, *joint.heads.parameters()]
+    stream = towers.get("new_layers", []) if "dual_stream" in reads else []
+    towers["new_layers"] = [*stream, *joint.heads.parameters()]
     groups = []
     for tower, parameters in towers.items():
         rate = getattr(options.lr, tower)
@@ -56,7 +56,7 @@ def parameter_groups(joint: TrainingModule, options: Train) -> list[dict[str, An
     if any(not p.requires_grad for p in joint.new):
         raise UsageError(
             "text_diffusion gives the base new layers, and they do not train.",
-            "Name heads in train.trains, and give train.lr.heads a rate.",
+            "Name new_layers in train.trains, and give train.lr.new_layers a rate.",
         )
     return groups
 

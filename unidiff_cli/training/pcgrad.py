@@ -17,14 +17,16 @@ from unidiff_cli.models.forward import ForwardPass
 Gradients = list[Tensor | None]
 
 
-def readers(views: ForwardPass, parameters: Sequence[nn.Parameter]) -> tuple[Gradients, Gradients]:
+def readers(
+    forward: ForwardPass, parameters: Sequence[nn.Parameter]
+) -> tuple[Gradients, Gradients]:
     """The tower's gradients by what arrived at its embeddings and at its states, after the objectives' backward.
 
     Averaged over processes; None for a parameter a reader does not reach (the projection has one reader only). Zero where
     nothing arrived, as when an objective only looks: every process then averages the same.
     """
-    assert views.cut is not None
-    (states, embeds), (drawing, finding) = views.cut
+    assert forward.cut is not None
+    (states, embeds), (drawing, finding) = forward.cut
 
     def carry(output: Tensor, arrived: Tensor | None, keep: bool) -> Gradients:
         arrived = torch.zeros_like(output) if arrived is None else arrived
@@ -84,7 +86,7 @@ def project(a: Gradients, b: Gradients) -> tuple[Gradients, Gradients]:
 
 def backward(
     total: Tensor,
-    views: ForwardPass,
+    forward: ForwardPass,
     shared: Sequence[nn.Parameter],
     trained: Sequence[nn.Parameter],
     pcgrad: bool,
@@ -97,7 +99,7 @@ def backward(
     """
     run(total)
     average(p.grad for p in trained)  # all but the tower: it is behind the cut
-    finding, drawing = readers(views, shared)
+    finding, drawing = readers(forward, shared)
     angle = cosine(finding, drawing)
     if pcgrad:
         finding, drawing = project(finding, drawing)

@@ -14,7 +14,7 @@ def train_plan(project: Project, recipe: Recipe) -> str:
     rates = {tower: getattr(options.lr, tower) for tower in options.trains}
     return "\n".join([
         f"plan: run {project.next_run(recipe.name)} in {project.root}",
-        f"  {options.steps} steps of {options.batch_size} over {train:,} training pictures ({epochs:.1f} epochs)",
+        f"  {options.steps} steps of {options.batch_size} over {train:,} training images ({epochs:.1f} epochs)",
         f"  trains {', '.join(f'{k} at {v:g}' for k, v in rates.items() if v)}",
         f"  checkpoints every {options.checkpoint_every} steps, validation every {options.validate_every}",
         "  then export and index",

@@ -1,4 +1,4 @@
-"""Pictures and latents as a base wants them, made once and kept in the project's `cache/`.
+"""Images and latents as a base wants them, made once and kept in the project's `cache/`.
 
 The key holds everything the numbers depend on: the shards' receipt, the sizes and the autoencoder's weights. What
 is kept of a latent is its posterior's mean and deviation, so each step still samples it.
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from unidiff_cli.models.forward import Needs
 
 
-FROZEN = "frozen_image_embeds"  # what CLIP made of the pictures before it was trained
-CHUNK = 64  # pictures decoded at a time
+FROZEN = "frozen_image_embeds"  # what CLIP made of the images before it was trained
+CHUNK = 64  # images decoded at a time
 
 
 def folder(project: Project, base: Base, shards_hash: str, rows: Sequence[Row]) -> Path:
@@ -72,9 +72,9 @@ def fill_cache(
     try:
         arrays: dict[str, np.memmap] = {}
         for start in range(0, len(rows), CHUNK):
-            pictures = [open_image(shards, row) for row in rows[start : start + CHUNK]]
+            images = [open_image(shards, row) for row in rows[start : start + CHUNK]]
             for name in missing:
-                values = _values(base, name, pictures)
+                values = _values(base, name, images)
                 if name not in arrays:
                     shape = (len(rows), *values.shape[1:])
                     arrays[name] = np.lib.format.open_memmap(
@@ -94,7 +94,7 @@ def fill_cache(
         for path in beside.values():
             path.unlink(missing_ok=True)
         raise EnvironmentProblem(
-            f"The cache of {len(rows):,} pictures cannot be written to {place}: {problem.strerror}.",
+            f"The cache of {len(rows):,} images cannot be written to {place}: {problem.strerror}.",
             "Free some space, or turn it off: --set train.cache_latents=false",
         ) from problem
     return files
@@ -108,20 +108,20 @@ def generate_prior(
     options: Generate,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Path]:
-    """The latents of the base's own pictures of captions, float16 (1, 2c, h, w) a file and picture, drawn where not there yet.
+    """The latents of the base's own images of captions, float16 (1, 2c, h, w) a file and image, drawn where not there yet.
 
-    Picture i starts from seed i. `weights` is the base's stamp: the base must still have those. What an interrupted call
+    Image i starts from seed i. `weights` is the base's stamp: the base must still have those. What an interrupted call
     drew is kept. Raises EnvironmentProblem when the disk is full.
     """
-    # A file a picture, so that how many are drawn at a time decides nothing: after a run out of memory it is lowered.
-    drawn_with = ["a file a picture", weights, base.image_size, options.steps, options.guidance]
+    # A file an image, so that how many are drawn at a time decides nothing: after a run out of memory it is lowered.
+    drawn_with = ["a file an image", weights, base.image_size, options.steps, options.guidance]
     place = project.path("cache", digest([*drawn_with, list(captions)]), "prior")
     files = [place / f"{i:06d}.npy" for i in range(len(captions))]
     missing = [i for i, file in enumerate(files) if not file.exists()]
     for start in range(0, len(missing), options.batch_size):
         some = missing[start : start + options.batch_size]
         prompts = [captions[i] for i in some]
-        pictures = generate_images(
+        images = generate_images(
             base,
             prompts,
             some,
@@ -129,7 +129,7 @@ def generate_prior(
             guidance=options.guidance,
             batch_size=options.batch_size,
         )
-        latents = _values(base, "latents", list(pictures))
+        latents = _values(base, "latents", list(images))
         beside = place / f".{some[0]:06d}.{os.getpid()}.npy"  # of one's own, as in `fill`
         try:
             place.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def generate_prior(
         except OSError as problem:
             beside.unlink(missing_ok=True)
             raise EnvironmentProblem(
-                f"The prior's pictures cannot be written to {place}: {problem.strerror}.",
+                f"The prior's images cannot be written to {place}: {problem.strerror}.",
                 "Free some space.",
             ) from problem
         if on_progress:
@@ -149,10 +149,10 @@ def generate_prior(
     return files
 
 
-def _values(base: Base, name: str, pictures: list) -> np.ndarray:
+def _values(base: Base, name: str, images: list) -> np.ndarray:
     if name == "clip_pixels":
-        return base.clip_pixels(pictures).numpy()
+        return base.clip_pixels(images).numpy()
     if name == FROZEN:
         with torch.no_grad():
-            return base.image(base.clip_pixels(pictures).to(base.device)).float().cpu().numpy()
-    return torch.cat(base.encode(base.draw_pixels(pictures)), dim=1).half().cpu().numpy()
+            return base.image(base.clip_pixels(images).to(base.device)).float().cpu().numpy()
+    return torch.cat(base.encode(base.diffusion_pixels(images)), dim=1).half().cpu().numpy()

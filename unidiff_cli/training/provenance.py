@@ -31,7 +31,7 @@ def _began(recipe: Recipe) -> dict[str, str]:
 
 
 def _settings(recipe: Recipe, began: dict[str, str]) -> dict[str, Any]:
-    """What decides a run's weights, and how its prior's pictures were drawn."""
+    """What decides a run's weights, and how its prior's images were drawn."""
     how = recipe.generate
     drawn = {"prior": [how.steps, how.guidance]} if "prior" in recipe.active() else {}
     return {**recipe.deciding(), **drawn, **began}

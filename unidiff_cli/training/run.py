@@ -63,10 +63,10 @@ class Run:
     def _validates(self) -> bool:
         return (
             self.held_out is not None and len(self.held_out.rows) > 1
-        )  # a lone picture has no negative and no neighbour
+        )  # a lone image has no negative and no neighbour
 
     def _images(self) -> np.ndarray | None:
-        """The base's unit embeddings of the held-out pictures, (N, D), where an objective reads them."""
+        """The base's unit embeddings of the held-out images, (N, D), where an objective reads them."""
         if self.held_out is None or not combined_needs(self.recipe.active()).pixels:
             return None
         seen = []
@@ -163,7 +163,7 @@ class Run:
         folder.mkdir(exist_ok=True)
         with self.fit.averaged.applied():
             self.fit.base.eval()
-            pictures = list(
+            images = list(
                 generate_images(
                     self.fit.base,
                     prompts,
@@ -172,7 +172,7 @@ class Run:
                     guidance=options.guidance,
                 )
             )
-        contact_sheet(pictures, prompts).save(folder / f"step-{self.fit.done:06d}.png")
+        contact_sheet(images, prompts).save(folder / f"step-{self.fit.done:06d}.png")
 
 
 def rewind(folder: Path) -> None:
@@ -193,7 +193,7 @@ def _all(samples: Samples) -> Iterator[Batch]:
 
 
 def by_diffusion(base: Base, held_out: Samples) -> np.ndarray:
-    """What DiffDis draws from pure noise for the held-out pictures, unit, (N, D)."""
+    """What DiffDis draws from pure noise for the held-out images, unit, (N, D)."""
     seen = [base.image_by_diffusion(latents_of(base, batch)[0]) for batch in _all(held_out)]
     return torch.cat(seen).cpu().numpy()
 

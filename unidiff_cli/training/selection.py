@@ -16,7 +16,7 @@ def is_better(
 ) -> bool:
     """Whether these validation figures are better than the best so far.
 
-    By recall: the mean R@1 of both ways over `count` pictures is noisy, so all within one standard error of the `peak`
+    By recall: the mean R@1 of both ways over `count` images is noisy, so all within one standard error of the `peak`
     are taken as equal, and of these the lowest denoise loss wins (the lowest loss without that term): the run trains
     both halves, and its best weights should be good at both.
     """
@@ -36,7 +36,7 @@ def is_better(
 
 
 def learns_to_find(recipe: Recipe) -> bool:
-    """Whether an objective brings pictures and captions together, so that recall judges the run."""
+    """Whether an objective brings images and captions together, so that recall judges the run."""
     return any(
         {"image_embeds", "text_embeds"} <= o.reads
         and "frozen_image_embeds" not in o.reads

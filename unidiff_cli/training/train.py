@@ -118,7 +118,7 @@ def _refuse(project: Project, recipe: Recipe, count: int) -> None:
     rows = len(Shards.open(project.path("shards")).rows("train"))
     if rows < 2:
         raise WorkError(
-            f"The training split holds {rows} pictures.", "Add pictures, or change prepare.splits."
+            f"The training split holds {rows} images.", "Add images, or change prepare.splits."
         )
     active = recipe.active()
     if (

@@ -83,7 +83,7 @@ class Trainer:
                 raise WorkError(
                     f"The gradient at step {batch.step + 1} is not finite (loss {float(loss.detach()):g}, samples "
                     f"{', '.join(r.id for r in batch.rows[:4])}, …); no weight was changed by it.",
-                    "Look at these pictures, or start again with lower rates: unidiff train --set train.lr.unet=…",
+                    "Look at these images, or start again with lower rates: unidiff train --set train.lr.denoiser=…",
                 )
             rate = float(self.schedule.get_last_lr()[0])
             self.optimizer.step()
@@ -106,11 +106,11 @@ class Trainer:
             return loss, parts
         # Not through DDP, which would wait for the gradients behind the cut: `conflict` averages instead.
         with self.accelerator.autocast():
-            views = self.module.views(batch)
-            views.cut_text()
-            loss, parts = self.module.losses(views)
+            forward = self.module.forward_pass(batch)
+            forward.cut_text()
+            loss, parts = self.module.losses(forward)
         pcgrad, run = self.options.pcgrad, self.accelerator.backward
-        angle = pcgrad_module.backward(loss, views, self.shared, parameters, pcgrad, run)
+        angle = pcgrad_module.backward(loss, forward, self.shared, parameters, pcgrad, run)
         return loss, parts if angle.isnan() else {**parts, "gradient_cosine": angle}
 
     @torch.no_grad()

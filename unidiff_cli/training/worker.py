@@ -43,7 +43,7 @@ Progress = Callable[[str, int, int], None]
 def _general(
     project: Project, recipe: Recipe, base: Base, weights: str, on_progress: Progress | None = None
 ) -> PriorDataset | None:
-    """The prior's captions and pictures, drawn here where they are not there yet; None without that objective."""
+    """The prior's captions and images, drawn here where they are not there yet; None without that objective."""
     if not (prior := recipe.active().get("prior")):
         return None
     base.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -208,12 +208,12 @@ def _samples(
     if not rows:
         return None
     asked = combined_needs(recipe.active())
-    pictures: dict[str, Any] = {}
+    images: dict[str, Any] = {}
     if recipe.train.cache_latents:
-        pictures["cached"] = precompute.fill_cache(project, base, shards, shards_hash, rows, asked)
+        images["cached"] = precompute.fill_cache(project, base, shards, shards_hash, rows, asked)
     else:
-        wanted = {"clip_pixels": asked.pixels, "draw_pixels": asked.latents}
-        pictures["transforms"] = {k: v for k, v in base.transforms().items() if wanted[k]}
+        wanted = {"clip_pixels": asked.pixels, "diffusion_pixels": asked.latents}
+        images["transforms"] = {k: v for k, v in base.transforms().items() if wanted[k]}
     whole, some = recipe.train.batch_size, recipe.train.denoise_batch
     place: dict[str, Any] = {
         "shuffle": False,
@@ -226,7 +226,7 @@ def _samples(
             "denoise_batch": some,
             "no_duplicates": recipe.train.no_duplicates,
         }
-    return Samples(shards, rows, seed=recipe.train.seed, prior=prior, **pictures, **place)
+    return Samples(shards, rows, seed=recipe.train.seed, prior=prior, **images, **place)
 
 
 def _agreed(accelerator: Accelerator, signum: int) -> int:

@@ -6,7 +6,7 @@
         def describe(self): ...                   # what was understood, shown to the user
         def __iter__(self): ...                   # Sample or Bad, one for every row that `where` keeps
 
-A reader opens and names pictures; decoding them is prepare's. It never writes, and follows no address that
+A reader opens and names images; decoding them is prepare's. It never writes, and follows no address that
 leads out of the catalogue.
 """
 
@@ -34,7 +34,7 @@ ROOMS = frozenset(("shards", "runs", "exports", "index", "report", "ablation", "
 class Reader(ABC):
     """A catalogue, iterated as often as one likes; `notes` and `filtered` are of the latest pass."""
 
-    root: Path  # the folder picture paths are relative to
+    root: Path  # the folder image paths are relative to
 
     def __init__(self, path: Path, options: Prepare) -> None:
         self.path, self.options = path, options
@@ -61,7 +61,7 @@ class Reader(ABC):
         return [f"  {s.row}: {s.captions[0]}" for s in samples]
 
     def extent(self) -> Extent:
-        """Digest, rows and bytes of the catalogue, without opening a picture."""
+        """Digest, rows and bytes of the catalogue, without opening an image."""
         digest, rows, total = hashlib.sha256(), 0, 0
         for item in self:
             rows += 1
@@ -111,7 +111,7 @@ class Reader(ABC):
 
 
 def _state(image: Path | bytes) -> tuple[int, int]:
-    """Size and time of change of a picture; zeros where there is none."""
+    """Size and time of change of an image; zeros where there is none."""
     if isinstance(image, bytes):
         return len(image), 0
     try:
@@ -159,7 +159,7 @@ def choose(path: str | os.PathLike[str], options: Prepare) -> Reader:
     if not here.exists():
         raise UsageError(
             f"There is no catalogue at {path}.",
-            "Give a folder of pictures, or a table that names them.",
+            "Give a folder of images, or a table that names them.",
         )
     if options.reader != "auto":
         return registry.load("readers", options.reader)(here, options)

@@ -1,4 +1,4 @@
-"""A folder of pictures without a table: side-car text files are captions, sub-folders are classes."""
+"""A folder of images without a table: side-car text files are captions, sub-folders are classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_SIDECAR = 1 << 20
 
 
 class Folder(Reader):
-    """Pictures below a folder; each line of `a.txt` is a caption of `a.jpg` and wins over the folder's name."""
+    """Images below a folder; each line of `a.txt` is a caption of `a.jpg` and wins over the folder's name."""
 
     def __init__(self, path: Path, options: Prepare) -> None:
         super().__init__(path, options)
@@ -43,7 +43,7 @@ class Folder(Reader):
             s.attributes.get("class", "") for s in islice(self, 10_000) if isinstance(s, Sample)
         )
         named = [name for name, _ in classes.most_common(8) if name]
-        lines = ["a folder of pictures without a table"]
+        lines = ["a folder of images without a table"]
         if named:
             lines.append(
                 f"classes from sub-folders: {', '.join(named)}{', …' if len(classes) > 8 else ''}"
@@ -61,7 +61,7 @@ class Folder(Reader):
                     yield self._sample(path, columns, beside)
 
     def _columns(self, path: Path) -> dict[str, Any]:
-        """What a picture's place says: train/men/shirts/a.jpg is split train, class shirts, folder men/shirts."""
+        """What an image's place says: train/men/shirts/a.jpg is split train, class shirts, folder men/shirts."""
         folders = [shown(name) for name in path.relative_to(self.root).parts[:-1]]
         columns = {}
         if folders and folders[0].lower() in SPLITS:

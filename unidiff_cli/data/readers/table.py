@@ -1,4 +1,4 @@
-"""A table that names pictures: CSV, TSV, JSON lines, JSON or parquet, alone or in a folder beside its pictures.
+"""A table that names images: CSV, TSV, JSON lines, JSON or parquet, alone or in a folder beside its images.
 
 Columns are found by their names and by what they hold (values that are files), or mapped by
 `prepare.columns.*`; `prepare.columns.split: ''` turns a found column off.
@@ -40,7 +40,7 @@ _DRIVE = re.compile(r"[a-zA-Z]:[\\/]")
 
 
 class Table(Reader):
-    """The rows of one table, pictures read from below its folder."""
+    """The rows of one table, images read from below its folder."""
 
     def __init__(self, path: Path, options: Prepare) -> None:
         super().__init__(path, options)
@@ -76,7 +76,7 @@ class Table(Reader):
             lines.append(f"kept as attributes: {', '.join(others)}")
         if self._place != ("", ""):
             lines.append(
-                f"pictures are found as {os.path.join(self._place[0], '<' + str(self.roles['image']) + '>')}{self._place[1]}"
+                f"images are found as {os.path.join(self._place[0], '<' + str(self.roles['image']) + '>')}{self._place[1]}"
             )
         return "\n".join([*lines, *self.peek()])
 
@@ -92,7 +92,7 @@ class Table(Reader):
     def extent(self) -> Extent:
         if not self._head or not isinstance(self._bytes(self._head[0]), bytes):
             return super().extent()
-        import pyarrow.parquet  # pictures inside the table: its own size and time say it all
+        import pyarrow.parquet  # images inside the table: its own size and time say it all
 
         state, rows = self.path.stat(), pyarrow.parquet.ParquetFile(self.path).metadata.num_rows
         return Extent(f"{state.st_size:x}-{state.st_mtime_ns:x}", rows, state.st_size)
@@ -132,7 +132,7 @@ class Table(Reader):
         return list(captions.several(cells.get(self.roles["caption"] or "")))
 
     def _bytes(self, cells: _tables.Cells) -> bytes | None:
-        """The picture itself, where the table holds it, as Hugging Face's parquet does."""
+        """The image itself, where the table holds it, as Hugging Face's parquet does."""
         value = cells.get(self.roles["image"] or "")
         value = value.get("bytes") if isinstance(value, dict) else value
         return bytes(value) if isinstance(value, bytes | bytearray) else None
@@ -140,11 +140,11 @@ class Table(Reader):
     def _locate(self, value: str) -> Path | str:
         """The file a cell means, or why it means none that may be opened."""
         if not value:
-            return f"no picture: the column '{self.roles['image']}' is empty"
+            return f"no image: the column '{self.roles['image']}' is empty"
         if _URL.match(value):
-            return "a web address: unidiff reads pictures from disk, so download it first"
+            return "a web address: unidiff reads images from disk, so download it first"
         if value.startswith(("/", "\\")) or _DRIVE.match(value):
-            return "an absolute path: pictures are named relative to the table"
+            return "an absolute path: images are named relative to the table"
         if "\0" in value:
             return "a path with a NUL byte"
         name = os.path.normpath(os.path.join(self._place[0], value + self._place[1]))
@@ -167,7 +167,7 @@ class Table(Reader):
     def _understand(self) -> None:
         for role in ROLES:
             self.roles[role] = self._mapped(role)
-        self._find_pictures()
+        self._find_images()
         taken = self.roles["image"]
         for role in ("caption", "id", "product", "split"):
             if self.roles[role] is None and not (role == "caption" and self.options.caption):
@@ -198,7 +198,7 @@ class Table(Reader):
         }
         return [plain[name] for name in ROLES[role].split() if name in plain]
 
-    def _find_pictures(self) -> None:
+    def _find_images(self) -> None:
         """Sets the image column and where its values are files: beside the table, in images/, without an ending."""
         mapped = self.roles["image"]
         named = [mapped] if mapped else list(dict.fromkeys([*self._named("image"), *self.columns]))
@@ -208,7 +208,7 @@ class Table(Reader):
             if place[0] and not (self.root / place[0]).is_dir():
                 continue
             for column in named:
-                hits = sum(self._is_picture(cells.get(column), place) for cells in few)
+                hits = sum(self._is_image(cells.get(column), place) for cells in few)
                 if hits > best[0] + (2 if best[0] else 0):
                     best = (hits, column, place)
         self.roles["image"] = (
@@ -216,7 +216,7 @@ class Table(Reader):
         )
         self._place = best[2]
 
-    def _is_picture(self, value: Any, place: tuple[str, str]) -> bool:
+    def _is_image(self, value: Any, place: tuple[str, str]) -> bool:
         if isinstance(value, dict):
             value = value.get("bytes")
         if isinstance(value, bytes | bytearray):
@@ -247,7 +247,7 @@ class Table(Reader):
         columns = f"Its columns: {', '.join(self.columns)}. "
         if self.roles["image"] is None:
             raise UsageError(
-                f"{self.path.name} has no column that names pictures.",
+                f"{self.path.name} has no column that names images.",
                 columns + "Map one: --set prepare.columns.image=COLUMN",
             )
         for column in self.options.where:
@@ -271,7 +271,7 @@ def _name(value: Any) -> str:
 
 
 def _stub(value: Any) -> Any:
-    """A row without the pictures in it, to be kept in memory."""
+    """A row without the images in it, to be kept in memory."""
     if isinstance(value, dict):
         return {k: _stub(v) for k, v in value.items()}
     return value[:8] if isinstance(value, bytes | bytearray) else value

@@ -1,6 +1,6 @@
 """WebDataset tars written by others: streamed, never extracted.
 
-A sample is the members that share a name up to its first dot: a picture, `.txt` or `.caption`, `.json`. Only
+A sample is the members that share a name up to its first dot: an image, `.txt` or `.caption`, `.json`. Only
 plain files are read, in order, each at most MAX_MEMBER large. Links, devices, names that lead elsewhere and
 pickles are never opened; nothing of a tar decides what is written or run, so there is no `pipe:` and no
 `WDS_SECURE` to forget. The headers are parsed here: Python before 3.11.14 loops on hostile ones (CVE-2025-8194),
@@ -91,7 +91,7 @@ class Webdataset(Reader):
         for suffix in parts:
             if _ending(suffix) in PICKLES:
                 self.notes["members that hold pickles or arrays, not opened"] += 1
-        picture = next(
+        image = next(
             (data for suffix, data in parts.items() if _ending(suffix) in IMAGE_SUFFIXES), None
         )
         try:
@@ -106,12 +106,12 @@ class Webdataset(Reader):
         if not self._wanted(columns):
             return
         found, reason = self._found(parts, cells)
-        if picture is None or not found:
-            yield Rejected(row, reason if picture else "no picture among its members")
+        if image is None or not found:
+            yield Rejected(row, reason if image else "no image among its members")
             return
         own = {role: self._role(role, cells) for role in ("id", "product", "split")}
         yield Sample(
-            row, picture, found, columns, own["id"], own["product"], self._split(own["split"] or "")
+            row, image, found, columns, own["id"], own["product"], self._split(own["split"] or "")
         )
 
     def _found(self, parts: dict[str, bytes], cells: _tables.Cells) -> tuple[tuple[str, ...], str]:

@@ -23,11 +23,11 @@ from unidiff_cli.project.files import file_digest
 SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
 
 
-BATCH = 16  # pictures the network sees at once: more is no faster on a processor, and takes memory
+BATCH = 16  # images the network sees at once: more is no faster on a processor, and takes memory
 
 
 class Inception:
-    """2,048 features of pictures, as clean-fid extracts them: its resize to 299 px, pixels (x − 128)/128."""
+    """2,048 features of images, as clean-fid extracts them: its resize to 299 px, pixels (x − 128)/128."""
 
     name, features, image_size = "Inception-v3 (2015-12-05)", 2048, 299
     caution = ""
@@ -37,7 +37,7 @@ class Inception:
 
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         # As clean-fid, `layers` and not the script's own forward, which resizes again. Frozen and channels last they
-        # take 94 ms a picture of one core's time where the script as it is takes 149 (random weights, torch 2.14).
+        # take 94 ms an image of one core's time where the script as it is takes 149 (random weights, torch 2.14).
         layers = script.layers.to(self._device, memory_format=torch.channels_last).eval()
         self._layers = torch.jit.freeze(layers)
         self.fingerprint = fingerprint
@@ -58,17 +58,17 @@ class Inception:
             )
         return cls(torch.jit.load(str(path), map_location="cpu"), sha[:16])
 
-    def features_of(self, pictures: Iterable[Any]) -> np.ndarray:
-        """Features (N, 2048), float32, of pictures of any size, squeezed to 299 px as clean-fid does.
+    def features_of(self, images: Iterable[Any]) -> np.ndarray:
+        """Features (N, 2048), float32, of images of any size, squeezed to 299 px as clean-fid does.
 
-        A picture is an array (H, W, 3) or of PIL. One that PIL has opened and not read is decoded here: in threads,
+        An image is an array (H, W, 3) or of PIL. One that PIL has opened and not read is decoded here: in threads,
         as the squeeze, a batch ahead of the network.
         """
-        rest = iter(pictures)
+        rest = iter(images)
         with ThreadPoolExecutor(os.cpu_count()) as threads:
 
             def begin() -> list[Future[np.ndarray]]:
-                return [threads.submit(self._squeeze, picture) for picture in islice(rest, BATCH)]
+                return [threads.submit(self._squeeze, image) for image in islice(rest, BATCH)]
 
             soon, found = begin(), [np.empty((0, self.features), np.float32)]
             while now := soon:
@@ -76,15 +76,13 @@ class Inception:
                 found.append(self._look(np.stack([future.result() for future in now])))
         return np.concatenate(found)
 
-    def _squeeze(self, picture: Any) -> np.ndarray:
+    def _squeeze(self, image: Any) -> np.ndarray:
         """(299, 299, 3), float32, 0..255."""
-        return self._resize(
-            np.asarray(picture.convert("RGB") if isinstance(picture, Image) else picture)
-        )
+        return self._resize(np.asarray(image.convert("RGB") if isinstance(image, Image) else image))
 
     @torch.inference_mode()
     def _look(self, pixels: np.ndarray) -> np.ndarray:
-        """Features (B, 2048) of squeezed pictures (B, 299, 299, 3)."""
+        """Features (B, 2048) of squeezed images (B, 299, 299, 3)."""
         x = (
             torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2)
         )  # (B, 3, 299, 299), channels last

@@ -1,4 +1,4 @@
-"""The scorer: a small frozen CLIP, neither the tuned model nor its base, that looks at drawn pictures."""
+"""The scorer: a small frozen CLIP, neither the tuned model nor its base, that looks at drawn images."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Scorer(Clip):
         self._resize = make_resizer("PIL", False, "bicubic", (self.image_size, self.image_size))
 
     @torch.no_grad()
-    def embed_pictures(
-        self, pictures: Sequence[Image | np.ndarray], batch_size: int = 64
+    def embed_images(
+        self, images: Sequence[Image | np.ndarray], batch_size: int = 64
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Features (N, d) and unit embeddings (N, D), float32, of RGB pictures; the centre square of each is seen."""
+        """Features (N, d) and unit embeddings (N, D), float32, of RGB images; the centre square of each is seen."""
         features, embeds = [], []
-        for start in range(0, len(pictures), batch_size):
+        for start in range(0, len(images), batch_size):
             some = [
-                self._resize(_square(np.asarray(p))) for p in pictures[start : start + batch_size]
+                self._resize(_square(np.asarray(p))) for p in images[start : start + batch_size]
             ]
             x = (
                 torch.from_numpy(np.stack(some)).permute(0, 3, 1, 2).to(self.device)
@@ -69,8 +69,8 @@ class Scorer(Clip):
         return sum(length > self.tokenizer.model_max_length for length in lengths)
 
 
-def _square(picture: np.ndarray) -> np.ndarray:
+def _square(image: np.ndarray) -> np.ndarray:
     """The centre square of (H, W, 3)."""
-    side = min(picture.shape[:2])
-    top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-    return picture[top : top + side, left : left + side]
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    return image[top : top + side, left : left + side]

@@ -2,9 +2,9 @@
 
     class Sharpness(Metric):                      # metrics/sharpness.py is `sharpness` in a recipe
         reads = frozenset({"generated_features"})
-        figures = {"sharpness": Figure("Sharpness", "pictures", better="higher")}
-        def compute(self, evidence): ...          # -> {"sharpness": 0.7}
-        def items(self, evidence): ...            # what the mean is of, for intervals and paired tests
+        figures = {"sharpness": Figure("Sharpness", "generation", better="higher")}
+        def compute(self, outputs): ...          # -> {"sharpness": 0.7}
+        def per_item(self, outputs): ...            # what the mean is of, for intervals and paired tests
 
 The numbers come from pure functions of arrays in the same file. A metric that is not asked for is not computed,
 and what only it reads is not made either. Imports of torch stay inside functions.
@@ -34,29 +34,29 @@ class Metric(Section):
     )
 
     @abstractmethod
-    def compute(self, evidence: ModelOutputs) -> dict[str, float]:
+    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
         """The figures of one model."""
 
-    def refuse(self, held: EvalSet) -> None:
+    def check(self, eval_set: EvalSet) -> None:
         """Raises WorkError, before anything is drawn, where the figures would mislead."""
 
-    def items(self, evidence: ModelOutputs) -> dict[str, PerItem]:
+    def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
         """What those figures are means of that are means."""
         return {}
 
-    def draws(self, evidence: ModelOutputs) -> dict[str, BootstrapSamples]:
+    def bootstrap(self, outputs: ModelOutputs) -> dict[str, BootstrapSamples]:
         """Bootstrap figures of those that are not."""
         return {}
 
-    def references(self, evidence: ModelOutputs) -> dict[str, dict[str, float]]:
-        """What to hold the figures against: `chance`, `real` (real pictures in place of drawn ones), and `noise`
+    def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
+        """What to hold the figures against: `chance`, `real` (real images in place of drawn ones), and `noise`
         (the typical size of a figure whose truth is 0)."""
         return {}
 
-    def shows(self, evidence: ModelOutputs) -> dict[str, Any]:
+    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
         """What else is worth a look, as JSON: curves, a confusion, near copies. The report knows their names."""
         return {}
 
-    def notes(self, evidence: ModelOutputs) -> list[str]:
+    def notes(self, outputs: ModelOutputs) -> list[str]:
         """The figures' own warnings, in whole sentences."""
         return []

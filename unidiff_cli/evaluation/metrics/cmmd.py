@@ -1,4 +1,4 @@
-"""CMMD (Jayasumana et al., arXiv 2401.09603): how far drawn pictures are from real ones, by CLIP embeddings."""
+"""CMMD (Jayasumana et al., arXiv 2401.09603): how far drawn images are from real ones, by CLIP embeddings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SIGMA, SCALE = 10, 1000  # the paper's
 MARGIN_DRAWS = 200
-MOST = 1000  # pictures of a half, where the noise is measured
+MOST = 1000  # images of a half, where the noise is measured
 
 
 def gaussian(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -33,9 +33,9 @@ def gaussian(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def cmmd(real: np.ndarray, drawn: np.ndarray, biased: bool = False) -> float:
     """1000 · squared MMD between unit embeddings (R, D) and (n, D), n and R ≥ 2.
 
-    Unbiased: a picture is no pair with itself, so the figure does not fall with the number of pictures and may be
+    Unbiased: an image is no pair with itself, so the figure does not fall with the number of images and may be
     below 0. `biased=True` leaves the pairs in, as the authors' code does (google-research/cmmd, distance.py): that
-    adds about 10 · trace(covariance) · (1/R + 1/n), which their 30,000 pictures hide and 500 do not.
+    adds about 10 · trace(covariance) · (1/R + 1/n), which their 30,000 images hide and 500 do not.
     """
     found = SCALE * float(
         mmd_draws(real, drawn, np.ones((1, len(real))), np.ones((1, len(drawn))), gaussian)[0]
@@ -47,7 +47,7 @@ def cmmd(real: np.ndarray, drawn: np.ndarray, biased: bool = False) -> float:
 
 
 def _mean_kernel(z: np.ndarray) -> float:
-    """The mean kernel of two different pictures of (n, D)."""
+    """The mean kernel of two different images of (n, D)."""
     z, total = z.astype(np.float64), 0.0
     for start in range(0, len(z), 1024):
         total += float(gaussian(z[start : start + 1024], z).sum())
@@ -68,9 +68,9 @@ def cmmd_draws(
 
 
 def floor(real: np.ndarray, drawn: int, splits: int = 20, seed: int = 0) -> float:
-    """The typical size of CMMD where the truth is 0, for so many drawn pictures and these real ones (at least 4).
+    """The typical size of CMMD where the truth is 0, for so many drawn images and these real ones (at least 4).
 
-    The root mean square between disjoint halves of the real pictures, brought to the sizes in use by 1/n + 1/m.
+    The root mean square between disjoint halves of the real images, brought to the sizes in use by 1/n + 1/m.
     """
     rng, half, found = np.random.default_rng(seed), min(len(real) // 2, MOST), []
     for _ in range(splits):
@@ -80,38 +80,40 @@ def floor(real: np.ndarray, drawn: int, splits: int = 20, seed: int = 0) -> floa
 
 
 class Cmmd(Metric):
-    """CMMD between the held-out pictures and pictures drawn from their captions, over the scorer's embeddings."""
+    """CMMD between the held-out images and images drawn from their captions, over the scorer's embeddings."""
 
     reads: ClassVar[frozenset[str]] = frozenset({"generated_embeds", "real_embeds"})
-    figures: ClassVar[Mapping[str, FigureSpec]] = {"cmmd": FigureSpec("CMMD", "pictures", "lower")}
+    figures: ClassVar[Mapping[str, FigureSpec]] = {
+        "cmmd": FigureSpec("CMMD", "generation", "lower")
+    }
 
-    def refuse(self, held: EvalSet) -> None:
-        if held.evaluate.images < 2 or len(held.rows) < 2:
+    def check(self, eval_set: EvalSet) -> None:
+        if eval_set.evaluate.images < 2 or len(eval_set.rows) < 2:
             raise WorkError(
-                f"CMMD needs 2 pictures of each kind, and there are {held.evaluate.images} drawn and {len(held.rows)} real.",
+                f"CMMD needs 2 images of each kind, and there are {eval_set.evaluate.images} drawn and {len(eval_set.rows)} real.",
                 "Raise evaluate.images, or leave cmmd out.",
             )
 
-    def compute(self, evidence: ModelOutputs) -> dict[str, float]:
-        return {"cmmd": cmmd(evidence.real_embeds, evidence.generated_embeds)}
+    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
+        return {"cmmd": cmmd(outputs.real_embeds, outputs.generated_embeds)}
 
-    def references(self, evidence: ModelOutputs) -> dict[str, dict[str, float]]:
-        real, drawn = evidence.real_embeds, evidence.generated_embeds
+    def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
+        real, drawn = outputs.real_embeds, outputs.generated_embeds
         return {"noise": {"cmmd": floor(real, len(drawn))}} if len(real) >= 4 else {}
 
-    def draws(self, evidence: ModelOutputs) -> dict[str, BootstrapSamples]:
-        held, drawn = evidence.held, evidence.generated_embeds
+    def bootstrap(self, outputs: ModelOutputs) -> dict[str, BootstrapSamples]:
+        eval_set, drawn = outputs.eval_set, outputs.generated_embeds
         found = cmmd_draws(
-            evidence.real_embeds, drawn, MARGIN_DRAWS, held.fold, held.picture_groups
+            outputs.real_embeds, drawn, MARGIN_DRAWS, eval_set.fold, eval_set.image_groups
         )
-        return {"cmmd": BootstrapSamples(found, len(drawn), held.products_drawn)}
+        return {"cmmd": BootstrapSamples(found, len(drawn), eval_set.products_drawn)}
 
-    def notes(self, evidence: ModelOutputs) -> list[str]:
+    def notes(self, outputs: ModelOutputs) -> list[str]:
         seen = scorer()
         return [
             f"CMMD over the embeddings of {seen.name}, not CLIP ViT-L/14: comparable only within this report. "
-            f"Unbiased (it may be below 0), σ = {SIGMA}, ×{SCALE:,}; {len(evidence.generated_embeds):,} drawn pictures "
-            f"against {len(evidence.real_embeds):,} real ones.",
+            f"Unbiased (it may be below 0), σ = {SIGMA}, ×{SCALE:,}; {len(outputs.generated_embeds):,} drawn images "
+            f"against {len(outputs.real_embeds):,} real ones.",
             "With σ = 10 on unit vectors CMMD is close to the distance between the two means: it hardly sees variety "
-            "that is lost around the same mean. Look at recall of pictures and diversity for that.",
+            "that is lost around the same mean. Look at recall of images and diversity for that.",
         ]

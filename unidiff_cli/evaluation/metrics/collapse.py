@@ -1,4 +1,4 @@
-"""Collapse meters: whether tuning narrowed what the embeddings and the drawn pictures can tell apart.
+"""Collapse meters: whether tuning narrowed what the embeddings and the drawn images can tell apart.
 
 Wang & Isola, arXiv 2005.10242 (uniformity, alignment); Roy & Vetterli, EUSIPCO 2007 (effective rank); the rest as each
 function says. Meters are taken on an in-domain probe and on a neutral one; `flags` holds a tuned model's against its
@@ -35,20 +35,20 @@ class Collapse(Metric):
     )
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "uniformity_image": FigureSpec(
-            "Uniformity of pictures", "retrieval", "lower", headline=False
+            "Uniformity of images", "retrieval", "lower", headline=False
         ),
         "uniformity_text": FigureSpec(
             "Uniformity of captions", "retrieval", "lower", headline=False
         ),
         "alignment": FigureSpec("Alignment", "retrieval", "lower", headline=False),
         "effective_rank_image": FigureSpec(
-            "Effective rank of pictures", "retrieval", "higher", headline=False
+            "Effective rank of images", "retrieval", "higher", headline=False
         ),
         "effective_rank_text": FigureSpec(
             "Effective rank of captions", "retrieval", "higher", headline=False
         ),
         "total_variance_image": FigureSpec(
-            "Total variance of pictures", "retrieval", "higher", headline=False
+            "Total variance of images", "retrieval", "higher", headline=False
         ),
         "total_variance_text": FigureSpec(
             "Total variance of captions", "retrieval", "higher", headline=False
@@ -68,57 +68,61 @@ class Collapse(Metric):
         ),
     }
 
-    def refuse(self, held: EvalSet) -> None:
-        if len(held.rows) < 2 or np.bincount(held.pairs[:, 1]).max() >= len(held.captions):
+    def check(self, eval_set: EvalSet) -> None:
+        if len(eval_set.rows) < 2 or np.bincount(eval_set.pairs[:, 1]).max() >= len(
+            eval_set.captions
+        ):
             raise WorkError(
-                "The collapse meters need two pictures, and for each a caption that is not its own.",
+                "The collapse meters need two images, and for each a caption that is not its own.",
                 "Give the split a larger share in prepare.splits, or leave collapse out.",
             )
 
     @once
-    def _seen(self, evidence: ModelOutputs) -> tuple[EvalSet, np.ndarray, np.ndarray]:
+    def _seen(self, outputs: ModelOutputs) -> tuple[EvalSet, np.ndarray, np.ndarray]:
         """The rows measured, MOST picked by the seed where there are more, and their embeddings."""
         from unidiff_cli.evaluation.eval_set import EvalSet
 
-        held = evidence.held
-        if len(held.rows) <= MOST:
-            return held, evidence.image_embeds, evidence.text_embeds
-        rows = np.sort(held.order[:MOST])
-        some = EvalSet(held.shards, [held.rows[n] for n in rows], held.evaluate, held.generate)
-        place = {same_text(caption): c for c, caption in enumerate(held.captions)}
+        eval_set = outputs.eval_set
+        if len(eval_set.rows) <= MOST:
+            return eval_set, outputs.image_embeds, outputs.text_embeds
+        rows = np.sort(eval_set.order[:MOST])
+        some = EvalSet(
+            eval_set.shards, [eval_set.rows[n] for n in rows], eval_set.evaluate, eval_set.generate
+        )
+        place = {same_text(caption): c for c, caption in enumerate(eval_set.captions)}
         texts = [place[same_text(caption)] for caption in some.captions]
-        return some, evidence.image_embeds[rows], evidence.text_embeds[texts]
+        return some, outputs.image_embeds[rows], outputs.text_embeds[texts]
 
     @once
-    def compute(self, evidence: ModelOutputs) -> dict[str, float]:
-        probe, (held, images, texts) = evidence.held.probe, self._seen(evidence)
-        found = meters(images, texts, held.own, held.pairs)
-        neutral = meters(evidence.probe_image_embeds, evidence.probe_text_embeds, probe.labels)
+    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
+        probe, (eval_set, images, texts) = outputs.eval_set.probe, self._seen(outputs)
+        found = meters(images, texts, eval_set.own, eval_set.pairs)
+        neutral = meters(outputs.probe_image_embeds, outputs.probe_text_embeds, probe.labels)
         return found | {
             f"probe_{key}": value
             for key, value in neutral.items()
             if f"probe_{key}" in self.figures
         }
 
-    def items(self, evidence: ModelOutputs) -> dict[str, PerItem]:
-        held, images, texts = self._seen(evidence)
+    def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
+        eval_set, images, texts = self._seen(outputs)
         return {
-            "alignment": PerItem(alignment(images, texts[held.own]), held.groups),
-            "margin": PerItem(margin(images, texts, held.own, held.pairs), held.groups),
-            "total_variance_image": PerItem(variances(images), held.groups),
-            "total_variance_text": PerItem(variances(texts), held.caption_groups),
+            "alignment": PerItem(alignment(images, texts[eval_set.own]), eval_set.groups),
+            "margin": PerItem(margin(images, texts, eval_set.own, eval_set.pairs), eval_set.groups),
+            "total_variance_image": PerItem(variances(images), eval_set.groups),
+            "total_variance_text": PerItem(variances(texts), eval_set.caption_groups),
         }
 
-    def notes(self, evidence: ModelOutputs) -> list[str]:
-        found, (held, _, _) = self.compute(evidence), self._seen(evidence)
-        measured, rows = len(held.rows), len(evidence.held.rows)
+    def notes(self, outputs: ModelOutputs) -> list[str]:
+        found, (eval_set, _, _) = self.compute(outputs), self._seen(outputs)
+        measured, rows = len(eval_set.rows), len(outputs.eval_set.rows)
         said = [
-            f"Effective rank {found['effective_rank_image']:.1f} of pictures and {found['effective_rank_text']:.1f} of "
-            f"captions, of {evidence.image_embeds.shape[1]} dimensions. Uniformity within {RULES['uniformity_image'].limit} and rank "
+            f"Effective rank {found['effective_rank_image']:.1f} of images and {found['effective_rank_text']:.1f} of "
+            f"captions, of {outputs.image_embeds.shape[1]} dimensions. Uniformity within {RULES['uniformity_image'].limit} and rank "
             f"within {100 * (1 - RULES['effective_rank_image'].limit):.0f} % of the base's are called the same: tuning to one shop narrows a little."
         ]
         if measured < rows:
             said.append(
-                f"Taken over {measured:,} of {rows:,} pictures, picked by the seed, and their captions."
+                f"Taken over {measured:,} of {rows:,} images, picked by the seed, and their captions."
             )
         return said

@@ -1,4 +1,4 @@
-"""Denoise loss: how well the denoiser predicts on held-out pictures, with the same noise and timesteps for every model."""
+"""Denoise loss: how well the denoiser predicts on held-out images, with the same noise and timesteps for every model."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 class DenoiseLoss(Metric):
     """The mean squared error of the base's own target (ε or v), unweighted, so it is not the min-SNR loss that train logs.
 
-    Four timesteps a picture, one from each quarter of the schedule; by the picture's caption, none dropped.
+    Four timesteps an image, one from each quarter of the schedule; by the image's caption, none dropped.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"denoise_errors"})
     figures: ClassVar[Mapping[str, FigureSpec]] = {
-        "denoise_loss": FigureSpec("Held-out denoise loss", "pictures", "lower", headline=False)
+        "denoise_loss": FigureSpec("Held-out denoise loss", "generation", "lower", headline=False)
     }
 
-    def compute(self, evidence: ModelOutputs) -> dict[str, float]:
-        return {"denoise_loss": float(evidence.denoise_errors.mean())}
+    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
+        return {"denoise_loss": float(outputs.denoise_errors.mean())}
 
-    def items(self, evidence: ModelOutputs) -> dict[str, PerItem]:
-        groups = [row.group for row in evidence.held.denoised_rows]
-        return {"denoise_loss": PerItem(evidence.denoise_errors, groups)}
+    def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
+        groups = [row.group for row in outputs.eval_set.denoised_rows]
+        return {"denoise_loss": PerItem(outputs.denoise_errors, groups)}
 
-    def notes(self, evidence: ModelOutputs) -> list[str]:
+    def notes(self, outputs: ModelOutputs) -> list[str]:
         return [
-            f"The denoiser's squared error, unweighted, over {len(evidence.denoise_errors):,} held-out pictures at four timesteps each; "
+            f"The denoiser's squared error, unweighted, over {len(outputs.denoise_errors):,} held-out images at four timesteps each; "
             "the same noise for every model. Comparable between models of one base only."
         ]

@@ -1,4 +1,4 @@
-"""Diffusion classifier (Li et al., arXiv 2303.16203): which prompt lets the denoiser best predict the noise in a picture?
+"""Diffusion classifier (Li et al., arXiv 2303.16203): which prompt lets the denoiser best predict the noise in an image?
 
 The generative side's zero-shot: the catalogue's attributes told by the UNet, without the vision tower.
 """
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from unidiff_cli.evaluation.outputs import ModelOutputs
 
 
-PICTURES = (
-    100  # of each attribute: a picture costs some 20 to 100 UNet passes, of (classes left) rows
-)
+IMAGES = 100  # of each attribute: an image costs some 20 to 100 UNet passes, of (classes left) rows
 STAGES = ((4, 8), (8, 4), (16, 1))  # after so many trials so many classes are left
 TRIALS = STAGES[-1][0]
 Errors = Callable[
@@ -63,67 +61,71 @@ class DiffusionClassifier(Metric):
     """How often the true value of an attribute is the one whose prompt the denoiser likes best; asked for by name only.
 
     Each trial takes one timestep, one noise and the next prompt template, the same for all classes and models; errors are
-    of ε. At most PICTURES pictures an attribute, and no more than `evaluate.images`.
+    of ε. At most IMAGES images an attribute, and no more than `evaluate.images`.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"latents"})
     on_request: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "diffusion_classifier": FigureSpec(
-            "Attributes told by the denoiser", "pictures", "higher", percent=True, headline=False
+            "Zero-shot accuracy of the denoiser",
+            "generation",
+            "higher",
+            percent=True,
+            headline=False,
         )
     }
 
-    def refuse(self, held: EvalSet) -> None:
-        if not self._columns(held):
+    def check(self, eval_set: EvalSet) -> None:
+        if not self._columns(eval_set):
             raise WorkError(
-                f"diffusion_classifier needs an attribute of {FEWEST} to {MOST} values with {LEAST} pictures each, and the "
-                f"{held.evaluate.split} split has none.",
+                f"diffusion_classifier needs an attribute of {FEWEST} to {MOST} values with {LEAST} images each, and the "
+                f"{eval_set.evaluate.split} split has none.",
                 "Add a column such as colour or category to the catalogue, or leave diffusion_classifier out.",
             )
 
-    def _columns(self, held: EvalSet) -> dict[str, list[str | None]]:
+    def _columns(self, eval_set: EvalSet) -> dict[str, list[str | None]]:
         """The attributes of all rows, cut to the rows whose latents there are."""
-        found = categories([row.attributes for row in held.rows])
-        places = [int(n) for n in held.order[: len(held.denoised_rows)]]
+        found = categories([row.attributes for row in eval_set.rows])
+        places = [int(n) for n in eval_set.order[: len(eval_set.denoised_rows)]]
         return {name: [column[n] for n in places] for name, column in found.items()}
 
     @once
-    def told(self, evidence: ModelOutputs) -> dict[str, Told]:
+    def told(self, outputs: ModelOutputs) -> dict[str, Told]:
         """What the model tells of each attribute."""
         found = {}
-        for name, column in self._columns(evidence.held).items():
+        for name, column in self._columns(outputs.eval_set).items():
             values = sorted({v for v in column if v is not None})
-            most = min(PICTURES, evidence.held.evaluate.images)
+            most = min(IMAGES, outputs.eval_set.evaluate.images)
             rows = np.array([n for n, v in enumerate(column) if v is not None][:most])
             answers = np.array([values.index(str(column[n])) for n in rows])
-            told = self._told(evidence, name, values, rows, answers)
+            told = self._told(outputs, name, values, rows, answers)
             found[name] = Told(rows, answers, told, confusion(answers, told, values))
         return found
 
     def _told(
         self,
-        evidence: ModelOutputs,
+        outputs: ModelOutputs,
         name: str,
         values: list[str],
         rows: np.ndarray,
         answers: np.ndarray,
     ) -> np.ndarray:
-        held = evidence.held
-        ids = [held.denoised_rows[n].id for n in rows]
+        eval_set = outputs.eval_set
+        ids = [eval_set.denoised_rows[n].id for n in rows]
         depends = [
-            evidence.subject.image_size,
-            held.stamp,
+            outputs.subject.image_size,
+            eval_set.stamp,
             ids,
             values,
             STAGES,
             TEMPLATES,
-            held.evaluate.seed,
+            eval_set.evaluate.seed,
         ]
 
         def make() -> np.ndarray:
-            ask = _asked(evidence, name, values)
-            tell = evidence.progress(f"telling {name}")
+            ask = _asked(outputs, name, values)
+            tell = outputs.progress(f"telling {name}")
             found = []
             for i, (n, answer) in enumerate(zip(rows, answers, strict=True), 1):
                 found.append(tell_by_error(ask(int(n)), len(values), answer=int(answer)))
@@ -131,49 +133,49 @@ class DiffusionClassifier(Metric):
                     tell(i, len(rows))
             return np.array(found)
 
-        return evidence.kept.array(f"told_{digest(name)}", depends, make)
+        return outputs.kept.array(f"told_{digest(name)}", depends, make)
 
-    def compute(self, evidence: ModelOutputs) -> dict[str, float]:
-        found = [each.confusion.accuracy for each in self.told(evidence).values()]
+    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
+        found = [each.confusion.accuracy for each in self.told(outputs).values()]
         return {"diffusion_classifier": float(np.mean(found))}
 
-    def items(self, evidence: ModelOutputs) -> dict[str, PerItem]:
+    def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
         """Every attribute weighs the same, as in zero_shot."""
-        told = list(self.told(evidence).values())
+        told = list(self.told(outputs).values())
         return {
             "diffusion_classifier": PerItem(
                 np.concatenate([each.hits for each in told]),
-                [evidence.held.denoised_rows[n].group for each in told for n in each.rows],
+                [outputs.eval_set.denoised_rows[n].group for each in told for n in each.rows],
                 np.concatenate([np.full(len(each.rows), 1 / len(each.rows)) for each in told]),
             )
         }
 
-    def references(self, evidence: ModelOutputs) -> dict[str, dict[str, float]]:
-        levels = [each.confusion.chance for each in self.told(evidence).values()]
+    def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
+        levels = [each.confusion.chance for each in self.told(outputs).values()]
         return {"chance": {"diffusion_classifier": float(np.mean(levels))}}
 
-    def shows(self, evidence: ModelOutputs) -> dict[str, Any]:
+    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
         return {
             name: {"matrix": each.confusion.matrix.tolist(), "values": list(each.confusion.values)}
-            for name, each in self.told(evidence).items()
+            for name, each in self.told(outputs).items()
         }
 
-    def notes(self, evidence: ModelOutputs) -> list[str]:
+    def notes(self, outputs: ModelOutputs) -> list[str]:
         return [
-            f"{name}: {100 * each.confusion.accuracy:.1f} % right by the denoiser over {len(each.rows):,} pictures and {len(each.confusion.values)} values, "
+            f"{name}: {100 * each.confusion.accuracy:.1f} % right by the denoiser over {len(each.rows):,} images and {len(each.confusion.values)} values, "
             f"up to {TRIALS} trials each; always naming the most frequent is {100 * each.confusion.majority:.1f} %."
-            for name, each in self.told(evidence).items()
+            for name, each in self.told(outputs).items()
         ]
 
 
-def _asked(evidence: ModelOutputs, attribute: str, values: list[str]) -> Callable[[int], Errors]:
-    """For each picture the denoise errors of classes in trials, as `tell_by_error` asks for them."""
+def _asked(outputs: ModelOutputs, attribute: str, values: list[str]) -> Callable[[int], Errors]:
+    """For each image the denoise errors of classes in trials, as `tell_by_error` asks for them."""
     import torch
 
     from unidiff_cli.models.keyed_random import keyed_random
 
-    base, held = evidence.base, evidence.held
-    seed, size = held.evaluate.seed, held.evaluate.batch_size
+    base, eval_set = outputs.base, outputs.eval_set
+    seed, size = eval_set.evaluate.seed, eval_set.evaluate.batch_size
     times = schedule(len(base.abar), seed=seed)
     by_template = list(
         zip(*class_prompts(attribute, values), strict=True)
@@ -185,7 +187,7 @@ def _asked(evidence: ModelOutputs, attribute: str, values: list[str]) -> Callabl
     epsilon = base.scheduler.config.prediction_type == "epsilon"
 
     def ask(n: int) -> Errors:
-        z = torch.from_numpy(np.array(evidence.latents[n])).to(base.device)  # (c, h, w)
+        z = torch.from_numpy(np.array(outputs.latents[n])).to(base.device)  # (c, h, w)
 
         @torch.no_grad()
         def errors(left: list[int], first: int, last: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Diversity: how much drawn pictures differ, over all prompts and within one, and how much the prompt decides."""
+"""Diversity: how much drawn images differ, over all prompts and within one, and how much the prompt decides."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ MARGIN_DRAWS = 200
 
 
 def mean_distance(embeds: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
-    """The mean cosine distance 1 − x·y of two different pictures of unit embeddings (n, D), of each resample, (B,).
+    """The mean cosine distance 1 − x·y of two different images of unit embeddings (n, D), of each resample, (B,).
 
-    `counts` (B, n) says how often a picture is in a resample (one of all, without them); it is no pair with itself.
-    By ‖Σx‖², so in O(n) time. nan where a resample holds one picture only.
+    `counts` (B, n) says how often an image is in a resample (one of all, without them); it is no pair with itself.
+    By ‖Σx‖², so in O(n) time. nan where a resample holds one image only.
     """
     x = embeds.astype(np.float64)
     w = np.ones((1, len(x))) if counts is None else np.asarray(counts, np.float64)
@@ -40,21 +40,21 @@ def mean_distance(embeds: np.ndarray, counts: np.ndarray | None = None) -> np.nd
 def diversity(
     embeds: np.ndarray, groups: Sequence[object] | None = None, draws: int = 1000, seed: int = 0
 ) -> Interval:
-    """The mean cosine distance of pictures (n, D) with its bootstrap interval; `groups` are resampled whole."""
+    """The mean cosine distance of images (n, D) with its bootstrap interval; `groups` are resampled whole."""
     found = mean_distance(embeds, resamples(len(embeds), draws, seed, groups))
     count = int(group_numbers(groups, len(embeds)).max()) + 1
     return interval(float(mean_distance(embeds)[0]), found[np.isfinite(found)], len(embeds), count)
 
 
 def within(embeds: np.ndarray, prompts: Sequence[object]) -> np.ndarray:
-    """The mean cosine distance of the pictures of each prompt that has two or more, (P,), for (n, D) and n labels."""
+    """The mean cosine distance of the images of each prompt that has two or more, (P,), for (n, D) and n labels."""
     number = group_numbers(prompts, len(embeds))
     sizes = np.bincount(number)
     return np.array([mean_distance(embeds[number == p])[0] for p in np.flatnonzero(sizes > 1)])
 
 
 def vendi(embeds: np.ndarray) -> float:
-    """Vendi score of unit embeddings (n, D): how many different pictures n amount to, 1 … min(n, D).
+    """Vendi score of unit embeddings (n, D): how many different images n amount to, 1 … min(n, D).
 
     exp of the entropy of the eigenvalues of XXᵀ/n. Friedman & Dieng, arXiv 2210.02410.
     """
@@ -68,7 +68,7 @@ def vendi(embeds: np.ndarray) -> float:
 
 
 def prompt_sensitivity(grid: np.ndarray) -> float:
-    """S: the mean distance of two prompts' pictures from one seed, over that of two seeds' pictures of one prompt.
+    """S: the mean distance of two prompts' images from one seed, over that of two seeds' images of one prompt.
 
     `grid` (P, S, D) holds unit embeddings by an independent encoder of P ≥ 2 prompts drawn from the same S ≥ 2 seeds.
     0: the prompt changes nothing; 1: no more than the seed. inf where seeds change nothing, nan where neither does.
@@ -82,65 +82,68 @@ def sensitivity_draws(
     """S of bootstrap samples of prompts, (B,): for `interval`, or two models' for `paired_draws`."""
     w = resamples(len(grid), draws, seed) if counts is None else counts
     between = np.mean([mean_distance(grid[:, s], w) for s in range(grid.shape[1])], axis=0)  # (B,)
-    each = np.array([mean_distance(pictures)[0] for pictures in grid])  # (P,)
+    each = np.array([mean_distance(images)[0] for images in grid])  # (P,)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.maximum(between, 0) / np.maximum((w @ each) / w.sum(axis=1), 0)
 
 
 class Diversity(Metric):
-    """How much the drawn pictures differ from one another, in the scorer's eye."""
+    """How much the drawn images differ from one another, in the scorer's eye."""
 
     reads: ClassVar[frozenset[str]] = frozenset({"generated_embeds", "real_embeds", "grid_embeds"})
     figures: ClassVar[Mapping[str, FigureSpec]] = {
-        "diversity": FigureSpec("Diversity", "pictures", "higher", headline=False),
-        "vendi": FigureSpec("Vendi score", "pictures", "higher", headline=False),
+        "diversity": FigureSpec("Diversity", "generation", "higher", headline=False),
+        "vendi": FigureSpec("Vendi score", "generation", "higher", headline=False),
         "prompt_sensitivity": FigureSpec(
-            "Prompt sensitivity", "pictures", "higher", headline=False
+            "Prompt sensitivity", "generation", "higher", headline=False
         ),
     }
 
-    def refuse(self, held: EvalSet) -> None:
-        if len({same_text(prompt) for prompt in held.prompts}) < 2:
+    def check(self, eval_set: EvalSet) -> None:
+        if len({same_text(prompt) for prompt in eval_set.prompts}) < 2:
             raise WorkError(
-                "Diversity needs pictures of two prompts that differ.",
+                "Diversity needs images of two prompts that differ.",
                 "Raise evaluate.images, or leave diversity out.",
             )
 
     @once
-    def compute(self, evidence: ModelOutputs) -> dict[str, float]:
-        drawn = evidence.generated_embeds
+    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
+        drawn = outputs.generated_embeds
         found = {"diversity": float(mean_distance(drawn)[0]), "vendi": vendi(drawn)}
-        sensitivity = prompt_sensitivity(evidence.grid_embeds)
+        sensitivity = prompt_sensitivity(outputs.grid_embeds)
         return found | ({"prompt_sensitivity": sensitivity} if np.isfinite(sensitivity) else {})
 
-    def references(self, evidence: ModelOutputs) -> dict[str, dict[str, float]]:
-        real = evidence.real_embeds[: len(evidence.generated_embeds)]
+    def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
+        real = outputs.real_embeds[: len(outputs.generated_embeds)]
         if len(real) < 2:
             return {}
         found = {"diversity": float(mean_distance(real)[0])}
-        if len(real) == len(evidence.generated_embeds):  # Vendi grows with the number of pictures
+        if len(real) == len(outputs.generated_embeds):  # Vendi grows with the number of images
             found["vendi"] = vendi(real)
         return {"real": found}
 
-    def draws(self, evidence: ModelOutputs) -> dict[str, BootstrapSamples]:
-        held, drawn, grid = evidence.held, evidence.generated_embeds, evidence.grid_embeds
-        labels = [same_text(prompt) for prompt in held.prompts]
-        counts, prompts = resamples(len(drawn), MARGIN_DRAWS, held.fold, labels), len(set(labels))
+    def bootstrap(self, outputs: ModelOutputs) -> dict[str, BootstrapSamples]:
+        eval_set, drawn, grid = outputs.eval_set, outputs.generated_embeds, outputs.grid_embeds
+        labels = [same_text(prompt) for prompt in eval_set.prompts]
+        counts, prompts = (
+            resamples(len(drawn), MARGIN_DRAWS, eval_set.fold, labels),
+            len(set(labels)),
+        )
         vendis = [vendi(np.repeat(drawn, w.astype(int), axis=0)) for w in counts]
-        sensitivity = sensitivity_draws(grid, draws=MARGIN_DRAWS, seed=held.fold)
+        sensitivity = sensitivity_draws(grid, draws=MARGIN_DRAWS, seed=eval_set.fold)
         return {
             "diversity": BootstrapSamples(mean_distance(drawn, counts), len(drawn), prompts),
             "vendi": BootstrapSamples(np.array(vendis), len(drawn), prompts),
             "prompt_sensitivity": BootstrapSamples(sensitivity, len(grid), len(grid)),
         }
 
-    def notes(self, evidence: ModelOutputs) -> list[str]:
+    def notes(self, outputs: ModelOutputs) -> list[str]:
         said = [
-            f"Diversity is the mean cosine distance of two drawn pictures by {scorer().name}, over all prompts; the Vendi "
-            f"score is how many different pictures {len(evidence.generated_embeds):,} amount to. More than the real "
-            "pictures have is no merit: noise is diverse."
+            f"Diversity is the mean cosine distance of two drawn images by {scorer().name}, over all prompts; the Vendi "
+            f"score is how many different images {len(outputs.generated_embeds):,} amount to. More than the real "
+            "images have is no merit: noise is diverse."
         ]
-        if "prompt_sensitivity" not in self.compute(evidence):
+        if "prompt_sensitivity" not in self.compute(outputs):
             said.append(
                 "Prompt sensitivity is no number where the seed changes nothing, and is not given."
             )

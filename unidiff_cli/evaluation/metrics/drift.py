@@ -39,22 +39,22 @@ class Drift(Metric):
         "denoiser_drift": FigureSpec("Drift of the denoiser", "knowledge", "lower", headline=False),
     }
 
-    def compute(self, evidence: ModelOutputs) -> dict[str, float]:
-        before = evidence.before or evidence
-        mine, theirs = evidence.text_embeds, before.text_embeds
+    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
+        before = outputs.before or outputs
+        mine, theirs = outputs.text_embeds, before.text_embeds
         return {
             "text_drift": drift(mine, theirs),
             "text_drift_nonrigid": nonrigid_drift(mine, theirs),
             "relation_drift": relation_drift(
-                evidence.probe_image_embeds,
-                evidence.probe_text_embeds,
+                outputs.probe_image_embeds,
+                outputs.probe_text_embeds,
                 before.probe_image_embeds,
                 before.probe_text_embeds,
             ),
-            "denoiser_drift": denoiser_drift(evidence.probe_predictions, before.probe_predictions),
+            "denoiser_drift": denoiser_drift(outputs.probe_predictions, before.probe_predictions),
         }
 
-    def notes(self, evidence: ModelOutputs) -> list[str]:
+    def notes(self, outputs: ModelOutputs) -> list[str]:
         return [
             "Drifts are distances from the base and 0 for it: no target, a warning where they are large. A rotation of a whole "
             "tower changes nothing between captions; the part that is no rotation does."

@@ -1,4 +1,4 @@
-"""Fréchet distance of Gaussians, FID's (Heusel et al., arXiv 1706.08500): how far drawn pictures are from real ones."""
+"""Fréchet distance of Gaussians, FID's (Heusel et al., arXiv 1706.08500): how far drawn images are from real ones."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from unidiff_cli.evaluation.outputs import ModelOutputs
 
 
-LEAST = 2_000  # pictures of each kind, below which FID is refused
-UNBIASED = 10_000  # pictures, below which the figure says that it is too high
+LEAST = 2_000  # images of each kind, below which FID is refused
+UNBIASED = 10_000  # images, below which the figure says that it is too high
 BLOCK, PANEL = 1024, 256
 SPLITS, SMALL = 5, 256
 MARGIN_DRAWS, LARGE_DRAWS = (
@@ -28,7 +28,7 @@ MARGIN_DRAWS, LARGE_DRAWS = (
 
 
 class Moments:
-    """How many features were seen, their mean (d,) and covariance (d, d): d² numbers however many pictures.
+    """How many features were seen, their mean (d,) and covariance (d, d): d² numbers however many images.
 
     Blocks are joined by Chan's update of the scatter Σ(x−mean)(x−mean)ᵀ, in double, which unlike Σxxᵀ − n·mean·meanᵀ
     loses no digits to a large mean. Chan, Golub & LeVeque, The American Statistician 37 (1983) 242.
@@ -90,9 +90,9 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 
 def frechet(real: np.ndarray, drawn: np.ndarray) -> float:
-    """The same for features (R, d) and (n, d). Fewer pictures than dimensions need no covariance: exact, and faster.
+    """The same for features (R, d) and (n, d). Fewer images than dimensions need no covariance: exact, and faster.
 
-    Centred X of n pictures is a factor itself, Σ = XᵀX/(n−1); the roots are the singular values of YXᵀ, of which there
+    Centred X of n images is a factor itself, Σ = XᵀX/(n−1); the roots are the singular values of YXᵀ, of which there
     are n and not d.
     """
     if min(len(real), len(drawn)) >= real.shape[1]:
@@ -139,12 +139,12 @@ def _roots(gram: np.ndarray) -> float:
 
 
 def needed(dimension: int) -> int:
-    """The fewest pictures of each kind FID is given for: 2,000, and more than the features' dimensions."""
+    """The fewest images of each kind FID is given for: 2,000, and more than the features' dimensions."""
     return max(LEAST, dimension + 1)
 
 
 def refusal(images: int, dimension: int, kind: str = "") -> WorkError | None:
-    """Why FID over so many pictures of so many features is refused; None where it is not."""
+    """Why FID over so many images of so many features is refused; None where it is not."""
     if images >= needed(dimension):
         return None
     what = f"{images:,} {kind} images" if kind else f"{images:,} images"
@@ -164,7 +164,7 @@ def fid_draws(
     """FID of bootstrap samples by `both_sides`, (B,): for `interval`, or two models' for `paired_draws`.
 
     Each costs (R + n)·d² and a distance: seconds at 128 features, hours at 2,048 × 1,000 draws. A resample has fewer
-    different pictures, so its FID is higher; `interval` takes that shift out.
+    different images, so its FID is higher; `interval` takes that shift out.
     """
     found = []
     for wr, wd in zip(*both_sides(len(real), len(drawn), draws, seed, groups), strict=True):
@@ -174,9 +174,9 @@ def fid_draws(
 
 
 def floor(real: np.ndarray, drawn: int, seed: int = 0) -> float:
-    """The FID of so many drawn pictures and these real ones where the truth is 0: what too few pictures make alone.
+    """The FID of so many drawn images and these real ones where the truth is 0: what too few images make alone.
 
-    The mean over halves of the real pictures, brought to the sizes in use by 1/n + 1/m, FID's bias of first order
+    The mean over halves of the real images, brought to the sizes in use by 1/n + 1/m, FID's bias of first order
     (Chong & Forsyth, arXiv 1911.07023).
     """
     rng, half, found = np.random.default_rng(seed), len(real) // 2, []
@@ -187,41 +187,41 @@ def floor(real: np.ndarray, drawn: int, seed: int = 0) -> float:
 
 
 class Fid(Metric):
-    """FID between the held-out pictures and pictures drawn from their captions, over the scorer's features."""
+    """FID between the held-out images and images drawn from their captions, over the scorer's features."""
 
     reads: ClassVar[frozenset[str]] = frozenset({"generated_features", "real_features"})
-    figures: ClassVar[Mapping[str, FigureSpec]] = {"fid": FigureSpec("FID", "pictures", "lower")}
+    figures: ClassVar[Mapping[str, FigureSpec]] = {"fid": FigureSpec("FID", "generation", "lower")}
 
-    def refuse(self, held: EvalSet) -> None:
-        for images, kind in ((held.evaluate.images, ""), (len(held.rows), "real")):
-            if problem := refusal(images, held.extractor.features, kind):
+    def check(self, eval_set: EvalSet) -> None:
+        for images, kind in ((eval_set.evaluate.images, ""), (len(eval_set.rows), "real")):
+            if problem := refusal(images, eval_set.extractor.features, kind):
                 raise problem
 
-    def compute(self, evidence: ModelOutputs) -> dict[str, float]:
-        return {"fid": frechet(evidence.real_features, evidence.generated_features)}
+    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
+        return {"fid": frechet(outputs.real_features, outputs.generated_features)}
 
-    def references(self, evidence: ModelOutputs) -> dict[str, dict[str, float]]:
-        return {"real": {"fid": floor(evidence.real_features, len(evidence.generated_features))}}
+    def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
+        return {"real": {"fid": floor(outputs.real_features, len(outputs.generated_features))}}
 
-    def draws(self, evidence: ModelOutputs) -> dict[str, BootstrapSamples]:
-        held, drawn = evidence.held, evidence.generated_features
+    def bootstrap(self, outputs: ModelOutputs) -> dict[str, BootstrapSamples]:
+        eval_set, drawn = outputs.eval_set, outputs.generated_features
         draws = MARGIN_DRAWS if drawn.shape[1] <= SMALL else LARGE_DRAWS
-        found = fid_draws(evidence.real_features, drawn, draws, held.fold, held.picture_groups)
-        return {"fid": BootstrapSamples(found, len(drawn), held.products_drawn)}
+        found = fid_draws(outputs.real_features, drawn, draws, eval_set.fold, eval_set.image_groups)
+        return {"fid": BootstrapSamples(found, len(drawn), eval_set.products_drawn)}
 
-    def notes(self, evidence: ModelOutputs) -> list[str]:
+    def notes(self, outputs: ModelOutputs) -> list[str]:
         drawn, real, seen = (
-            len(evidence.generated_features),
-            len(evidence.real_features),
-            evidence.held.extractor,
+            len(outputs.generated_features),
+            len(outputs.real_features),
+            outputs.eval_set.extractor,
         )
         said = [
             f"FID over {seen.features} features of {seen.name}{seen.caution}. "
-            f"{drawn:,} drawn pictures against {real:,} real ones."
+            f"{drawn:,} drawn images against {real:,} real ones."
         ]
         if min(drawn, real) < UNBIASED:
             said.append(
-                f"Fewer than {UNBIASED:,} pictures make FID too high; the column for real pictures says by how much. "
+                f"Fewer than {UNBIASED:,} images make FID too high; the column for real images says by how much. "
                 "Compare only figures over the same number."
             )
         return said

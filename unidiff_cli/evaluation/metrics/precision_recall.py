@@ -1,4 +1,4 @@
-"""Precision and recall of drawn pictures (Kynkäänniemi et al., arXiv 1904.06991), density and coverage (Naeem et al.,
+"""Precision and recall of drawn images (Kynkäänniemi et al., arXiv 1904.06991), density and coverage (Naeem et al.,
 arXiv 2002.09797): are they like real ones, and are all kinds of real ones among them."""
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 K = 3  # neighbours, Kynkäänniemi's; Naeem's code takes 5
-ENOUGH = 1000  # pictures, below which the figure says how few there were
+ENOUGH = 1000  # images, below which the figure says how few there were
 BLOCK = 2**22  # distances held at once: 34 MB
 
 
 class Manifolds(NamedTuple):
-    """What every picture says; the figures are means of these, and paired tests compare them."""
+    """What every image says; the figures are means of these, and paired tests compare them."""
 
-    precise: np.ndarray  # (n,) bool: a drawn picture lies in some real picture's ball
+    precise: np.ndarray  # (n,) bool: a drawn image lies in some real image's ball
     dense: np.ndarray  # (n,) float: in how many real balls it lies, over k
-    recalled: np.ndarray  # (R,) bool: a real picture lies in some drawn picture's ball
-    covered: np.ndarray  # (R,) bool: a real picture's ball holds some drawn picture
+    recalled: np.ndarray  # (R,) bool: a real image lies in some drawn image's ball
+    covered: np.ndarray  # (R,) bool: a real image's ball holds some drawn image
 
 
 def radii(x: np.ndarray, k: int = K) -> np.ndarray:
@@ -53,14 +53,14 @@ def _squared(x: np.ndarray, y: np.ndarray, squares: np.ndarray) -> np.ndarray:
 
 
 def manifolds(real: np.ndarray, drawn: np.ndarray, k: int = K) -> Manifolds:
-    """Which of features (R, d), (n, d) lie in each other's balls: as wide as the way to a picture's k-th neighbour.
+    """Which of features (R, d), (n, d) lie in each other's balls: as wide as the way to an image's k-th neighbour.
 
-    A picture on a ball's edge is inside, as in the paper and torch-fidelity; prdc leaves it out, which is the same
-    but for copies. In blocks: memory is O(R + n). Raises ValueError for k pictures or fewer of a kind.
+    An image on a ball's edge is inside, as in the paper and torch-fidelity; prdc leaves it out, which is the same
+    but for copies. In blocks: memory is O(R + n). Raises ValueError for k images or fewer of a kind.
     """
     if min(len(real), len(drawn)) <= k:
         raise ValueError(
-            f"{len(real)} real and {len(drawn)} drawn pictures have no {k}-th neighbour each"
+            f"{len(real)} real and {len(drawn)} drawn images have no {k}-th neighbour each"
         )
     centre = real.mean(axis=0, dtype=np.float64)  # distances stay, digits are won
     x, y = real.astype(np.float64) - centre, drawn.astype(np.float64) - centre
@@ -98,69 +98,69 @@ def halves(real: np.ndarray, k: int = K, seed: int = 0) -> dict[str, float]:
 
 
 class PrecisionRecall(Metric):
-    """How many drawn pictures are like real ones, and how many kinds of real ones are drawn, by scorer features."""
+    """How many drawn images are like real ones, and how many kinds of real ones are drawn, by scorer features."""
 
     reads: ClassVar[frozenset[str]] = frozenset({"generated_features", "real_features"})
     figures: ClassVar[Mapping[str, FigureSpec]] = {
-        "picture_precision": FigureSpec(
-            "Precision of pictures", "pictures", "higher", percent=True, headline=False
+        "image_precision": FigureSpec(
+            "Precision of generated images", "generation", "higher", percent=True, headline=False
         ),
-        "picture_recall": FigureSpec(
-            "Recall of pictures", "pictures", "higher", percent=True, headline=False
+        "image_recall": FigureSpec(
+            "Recall of generated images", "generation", "higher", percent=True, headline=False
         ),
-        "picture_density": FigureSpec("Density", "pictures", "higher", headline=False),
-        "picture_coverage": FigureSpec(
-            "Coverage", "pictures", "higher", percent=True, headline=False
+        "image_density": FigureSpec("Density", "generation", "higher", headline=False),
+        "image_coverage": FigureSpec(
+            "Coverage", "generation", "higher", percent=True, headline=False
         ),
     }
 
-    def refuse(self, held: EvalSet) -> None:
-        if min(held.evaluate.images, len(held.rows)) <= K:
-            few = f"{held.evaluate.images} drawn and {len(held.rows)} real"
+    def check(self, eval_set: EvalSet) -> None:
+        if min(eval_set.evaluate.images, len(eval_set.rows)) <= K:
+            few = f"{eval_set.evaluate.images} drawn and {len(eval_set.rows)} real"
             raise WorkError(
-                f"Precision and recall of pictures need {K + 1} of each kind, and there are {few}.",
+                f"Precision and recall of images need {K + 1} of each kind, and there are {few}.",
                 "Raise evaluate.images, or leave precision_recall out.",
             )
 
-    def compute(self, evidence: ModelOutputs) -> dict[str, float]:
-        return _named(figures(self._found(evidence)))
+    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
+        return _named(figures(self._found(outputs)))
 
-    def references(self, evidence: ModelOutputs) -> dict[str, dict[str, float]]:
-        real = evidence.real_features
+    def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
+        real = outputs.real_features
         return {"real": _named(halves(real))} if len(real) >= 2 * (K + 1) else {}
 
-    def items(self, evidence: ModelOutputs) -> dict[str, PerItem]:
-        held, found = evidence.held, self._found(evidence)
-        real, drawn = held.picture_groups
+    def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
+        eval_set, found = outputs.eval_set, self._found(outputs)
+        real, drawn = eval_set.image_groups
         values = {"precision": (found.precise, drawn), "density": (found.dense, drawn),
                   "recall": (found.recalled, real), "coverage": (found.covered, real)}  # fmt: skip
         return {
-            f"picture_{name}": PerItem(each.astype(float), groups)
+            f"image_{name}": PerItem(each.astype(float), groups)
             for name, (each, groups) in values.items()
         }
 
     @once
-    def _found(self, evidence: ModelOutputs) -> Manifolds:
-        return manifolds(evidence.real_features, evidence.generated_features)
+    def _found(self, outputs: ModelOutputs) -> Manifolds:
+        return manifolds(outputs.real_features, outputs.generated_features)
 
-    def notes(self, evidence: ModelOutputs) -> list[str]:
-        drawn, real = len(evidence.generated_features), len(evidence.real_features)
+    def notes(self, outputs: ModelOutputs) -> list[str]:
+        drawn, real = len(outputs.generated_features), len(outputs.real_features)
         said = [
-            f"Precision, recall, density and coverage with {K} neighbours over {evidence.held.extractor.features} features of "
-            f"{evidence.held.extractor.name}, {drawn:,} drawn pictures against {real:,} real ones. The column for real pictures is "
+            f"Precision, recall, density and coverage with {K} neighbours over {outputs.eval_set.extractor.features} features of "
+            f"{outputs.eval_set.extractor.name}, {drawn:,} drawn images against {real:,} real ones. The column for real images is "
             "one half of them against the other.",
-            "The intervals hold the other side's pictures fixed; they are too narrow by what those would add.",
+            "The intervals hold the other side's images fixed; they are too narrow by what those would add.",
         ]
         if min(drawn, real) < ENOUGH:
             said.append(
-                f"Fewer than {ENOUGH:,} pictures: recall depends on their number more than on the model."
+                f"Fewer than {ENOUGH:,} images: recall depends on their number more than on the model."
             )
         if max(drawn, real) > 2 * min(drawn, real):
             said.append(
-                "Unequal numbers of pictures move recall and coverage: compare only equal set-ups."
+                "Unequal numbers of images move recall and coverage: compare only equal set-ups."
             )
         return said
 
 
 def _named(found: Mapping[str, float]) -> dict[str, float]:
-    return {f"picture_{name}": float(value) for name, value in found.items()}
+    return {f"image_{name}": float(value) for name, value in found.items()}

@@ -1,4 +1,4 @@
-"""R-precision (Xu et al., arXiv 1711.10485; by CLIP, Park et al., NeurIPS 2021): is a drawn picture's own prompt the
+"""R-precision (Xu et al., arXiv 1711.10485; by CLIP, Park et al., NeurIPS 2021): is a drawn image's own prompt the
 one it fits best?"""
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from unidiff_cli.evaluation.outputs import ModelOutputs
 
 
-CANDIDATES = 100  # prompts a picture chooses among, its own and 99 others: the papers'
+CANDIDATES = 100  # prompts an image chooses among, its own and 99 others: the papers'
 BLOCK = 1024
 
 
 def distinct(labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Where each distinct prompt is met first, (P,), and which of them each picture was drawn from, (n,)."""
+    """Where each distinct prompt is met first, (P,), and which of them each image was drawn from, (n,)."""
     place: dict[str, int] = {}
     own = np.array([place.setdefault(label, len(place)) for label in labels])
     return np.unique(own, return_index=True)[1], own
 
 
 def found_first(
-    pictures: np.ndarray, prompts: np.ndarray, own: np.ndarray, candidates: int = CANDIDATES
+    images: np.ndarray, prompts: np.ndarray, own: np.ndarray, candidates: int = CANDIDATES
 ) -> np.ndarray:
-    """How likely each picture's own prompt is the best of `candidates`, (n,), for unit embeddings of pictures (n, D)
-    and distinct prompts (P, D) and the number of each picture's own, (n,).
+    """How likely each image's own prompt is the best of `candidates`, (n,), for unit embeddings of images (n, D)
+    and distinct prompts (P, D) and the number of each image's own, (n,).
 
     The others are drawn at random; the share over all such draws is computed exactly, C(M−w, c−1)/C(M, c−1) with w of
     the M other prompts as good or better, so no seed is in the figure. With fewer prompts than candidates all take
@@ -49,10 +49,10 @@ def found_first(
     likely[w] = np.exp(
         log[others - w] - log[others - w - taken] - log[others] + log[others - taken]
     )
-    found = np.zeros(len(pictures))
-    for start in range(0, len(pictures), BLOCK):
+    found = np.zeros(len(images))
+    for start in range(0, len(images), BLOCK):
         some = slice(start, start + BLOCK)
-        cosines = np.round(pictures[some].astype(np.float64) @ prompts.T, 6)  # (b, P)
+        cosines = np.round(images[some].astype(np.float64) @ prompts.T, 6)  # (b, P)
         mine = np.take_along_axis(cosines, own[some, None], axis=1)
         better = (cosines >= mine).sum(axis=1) - 1
         found[some] = likely[np.where(np.isfinite(mine[:, 0]), better, others)]
@@ -60,55 +60,55 @@ def found_first(
 
 
 def chance(labels: Sequence[str], candidates: int = CANDIDATES) -> float:
-    """R-precision of pictures that have nothing to do with their prompts."""
+    """R-precision of images that have nothing to do with their prompts."""
     return 1 / min(candidates, len(set(labels)))
 
 
 class RPrecision(Metric):
-    """The share of drawn pictures that fit their own prompt better than 99 others, by the scorer."""
+    """The share of drawn images that fit their own prompt better than 99 others, by the scorer."""
 
     reads: ClassVar[frozenset[str]] = frozenset(
         {"generated_embeds", "real_embeds", "prompt_embeds"}
     )
     figures: ClassVar[Mapping[str, FigureSpec]] = {
-        "r_precision": FigureSpec("R-precision", "pictures", "higher", percent=True)
+        "r_precision": FigureSpec("R-precision", "generation", "higher", percent=True)
     }
 
-    def refuse(self, held: EvalSet) -> None:
-        if len({same_text(prompt) for prompt in held.prompts}) < 2:
+    def check(self, eval_set: EvalSet) -> None:
+        if len({same_text(prompt) for prompt in eval_set.prompts}) < 2:
             raise WorkError(
                 "R-precision needs two prompts that differ.",
                 "Raise evaluate.images, or leave r_precision out.",
             )
 
-    def compute(self, evidence: ModelOutputs) -> dict[str, float]:
-        return {"r_precision": float(self._each(evidence).mean())}
+    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
+        return {"r_precision": float(self._each(outputs).mean())}
 
-    def references(self, evidence: ModelOutputs) -> dict[str, dict[str, float]]:
-        labels = self._labels(evidence)
+    def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
+        labels = self._labels(outputs)
         first, own = distinct(labels)
-        real = evidence.real_embeds[: len(labels)]  # real_rows[i] gave prompt i
-        each = found_first(real, evidence.prompt_embeds[first], own[: len(real)])
+        real = outputs.real_embeds[: len(labels)]  # real_rows[i] gave prompt i
+        each = found_first(real, outputs.prompt_embeds[first], own[: len(real)])
         return {
             "chance": {"r_precision": chance(labels)},
             "real": {"r_precision": float(each.mean())},
         }
 
-    def items(self, evidence: ModelOutputs) -> dict[str, PerItem]:
-        return {"r_precision": PerItem(self._each(evidence), self._labels(evidence))}
+    def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
+        return {"r_precision": PerItem(self._each(outputs), self._labels(outputs))}
 
     @once
-    def _each(self, evidence: ModelOutputs) -> np.ndarray:
-        first, own = distinct(self._labels(evidence))
-        return found_first(evidence.generated_embeds, evidence.prompt_embeds[first], own)
+    def _each(self, outputs: ModelOutputs) -> np.ndarray:
+        first, own = distinct(self._labels(outputs))
+        return found_first(outputs.generated_embeds, outputs.prompt_embeds[first], own)
 
-    def _labels(self, evidence: ModelOutputs) -> list[str]:
-        return [same_text(prompt) for prompt in evidence.held.prompts]
+    def _labels(self, outputs: ModelOutputs) -> list[str]:
+        return [same_text(prompt) for prompt in outputs.eval_set.prompts]
 
-    def notes(self, evidence: ModelOutputs) -> list[str]:
-        prompts = len(set(self._labels(evidence)))
+    def notes(self, outputs: ModelOutputs) -> list[str]:
+        prompts = len(set(self._labels(outputs)))
         said = [
-            f"R-precision by {scorer().name}: a picture's own prompt among {min(CANDIDATES, prompts)} of {prompts:,} "
+            f"R-precision by {scorer().name}: an image's own prompt among {min(CANDIDATES, prompts)} of {prompts:,} "
             "distinct ones, over all choices of the others."
         ]
         if prompts < CANDIDATES:

@@ -22,13 +22,13 @@ from unidiff_cli.evaluation.ranking import hits, median_rank, ranked
 
 KS = (1, 5, 10)
 CURVE = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)  # the k of the report's curves
-WAYS = {"t2i": "text → picture", "i2t": "picture → text"}
+WAYS = {"t2i": "text → image", "i2t": "image → text"}
 
 
 def recall_both_ways(
     images: np.ndarray, texts: np.ndarray, captions: Sequence[str]
 ) -> dict[str, float]:
-    """r1_t2i … r10_i2t for a picture and a caption a row: unit vectors (N, D), (N, D) and the N captions.
+    """r1_t2i … r10_i2t for an image and a caption a row: unit vectors (N, D), (N, D) and the N captions.
 
     Rows whose captions are equal are right answers to each other; the list of captions holds each once.
     """
@@ -89,8 +89,8 @@ def by_label(
 class Recall(Metric):
     """R@1, R@5 and R@10 over the held-out split.
 
-    Every row is a query both ways. Text → picture: each of a row's captions asks for a picture that has an
-    equal caption. Picture → text: the list holds each distinct caption once, so that repeats do not crowd the
+    Every row is a query both ways. Text → image: each of a row's captions asks for an image that has an
+    equal caption. Image → text: the list holds each distinct caption once, so that repeats do not crowd the
     first k. Captions are equal when they are the same but for case and blanks.
     """
 
@@ -113,10 +113,10 @@ class Recall(Metric):
         },
     }
 
-    def compute(self, evidence: ModelOutputs) -> dict[str, float]:
-        weights = self._weights(evidence)
+    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
+        weights = self._weights(outputs)
         found: dict[str, float] = {}
-        for way, each in evidence.found.items():
+        for way, each in outputs.found.items():
             found |= {
                 f"r{k}_{way}": float(np.average(each.rank < k, weights=weights[way])) for k in KS
             }
@@ -124,46 +124,46 @@ class Recall(Metric):
             found[f"medr_{way}"] = median_rank(each.rank, weights[way])
         return found
 
-    def _weights(self, evidence: ModelOutputs) -> dict[str, np.ndarray | None]:
+    def _weights(self, outputs: ModelOutputs) -> dict[str, np.ndarray | None]:
         """A caption that several rows have asks once for each."""
-        return {"t2i": evidence.found["t2i"].right.astype(float), "i2t": None}
+        return {"t2i": outputs.found["t2i"].right.astype(float), "i2t": None}
 
-    def items(self, evidence: ModelOutputs) -> dict[str, PerItem]:
-        weights, held = self._weights(evidence), evidence.held
+    def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
+        weights, eval_set = self._weights(outputs), outputs.eval_set
         found: dict[str, PerItem] = {}
-        for way, groups in (("t2i", held.caption_groups), ("i2t", held.groups)):
-            each = evidence.found[way]
+        for way, groups in (("t2i", eval_set.caption_groups), ("i2t", eval_set.groups)):
+            each = outputs.found[way]
             found |= {f"r{k}_{way}": PerItem(hits(each.rank, k), groups, weights[way]) for k in KS}
             found[f"map_{way}"] = PerItem(each.precision, groups, weights[way])
         return found
 
-    def shows(self, evidence: ModelOutputs) -> dict[str, Any]:
+    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
         """R@k for k up to 50, and R@5 by the values of each attribute."""
-        weights, held = self._weights(evidence), evidence.held
-        ks = [k for k in CURVE if k <= max(10, len(held.captions))]
+        weights, eval_set = self._weights(outputs), outputs.eval_set
+        ks = [k for k in CURVE if k <= max(10, len(eval_set.captions))]
         curves = {
             way: [float(np.average(each.rank < k, weights=weights[way])) for k in ks]
-            for way, each in evidence.found.items()
+            for way, each in outputs.found.items()
         }
-        hit = hits(evidence.found["i2t"].rank, 5)
+        hit = hits(outputs.found["i2t"].rank, 5)
         by = {
             name: {
                 value: around._asdict()
-                for value, around in by_label(hit, column, held.groups).items()
+                for value, around in by_label(hit, column, eval_set.groups).items()
             }
-            for name, column in categories([row.attributes for row in held.rows]).items()
+            for name, column in categories([row.attributes for row in eval_set.rows]).items()
         }
         return {"k": ks, **curves, "by": by}
 
-    def references(self, evidence: ModelOutputs) -> dict[str, dict[str, float]]:
+    def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
         weights, rows, texts = (
-            self._weights(evidence),
-            len(evidence.held.rows),
-            len(evidence.held.captions),
+            self._weights(outputs),
+            len(outputs.eval_set.rows),
+            len(outputs.eval_set.captions),
         )
         level: dict[str, float] = {}
         for way, answers in (("t2i", rows), ("i2t", texts)):
-            right = evidence.found[way].right
+            right = outputs.found[way].right
             level |= {
                 f"r{k}_{way}": v
                 for k, v in chance_recall(right, answers, weights=weights[way]).items()
@@ -171,16 +171,16 @@ class Recall(Metric):
             level[f"map_{way}"] = chance_precision(right, answers, weights[way])
         return {"chance": level}
 
-    def notes(self, evidence: ModelOutputs) -> list[str]:
-        rows, texts = len(evidence.held.rows), len(evidence.held.captions)
+    def notes(self, outputs: ModelOutputs) -> list[str]:
+        rows, texts = len(outputs.eval_set.rows), len(outputs.eval_set.captions)
         said = [
-            f"{rows:,} pictures with {texts:,} distinct captions; equal captions count as right, ties against the model."
+            f"{rows:,} images with {texts:,} distinct captions; equal captions count as right, ties against the model."
         ]
         if texts < 200:
             said.append(
                 f"One caption more or less moves a figure by about {100 / texts:.1f} points."
             )
-        guessed = self.references(evidence)["chance"]["r10_i2t"]
+        guessed = self.references(outputs)["chance"]["r10_i2t"]
         if guessed > 0.2:
             said.append(
                 f"So few captions that a random order has R@10 {100 * guessed:.0f} %: look at R@1."

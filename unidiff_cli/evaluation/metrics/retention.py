@@ -41,69 +41,69 @@ class Retention(Metric):
     }
 
     @once
-    def compute(self, evidence: ModelOutputs) -> dict[str, float]:
-        accuracy = float(self._hits(evidence).mean())
-        before = float(self._hits(evidence.before).mean()) if evidence.before else accuracy
-        kept = retention(accuracy, before, self._chance(evidence))
+    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
+        accuracy = float(self._hits(outputs).mean())
+        before = float(self._hits(outputs.before).mean()) if outputs.before else accuracy
+        kept = retention(accuracy, before, self._chance(outputs))
         found = {"probe_accuracy": accuracy} | ({} if np.isnan(kept) else {"retention": kept})
-        if evidence.held.photos:
-            told, first = self._photos(evidence), self._photos(evidence.before or evidence)
+        if outputs.eval_set.photos:
+            told, first = self._photos(outputs), self._photos(outputs.before or outputs)
             kept = retention(told.accuracy, first.accuracy, told.chance)
             found |= {"photo_accuracy": told.accuracy, "photo_balanced": told.balanced}
             found |= {} if np.isnan(kept) else {"photo_retention": kept}
         return found
 
-    def items(self, evidence: ModelOutputs) -> dict[str, PerItem]:
-        hits = self._hits(evidence)
+    def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
+        hits = self._hits(outputs)
         found = {"probe_accuracy": PerItem(hits, np.arange(len(hits)))}
-        if photos := evidence.held.photos:
-            hits = (self._answers(evidence) == photos.labels).astype(float)
+        if photos := outputs.eval_set.photos:
+            hits = (self._answers(outputs) == photos.labels).astype(float)
             found["photo_accuracy"] = PerItem(hits, np.arange(len(hits)))
         return found
 
-    def references(self, evidence: ModelOutputs) -> dict[str, dict[str, float]]:
-        found = {"probe_accuracy": self._chance(evidence)}
-        if photos := evidence.held.photos:
+    def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
+        found = {"probe_accuracy": self._chance(outputs)}
+        if photos := outputs.eval_set.photos:
             found |= dict.fromkeys(("photo_accuracy", "photo_balanced"), 1 / len(photos.classes))
         return {"chance": found}
 
-    def shows(self, evidence: ModelOutputs) -> dict[str, Any]:
-        probe = evidence.held.probe
-        told = classify(evidence.probe_image_embeds, evidence.probe_text_embeds, probe.labels)
+    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
+        probe = outputs.eval_set.probe
+        told = classify(outputs.probe_image_embeds, outputs.probe_text_embeds, probe.labels)
         found = confusion(probe.labels, told, probe.classes)
         return {"matrix": found.matrix.tolist(), "values": list(found.values)}
 
-    def _hits(self, evidence: ModelOutputs) -> np.ndarray:
-        labels = evidence.held.probe.labels
-        told = classify(evidence.probe_image_embeds, evidence.probe_text_embeds, labels)
+    def _hits(self, outputs: ModelOutputs) -> np.ndarray:
+        labels = outputs.eval_set.probe.labels
+        told = classify(outputs.probe_image_embeds, outputs.probe_text_embeds, labels)
         return (told == labels).astype(float)
 
-    def _answers(self, evidence: ModelOutputs) -> np.ndarray:
+    def _answers(self, outputs: ModelOutputs) -> np.ndarray:
         """The class that each photo is told to be, int (N,)."""
-        assert evidence.held.photos
+        assert outputs.eval_set.photos
         return classify(
-            evidence.photo_image_embeds, evidence.photo_text_embeds, evidence.held.photos.labels
+            outputs.photo_image_embeds, outputs.photo_text_embeds, outputs.eval_set.photos.labels
         )
 
-    def _photos(self, evidence: ModelOutputs) -> Confusion:
-        photos = evidence.held.photos
+    def _photos(self, outputs: ModelOutputs) -> Confusion:
+        photos = outputs.eval_set.photos
         assert photos
-        return confusion(photos.labels, self._answers(evidence), photos.classes)
+        return confusion(photos.labels, self._answers(outputs), photos.classes)
 
-    def _chance(self, evidence: ModelOutputs) -> float:
-        return 1 / len(evidence.held.probe.classes)
+    def _chance(self, outputs: ModelOutputs) -> float:
+        return 1 / len(outputs.eval_set.probe.classes)
 
-    def notes(self, evidence: ModelOutputs) -> list[str]:
-        probe = evidence.held.probe
+    def notes(self, outputs: ModelOutputs) -> list[str]:
+        probe = outputs.eval_set.probe
         said = [
-            f"{len(probe.pictures)} drawings of {len(probe.classes)} everyday objects, told by “{probe.prompts[0]}” and the like. "
+            f"{len(probe.images)} drawings of {len(probe.classes)} everyday objects, told by “{probe.prompts[0]}” and the like. "
             "A base that learned from photos only may tell drawings badly: then look at its column first."
         ]
-        if photos := evidence.held.photos:
+        if photos := outputs.eval_set.photos:
             said.append(
-                f"{len(photos.pictures):,} photos of {len(photos.classes)} classes, told by “{photos.prompts[0]}” and the like."
+                f"{len(photos.images):,} photos of {len(photos.classes)} classes, told by “{photos.prompts[0]}” and the like."
             )
-        if "retention" not in self.compute(evidence):
+        if "retention" not in self.compute(outputs):
             said.append(
                 "The base tells them no better than chance: it has nothing to keep, and no ρ is given."
             )

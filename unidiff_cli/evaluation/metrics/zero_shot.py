@@ -1,4 +1,4 @@
-"""Zero-shot classification (Radford et al., arXiv 2103.00020, 3.1): can the model name a picture's attributes, among
+"""Zero-shot classification (Radford et al., arXiv 2103.00020, 3.1): can the model name an image's attributes, among
 the values that the catalogue has, without having been trained on them as classes?"""
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from unidiff_cli.evaluation.classification import Told, tell
 
 
 def accuracy(told: Told, groups: Sequence[object] | None = None) -> Interval:
-    """The accuracy with its interval; `groups` are those of all N pictures, resampled whole."""
+    """The accuracy with its interval; `groups` are those of all N images, resampled whole."""
     mine = None if groups is None else [groups[n] for n in told.rows]
     return bootstrap_mean(told.hits, groups=mine)
 
 
 class ZeroShot(Metric):
-    """How well the model names the attributes of held-out pictures, by prompts for the values that the catalogue has."""
+    """How well the model names the attributes of held-out images, by prompts for the values that the catalogue has."""
 
     reads: ClassVar[frozenset[str]] = frozenset({"image_embeds"})
     figures: ClassVar[Mapping[str, FigureSpec]] = {
@@ -44,65 +44,65 @@ class ZeroShot(Metric):
         ),
     }
 
-    def refuse(self, held: EvalSet) -> None:
-        if not self._columns(held):
+    def check(self, eval_set: EvalSet) -> None:
+        if not self._columns(eval_set):
             raise WorkError(
-                f"zero_shot needs an attribute of {FEWEST} to {MOST} values with {LEAST} pictures each, and the "
-                f"{held.evaluate.split} split has none.",
+                f"zero_shot needs an attribute of {FEWEST} to {MOST} values with {LEAST} images each, and the "
+                f"{eval_set.evaluate.split} split has none.",
                 "Add a column such as colour or category to the catalogue, or leave zero_shot out.",
             )
 
     @once
-    def told(self, evidence: ModelOutputs) -> dict[str, Told]:
+    def told(self, outputs: ModelOutputs) -> dict[str, Told]:
         """What the model tells of each attribute, confusion included, for the report."""
         found = {}
-        for name, column in self._columns(evidence.held).items():
+        for name, column in self._columns(outputs.eval_set).items():
             embed = partial(
-                evidence.captions, f"class_{digest(name)}"
+                outputs.captions, f"class_{digest(name)}"
             )  # an attribute may be named like no file
-            found[name] = tell(evidence.image_embeds, name, column, embed)
+            found[name] = tell(outputs.image_embeds, name, column, embed)
         return found
 
-    def _columns(self, held: EvalSet) -> dict[str, list[str | None]]:
-        return categories([row.attributes for row in held.rows])
+    def _columns(self, eval_set: EvalSet) -> dict[str, list[str | None]]:
+        return categories([row.attributes for row in eval_set.rows])
 
-    def compute(self, evidence: ModelOutputs) -> dict[str, float]:
-        found = [each.confusion for each in self.told(evidence).values()]
+    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
+        found = [each.confusion for each in self.told(outputs).values()]
         return {
             "zero_shot": float(np.mean([c.accuracy for c in found])),
             "zero_shot_balanced": float(np.mean([c.balanced for c in found])),
         }
 
-    def references(self, evidence: ModelOutputs) -> dict[str, dict[str, float]]:
-        columns = self._columns(evidence.held).values()
+    def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
+        columns = self._columns(outputs.eval_set).values()
         counts = [Counter(v for v in column if v is not None) for column in columns]
         level = float(np.mean([1 / len(c) for c in counts]))
         return {"chance": {"zero_shot": level, "zero_shot_balanced": level}}
 
-    def items(self, evidence: ModelOutputs) -> dict[str, PerItem]:
-        """Every attribute weighs the same, whatever share of the pictures has it."""
-        told = list(self.told(evidence).values())
+    def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
+        """Every attribute weighs the same, whatever share of the images has it."""
+        told = list(self.told(outputs).values())
         return {
             "zero_shot": PerItem(
                 np.concatenate([each.hits for each in told]),
-                [evidence.held.groups[n] for each in told for n in each.rows],
+                [outputs.eval_set.groups[n] for each in told for n in each.rows],
                 np.concatenate([np.full(len(each.rows), 1 / len(each.rows)) for each in told]),
             )
         }
 
-    def shows(self, evidence: ModelOutputs) -> dict[str, Any]:
+    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
         return {
             name: {"matrix": each.confusion.matrix.tolist(), "values": list(each.confusion.values), "accuracy": each.confusion.accuracy,
                    "balanced": each.confusion.balanced, "majority": each.confusion.majority}
-            for name, each in self.told(evidence).items()
+            for name, each in self.told(outputs).items()
         }  # fmt: skip
 
-    def notes(self, evidence: ModelOutputs) -> list[str]:
+    def notes(self, outputs: ModelOutputs) -> list[str]:
         said = []
-        for name, each in self.told(evidence).items():
+        for name, each in self.told(outputs).items():
             c = each.confusion
             said.append(
-                f"{name}: {100 * c.accuracy:.1f} % right over {len(each.rows):,} pictures and {len(c.values)} values, "
+                f"{name}: {100 * c.accuracy:.1f} % right over {len(each.rows):,} images and {len(c.values)} values, "
                 f"{100 * c.balanced:.1f} % as the mean of values; always naming the most frequent is {100 * c.majority:.1f} %."
             )
         return said

@@ -37,9 +37,7 @@ from unidiff_cli.models.sources import DUAL_STREAM, Source
 from unidiff_cli.models.weights import weights_hash
 
 TOLERANCE = 2e-3  # two copies of one text tower, one of them once stored in half precision
-PIXELS = (
-    64**3
-)  # encoded at a time: one picture at 512 px, where an activation is 134 MB, 64 at 64 px
+PIXELS = 64**3  # encoded at a time: one image at 512 px, where an activation is 134 MB, 64 at 64 px
 
 
 class StableDiffusion(Clip):
@@ -53,7 +51,7 @@ class StableDiffusion(Clip):
         self.vae: Any = pipeline.vae.requires_grad_(False).eval()
         self.scheduler = pipeline.scheduler
         self.source, self.image_size = source, image_size
-        self.draw_processor = square(image_size)
+        self.diffusion_processor = square(image_size)
         self.dual_stream: Any = None  # DiffDis's layers, where the base has them
         self.pipeline = pipeline  # for sampling and export; it shares every module with us
         self.register_buffer("abar", self.scheduler.alphas_cumprod.float(), persistent=False)
@@ -109,8 +107,8 @@ class StableDiffusion(Clip):
                 *clip.text_projection.parameters(),
                 clip.logit_scale,
             ],
-            "unet": list(self.unet.parameters()),
-            "heads": [] if self.dual_stream is None else list(self.dual_stream.parameters()),
+            "denoiser": list(self.unet.parameters()),
+            "new_layers": [] if self.dual_stream is None else list(self.dual_stream.parameters()),
         }
 
     # ------------------------------------------------------------ DiffDis
@@ -140,27 +138,30 @@ class StableDiffusion(Clip):
         )
 
     @torch.no_grad()
-    def embed(self, pictures: Sequence[Image], by: Literal["clip", "diffdis"] = "clip") -> Tensor:
+    def embed(self, images: Sequence[Image], by: Literal["clip", "diffdis"] = "clip") -> Tensor:
         if by == "clip":
-            return super().embed(pictures)
-        return self.image_by_diffusion(self.encode(self.draw_pixels(pictures))[0])
+            return super().embed(images)
+        return self.image_by_diffusion(self.encode(self.diffusion_pixels(images))[0])
 
-    # ------------------------------------------------------------ pictures
+    # ------------------------------------------------------------ images
 
-    def draw_pixels(self, pictures: Sequence[Image]) -> Tensor:
+    def diffusion_pixels(self, images: Sequence[Image]) -> Tensor:
         """Shortest side scaled to `image_size` and centre-cropped; uint8 (B, 3, S, S)."""
-        return pixels(self.draw_processor, pictures)
+        return pixels(self.diffusion_processor, images)
 
     def transforms(self) -> dict[str, Transform]:
-        return {**super().transforms(), "draw_pixels": partial(pixels, self.draw_processor)}
+        return {
+            **super().transforms(),
+            "diffusion_pixels": partial(pixels, self.diffusion_processor),
+        }
 
     # ------------------------------------------------------------ diffusion
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the latents of uint8 `draw_pixels`, scaled; (B, c, h, w) each.
+        """Mean and deviation of the latents of uint8 `diffusion_pixels`, scaled; (B, c, h, w) each.
 
-        However many are given, the encoder holds PIXELS of them at a time, and one picture at least.
+        However many are given, the encoder holds PIXELS of them at a time, and one image at least.
         """
         several, factor = (
             max(1, PIXELS // pixels.shape[-2:].numel()),
@@ -197,11 +198,11 @@ class StableDiffusion(Clip):
         return abar.sqrt() * z_t - (1 - abar).sqrt() * prediction
 
     def decode(self, latents: Tensor) -> Tensor:
-        """The pictures of latents, (B, 3, S, S) in [0, 255], with gradient."""
+        """The images of latents, (B, 3, S, S) in [0, 255], with gradient."""
         x = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
         return (x * 127.5 + 127.5).clamp(0, 255)
 
-    def features(self, z_t: Tensor, t: Tensor, states: Tensor, tap: str = "mid") -> Tensor:
+    def features(self, z_t: Tensor, t: Tensor, states: Tensor, layer: str = "mid") -> Tensor:
         """The mean-pooled block `mid` or `up1` (B, d_u): a UNet pass as far as that block and no further."""
         unet = self.unet
         emb = unet.time_embedding(unet.time_proj(t).to(z_t.dtype))
@@ -211,7 +212,7 @@ class StableDiffusion(Clip):
             x, more = block(hidden_states=x, temb=emb, **_text(block, states))
             skips += more
         x = unet.mid_block(x, emb, encoder_hidden_states=states)
-        for block in unet.up_blocks[: 2 if tap == "up1" else 0]:
+        for block in unet.up_blocks[: 2 if layer == "up1" else 0]:
             skips, own = skips[: -len(block.resnets)], tuple(skips[-len(block.resnets) :])
             size = skips[-1].shape[2:] if skips else None  # of what the next block joins
             x = block(hidden_states=x, temb=emb, res_hidden_states_tuple=own, upsample_size=size, **_text(block, states))  # fmt: skip
@@ -219,15 +220,15 @@ class StableDiffusion(Clip):
 
     @contextmanager
     def tapped(self) -> Iterator[dict[str, Tensor]]:
-        """Within it a UNet pass leaves its pooled features (B, d_u) here, by tap, as `features` gives them."""
+        """Within it a UNet pass leaves its pooled features (B, d_u) here, by layer, as `features` gives them."""
         found: dict[str, Tensor] = {}
 
-        def keep(tap: str, module: Any, given: Any, out: Tensor) -> None:
-            found[tap] = _pooled(out)
+        def keep(layer: str, module: Any, given: Any, out: Tensor) -> None:
+            found[layer] = _pooled(out)
 
         hooks = [
-            block.register_forward_hook(partial(keep, tap))
-            for tap, block in (("mid", self.unet.mid_block), ("up1", self.unet.up_blocks[1]))
+            block.register_forward_hook(partial(keep, layer))
+            for layer, block in (("mid", self.unet.mid_block), ("up1", self.unet.up_blocks[1]))
         ]
         try:
             yield found
@@ -235,9 +236,9 @@ class StableDiffusion(Clip):
             for hook in hooks:
                 hook.remove()
 
-    def tap_width(self, tap: str) -> int:
-        """d_u, how many features a tap has."""
-        return self.unet.config.block_out_channels[-1 if tap == "mid" else -2]
+    def feature_width(self, layer: str) -> int:
+        """d_u, how many features a layer has."""
+        return self.unet.config.block_out_channels[-1 if layer == "mid" else -2]
 
 
 def _text(block: Any, states: Tensor) -> dict[str, Tensor]:

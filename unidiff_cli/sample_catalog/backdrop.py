@@ -8,7 +8,7 @@ from unidiff_cli.sample_catalog.drafting import Shape
 from unidiff_cli.sample_catalog.fabric import hexa, mix
 from unidiff_cli.sample_catalog.look import HOUSE, Look
 
-ZOOM = 1.55  # of a detail picture
+ZOOM = 1.55  # of a detail image
 PASTELS = (
     (232, 222, 240),
     (220, 234, 240),
@@ -20,7 +20,7 @@ PASTELS = (
 
 
 def backdrop(look: Look, ground: float | None) -> str:
-    """SVG of the room: its wall, and the shelf or table whose top is at `ground`."""
+    """SVG of the backdrop: its wall, and the shelf or table whose top is at `ground`."""
     rng = random.Random(look.shade ^ 0x5EED)
     text = _wall(look, ground, rng)
     if look.setting in ("shelf", "table") and ground is not None:
@@ -130,8 +130,8 @@ def props(look: Look, shape: Shape) -> str:
     return ""
 
 
-def cast_shadow(room, alpha, look: Look, ground: float | None, size: int):
-    """Darkens the room where the garment, of this alpha, keeps the light away; `ground` is what it stands on."""
+def cast_shadow(image, alpha, look: Look, ground: float | None, size: int):
+    """Darkens the image where the garment, of this alpha, keeps the light away; `ground` is what it stands on."""
     from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
     px = size / 200
@@ -154,4 +154,4 @@ def cast_shadow(room, alpha, look: Look, ground: float | None, size: int):
         .resize((size, size), Image.Resampling.BILINEAR)
         .point([round(v * depth) for v in range(256)])
     )
-    room.paste((24, 18, 22), mask=mask)
+    image.paste((24, 18, 22), mask=mask)
