@@ -29,16 +29,16 @@ check: .venv/.dev  ## lint, format, types, floors, generated pages
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m typer unidiff_cli.cli utils docs --name unidiff | diff - docs/cli.md \
-		|| (echo "docs/cli.md is not what the commands say; run: make docs" && false)
+	$(BIN)/python -m typer unidiff_cli.cli utils docs --name unidiff | diff - docs/reference/cli.md \
+		|| (echo "docs/reference/cli.md is not what the commands say; run: make docs" && false)
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/.dev  ## write docs/cli.md and docs/report.schema.json from the code
-	$(BIN)/python -m typer unidiff_cli.cli utils docs --name unidiff > docs/cli.md
-	$(BIN)/python -c "import json; from unidiff_cli.report import Report; print(json.dumps(Report.model_json_schema(), indent=2))" > docs/report.schema.json
+docs: .venv/.dev  ## write docs/reference/cli.md and docs/reference/report.schema.json from the code
+	$(BIN)/python -m typer unidiff_cli.cli utils docs --name unidiff > docs/reference/cli.md
+	$(BIN)/python -c "import json; from unidiff_cli.report import Report; print(json.dumps(Report.model_json_schema(), indent=2))" > docs/reference/report.schema.json
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
