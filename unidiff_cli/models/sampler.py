@@ -1,8 +1,8 @@
-"""The one denoising sampler: previews, evaluate and generate draw with it.
+"""The one sampler: previews, evaluation and generation make their images with it.
 
-It is the base's own diffusers pipeline and scheduler, so an export draws the same image in plain
-diffusers. Image i of seed s starts from `torch.Generator("cpu").manual_seed(s + i)` and nothing else, whatever
-the batch size.
+It is the base's own diffusers pipeline and scheduler, so an export gives the same image in plain
+diffusers. An image of seed s starts from `torch.Generator("cpu").manual_seed(s)` and from nothing
+else, whatever the batch size.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 
 if TYPE_CHECKING:
-    from unidiff_cli.models.families.stable_diffusion import StableDiffusion as Base
+    from unidiff_cli.models.base import BaseModel
 
 
 @torch.no_grad()
 def generate_images(
-    base: Base,
+    base: BaseModel,
     prompts: Sequence[str],
     seeds: Sequence[int],
     *,
@@ -29,17 +29,26 @@ def generate_images(
     batch_size: int = 8,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Image.Image]:
-    """One image a prompt, in order; each depends on its prompt and its seed only."""
+    """One RGB image for each prompt, in order; each depends on its prompt and its seed only."""
     pipeline, size = base.pipeline, base.image_size
     pipeline.text_encoder = base.clip.text_model
     for start in range(0, len(prompts), batch_size):
-        some = list(prompts[start : start + batch_size])
-        generators = [
-            torch.Generator("cpu").manual_seed(s) for s in seeds[start : start + batch_size]
-        ]
-        yield from pipeline(
-            some, negative_prompt=[negative] * len(some) if negative else None, generator=generators,
-            num_inference_steps=steps, guidance_scale=guidance, height=size, width=size,
-        ).images  # fmt: skip
+        batch = list(prompts[start : start + batch_size])
+        batch_seeds = seeds[start : start + batch_size]
+        images = pipeline(
+            batch,
+            negative_prompt=[negative] * len(batch) if negative else None,
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in batch_seeds],
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            height=size,
+            width=size,
+        ).images
         if on_progress:
             on_progress(min(start + batch_size, len(prompts)), len(prompts))
+        yield from images
+
+
+def scheduler_name(base: BaseModel) -> str:
+    """The class of the scheduler that the base samples with."""
+    return type(base.pipeline.scheduler).__name__
