@@ -100,7 +100,7 @@ def quoted_part_names(module: Path, tree: ast.Module) -> list[str]:
     ]
 
 
-# A metric's name is also the key of its figure, so metrics are held by `test_metrics_are_not_named`.
+# A metric's name is often the key of its figure too, and a reader's a word of plain English.
 NAMED_KINDS = ("objectives", "exporters", "indexes", "models")
 # Part names that are words of the language of this code, or names of others' libraries and files.
 ORDINARY_WORDS = {"diffusers"}
