@@ -59,7 +59,7 @@ def evaluate_folds(
     WorkError for fewer groups than folds.
     """
     # What we read.
-    prepared = project.receipt("shards", command="unidiff prepare CATALOG")
+    prepared = project.receipt("shards")
     # What we refuse.
     inners = divided(project, recipe, count)
     cache = project.path("cache", "evaluate")
