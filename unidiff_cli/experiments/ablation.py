@@ -180,7 +180,7 @@ def _cells(
             )
     found = []
     for name, seed, recipe in grid:
-        trains = recipe.section("base", "image_size") if name == BASE else recipe.deciding()
+        trains = recipe.section("base", "image_size") if name == BASE else recipe.training_inputs()
         same = [trains, settings_of(recipe, metrics), weights, __version__, folds]
         for fold, inner in enumerate(inners):
             work = digest([*same, fold, inner.receipt("shards").hash])
