@@ -6,7 +6,6 @@ some of what the run learned goes.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +55,7 @@ def export(
         name = run if alpha == 1 else f"{run}-a{alpha:g}"
         if not exporter.is_base:
             name = f"{format}/{name}"
-        trained = project.receipt("runs", run, command="unidiff train --resume")
+        trained = project.receipt("runs", run)
         recipe = read_recipe(project.path("runs", run, "recipe.yaml"))
         settings = {
             **recipe.section("name", "base", "image_size", "objectives", "train"),
@@ -73,7 +72,7 @@ def export(
             receipt = Receipt("export", settings, inputs, counts=dict(trained.counts))
             _write(project, name, run, recipe, exporter, receipt)
         if exporter.is_base:
-            _point(project, name)
+            project.make_current(name)
         return name, receipt
 
 
@@ -153,10 +152,3 @@ def _tuned_base(run: str, recipe: Recipe, weights: dict[str, Tensor], alpha: flo
     blend(state, both, alpha)
     blend(state, new, 1.0)
     return base
-
-
-def _point(project: Project, name: str) -> None:
-    pointer = project.path("exports", "current")
-    beside = pointer.with_name(".current.new")
-    beside.write_text(f"{name}\n", encoding="utf-8")
-    os.replace(beside, pointer)

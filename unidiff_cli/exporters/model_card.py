@@ -18,6 +18,7 @@ from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.exporters import Exporter
 from unidiff_cli.models.sources import Source, resolve_base
+from unidiff_cli.project.files import write_text
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.reports.evaluation import format_value
@@ -94,7 +95,7 @@ def refresh_model_card(project: Project, name: str) -> None:
             return
         card = model_card(project, name, read_recipe(recipe), receipt)
         if not file.is_file() or file.read_text(encoding="utf-8") != card.content:
-            card.save(file)
+            write_text(file, card.content)
 
 
 def _report(project: Project, name: str, receipt: Receipt) -> Report | None:

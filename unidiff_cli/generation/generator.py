@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
 from PIL import Image
 
+from unidiff_cli import machine
 from unidiff_cli.config.schema import Generate
 from unidiff_cli.generation.record import GenerationRecord
 from unidiff_cli.models import encoders, loading, sources
@@ -48,7 +48,7 @@ class Generator:
         receipt = project.receipt("exports", folder.name)
         options = options or sources.generation_settings(folder, project)
         base = loading.load_base(str(folder), receipt.settings["image_size"])
-        base.to("cuda" if torch.cuda.is_available() else "cpu")
+        base.to(machine.device())
         return cls(base, folder.name, receipt.figures["weights_hash"], options)
 
     def generate(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
-
-from unidiff_cli import registry
+from unidiff_cli import machine, registry
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.models import encoders
 from unidiff_cli.progress import Progress
@@ -40,9 +38,7 @@ def index(
         shards = Shards.open(project.path("shards"))
         rows = shards.rows()
         receipt = Receipt("index", settings, inputs, counts={"images": len(rows)})
-        clip = encoders.load_encoder(project, folder).to(
-            "cuda" if torch.cuda.is_available() else "cpu"
-        )
+        clip = encoders.load_encoder(project, folder).to(machine.device())
         progress = partial(on_progress, "indexing") if on_progress else None
         with project.writing("index", receipt=receipt) as fresh:
             for encoder in encoders.available_encoders(folder):

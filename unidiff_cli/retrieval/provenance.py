@@ -11,7 +11,7 @@ from unidiff_cli.project.receipt import Receipt
 
 def index_inputs(project: Project, export: str | None) -> tuple[Path, dict[str, str]]:
     """The export's folder, and the hashes that an index of it is bound to."""
-    shards = project.receipt("shards", command="unidiff prepare CATALOG")
+    shards = project.receipt("shards")
     folder = project.export(export)
     return folder, {
         "shards": shards.hash,
@@ -25,7 +25,7 @@ def current_index(project: Project, export: str | None) -> tuple[Path, Receipt]:
     Raises NotReady where the index is missing, or was made of another export or other shards.
     """
     folder, inputs = index_inputs(project, export)
-    receipt = project.receipt("index", command="unidiff index")
+    receipt = project.receipt("index")
     command = "unidiff index" + (f" --export {export}" if export else "")
     if receipt.settings["export"] != folder.name:
         raise NotReady(
