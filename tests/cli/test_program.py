@@ -142,7 +142,7 @@ def test_completion_offers_recipes_runs_exports_and_formats(exported, typed, off
 @pytest.mark.parametrize("embedded", [True, False])
 def test_doctor_ends_with_3_where_something_is_missing(unidiff, workplace, monkeypatch, embedded):
     bases = {"nano": Path("x")} if embedded else {}
-    monkeypatch.setattr("unidiff_cli.cli.doctor.embedded_bases", lambda: bases)
+    monkeypatch.setattr("unidiff_cli.models.sources.embedded_bases", lambda: bases)
     code, out, err = unidiff("-C", "project", "doctor", "--json")
     facts = json.loads(out)
     assert code == (0 if embedded else 3) and err == ""
