@@ -218,7 +218,8 @@ def test_what_is_not_the_disk_is_not_called_so(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.project.test_checkpoints import save
+import torch
+from unidiff_cli.project import checkpoints
 replace, folders = os.replace, []
 def killing(source, target):
     if os.path.isdir(source):
@@ -227,7 +228,8 @@ def killing(source, target):
             os.kill(os.getpid(), signal.SIGKILL)
     replace(source, target)
 os.replace = killing
-save(Path(sys.argv[1]), 1, note="new")
+parts = {"weights": {"a": torch.ones(2)}}
+checkpoints.save(Path(sys.argv[1]), "step-000001", parts, {"step": 1, "note": "new"})
 """
 
 

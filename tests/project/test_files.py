@@ -12,23 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.folders import WHOLE, fill, replace_folder
 from unidiff_cli.project import files
 from unidiff_cli.project.files import atomic_file, atomic_folder, recover, write_json, write_text
 
 PACKAGE = Path(files.__file__).parent.parent
-# The last file of a folder in these tests.
-WHOLE = "whole.txt"
 RENAMES = ("replace", "rename", "renames", "move")
-
-
-def fill(folder, text):
-    (folder / "first.txt").write_text(text)
-    (folder / WHOLE).write_text(text)
-
-
-def replace_folder(path, text):
-    with atomic_folder(path) as fresh:
-        fill(fresh, text)
 
 
 def is_whole(folder):
@@ -211,7 +200,7 @@ def test_recover_of_a_folder_that_is_not_there(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.project.test_files import replace_folder
+from tests.support.folders import replace_folder
 from unidiff_cli.project.files import write_text
 path, what, when, at = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 replace, calls = os.replace, []
