@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from unidiff_cli import machine
 from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import BaseFolders, Generate, Recipe
 from unidiff_cli.config.sources import read_yaml
 from unidiff_cli.errors import EnvironmentProblem, UsageError, nearest
-from unidiff_cli.machine import device
 from unidiff_cli.project.files import digest, file_digest
 from unidiff_cli.project.project import Project
 
@@ -184,7 +184,7 @@ def missing_for_sd15() -> str:
             _cached(repo, f"{file}{ending}") for ending in (".safetensors", ".fp16.safetensors")
         ):
             return f"{file} of {repo} is not in the hub cache"
-    return "there is no GPU" if device().type == "cpu" else ""
+    return "" if machine.device().type == "cuda" else "there is no GPU"
 
 
 def _cached(repo: str, file: str) -> Path | None:
