@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -68,8 +68,9 @@ class TextFeatures:
         """Several captions' features after one another."""
         if len(parts) == 1:
             return parts[0]
-        columns = ([getattr(part, field.name) for part in parts] for field in fields(cls))
-        return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
+        states, embeds = (torch.cat([getattr(p, n) for p in parts]) for n in ("states", "embeds"))
+        pooled = [part.pooled for part in parts if part.pooled is not None]
+        return cls(states, embeds, torch.cat(pooled) if pooled else None)
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> TextFeatures:
         pooled = None if self.pooled is None else change(self.pooled)

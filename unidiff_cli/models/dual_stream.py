@@ -48,7 +48,7 @@ class QueryStream(nn.Module):
         self.fc_out = nn.Linear(width, dimension)
 
 
-class DualStream(ModelMixin, ConfigMixin, AddedLayers):
+class DualStream(ModelMixin, ConfigMixin, AddedLayers):  # type: ignore[metaclass]
     """ê₀ = Φ(e_t, t, z): the new layers, a query stream for each transformer block of a UNet."""
 
     name = DUAL_STREAM
@@ -141,10 +141,15 @@ class DualStream(ModelMixin, ConfigMixin, AddedLayers):
 
     # ------------------------------------------------------------ predicting
 
+    @property
+    def settings(self) -> Any:
+        """What the constructor was given; diffusers keeps it in config.json."""
+        return self.config
+
     def noisy(self, e0: Tensor, noise: Tensor, t: Tensor, schedule: NoiseSchedule) -> Tensor:
         """e_t = γ√ᾱ_t e₀ + √(1−ᾱ_t) ε, (B, D); t (B,)."""
         signal, sigma = schedule.signal(t).view(-1, 1), schedule.sigma(t).view(-1, 1)
-        return self.config.gamma * signal * e0 + sigma * noise
+        return self.settings.gamma * signal * e0 + sigma * noise
 
     def predict(
         self, base: BaseModel, e_t: Tensor, t: Tensor, z: Tensor, null: TextFeatures
@@ -154,7 +159,7 @@ class DualStream(ModelMixin, ConfigMixin, AddedLayers):
         The caption is the empty one, of one row.
         """
         z = z.contiguous(memory_format=torch.channels_last)
-        return unit(self(_unet_of(base), e_t, t, z, null.expand(len(z)).states))
+        return unit(self.forward(_unet_of(base), e_t, t, z, null.expand(len(z)).states))
 
     @torch.no_grad()
     def sample(
@@ -167,21 +172,21 @@ class DualStream(ModelMixin, ConfigMixin, AddedLayers):
         ê₀∅ + w(ê₀ − ê₀∅), the image dropped in ê₀∅. The layers' own `steps` and `guidance` where
         none are given.
         """
-        steps = self.config.steps if steps is None else steps
-        guidance = self.config.guidance if guidance is None else guidance
+        steps = self.settings.steps if steps is None else steps
+        guidance = self.settings.guidance if guidance is None else guidance
         schedule, unet = base.schedule, _unet_of(base)
         z = z.contiguous(memory_format=torch.channels_last)
         states = base.encode_text([""]).expand(len(z)).states
         generator = torch.Generator().manual_seed(0)
-        e = torch.randn(self.config.dimension, generator=generator).to(z).expand(len(z), -1)
+        e = torch.randn(self.settings.dimension, generator=generator).to(z).expand(len(z), -1)
         times = torch.linspace(len(schedule) - 1, 0, steps + 1).round().long().tolist()
         for t, following in zip(times, times[1:], strict=False):
             now, then = (torch.full((len(z),), k, device=z.device) for k in (t, following))
-            e0 = normalize(self(unet, e, now, z, states), dim=-1)
+            e0 = normalize(self.forward(unet, e, now, z, states), dim=-1)
             if guidance != 1:
-                dropped = normalize(self(unet, e, now, torch.zeros_like(z), states), dim=-1)
+                dropped = normalize(self.forward(unet, e, now, torch.zeros_like(z), states), dim=-1)
                 e0 = normalize(dropped + guidance * (e0 - dropped), dim=-1)
-            eps = (e - self.config.gamma * schedule.signal(t) * e0) / schedule.sigma(t)
+            eps = (e - self.settings.gamma * schedule.signal(t) * e0) / schedule.sigma(t)
             e = self.noisy(e0, eps, then, schedule)
         return e0.float()
 

@@ -89,14 +89,15 @@ class ForwardPass:
         return range(self.size) if rows is None else rows
 
     @property
-    def denoise_positions(self) -> list[int]:
-        """The numbers of these b rows among all that denoisers see in the run.
+    def denoise_positions(self) -> Tensor:
+        """The numbers of these b rows among all that denoisers see in the run, int64 (b,).
 
         They are the same whatever the number of processes.
         """
-        if self.batch.denoise_positions is not None:
-            return self.batch.denoise_positions
-        return [self.batch.positions[i] for i in self.denoise_rows]
+        positions = self.batch.denoise_positions
+        if positions is None:
+            positions = [self.batch.positions[i] for i in self.denoise_rows]
+        return torch.tensor(positions, device=self.device)
 
     def sub_batch(self, tensor: Tensor) -> Tensor:
         """The rows that the denoiser sees, (b, …), of what has a row a sample, (B, …)."""

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from transformers import CLIPModel
 
 from unidiff_cli.data.batch import Transform
+from unidiff_cli.models import unet as unet_features
 from unidiff_cli.models.adapters import AddedLayers
 from unidiff_cli.models.base import BaseModel, Posterior, TextFeatures
 from unidiff_cli.models.clip import Clip, image_processor, pixels, square
 from unidiff_cli.models.dual_stream import DualStream
-from unidiff_cli.models.families import _unet
-from unidiff_cli.models.families._pipeline import prefix_text_keys, read_halves
 from unidiff_cli.models.needs import Tower
+from unidiff_cli.models.pipeline import prefix_text_keys, read_halves
 from unidiff_cli.models.schedule import DdpmSchedule
 from unidiff_cli.models.sources import Source
 from unidiff_cli.models.weights import weights_hash
@@ -150,15 +150,15 @@ class StableDiffusion(Clip, BaseModel):
     def denoise_with_features(
         self, z_t: Tensor, t: Tensor, text: TextFeatures
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        with _unet.whole_pass(self.unet) as features:
+        with unet_features.whole_pass(self.unet) as features:
             return self.denoise(z_t, t, text), features
 
     def features(self, z_t: Tensor, t: Tensor, text: TextFeatures, layer: str = "mid") -> Tensor:
         """Of the block `mid` or `up1`."""
-        return _unet.half_pass(self.unet, _fast_layout(z_t), t, text.states, layer)
+        return unet_features.half_pass(self.unet, _fast_layout(z_t), t, text.states, layer)
 
     def feature_width(self, layer: str) -> int:
-        return _unet.feature_width(self.unet, layer)
+        return unet_features.feature_width(self.unet, layer)
 
     @torch.no_grad()
     def generate(
