@@ -52,7 +52,7 @@ def latents_of(base: Base, batch: Batch) -> tuple[Tensor, Tensor]:
 class ForwardPass:
     """One batch as the base sees it. `seed` and `step` key its randomness.
 
-    B rows are embedded; the b rows of `batch.drawn` are what the UNet sees (all B where it is None): latents, text states
+    B rows are embedded; the b rows of `batch.denoise_rows` are what the UNet sees (all B where it is None): latents, text states
     and draws are theirs, and `sub_batch` picks them from what has B rows.
 
     With `chunk` the towers run that many rows at a time and keep nothing but their outputs; backward runs them again, a
@@ -90,7 +90,7 @@ class ForwardPass:
 
     def sub_batch(self, tensor: Tensor) -> Tensor:
         """The rows that the UNet sees, (b, …), of what has a row a sample, (B, …)."""
-        return tensor if self.batch.drawn is None else tensor[self.drawn]
+        return tensor if self.batch.denoise_rows is None else tensor[self.drawn]
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The rows of all processes in rank order, with gradient to each; the tensor itself on one process.
@@ -137,12 +137,12 @@ class ForwardPass:
     @property
     def drawn(self) -> Sequence[int]:
         """The rows the UNet sees, b of them."""
-        return range(self.size) if self.batch.drawn is None else self.batch.drawn
+        return range(self.size) if self.batch.denoise_rows is None else self.batch.denoise_rows
 
     @property
     def ranks(self) -> list[int]:
         """The numbers of these b rows among all that UNets see in the run, whatever the number of processes."""
-        known = self.batch.ranks
+        known = self.batch.denoise_positions
         return [self.batch.positions[i] for i in self.drawn] if known is None else known
 
     def _in_chunks(self, tower: Callable[..., Any], rows: int) -> list[Any]:
