@@ -10,7 +10,7 @@ import torch
 
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import export, index, retrieve, train
-from unidiff_cli.data.dataset import Samples
+from unidiff_cli.data.dataset import BatchPlan, Samples
 from unidiff_cli.data.order import subsample, subsample_position
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import UsageError
@@ -57,7 +57,7 @@ def _views(base, recipe, project, seed=0):
     shards = Shards.open(project.path("shards"))
     rows = shards.rows("train")
     transforms = base.transforms()
-    batch = Samples(shards, rows, batch_size=16, seed=0, transforms=transforms)[0]
+    batch = Samples(shards, rows, BatchPlan(16, 0), transforms=transforms)[0]
     return ForwardPass(base, batch, combined_needs(recipe.active()), seed, 0, across=True)
 
 
@@ -268,9 +268,7 @@ def test_permuted_captions_are_chance(trained, tiny_base):
             replace(row, captions=rows[n].captions)
             for row, n in zip(rows, generator.permutation(len(rows)), strict=True)
         ]
-        held = Samples(
-            shards, mixed, batch_size=16, seed=0, shuffle=False, transforms=base.transforms()
-        )
+        held = Samples(shards, mixed, BatchPlan(16, 0, "listed"), transforms=base.transforms())
         with torch.no_grad():
             found.append(
                 _recall(base, by_diffusion(base, held), [row.captions[0] for row in mixed])

@@ -14,7 +14,7 @@ import torch
 
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
-from unidiff_cli.data.dataset import PriorDataset, Samples, loader
+from unidiff_cli.data.dataset import BatchPlan, PriorDataset, Samples, loader
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.errors import Interrupted, UnidiffError, WorkError
 from unidiff_cli.project.project import Project
@@ -213,19 +213,18 @@ def _samples(
     else:
         wanted = {"clip_pixels": asked.pixels, "diffusion_pixels": asked.latents}
         images["transforms"] = {k: v for k, v in base.transforms().items() if wanted[k]}
-    whole, some = recipe.train.batch_size, recipe.train.denoise_batch
-    place: dict[str, Any] = {
-        "shuffle": False,
-        "batch_size": max(2, some or whole),
-    }  # the UNet sees all that is held out; a lone sample would not be looked at
+    options = recipe.train
     if accelerator:
-        place = {"rank": accelerator.process_index, "world": accelerator.num_processes}
-        place |= {
-            "batch_size": whole,
-            "denoise_batch": some,
-            "no_duplicates": recipe.train.no_duplicates,
-        }
-    return Samples(shards, rows, seed=recipe.train.seed, prior=prior, **images, **place)
+        order = "distinct" if options.no_duplicates else "shuffled"
+        rank, world = accelerator.process_index, accelerator.num_processes
+        plan = BatchPlan(
+            options.batch_size, options.seed, order, options.denoise_batch, rank, world
+        )
+    else:
+        # The denoiser sees all that is held out; a lone sample would not be looked at.
+        size = max(2, options.denoise_batch or options.batch_size)
+        plan = BatchPlan(size, options.seed, "listed")
+    return Samples(shards, rows, plan, prior=prior, **images)
 
 
 def _agreed(accelerator: Accelerator, signum: int) -> int:
