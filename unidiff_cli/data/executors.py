@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+from unidiff_cli import machine
 from unidiff_cli.data.images import PreparedImage, prepare_image
 
 CHUNK = 16  # images a task
@@ -29,11 +30,6 @@ Work = Callable[[Source, int, int], Result]
 DEADLY = "it kills the process that decodes it"
 
 
-def cores() -> int:
-    """The processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def each(
     sources: Iterable[Source],
     max_side: int,
@@ -42,7 +38,7 @@ def each(
     work: Work = prepare_image,
 ) -> Iterator[Result]:
     """`ready` of every source, in order, by so many processes (0: every core)."""
-    workers = workers or cores()
+    workers = workers or machine.cores()
     stream = iter(sources)
     first = list(islice(stream, FEW + 1))
     if workers == 1 or len(first) <= FEW:

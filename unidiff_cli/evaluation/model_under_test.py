@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from unidiff_cli import machine
+
 if TYPE_CHECKING:
     from unidiff_cli.models.encoders import EncoderName
     from unidiff_cli.models.families.stable_diffusion import StableDiffusion as Base
@@ -29,8 +31,6 @@ class ModelUnderTest:
 
     def load(self) -> Base:
         """The model, on the GPU if there is one. Raises UsageError, EnvironmentProblem."""
-        import torch
-
         from unidiff_cli.models import loading, weights
 
         model: Base = loading.load_base(self.source, self.image_size).eval()
@@ -40,4 +40,4 @@ class ModelUnderTest:
             base.dual_stream = model.dual_stream
             weights.blend(base.state_dict(), model.state_dict(), self.alpha)
             model = base.eval()
-        return model.to("cuda" if torch.cuda.is_available() else "cpu")
+        return model.to(machine.device())

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unidiff_cli import machine
 from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import BaseFolders, Generate, Recipe
 from unidiff_cli.config.sources import read_yaml
@@ -178,9 +179,7 @@ def missing_for_sd15() -> str:
             _cached(repo, f"{file}{ending}") for ending in (".safetensors", ".fp16.safetensors")
         ):
             return f"{file} of {repo} is not in the hub cache"
-    import torch
-
-    return "" if torch.cuda.is_available() else "there is no GPU"
+    return "" if machine.device().type == "cuda" else "there is no GPU"
 
 
 def _cached(repo: str, file: str) -> Path | None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
+from unidiff_cli import machine
 from unidiff_cli.errors import Damaged, EnvironmentProblem
 from unidiff_cli.project.files import digest, file_digest, write_json
 
@@ -55,7 +56,7 @@ def save(
         shutil.rmtree(fresh, ignore_errors=True)
         if old.exists() and not final.exists():
             os.replace(old, final)
-        free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
+        free = machine.free_bytes(folder)
         # safetensors wraps the disk's error in its own class, so the free space decides what it was
         if isinstance(problem, OSError) or "No space" in str(problem) or free < size:
             raise EnvironmentProblem(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from unidiff_cli import machine
 from unidiff_cli.config.schema import Evaluate
 
 if TYPE_CHECKING:
@@ -55,9 +56,6 @@ def load_extractor(evaluate: Evaluate) -> Extractor:
 @cache
 def scorer() -> Scorer:
     """The frozen CLIP that comes with unidiff, loaded once. Raises EnvironmentProblem."""
-    import torch
-
     from unidiff_cli.evaluation.extractors import nano_scorer
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return nano_scorer.Scorer.read(nano_scorer.FOLDER).to(device)
+    return nano_scorer.Scorer.read(nano_scorer.FOLDER).to(machine.device())

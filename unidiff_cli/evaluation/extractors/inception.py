@@ -6,7 +6,6 @@ that the person names, and only if it is byte for byte the known one.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
+from unidiff_cli import machine
 from unidiff_cli.errors import EnvironmentProblem, UsageError
 from unidiff_cli.project.files import file_digest
 
@@ -37,7 +37,7 @@ class Inception:
     def __init__(self, script: Any, weights_hash: str) -> None:
         from cleanfid.resize import make_resizer
 
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = machine.device()
         # As clean-fid, `layers` and not the script's own forward, which resizes again. Frozen and
         # channels last they take 94 ms an image of one core's time where the script as it is takes
         # 149 (random weights, torch 2.14).
@@ -73,7 +73,7 @@ class Inception:
         threads, a batch ahead of the network.
         """
         rest = iter(images)
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(machine.cores()) as threads:
 
             def submit() -> list[Future[np.ndarray]]:
                 return [threads.submit(self._resized, image) for image in islice(rest, BATCH)]
