@@ -15,7 +15,7 @@ from unidiff_cli.data.order import subsample, subsample_position
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import UsageError
 from unidiff_cli.evaluation.attribute_columns import categories
-from unidiff_cli.evaluation.classification import tell
+from unidiff_cli.evaluation.classification import predict
 from unidiff_cli.evaluation.metrics.recall import chance_recall
 from unidiff_cli.models import encoders, loading, sources
 from unidiff_cli.models.dual_stream import DualStream
@@ -249,7 +249,7 @@ def test_evaluate_measures_it_beside_the_tuned_clip(trained, tiny_base):
     for model, way in by.items():  # by the vectors of the index, which evaluate does not read
         images = index_file.read(trained[0].path("index"), way)[kept]
         named = [
-            tell(images, *each, partial(encoders.embed_captions, base)) for each in columns.items()
+            predict(images, *each, partial(encoders.embed_captions, base)) for each in columns.items()
         ]
         told[model] = np.mean([each.confusion.accuracy for each in named])
     assert {model: figures[model]["zero_shot"] for model in by} == pytest.approx(told, abs=0.02)

@@ -118,7 +118,7 @@ def work(cell: Cell, on_progress: Progress | None = None) -> None:
     else:
         run = trained(inner, recipe, on_progress)
         export(inner, run)
-        tuned = replace(subject_of(inner, run, cell.variant), by=finder(recipe))
+        tuned = replace(subject_of(inner, run, cell.variant), encoder=finder(recipe))
         about |= _training(inner, run)
         outputs = ModelOutputs(
             tuned, eval_set, ModelOutputs(base_of(tuned), eval_set, None, on_progress), on_progress
@@ -129,7 +129,7 @@ def work(cell: Cell, on_progress: Progress | None = None) -> None:
     about["measured"] = write_measured(items, measured)
     about |= {
         "items": file_digest(items),
-        "weights": outputs.subject.stamp,
+        "weights": outputs.subject.model_hash,
         "versions": versions(),
     }
     write_json(cell.file, about)

@@ -35,7 +35,7 @@ FILE = "base_embeds.safetensors"  # what the base made of both probes
 NEUTRAL = "probe_"
 Embeds = Mapping[str, np.ndarray]
 
-probe = cache(ProbeSet.drawn)  # a second and a half, once a process
+probe = cache(ProbeSet.everyday_objects)  # a second and a half, once a process
 
 
 class CollapseMonitor:
