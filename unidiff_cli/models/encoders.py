@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from unidiff_cli.errors import UsageError
 
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from unidiff_cli.data.batch import Batch
     from unidiff_cli.data.shards import Row, Shards
     from unidiff_cli.models.base import BaseModel, DualEncoder
+    from unidiff_cli.progress import Counter
     from unidiff_cli.project.project import Project
 
-EncoderName = Literal["clip", "diffdis"]
-CLIP: EncoderName = "clip"
-DIFFDIS: EncoderName = "diffdis"
+# One of the names below.
+EncoderName = str
+CLIP, DIFFDIS = "clip", "diffdis"
 
 
 class ImageEncoder(ABC):
@@ -58,7 +59,7 @@ class ImageEncoder(ABC):
         self,
         images: Sequence[Image],
         batch_size: int = 64,
-        on_progress: Callable[[int, int], None] | None = None,
+        on_progress: Counter | None = None,
     ) -> np.ndarray:
         """Unit embeddings (N, D) of images, float32."""
         return self._in_batches(images.__getitem__, len(images), batch_size, on_progress)
@@ -68,7 +69,7 @@ class ImageEncoder(ABC):
         shards: Shards,
         rows: Sequence[Row],
         batch_size: int = 64,
-        on_progress: Callable[[int, int], None] | None = None,
+        on_progress: Counter | None = None,
     ) -> np.ndarray:
         """Unit embeddings (N, D) of a catalogue's rows, float32."""
         from unidiff_cli.data.batch import open_image
@@ -87,7 +88,7 @@ class ImageEncoder(ABC):
         images: Callable[[slice], Sequence[Image]],
         count: int,
         batch_size: int,
-        on_progress: Callable[[int, int], None] | None,
+        on_progress: Counter | None,
     ) -> np.ndarray:
         import numpy as np
 

@@ -1,14 +1,16 @@
 """The one way from prompts to images, used by previews, `evaluate` and `generate` alike.
 
-It is the base's own sampler and scheduler, so an export generates the same image in plain
-diffusers. Image i of seed s starts from `torch.Generator("cpu").manual_seed(s + i)` and nothing
-else, whatever the batch size.
+It is the base's own sampler and scheduler, so an export gives the same image in plain diffusers. An
+image of seed s starts from `torch.Generator("cpu").manual_seed(s)` and from nothing else, whatever
+the batch size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+
+from unidiff_cli.progress import Counter
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,12 +27,12 @@ def generate_images(
     guidance: float,
     negative: str = "",
     batch_size: int = 8,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Counter | None = None,
 ) -> Iterator[Image]:
-    """One image a prompt, in order; each depends on its prompt and its seed only."""
+    """One RGB image a prompt, in order; each depends on its prompt and its seed only."""
     for start in range(0, len(prompts), batch_size):
         stop = min(start + batch_size, len(prompts))
-        yield from base.generate(
+        images = base.generate(
             prompts[start:stop],
             seeds[start:stop],
             steps=steps,
@@ -39,3 +41,4 @@ def generate_images(
         )
         if on_progress:
             on_progress(stop, len(prompts))
+        yield from images
