@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from unidiff_cli.config.schema import Train
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models.needs import Tower
+from unidiff_cli.objectives import Objective
 from unidiff_cli.training.module import TrainingModule
 
 
@@ -24,7 +25,7 @@ def parameter_groups(module: TrainingModule, options: Train) -> list[dict[str, A
     UsageError when none does, and where layers that begin at random would stay so.
     """
     module.requires_grad_(False)
-    towers = trained_towers(module, options)
+    towers = trained_towers(module.objectives.values(), options)
     groups = []
     for tower, parameters in _parameters(module).items():
         if tower not in towers:
@@ -54,20 +55,17 @@ def parameter_groups(module: TrainingModule, options: Train) -> list[dict[str, A
     return groups
 
 
-def trained_towers(module: TrainingModule, options: Train) -> set[Tower]:
+def trained_towers(objectives: Iterable[Objective], options: Train) -> set[Tower]:
     """The towers that train: named by the recipe, with a rate, reached by an objective."""
-    # Whatever new layers there are, an objective brought them.
-    reached: set[Tower] = {"new_layers"}
-    reached.update(*(objective.trains for objective in module.objectives.values()))
-    return {tower for tower in options.trains if getattr(options.lr, tower)} & reached
+    reached = {tower for objective in objectives for tower in objective.trains}
+    return {tower for tower in options.trains if tower in reached and getattr(options.lr, tower)}
 
 
-def some_without_gradient(module: TrainingModule, options: Train) -> bool:
+def some_without_gradient(objectives: Iterable[Objective], options: Train) -> bool:
     """Whether a step may leave a parameter that trains without a gradient."""
-    covered: set[Tower] = set()
-    covered.update(*(objective.covers for objective in module.objectives.values()))
-    present = {tower for tower, parameters in _parameters(module).items() if parameters}
-    return not trained_towers(module, options) & present <= covered
+    objectives = list(objectives)
+    covered = {tower for objective in objectives for tower in objective.covers}
+    return not trained_towers(objectives, options) <= covered
 
 
 def _parameters(module: TrainingModule) -> dict[Tower, list[nn.Parameter]]:

@@ -1,8 +1,8 @@
 """Gradient conflict on the text tower: measured, and by PCGrad taken out.
 
 Two readers share the tower: retrieval reads its embeddings, and generation its token states. The
-objectives' graph is cut at these outputs, so their backward runs once, leaves each reader's gradient
-at its output, and only the tower's own runs twice.
+objectives' graph is cut at these outputs, so their backward runs once, leaves each reader's
+gradient at its output, and only the tower's own runs twice.
 """
 
 from __future__ import annotations

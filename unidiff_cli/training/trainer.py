@@ -31,6 +31,8 @@ from unidiff_cli.training.optimizer import (
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+# The parts of a checkpoint; those of heads hold what only the losses read.
+PARTS = ("weights", "averaged", "heads", "averaged_heads", "optimizer")
 # No learned temperature is sharper, as in CLIP.
 MOST_SCALE = math.log(100)
 
@@ -129,10 +131,7 @@ class Trainer:
         return {name: x for name, x in self.averaged.tensors().items() if name not in heads}
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """All that training goes on from, by checkpoint part and parameter name.
-
-        The parts of heads hold what only the losses read.
-        """
+        """All that training goes on from, by PARTS and parameter name."""
         parameters, heads = trained_parameters(self.module), trained_heads(self.module)
         moments = {}
         for name, parameter in parameters.items():
