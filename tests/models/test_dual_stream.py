@@ -11,12 +11,12 @@ from safetensors.numpy import load_file
 
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import export, index, retrieve, train
-from unidiff_cli.data.dataset import Samples
+from unidiff_cli.data.dataset import BatchPlan, Samples
 from unidiff_cli.data.order import subsample, subsample_position
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import UsageError
 from unidiff_cli.evaluation.attribute_columns import categories
-from unidiff_cli.evaluation.classification import tell
+from unidiff_cli.evaluation.classification import predict
 from unidiff_cli.evaluation.metrics.recall import chance_recall
 from unidiff_cli.models import encoders, loading, sources
 from unidiff_cli.models.dual_stream import DualStream
@@ -58,7 +58,7 @@ def _views(base, recipe, project, seed=0):
     shards = Shards.open(project.path("shards"))
     rows = shards.rows("train")
     transforms = base.transforms()
-    batch = Samples(shards, rows, batch_size=16, seed=0, transforms=transforms)[0]
+    batch = Samples(shards, rows, BatchPlan(16, 0), transforms=transforms)[0]
     return ForwardPass(base, batch, combined_needs(recipe.active()), seed, 0, across=True)
 
 
@@ -251,7 +251,7 @@ def test_evaluate_measures_it_beside_the_tuned_clip(trained, tiny_base):
         file = trained[0].path("index", way, flat.FILE)
         images = load_file(file)["embeddings"][kept]
         named = [
-            tell(images, *each, partial(encoders.embed_captions, base)) for each in columns.items()
+            predict(images, *each, partial(encoders.embed_captions, base)) for each in columns.items()
         ]
         told[model] = np.mean([each.confusion.accuracy for each in named])
     assert {model: figures[model]["zero_shot"] for model in by} == pytest.approx(told, abs=0.02)
@@ -270,9 +270,7 @@ def test_permuted_captions_are_chance(trained, tiny_base):
             replace(row, captions=rows[n].captions)
             for row, n in zip(rows, generator.permutation(len(rows)), strict=True)
         ]
-        held = Samples(
-            shards, mixed, batch_size=16, seed=0, shuffle=False, transforms=base.transforms()
-        )
+        held = Samples(shards, mixed, BatchPlan(16, 0, "listed"), transforms=base.transforms())
         with torch.no_grad():
             found.append(
                 _recall(base, by_diffusion(base, held), [row.captions[0] for row in mixed])

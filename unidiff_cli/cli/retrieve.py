@@ -19,6 +19,7 @@ from unidiff_cli.cli.options import (
     say_done,
     sheet_file,
 )
+from unidiff_cli.models.encoders import CLIP
 
 EXAMPLE = (
     'Examples: unidiff retrieve query.jpg · unidiff retrieve "black yoga pants" -k 5 · both at once'
@@ -54,7 +55,7 @@ def retrieve_command(
     encoder: Annotated[
         str,
         typer.Option("--encoder", help="Image encoder: clip, or diffdis if the export has it."),
-    ] = "clip",
+    ] = CLIP,
     sheet: Annotated[
         Path | None,
         typer.Option(

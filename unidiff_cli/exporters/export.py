@@ -18,7 +18,6 @@ from unidiff_cli.exporters.model_card import model_card
 from unidiff_cli.models import loading, sources
 from unidiff_cli.models.weights import blend
 from unidiff_cli.project import checkpoints
-from unidiff_cli.project.checkpoints import HEADS
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 
@@ -84,7 +83,7 @@ def _write(
     base = _tuned_base(run, recipe, weights, receipt.settings["alpha"])
     exporter.check(base)
     receipt.figures = {
-        "weights_hash": base.fingerprint,
+        "weights_hash": base.weights_hash,
         "step": step,
         "validation": validation,
     }
@@ -114,13 +113,10 @@ def _run(project: Project, run: str | None) -> str:
 def _best_weights(run: Path) -> tuple[dict[str, Tensor], int, dict[str, float]]:
     """The best averaged weights, their step and their validation figures.
 
-    Without a validation split these are the last ones. An objective's own layers are left out:
-    only the loss uses them.
+    Without a validation split these are the last ones.
     """
     checkpoint, state = _best_checkpoint(run)
-    tensors = checkpoints.tensors(checkpoint, "averaged")
-    weights = {key: value for key, value in tensors.items() if not key.startswith(HEADS)}
-    return weights, state["step"], state.get("figures", {})
+    return checkpoints.tensors(checkpoint, "averaged"), state["step"], state.get("figures", {})
 
 
 def _best_checkpoint(run: Path) -> tuple[Path, dict[str, Any]]:
@@ -139,9 +135,8 @@ def _tuned_base(run: str, recipe: Recipe, weights: dict[str, Tensor], alpha: flo
     base = loading.load_base(recipe.base, recipe.image_size)
     pretrained = base.state_dict().keys()
     for objective in recipe.active().values():
-        if "dual_stream" in objective.reads:
-            # Adds layers to the base.
-            objective.build(base)
+        if (layers := objective.layers(base)) is not None:
+            base.attach(layers)
     state = base.state_dict()
     if unknown := sorted(weights.keys() - state.keys()):
         raise Damaged(

@@ -13,7 +13,7 @@ from unidiff_cli import machine
 from unidiff_cli.config.schema import Generate
 from unidiff_cli.generation.record import GenerationRecord
 from unidiff_cli.models import encoders, loading, sources
-from unidiff_cli.models.sampler import generate_images, scheduler_name
+from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.project import Project
 
@@ -85,15 +85,16 @@ class Generator:
                 export=self.export,
                 weights_hash=self.weights_hash,
                 size=self.base.image_size,
-                scheduler=scheduler_name(self.base),
+                scheduler=self.base.sampler_name,
             )
             yield GeneratedImage(image, record)
 
     def rank(self, prompt: str, images: Sequence[GeneratedImage]) -> list[GeneratedImage]:
         """Images by their cosine with the prompt, best first, by the export's own CLIP."""
-        text = encoders.embed_captions(self.base, [prompt])[0]
+        encoder = encoders.encoder_of(self.base)
+        text = encoder.embed_captions([prompt])[0]
         scored = []
         for image, record in images:
-            score = round(float(encoders.embed_image(self.base, image) @ text), 4)
+            score = round(float(encoder.embed_images([image])[0] @ text), 4)
             scored.append((score, GeneratedImage(image, replace(record, score=score))))
         return [image for _, image in sorted(scored, key=lambda pair: -pair[0])]

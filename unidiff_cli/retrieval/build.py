@@ -40,15 +40,12 @@ def index(
         shards = Shards.open(project.path("shards"))
         rows = shards.rows()
         receipt = Receipt("index", settings, inputs, counts={"images": len(rows)})
-        clip = encoders.load_encoder(project, folder).to(machine.device())
         progress = partial(on_progress, "indexing") if on_progress else None
         with project.writing("index", receipt=receipt) as fresh:
-            for encoder in encoders.available_encoders(folder):
-                embeddings = encoders.embed_images(
-                    clip, shards, rows, on_progress=progress, by=encoder
-                )
+            for name, encoder in encoders.load_encoders(project, folder).items():
+                encoder.to(machine.device())
                 built: Index = new_index()
-                built.build(embeddings)
-                (fresh / encoder).mkdir()
-                built.save(fresh / encoder)
+                built.build(encoder.embed_rows(shards, rows, on_progress=progress))
+                (fresh / name).mkdir()
+                built.save(fresh / name)
         return receipt

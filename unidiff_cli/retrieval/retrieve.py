@@ -9,6 +9,7 @@ from PIL import Image
 
 from unidiff_cli.data.sample import IMAGE_SUFFIXES
 from unidiff_cli.errors import UsageError
+from unidiff_cli.models.encoders import CLIP
 from unidiff_cli.project.project import Project
 from unidiff_cli.reports.contact_sheet import contact_sheet
 from unidiff_cli.retrieval.retriever import Hit, Retriever, open_query
@@ -21,7 +22,7 @@ def retrieve(
     *,
     k: int = 10,
     export: str | None = None,
-    encoder: str = "clip",
+    encoder: str = CLIP,
     sheet_to: Path | None = None,
 ) -> list[Hit]:
     """The k nearest images of the catalogue, best first, by `Retriever.search`.

@@ -17,6 +17,7 @@ from unidiff_cli.data.images import prepare_image
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.errors import UsageError, nearest
 from unidiff_cli.models import encoders
+from unidiff_cli.models.encoders import CLIP, ImageEncoder
 from unidiff_cli.project.project import Project
 from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.provenance import current_index
@@ -47,13 +48,12 @@ class Retriever:
     `open` reads the index and loads the model; `search` then only embeds its query.
     """
 
-    def __init__(self, shards: Shards, index: Index, model: Any, encoder: str) -> None:
-        self.shards, self.index = shards, index
-        self.model, self.encoder = model, encoder
+    def __init__(self, shards: Shards, index: Index, encoder: ImageEncoder) -> None:
+        self.shards, self.index, self.encoder = shards, index, encoder
         self.rows = shards.rows()
 
     @classmethod
-    def open(cls, project: Project, export: str | None = None, encoder: str = "clip") -> Retriever:
+    def open(cls, project: Project, export: str | None = None, encoder: str = CLIP) -> Retriever:
         """The indexed catalogue of a project, by the index of one of the export's image encoders.
 
         Raises NotReady for an index that is missing or stale, UsageError for an unknown export or
@@ -69,7 +69,7 @@ class Retriever:
         shards = Shards.open(project.path("shards"))
         index: Index = registry.load("indexes", receipt.settings["kind"])()
         index.open(project.path("index", encoder))
-        return cls(shards, index, encoders.load_encoder(project, folder, encoder), encoder)
+        return cls(shards, index, encoders.load_encoder(project, folder, encoder))
 
     def search(
         self, text: str | None = None, image: QueryImage | None = None, k: int = 10
@@ -97,12 +97,12 @@ class Retriever:
                 "There is nothing to search for.",
                 'Give an image or a text: unidiff retrieve "red dress"',
             )
-        query = np.zeros(self.model.dimension, np.float32)
+        query = np.zeros(self.encoder.dimension, np.float32)
         if text:
-            query += encoders.embed_captions(self.model, [text])[0]
+            query += self.encoder.embed_captions([text])[0]
         if image is not None:
             opened = image if isinstance(image, Image.Image) else open_query(image)
-            query += encoders.embed_image(self.model, opened, self.encoder)
+            query += self.encoder.embed_images([opened])[0]
         query /= max(float(np.linalg.norm(query)), 1e-12)
         return query
 
