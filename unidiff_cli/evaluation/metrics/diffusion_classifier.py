@@ -41,7 +41,7 @@ def predict_by_error(
     label: int,
     stages: Sequence[tuple[int, int]] = STAGES,
 ) -> int:
-    """The class of least mean denoise error: Algorithm 2 of the paper, which drops classes in stages.
+    """The class of least mean denoise error, by Algorithm 2 of the paper: classes drop in stages.
 
     `stages` are (trials so far, classes left). Sums are compared to 9 decimals; a tie with the true
     class `label` counts as wrong.
