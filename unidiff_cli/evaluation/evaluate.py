@@ -68,7 +68,7 @@ def evaluate(
             "Give numbers from 0 (the base) to 1 (the tuned weights).",
         )
     with project.lock(existing=True):
-        project.receipt("shards", command="unidiff prepare CATALOG")
+        project.receipt("shards")
         name = project.export(export).name
         tuned = export_model(project, name, "tuned")
         base = base_model(tuned)
@@ -137,7 +137,7 @@ def _run(
     on_progress: Progress | None,
 ) -> Receipt:
     # What is read.
-    prepared = project.receipt("shards", command="unidiff prepare CATALOG")
+    prepared = project.receipt("shards")
     shards = Shards.open(project.path("shards"))
     rows = shards.rows(recipe.evaluate.split)
     cache = project.path("cache", "evaluate")

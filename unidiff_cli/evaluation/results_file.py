@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from unidiff_cli.evaluation.results import BootstrapSamples, MetricResult, PerItem, Results
+from unidiff_cli.project.files import atomic_file
 
 
 class StoredMetric(BaseModel):
@@ -54,9 +55,8 @@ def write_results(file: Path, results: Results) -> StoredResults:
             per_item=list(result.per_item),
             bootstrap={key: (each.items, each.groups) for key, each in result.bootstrap.items()},
         )
-    beside = file.with_name(f".{file.name}.new")
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, beside)
-    beside.replace(file)
+    with atomic_file(file) as beside:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, beside)
     return StoredResults(groups=list(numbers), metrics=metrics)
 
 

@@ -64,7 +64,7 @@ def ablate(
     continues.
     """
     # What is read.
-    prepared = project.receipt("shards", command="unidiff prepare CATALOG")
+    prepared = project.receipt("shards")
     # What is refused.
     refuse_unlike(recipes, seeds)
     first = next(iter(recipes.values()))

@@ -49,7 +49,7 @@ def evaluate_folds(
     not done again. Raises as the stages do, and WorkError for fewer groups than folds.
     """
     # What is read.
-    prepared = project.receipt("shards", command="unidiff prepare CATALOG")
+    prepared = project.receipt("shards")
     projects = fold_projects(project, recipe, count)
     cache = project.path("cache", "evaluate")
     eval_sets = [

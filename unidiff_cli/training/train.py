@@ -50,7 +50,7 @@ def train(
     """
     with project.lock(existing=True):
         # What we read.
-        prepared = project.receipt("shards", command="unidiff prepare CATALOG")
+        prepared = project.receipt("shards")
         inputs = {"shards": prepared.hash}
         if resume:
             name, recipe = _resumed(project, resume, inputs)
@@ -87,7 +87,7 @@ def train(
                 run,
                 watch,
             )
-        return name, project.receipt("runs", name, command="unidiff train --resume")
+        return name, project.receipt("runs", name)
 
 
 def _resumed(project: Project, resume: str | bool, inputs: dict[str, str]) -> tuple[str, Recipe]:
