@@ -11,7 +11,8 @@ from unidiff_cli.evaluation.classification import Confusion, Predictions, classi
 from unidiff_cli.evaluation.collapse_meters import retention
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.probe import ProbeSet
-from unidiff_cli.evaluation.results import FigureSpec, PerItem
+from unidiff_cli.evaluation.results import PerItem
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.outputs import ModelOutputs
