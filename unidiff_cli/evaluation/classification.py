@@ -77,7 +77,7 @@ class Confusion:
         """The accuracy of a guess, and the balanced accuracy of any constant answer: 1/K."""
         return 1 / len(self.matrix)
 
-    def details(self, title: str) -> ConfusionMatrix:
+    def as_detail(self, title: str) -> ConfusionMatrix:
         """The matrix for a report."""
         return ConfusionMatrix(
             title=title,

@@ -179,7 +179,9 @@ def _cells(
     variants += [(name, seed, _seeded(r, seed)) for seed in seeds for name, r in recipes.items()]
     cells = []
     for variant, seed, recipe in variants:
-        trained = recipe.deciding() if variant != BASE else recipe.section("base", "image_size")
+        trained = (
+            recipe.training_inputs() if variant != BASE else recipe.section("base", "image_size")
+        )
         work = [trained, evaluation_settings(recipe, metrics), weights, __version__, folds]
         for fold, inner in enumerate(projects):
             cells.append(

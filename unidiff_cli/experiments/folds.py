@@ -91,7 +91,7 @@ def train_recipe(project: Project, recipe: Recipe, on_progress: Progress | None)
     """The name of a finished run: the last one if it was interrupted and is resumed, or a new one."""
     for name in project.runs()[-1:]:
         file = project.path("runs", name, "recipe.yaml")
-        same = file.is_file() and read_recipe(file).deciding() == recipe.deciding()
+        same = file.is_file() and read_recipe(file).training_inputs() == recipe.training_inputs()
         if same and not Receipt.read(file.parent):
             try:
                 return train(project, recipe, resume=name, on_progress=on_progress)[0]

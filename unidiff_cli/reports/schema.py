@@ -104,6 +104,12 @@ class Flag:
         return meter if self.probe == "catalogue" else f"{self.probe}: {meter}"
 
     @property
+    def sentence(self) -> str:
+        """What a raised flag means, with the meter of both models."""
+        base = "not defined" if self.base is None else f"{self.base:.3g}"
+        return f"{self.words} ({self.meter} {self.tuned:.3g}, the base's {base})"
+
+    @property
     def limit_used(self) -> float:
         """The share of its limit that the meter uses up; above 1 it is raised."""
         if self.measure is None:

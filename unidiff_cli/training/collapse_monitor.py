@@ -70,7 +70,7 @@ class CollapseMonitor:
                 if flag.raised and prefix + flag.meter not in self.tripped:
                     self.tripped.append(prefix + flag.meter)
                     said.append(
-                        f"{where}: {flag.rule.words} ({flag.meter} {flag.tuned:.3g}, the base's {flag.base:.3g})"
+                        f"{where}: {flag.sentence}"
                     )
         return found, said
 

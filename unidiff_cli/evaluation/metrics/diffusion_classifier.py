@@ -167,7 +167,7 @@ class DiffusionClassifier(Metric):
 
     def details(self, outputs: ModelOutputs) -> Details:
         confusions = [
-            each.confusion.details(f"{name} by the denoiser")
+            each.confusion.as_detail(f"{name} by the denoiser")
             for name, each in self.predictions(outputs).items()
         ]
         return Details(confusions=confusions)

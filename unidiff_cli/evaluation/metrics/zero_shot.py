@@ -95,7 +95,7 @@ class ZeroShot(Metric):
 
     def details(self, outputs: ModelOutputs) -> Details:
         confusions = [
-            each.confusion.details(f"zero-shot {name}")
+            each.confusion.as_detail(f"zero-shot {name}")
             for name, each in self.predictions(outputs).items()
         ]
         return Details(confusions=confusions)
