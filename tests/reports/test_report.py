@@ -293,7 +293,9 @@ def test_small_images_are_kept_exactly_and_large_ones_scaled():
 
 
 def test_report_json_has_a_published_schema():
-    published = json.loads((Path(__file__).parents[2] / "docs" / "reference" / "report.schema.json").read_text())
+    published = json.loads(
+        (Path(__file__).parents[2] / "docs" / "reference" / "report.schema.json").read_text()
+    )
     assert published == schema.Report.model_json_schema(), "run: make docs"
     about = found((0.3, 0.2, 25.0), (0.5, 0.1, 24.5))
     schema.Report.model_validate(about)

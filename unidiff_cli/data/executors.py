@@ -130,10 +130,15 @@ def _without_main() -> Iterator[None]:
 def _start(parent: int) -> None:
     """A new process: Ctrl-C is the parent's to handle, and it ends when the parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(parent)
 
-    def watch() -> None:
+
+def end_with_parent(parent: int) -> None:
+    """Ends this process within a second after its parent, however that ended."""
+
+    def follow_parent() -> None:
         while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=follow_parent, daemon=True).start()

@@ -82,8 +82,7 @@ class CollapseMonitor:
             for flag in flags(self.base_meters, measured, prefix):
                 if flag.raised and prefix + flag.meter not in self.tripped:
                     self.tripped.append(prefix + flag.meter)
-                    values = f"{flag.meter} {flag.tuned:.3g}, the base's {flag.base:.3g}"
-                    sentences.append(f"{place}: {flag.rule.words} ({values})")
+                    sentences.append(f"{place}: {flag.sentence}")
         return measured, sentences
 
     def _embeds(self, model: DualEncoder, images: np.ndarray | None) -> Embeds:

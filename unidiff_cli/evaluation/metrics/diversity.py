@@ -11,8 +11,9 @@ from unidiff_cli.data.captions import same_text
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import BootstrapSamples, FigureSpec
+from unidiff_cli.evaluation.results import BootstrapSamples
 from unidiff_cli.evaluation.statistics import resamples
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet

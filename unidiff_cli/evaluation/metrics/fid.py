@@ -12,8 +12,9 @@ import numpy as np
 
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import BootstrapSamples, FigureSpec
+from unidiff_cli.evaluation.results import BootstrapSamples
 from unidiff_cli.evaluation.statistics import Sides, both_sides
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
