@@ -101,11 +101,11 @@ def prepare(folder: Path, photos: Path, fashion_mnist: Path, renders: int) -> No
 
 def drawn(seed: int) -> tuple[np.ndarray, list[str]]:
     """The drawing of a seed, (64, 64, 3) uint8, and its captions."""
-    from unidiff_cli.sample_catalog import caption, draw
+    from unidiff_cli.sample_catalog import caption, render
 
     rng = random.Random(seed)
     look = look_of(rng)
-    return fit(draw(look, size=128)), [caption(look, rng) for _ in range(CAPTIONS)]
+    return fit(render(look, size=128)), [caption(look, rng) for _ in range(CAPTIONS)]
 
 
 def look_of(rng: random.Random) -> Look:
@@ -199,12 +199,12 @@ def on_white(fashion_mnist: Path, count: int) -> Images:
 
 
 def _cut_out(seed: int) -> np.ndarray:
-    from unidiff_cli.sample_catalog import draw, random_look
+    from unidiff_cli.sample_catalog import random_look, render
     from unidiff_cli.sample_catalog.studio import silhouette
 
     look = random_look(random.Random(seed))
     white = Image.new("RGB", (128, 128), "white")
-    white.paste(draw(look, 128), mask=silhouette(look, 128))
+    white.paste(render(look, 128), mask=silhouette(look, 128))
     return fit(white)
 
 

@@ -23,7 +23,7 @@ from torch.nn.functional import affine_grid, avg_pool2d, cross_entropy, grid_sam
 from pretraining.autoencoder import encode, scaled
 from pretraining.data import SIZE, fit
 from unidiff_cli import sample_catalog
-from unidiff_cli.sample_catalog import COLORS, TYPES, Look, draw, random_look
+from unidiff_cli.sample_catalog import COLORS, TYPES, Look, random_look
 
 NAMES = tuple(TYPES)
 FIRST_SEED = (
@@ -69,7 +69,7 @@ def look_of(seed: int) -> Look:
 
 def rendering(look: Look) -> np.ndarray:
     """(64, 64, 3) uint8, made as nano's own images are: drawn at 128 px and fitted."""
-    return fit(draw(look, size=2 * SIZE))
+    return fit(sample_catalog.render(look, size=2 * SIZE))
 
 
 def render(looks: Iterable[Look]) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from pretraining import clip, data
 from pretraining.autoencoder import encode, fold_normalisation, make_autoencoder
 from pretraining.tokenizer import make_tokenizer
-from unidiff_cli.sample_catalog import caption, draw, held_out, random_look
+from unidiff_cli.sample_catalog import caption, held_out, random_look, render
 
 pytest.importorskip("resvg_py")
 
@@ -34,7 +34,7 @@ def sources(tmp_path_factory):
         rng = random.Random(i)
         kind = ("dress", "hat", "shorts")[i % 3]
         name = f"images/{i}.jpg"
-        draw(random_look(rng, type=kind, view="front"), 96).save(root / "photos" / name)
+        render(random_look(rng, type=kind, view="front"), 96).save(root / "photos" / name)
         words = "shorts" if kind == "shorts" else f"a {kind}"
         rows.append(
             {

@@ -33,7 +33,7 @@ class ProbeSet:
     @classmethod
     def drawn(cls, seed: int = 4_000_000) -> ProbeSet:
         """Ten drawings of each everyday object, which no shop of clothes shows; seeds that nano was not trained on."""
-        from unidiff_cli.sample_catalog import OBJECTS, draw, random_object
+        from unidiff_cli.sample_catalog import OBJECTS, random_object, render
 
         classes = list(OBJECTS)
         looks = [
@@ -43,7 +43,7 @@ class ProbeSet:
         ]
         labels = np.repeat(np.arange(len(classes)), PROBE_EACH)
         prompts = [f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}" for name in classes]
-        return cls([draw(look, PROBE_SIDE) for look in looks], labels, classes, prompts)
+        return cls([render(look, PROBE_SIDE) for look in looks], labels, classes, prompts)
 
     @classmethod
     @cache
