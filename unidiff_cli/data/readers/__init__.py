@@ -26,9 +26,7 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions as captions_module
 from unidiff_cli.data.sample import SPLITS, Extent, Rejected, Sample
 from unidiff_cli.errors import UsageError
-from unidiff_cli.project.project import FILE
-
-ROOMS = frozenset(("shards", "runs", "exports", "index", "report", "ablation", "outputs", "cache"))
+from unidiff_cli.project.project import FOLDERS, is_project
 
 
 class Reader(ABC):
@@ -139,10 +137,10 @@ def walk(root: Path) -> Iterator[Path]:
                 continue
             if not entry.is_dir():
                 yield Path(entry.path)
-            elif entry.name not in rooms and not os.path.isfile(os.path.join(entry.path, FILE)):
+            elif entry.name not in rooms and not is_project(Path(entry.path)):
                 yield from below(Path(entry.path), frozenset())
 
-    yield from below(root, ROOMS if (root / FILE).is_file() else frozenset())
+    yield from below(root, frozenset(FOLDERS) if is_project(root) else frozenset())
 
 
 def shown(name: str | Path) -> str:
