@@ -37,7 +37,7 @@ class ProbeSet:
     @classmethod
     def everyday_objects(cls) -> ProbeSet:
         """Ten renderings of each everyday object that no shop of clothes shows."""
-        from unidiff_cli.sample_catalog import OBJECTS, draw, random_object
+        from unidiff_cli.sample_catalog import OBJECTS, random_object, render
 
         classes = list(OBJECTS)
         looks = [
@@ -47,7 +47,7 @@ class ProbeSet:
         ]
         labels = np.repeat(np.arange(len(classes)), RENDERINGS)
         prompts = [f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}" for name in classes]
-        return cls([draw(look, RENDERING_SIDE) for look in looks], labels, classes, prompts)
+        return cls([render(look, RENDERING_SIDE) for look in looks], labels, classes, prompts)
 
     @classmethod
     @cache
