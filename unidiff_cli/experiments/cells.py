@@ -21,6 +21,7 @@ from unidiff_cli.evaluation.results_file import StoredResults, read_results, wri
 from unidiff_cli.experiments.folds import open_eval_set, train_recipe
 from unidiff_cli.exporters.export import export
 from unidiff_cli.models import sources
+from unidiff_cli.models.encoders import CLIP
 from unidiff_cli.objectives import trained_encoder
 from unidiff_cli.progress import Progress
 from unidiff_cli.project import run_log
