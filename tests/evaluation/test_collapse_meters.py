@@ -163,7 +163,7 @@ def test_a_meter_that_is_not_a_number_is_raised():
 def test_flags_of_one_probe_leave_the_other_out():
     meters = {"uniformity_image": -2.0, "probe_uniformity_image": -1.0, "probe_accuracy": 0.5}
     [catalogue] = collapse_meters.flags(meters, meters)
-    [neutral] = collapse_meters.flags(meters, meters, collapse_meters.PROBE)
+    [neutral] = collapse_meters.flags(meters, meters, "everyday objects")
     assert (catalogue.meter, catalogue.tuned) == ("uniformity_image", -2.0)
     assert (neutral.meter, neutral.tuned) == ("uniformity_image", -1.0)
 

@@ -11,7 +11,7 @@ from tests.support.projects import load_recipe
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.eval_set import EvalSet
-from unidiff_cli.evaluation.measure import chosen
+from unidiff_cli.evaluation.measure import choose_metrics
 from unidiff_cli.evaluation.metrics.denoise_loss import DenoiseLoss
 from unidiff_cli.evaluation.metrics.diffusion_classifier import (
     DiffusionClassifier,
@@ -123,7 +123,7 @@ def test_the_diffusion_classifier_of_a_random_denoiser(outputs_of):
     items = metric.per_item(outputs)["diffusion_classifier"]
     assert len(items.values) == 12
     assert np.average(items.values, weights=items.weights) == pytest.approx(figure)
-    assert json.dumps(metric.details(outputs))
+    assert [sum(sum(row) for row in each.counts) for each in metric.details(outputs).confusions]
     assert "by the denoiser over 6 images and 5 values" in metric.notes(outputs)[0]
     # The same noise again.
     assert metric.compute(outputs_of()) == {"diffusion_classifier": figure}
@@ -131,12 +131,12 @@ def test_the_diffusion_classifier_of_a_random_denoiser(outputs_of):
 
 def test_the_diffusion_classifier_is_computed_on_request(outputs_of):
     eval_set = outputs_of().eval_set
-    metrics, left_out = chosen([eval_set])
+    metrics, left_out = choose_metrics([eval_set])
     assert "diffusion_classifier" not in metrics
     assert "where evaluate.metrics names it" in left_out["diffusion_classifier"]
-    assert "diffusion_classifier" in chosen([eval_set], ["diffusion_classifier"])[0]
+    assert "diffusion_classifier" in choose_metrics([eval_set], ["diffusion_classifier"])[0]
     named = outputs_of('evaluate.metrics=["diffusion_classifier"]').eval_set
-    assert list(chosen([named])[0]) == ["diffusion_classifier"]
+    assert list(choose_metrics([named])[0]) == ["diffusion_classifier"]
 
 
 def test_the_diffusion_classifier_needs_an_attribute(outputs_of):

@@ -243,10 +243,10 @@ def test_two_models_distances_are_compared_by_the_same_resamples():
     real, base, tuned = normal(200), normal(200, seed=1, shift=0.4), normal(200, seed=1, shift=0.2)
     samples = [kid.bootstrap_kid(real, x, 200) for x in (base, tuned)]
     figures = [mmd.unbiased_mmd(real, x) for x in (base, tuned)]
-    assert statistics.paired_draws(*figures, *samples, 200).verdict == "better"
-    assert statistics.paired_draws(*figures[::-1], *samples[::-1], 200).verdict == "worse"
+    assert statistics.paired_bootstrap(*figures, *samples, 200).verdict == "better"
+    assert statistics.paired_bootstrap(*figures[::-1], *samples[::-1], 200).verdict == "worse"
     again = kid.bootstrap_kid(real, base[::-1], 200)
-    same = statistics.paired_draws(figures[0], figures[0], samples[0], again, 200)
+    same = statistics.paired_bootstrap(figures[0], figures[0], samples[0], again, 200)
     assert same.verdict == "not distinguishable" and same.p > 0.5
 
 
@@ -261,7 +261,7 @@ def test_a_distance_of_equal_models_differs_one_time_in_twenty():
         )
         samples = [kid.bootstrap_kid(real, x, 100, groups=(product, product)) for x in generated]
         figures = [mmd.unbiased_mmd(real, x) for x in generated]
-        test = statistics.paired_draws(*figures, *samples, 160, 20)
+        test = statistics.paired_bootstrap(*figures, *samples, 160, 20)
         different += test.verdict != "not distinguishable"
     # 3 expected; 9 or fewer with 99.9 %.
     assert different <= 9

@@ -11,7 +11,7 @@ from unidiff_cli.data.shards import Shards
 from unidiff_cli.evaluation import array_cache
 from unidiff_cli.evaluation.array_cache import ArrayCache
 from unidiff_cli.evaluation.eval_set import EvalSet
-from unidiff_cli.evaluation.measure import measured_of
+from unidiff_cli.evaluation.measure import model_results
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.model_under_test import ModelUnderTest
 from unidiff_cli.evaluation.outputs import ModelOutputs, Output
@@ -161,7 +161,7 @@ def test_a_metric_brings_the_output_that_only_it_reads(monkeypatch):
     outputs = ModelOutputs(
         ModelUnderTest("tuned", "tuned", "base", 32, "hash"), eval_set_of(rows_of("a"))
     )
-    results = measured_of(outputs, {"brightness": Brightness()})
+    results = model_results(outputs, {"brightness": Brightness()})
     assert results["brightness"].figures == {"brightness": 2.0}
     assert len(calls) == 1, "once, however many methods read it"
     assert outputs.computed == {"brightness.values"}
