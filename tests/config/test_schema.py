@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.recipes import leaves
 from unidiff_cli.config import shipped
 from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import Train, recipe_model, recipe_schema
@@ -107,17 +108,6 @@ def test_the_schema_accepts_the_shipped_recipes_and_refuses_typos():
         assert not accepts(schema, {**data, "objectives": {"contrastve": {}}}, schema)
     references = [text for text in json.dumps(schema).split('"') if text.startswith("#/$defs/")]
     assert {text.rpartition("/")[2] for text in references} <= set(schema["$defs"])
-
-
-def leaves(model, prefix=""):
-    """Every key of a model that is no section: its dotted name and its field."""
-    for key, field in model.model_fields.items():
-        options = getattr(field.annotation, "__args__", (field.annotation,))
-        sections = [kind for kind in options if hasattr(kind, "model_fields")]
-        for section in sections:
-            yield from leaves(section, f"{prefix}{key}.")
-        if not sections or len(options) > len(sections) + (type(None) in options):
-            yield f"{prefix}{key}", field
 
 
 def test_every_key_has_a_short_description():

@@ -123,7 +123,10 @@ def test_the_diffusion_classifier_of_a_random_denoiser(outputs_of):
     items = metric.per_item(outputs)["diffusion_classifier"]
     assert len(items.values) == 12
     assert np.average(items.values, weights=items.weights) == pytest.approx(figure)
-    assert [sum(sum(row) for row in each.counts) for each in metric.details(outputs).confusions]
+    assert {c.title for c in metric.details(outputs).confusions} == {
+        "color by the denoiser",
+        "shape by the denoiser",
+    }
     assert "by the denoiser over 6 images and 5 values" in metric.notes(outputs)[0]
     # The same noise again.
     assert metric.compute(outputs_of()) == {"diffusion_classifier": figure}

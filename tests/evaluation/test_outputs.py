@@ -15,7 +15,7 @@ from unidiff_cli.evaluation.measure import model_results
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.model_under_test import ModelUnderTest
 from unidiff_cli.evaluation.outputs import ModelOutputs, Output
-from unidiff_cli.evaluation.results import FigureSpec
+from unidiff_cli.reports.schema import FigureSpec
 
 # ---------------------------------------------------------------- the array cache
 
@@ -141,8 +141,8 @@ class Brightness(Metric):
     def compute(self, outputs):
         return {"brightness": float(self._values(outputs).mean())}
 
-    def details(self, outputs):
-        return {"most": float(self._values(outputs).max())}
+    def notes(self, outputs):
+        return [f"The most is {self._values(outputs).max()}."]
 
     def _values(self, outputs):
         make = partial(outputs.array, "brightness.values", [1], self._measure)

@@ -64,26 +64,38 @@ def test_a_test_of_a_report_is_named_and_has_a_sentence():
     assert test.sentence.startswith("R@1 is better: 0.0 % → 100.0 %")
 
 
-def test_folds_are_pooled():
-    def fold(hits, samples, null_level, **more):
-        items = {"r1": PerItem(np.array(hits, float), ["a"] * len(hits))}
-        return MetricResult(
-            {"r1": float(np.mean(hits)), "kid": 2.0, **more},
-            items,
-            {"kid": BootstrapSamples(np.array(samples), 3, 7)},
-            references={"real": {"kid": 1.0}, "null_level": {"kid": null_level}},
-            notes=["A note."],
-        )
-
-    pooled = pool(
-        [fold([1], [1, np.nan, np.nan], 3.0, rare=1.0), fold([0, 0, 0], [3, 4, np.nan], 4.0)]
+def fold_result(hits, samples, null_level, **figures):
+    """A fold's result: R@1 of items, and KID with a null level."""
+    return MetricResult(
+        {"r1": float(np.mean(hits)), "kid": 2.0, **figures},
+        {"r1": PerItem(np.array(hits, float), ["a"] * len(hits))},
+        {"kid": BootstrapSamples(np.array(samples), 3, 7)},
+        references={"real": {"kid": 1.0}, "null_level": {"kid": null_level}},
+        notes=["A note."],
     )
-    # Over all items; a figure that one fold does not have is left out.
+
+
+@pytest.fixture
+def pooled():
+    nan = np.nan
+    one = fold_result([1], [1, nan, nan], 3.0, rare=1.0)
+    return pool([one, fold_result([0, 0, 0], [3, 4, nan], 4.0)])
+
+
+def test_folds_are_pooled_over_all_items(pooled):
+    # `rare` is missing in one fold.
     assert pooled.figures == {"r1": 0.25, "kid": 2.0}
-    assert pooled.bootstrap["kid"].values == pytest.approx([2, 4, np.nan], nan_ok=True)
-    assert pooled.bootstrap["kid"][1:] == (6, 14)
     assert pooled.notes == ["A note."]
-    # √(3² + 4²) / 2
+
+
+def test_bootstrap_samples_of_folds_are_averaged(pooled):
+    values, items, groups = pooled.bootstrap["kid"]
+    assert values == pytest.approx([2, 4, np.nan], nan_ok=True)
+    assert (items, groups) == (6, 14)
+
+
+def test_the_null_level_falls_with_the_number_of_folds(pooled):
+    # √(3² + 4²)/2
     assert pooled.references == {"real": {"kid": 1}, "null_level": {"kid": 5 / 2}}
 
 

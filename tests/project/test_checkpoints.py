@@ -1,8 +1,6 @@
 """Checkpoints: whole or not there, damage noticed, an older one taken, a full disk a sentence."""
 
 import errno
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -183,22 +181,6 @@ def test_a_full_disk_names_the_path_and_the_size_and_keeps_the_others(
     assert checkpoints.verified(tmp_path / "step-000001") == before
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of 2 MB, where one may be mounted."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
-    if (
-        os.geteuid()
-        or not shutil.which("mount")
-        or subprocess.run(mount, capture_output=True).returncode
-    ):
-        pytest.skip("no tmpfs can be mounted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
 def test_a_disk_that_is_really_full(small_disk):
     save(small_disk, 1)
     big = {"weights": {"a": torch.zeros(1_000_000)}}  # 4 MB
@@ -218,7 +200,8 @@ def test_what_is_not_the_disk_is_not_called_so(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.project.test_checkpoints import save
+import torch
+from unidiff_cli.project import checkpoints
 replace, folders = os.replace, []
 def killing(source, target):
     if os.path.isdir(source):
@@ -227,7 +210,8 @@ def killing(source, target):
             os.kill(os.getpid(), signal.SIGKILL)
     replace(source, target)
 os.replace = killing
-save(Path(sys.argv[1]), 1, note="new")
+parts = {"weights": {"a": torch.ones(2)}}
+checkpoints.save(Path(sys.argv[1]), "step-000001", parts, {"step": 1, "note": "new"})
 """
 
 

@@ -12,23 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.folders import WHOLE, fill, replace_folder
 from unidiff_cli.project import files
 from unidiff_cli.project.files import atomic_file, atomic_folder, recover, write_json, write_text
 
 PACKAGE = Path(files.__file__).parent.parent
-# The last file of a folder in these tests.
-WHOLE = "whole.txt"
 RENAMES = ("replace", "rename", "renames", "move")
-
-
-def fill(folder, text):
-    (folder / "first.txt").write_text(text)
-    (folder / WHOLE).write_text(text)
-
-
-def replace_folder(path, text):
-    with atomic_folder(path) as fresh:
-        fill(fresh, text)
 
 
 def is_whole(folder):
@@ -98,6 +87,14 @@ def test_a_disk_that_is_full_when_synced_leaves_the_old_file(tmp_path, monkeypat
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_disk_that_is_really_full_leaves_the_old_file(small_disk):
+    write_text(small_disk / "a.txt", "old")
+    with pytest.raises(OSError, match="No space"):
+        write_text(small_disk / "a.txt", "new" * 1_000_000)
+    assert (small_disk / "a.txt").read_text() == "old"
+    assert [p.name for p in small_disk.iterdir()] == ["a.txt"]
+
+
 def test_a_text_keeps_its_line_ends(tmp_path):
     write_text(tmp_path / "a.txt", "é\r\nb\n")
     assert (tmp_path / "a.txt").read_bytes() == "é\r\nb\n".encode()
@@ -159,6 +156,13 @@ def test_an_error_while_filling_leaves_the_old_folder(tmp_path, problem):
     assert (tmp_path / "shards" / WHOLE).read_text() == "old" and leftovers(tmp_path) == []
 
 
+def test_a_disk_that_is_really_full_leaves_the_old_folder(small_disk):
+    replace_folder(small_disk / "shards", "old")
+    with pytest.raises(OSError, match="No space"):
+        replace_folder(small_disk / "shards", "new" * 500_000)
+    assert (small_disk / "shards" / WHOLE).read_text() == "old" and leftovers(small_disk) == []
+
+
 def test_every_file_of_a_folder_is_synced_before_it_takes_its_place(tmp_path, monkeypatch):
     events, sync, replace = [], files._sync, os.replace
     monkeypatch.setattr(files, "_sync", lambda path: (events.append(path.name), sync(path)))
@@ -211,7 +215,7 @@ def test_recover_of_a_folder_that_is_not_there(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.project.test_files import replace_folder
+from tests.support.folders import replace_folder
 from unidiff_cli.project.files import write_text
 path, what, when, at = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 replace, calls = os.replace, []

@@ -183,7 +183,12 @@ with project.lock():
 
 @pytest.mark.parametrize(
     ("folder", "at", "text"),
-    [("shards", 1, "old"), ("shards", 2, "new"), ("exports/001", 2, "new")],
+    [
+        ("shards", 1, "old"),
+        ("shards", 2, "new"),
+        ("exports/001", 2, "new"),
+        ("exports/onnx/001", 2, "new"),
+    ],
 )
 def test_a_kill_at_the_renames_is_finished_at_the_next_lock(project, folder, at, text):
     finish(project, *folder.split("/"), text="old")

@@ -14,3 +14,14 @@ def problems(read, *args, **kwargs):
         read(*args, **kwargs)
     assert caught.value.exit_code == 2
     return caught.value.problems
+
+
+def leaves(model, prefix=""):
+    """Every key of a model that is no section: its dotted name and its field."""
+    for key, field in model.model_fields.items():
+        options = getattr(field.annotation, "__args__", (field.annotation,))
+        sections = [kind for kind in options if hasattr(kind, "model_fields")]
+        for section in sections:
+            yield from leaves(section, f"{prefix}{key}.")
+        if not sections or len(options) > len(sections) + (type(None) in options):
+            yield f"{prefix}{key}", field

@@ -193,7 +193,8 @@ class Project:
             raise self._unwritable(problem) from problem
         try:
             holder.write_text(str(os.getpid()))
-            for parent in (self.root, self.path("exports")):
+            # An export in another format stands one folder deeper.
+            for parent in (self.root, self.path("exports"), *self.path("exports").glob("*/")):
                 recover(parent, whole=lambda fresh: Receipt.read(fresh) is not None)
             yield
         finally:

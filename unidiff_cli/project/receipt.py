@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -68,4 +68,4 @@ def close(folder: Path, receipt: Receipt, seconds: float) -> None:
     """Writes a folder's receipt, its last file."""
     receipt.seconds = round(seconds, 2)
     receipt.finished = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(folder / RECEIPT, vars(receipt))
+    write_json(folder / RECEIPT, asdict(receipt))

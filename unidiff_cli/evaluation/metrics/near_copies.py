@@ -78,7 +78,8 @@ class Copies:
     @property
     def more_than_chance(self) -> bool:
         """Whether even the low end of the rate's interval is above that of new real images."""
-        return wilson(len(self.pairs), self.generated).low > self.share
+        low = wilson(len(self.pairs), self.generated).low
+        return low is not None and low > self.share
 
 
 def find_copies(

@@ -83,11 +83,11 @@ def mean_by_label(
     names = np.array(["" if label is None else str(label) for label in labels], object)
     labelled = np.array([label is not None for label in labels])
     units = np.asarray(groups, object)
-    means = {}
-    for name in dict.fromkeys(names[labelled]):
-        rows = labelled & (names == name)
-        means[name] = bootstrap_mean(np.asarray(values)[rows], groups=units[rows])
-    return dict(sorted(means.items(), key=lambda item: -item[1].items))
+    rows = {name: labelled & (names == name) for name in dict.fromkeys(names[labelled])}
+    return {
+        name: bootstrap_mean(np.asarray(values)[rows[name]], groups=units[rows[name]])
+        for name in sorted(rows, key=lambda name: -rows[name].sum())
+    }
 
 
 class Recall(Metric):
