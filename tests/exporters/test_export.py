@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.support.base import write_base
-from tests.support.catalogue import COLORS, draw_thing
+from tests.support.catalogue import COLORS, render_thing
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import evaluate, export, generate, index, retrieve, train
 from unidiff_cli.config.schema import Generate
@@ -46,7 +46,7 @@ assert not any(name.startswith("unidiff") for name in sys.modules)
 def plain(finished, tmp_path_factory):
     """What plain diffusers and transformers make of the export."""
     folder = tmp_path_factory.mktemp("plain")
-    draw_thing("red", "dress", 5).save(folder / "query.png")
+    render_thing("red", "dress", 5).save(folder / "query.png")
     command = [sys.executable, "-I", "-c", PLAIN, finished.export(), folder / "query.png", folder]
     subprocess.run([str(c) for c in command], check=True, cwd=folder)
     return folder

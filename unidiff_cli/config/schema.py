@@ -39,6 +39,7 @@ Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=2**62)]
+SplitName = Literal["train", "val", "test"]
 
 
 class BaseFolders(Section):
@@ -209,7 +210,7 @@ class Generate(Section):
 class Evaluate(Section):
     """What is measured, base against tuned."""
 
-    split: Literal["train", "val", "test"] = "test"
+    split: SplitName = "test"
     images: Positive = Field(500, description="images drawn for what judges drawing")
     examples: Positive = Field(12, description="images shown in the report")
     metrics: tuple[str, ...] = Field(

@@ -72,12 +72,7 @@ class ProbeSet:
                 "Give its table the columns image, class and caption.",
             )
         classes = sorted(prompts)
-        images = [
-            Image.open(
-                io.BytesIO(row.image) if isinstance(row.image, bytes) else row.image
-            ).convert("RGB")
-            for row in tested
-        ]
+        images = [Image.open(io.BytesIO(row.image.read())).convert("RGB") for row in tested]
         labels = np.array([classes.index(str(row.attributes["class"])) for row in tested])
         return cls(images, labels, classes, [prompts[name] for name in classes])
 

@@ -19,7 +19,8 @@ from unidiff_cli.project.receipt import Receipt, close
 
 FILE = "unidiff.yaml"
 DEFAULT = "unidiff-project"
-ROOMS = (
+# The folders of a project: the one list of their names.
+FOLDERS = (
     "shards",
     "runs",
     "exports",
@@ -30,6 +31,9 @@ ROOMS = (
     "ablation",
     "outputs",
     "cache",
+)
+ROOMS = (
+    *FOLDERS,
     ".*.new",
     ".*.old",
     ".lock*",

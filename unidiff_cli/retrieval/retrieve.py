@@ -13,7 +13,8 @@ from PIL import Image
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import images
 from unidiff_cli.data.batch import open_image
-from unidiff_cli.data.sample import IMAGE_SUFFIXES
+from unidiff_cli.data.locations import locate
+from unidiff_cli.data.sample import IMAGE_SUFFIXES, Reason
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models import encoders
@@ -112,10 +113,10 @@ def split_query(words: list[str]) -> tuple[str | None, Path | None]:
 def _open(path: Path) -> Image.Image:
     """The query made ready as prepare makes the catalogue's images: upright, on white, sRGB."""
     options = Prepare()
-    found = images.prepare_image(path, options.max_side, options.max_pixels)
-    if isinstance(found, str):
+    found = images.prepare_image(locate(path), options.max_side, options.max_pixels)
+    if isinstance(found, Reason):
         raise UsageError(
-            f"{path} cannot be read as an image: {found}.", "Give a JPEG, PNG or WebP file."
+            f"{path} cannot be read as an image: {found.text}.", "Give a JPEG, PNG or WebP file."
         )
     return Image.open(io.BytesIO(found.data)).convert("RGB")
 
