@@ -19,10 +19,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers.utils import logging
 
-from unidiff_cli import Project, export, load_recipe, prepare, registry, train
+from unidiff_cli import Project, export, load_recipe, machine, prepare, registry, train
 from unidiff_cli.config.schema import Prepare, Recipe
 from unidiff_cli.data import readers
 from unidiff_cli.data.batch import open_image
@@ -235,7 +234,7 @@ def draw_sheet(shards: Shards, sources: Mapping[str, Any], recipe: Recipe, file:
     columns = {"real": [open_image(shards, row) for row, _ in some]}
     for name, source in sources.items():
         base = loading.load_base(source, recipe.image_size).eval()
-        base.to("cuda" if torch.cuda.is_available() else "cpu")
+        base.to(machine.device())
         drawn = generate_images(
             base, prompts, range(len(prompts)), steps=options.steps, guidance=options.guidance, batch_size=options.batch_size
         )  # fmt: skip

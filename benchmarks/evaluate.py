@@ -37,6 +37,7 @@ from rich.console import Console
 from benchmarks import Bound, table
 from unidiff_cli.evaluation import ranking
 from unidiff_cli.evaluation.metrics.fid import BLOCK, Moments, frechet, frechet_distance
+from unidiff_cli.machine import cores
 
 Figures = dict[str, float]
 
@@ -118,11 +119,6 @@ def machine() -> dict[str, Any]:
             0
         ],  # well under one a core, or others take part in the times
     }
-
-
-def cores() -> int:
-    """Those this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 @contextmanager

@@ -1,11 +1,11 @@
-"""Everything that can go wrong, as one tree.
+"""Every error unidiff raises on purpose, as one tree.
 
     UnidiffError              a fact (what, where) and an action (what to do)
     ├── UsageError            2    the command or the recipe is wrong
     │   └── RecipeError            every problem of a recipe at once
     ├── WorkError             1    the work failed, or its input is not there
-    │   ├── NotReady               a room this stage reads is missing, unfinished or stale
-    │   └── Damaged                a file of ours does not hold what its receipt says
+    │   ├── NotReady               a folder this stage reads is missing, unfinished or stale
+    │   └── Damaged                a file of unidiff does not hold what its receipt says
     ├── EnvironmentProblem    3    the machine lacks something: disk, package, weights, device
     └── Interrupted           130/143   a signal came; what was done is saved
 
@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 
 class UnidiffError(Exception):
-    """A sentence of fact and a sentence of action."""
+    """A sentence of fact (what is wrong, and where) and a sentence of action (what to do)."""
 
     exit_code = 1
 
@@ -31,6 +31,8 @@ class UnidiffError(Exception):
 
 
 class UsageError(UnidiffError):
+    """The command or the recipe is wrong."""
+
     exit_code = 2
 
 
@@ -43,18 +45,22 @@ class RecipeError(UsageError):
 
 
 class WorkError(UnidiffError):
+    """The work failed, or its input is not there."""
+
     exit_code = 1
 
 
 class NotReady(WorkError):
-    pass
+    """A folder this stage reads is missing, unfinished or stale."""
 
 
 class Damaged(WorkError):
-    pass
+    """A file of unidiff does not hold what was written."""
 
 
 class EnvironmentProblem(UnidiffError):
+    """The machine lacks something: disk, package, weights, device."""
+
     exit_code = 3
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from benchmarks import evaluate, table
 from benchmarks.evaluate import BOUNDS, CHECKS, PARTS, QUICK, TARGETS
+from unidiff_cli import machine
 from unidiff_cli.evaluation import ranking
 from unidiff_cli.evaluation.extractors.inception import BATCH, Inception
 
@@ -47,7 +48,7 @@ def test_threads_are_given_back(monkeypatch):
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     with evaluate.all_cores():
         assert (
-            os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == str(evaluate.cores())
+            os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == str(machine.cores())
         )
     assert os.environ["OMP_NUM_THREADS"] == "1" and "MKL_NUM_THREADS" not in os.environ
 

@@ -152,14 +152,14 @@ def test_the_report(project, asking, rows):
 
 def test_status_knows_a_fresh_report_from_a_stale_one(project, asking):
     def report():
-        return next(row for row in folders(project) if row["room"] == "report")
+        return next(row for row in folders(project) if row.folder == "report")
 
     evaluate(project, asking(metrics=["recall"]))
-    assert report()["state"] == "ready"
+    assert report().state == "ready"
     made = Receipt.read(project.path("exports", "001-tiny"))
     made.seed += 1
     close(project.path("exports", "001-tiny"), made, 0)
-    assert report()["state"] == "stale" and report()["holds"] == "exports/001-tiny changed since"
+    assert report().state == "stale" and report().contents == "exports/001-tiny changed since"
 
 
 def test_the_page_is_one_file(project, asking):

@@ -1,10 +1,10 @@
-"""Checkpoints: whole or not there, damage found, the older one taken, and a full disk said with its size."""
+"""Checkpoints: whole or not there, damage noticed, an older one taken, a full disk a sentence."""
 
 import errno
-import json
-import os
-import shutil
+import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from unidiff_cli.errors import Damaged, EnvironmentProblem
 from unidiff_cli.project import checkpoints
 
-# Left to the lead with a patch; strict, so that the mark goes when the bug does.
+ROOT = Path(__file__).parents[2]
 PARTS = {
     "weights": {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4)},
     "averaged": {"a": torch.zeros(2, 3), "b": torch.zeros(4)},
@@ -32,9 +32,9 @@ def steps(folder):
 
 def whole(folder):
     """The steps `latest` would take, newest first, and those it refuses."""
-    found = list(checkpoints.latest(folder))
-    good = [state["step"] for _, state in found if isinstance(state, dict)]
-    return good, [path.name for path, state in found if isinstance(state, Damaged)]
+    pairs = list(checkpoints.latest(folder))
+    good = [state["step"] for _, state in pairs if isinstance(state, dict)]
+    return good, [path.name for path, state in pairs if isinstance(state, Damaged)]
 
 
 def test_what_was_saved_comes_back(tmp_path):
@@ -47,10 +47,9 @@ def test_what_was_saved_comes_back(tmp_path):
     state = checkpoints.verified(folder)
     assert state["step"] == 5 and state["best"] == {}
     for part, group in PARTS.items():
-        found = checkpoints.tensors(folder, part)
-        assert found.keys() == group.keys() and all(
-            torch.equal(found[k], v) for k, v in group.items()
-        )
+        tensors = checkpoints.tensors(folder, part)
+        assert tensors.keys() == group.keys()
+        assert all(torch.equal(tensors[k], v) for k, v in group.items())
 
 
 def test_views_and_shared_tensors_are_saved_as_what_they_show(tmp_path):
@@ -64,8 +63,8 @@ def test_views_and_shared_tensors_are_saved_as_what_they_show(tmp_path):
         }
     }
     folder = checkpoints.save(tmp_path, "step-000001", parts, {"step": 1})
-    found = checkpoints.tensors(folder, "weights")
-    assert all(torch.equal(found[k], v) for k, v in parts["weights"].items())
+    tensors = checkpoints.tensors(folder, "weights")
+    assert all(torch.equal(tensors[k], v) for k, v in parts["weights"].items())
 
 
 def test_saving_again_replaces(tmp_path):
@@ -79,7 +78,8 @@ def test_prune_keeps_the_newest_and_the_best(tmp_path):
     for step in (10, 5, 20, 15):
         save(tmp_path, step)
     checkpoints.save(tmp_path, checkpoints.BEST, PARTS, {"step": 5})
-    (tmp_path / "step-000099").mkdir()  # without a state: begun, never committed
+    # Without a state: begun, never committed.
+    (tmp_path / "step-000099").mkdir()
     checkpoints.prune(tmp_path, 2)
     assert steps(tmp_path) == [15, 20] and (tmp_path / checkpoints.BEST).is_dir()
 
@@ -119,7 +119,7 @@ def test_a_state_of_another_shape_is_damage(tmp_path, text):
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_a_flipped_byte_anywhere_is_found(tmp_path, name, data):
+def test_a_flipped_byte_anywhere_is_noticed(tmp_path, name, data):
     folder = tmp_path / "step-000007"
     if not folder.exists():
         save(tmp_path, 7)
@@ -135,7 +135,7 @@ def test_a_flipped_byte_anywhere_is_found(tmp_path, name, data):
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100])
-def test_a_cut_file_is_found(tmp_path, cut):
+def test_a_cut_file_is_noticed(tmp_path, cut):
     file = save(tmp_path, 7) / "weights.safetensors"
     file.write_bytes(file.read_bytes()[:cut])
     assert whole(tmp_path) == ([], ["step-000007"])
@@ -153,7 +153,8 @@ def test_a_full_disk_names_the_path_and_the_size_and_keeps_the_others(
     written = []
 
     def full(tensors, file, *args):
-        if written:  # the first file fits
+        # The first file fits.
+        if written:
             text = f"No space left on device (os error {errno.ENOSPC})"
             raise (
                 safetensors.SafetensorError(text)
@@ -161,9 +162,9 @@ def test_a_full_disk_names_the_path_and_the_size_and_keeps_the_others(
                 else OSError(errno.ENOSPC, text, str(file))
             )
         written.append(file)
-        real(tensors, file)
+        save_file(tensors, file)
 
-    real = safetensors.torch.save_file
+    save_file = safetensors.torch.save_file
     monkeypatch.setattr(safetensors.torch, "save_file", full)
     for step in (1, 2):
         written.clear()
@@ -178,22 +179,6 @@ def test_a_full_disk_names_the_path_and_the_size_and_keeps_the_others(
         assert "train --resume" in caught.value.action
     assert [p.name for p in tmp_path.iterdir()] == ["step-000001"]
     assert checkpoints.verified(tmp_path / "step-000001") == before
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of 2 MB, where one may be mounted."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
-    if (
-        os.geteuid()
-        or not shutil.which("mount")
-        or subprocess.run(mount, capture_output=True).returncode
-    ):
-        pytest.skip("no tmpfs can be mounted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_disk_that_is_really_full(small_disk):
@@ -212,24 +197,30 @@ def test_what_is_not_the_disk_is_not_called_so(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("at", [1, 2])
-def test_a_crash_at_the_renames_loses_nothing(tmp_path, monkeypatch, at):
-    """Killed before the swap, or in the middle of it: the next save, and the reader, find a whole one."""
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from unidiff_cli.project import checkpoints
+replace, folders = os.replace, []
+def killing(source, target):
+    if os.path.isdir(source):
+        folders.append(target)
+        if len(folders) == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+os.replace = killing
+parts = {"weights": {"a": torch.ones(2)}}
+checkpoints.save(Path(sys.argv[1]), "step-000001", parts, {"step": 1, "note": "new"})
+"""
+
+
+@pytest.mark.parametrize(("at", "note"), [(1, "old"), (2, "new")])
+def test_a_kill_at_the_renames_leaves_a_whole_checkpoint(tmp_path, at, note):
     save(tmp_path, 1, note="old")
-    real, calls = os.replace, []
-
-    def replace(source, target):
-        if os.path.isdir(source):
-            calls.append(target)
-            if len(calls) == at:
-                raise KeyboardInterrupt  # is no Exception: nothing of `save` runs after it, as after a kill
-        real(source, target)
-
-    monkeypatch.setattr(checkpoints.os, "replace", replace)
-    with pytest.raises(KeyboardInterrupt):
-        save(tmp_path, 1, note="new")
-    monkeypatch.undo()
-    good, _ = whole(tmp_path)
-    assert good == [1]
-    save(tmp_path, 2)
-    assert json.loads((tmp_path / "step-000002" / "state.json").read_text())["step"] == 2
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(at)]
+    assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
+    assert whole(tmp_path) == ([1], [])
+    assert checkpoints.verified(tmp_path / "step-000001")["note"] == note
+    save(tmp_path, 1, note="next")
+    assert [p.name for p in tmp_path.iterdir()] == ["step-000001"]

@@ -1,42 +1,36 @@
-"""The project directory: where it is found, what its receipts say, and that a room is whole or not there."""
+"""The project directory: where it is, its folders and their commands, the lock, the exports."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from tests.support.folders import finish
 from unidiff_cli import Project
 from unidiff_cli.errors import EnvironmentProblem, NotReady, UsageError, WorkError
 from unidiff_cli.project import project as project_module
-from unidiff_cli.project.files import digest, write_json
-from unidiff_cli.project.project import FILE
-from unidiff_cli.project.receipt import Receipt, close
+from unidiff_cli.project.project import FILE, FOLDERS, is_project
+from unidiff_cli.project.receipt import Receipt
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def project(tmp_path):
-    found = Project(tmp_path / "here")
-    found.create()
-    return found
-
-
-def finish(project, *room, text="old", **receipt):
-    """A finished room with one file in it."""
-    made = Receipt("stage", {"made": text}, **receipt)
-    with project.writing(*room, receipt=made) as fresh:
-        (fresh / "file.txt").write_text(text)
-    return made
+    project = Project(tmp_path / "here")
+    project.create()
+    return project
 
 
 def listing(project):
     return sorted(str(p.relative_to(project.root)) for p in project.root.rglob("*"))
 
 
-# ---------------------------------------------------------------- found where
+# ---------------------------------------------------------------- where it is
 
 
 def test_a_name_wins_and_is_not_looked_for(tmp_path):
@@ -52,17 +46,19 @@ def test_the_nearest_parent_with_a_unidiff_yaml_else_one_below(tmp_path):
     assert Project.find(start=deep).root == tmp_path
     (tmp_path / "a" / FILE).touch()
     assert Project.find(start=deep).root == tmp_path / "a"
-    (deep / FILE).mkdir()  # a folder of that name is no project file
+    # A folder of that name is no project file.
+    (deep / FILE).mkdir()
     assert Project.find(start=deep).root == tmp_path / "a"
 
 
 def test_nothing_is_made_by_looking(tmp_path):
-    found = Project.find(start=tmp_path)
-    assert found.runs() == found.exports() == [] and found.next_run("fashion") == "001-fashion"
+    project = Project.find(start=tmp_path)
+    assert project.runs() == project.exports() == []
+    assert project.next_run("fashion") == "001-fashion"
     with pytest.raises(NotReady, match="Run: unidiff train"):
-        found.export()
+        project.export()
     with pytest.raises(NotReady, match="shards is not there"):
-        found.receipt("shards", command="unidiff prepare CATALOG")
+        project.receipt("shards")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -108,78 +104,43 @@ def test_a_disk_that_refuses_the_lock_is_a_sentence(project, monkeypatch):
         pass
 
 
-# ---------------------------------------------------------------- receipts
+# ---------------------------------------------------------------- its folders
 
 
-def test_a_receipts_hash_ignores_time_and_versions_and_nothing_else(project):
-    made = finish(
-        project,
-        "shards",
-        inputs={"a": "1"},
-        seed=1,
-        counts={"n": 1},
-        figures={"f": 0.5},
-        files={"x": "y"},
-    )
-    again = Receipt.read(project.path("shards"))
-    assert again == made and again.hash == made.hash and again.finished
-    again.seconds, again.finished, again.versions = 99.0, "2000-01-01", {"torch": "0"}
-    assert again.hash == made.hash
-    for name, other in {
-        "stage": "x", "settings": {}, "inputs": {}, "seed": 2, "counts": {}, "figures": {}, "files": {},
-    }.items():  # fmt: skip
-        assert Receipt(**{**vars(made), name: other}).hash != made.hash, name
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_missing_folder_names_the_command_that_writes_it(project, name):
+    with pytest.raises(NotReady, match=f"here/{name} is not there") as caught:
+        project.receipt(name)
+    assert caught.value.action == f"Run: {FOLDERS[name].command}"
 
 
-def test_same_work_survives_json_and_sees_settings_and_inputs():
-    made = Receipt("s", {"a": (1, 2), "b": 0.1}, {"shards": "x"})
-    stored = Receipt(**json.loads(json.dumps(vars(made))))
-    assert stored.same_work({"b": 0.1, "a": [1, 2]}, {"shards": "x"})
-    assert not stored.same_work({"b": 0.2, "a": [1, 2]}, {"shards": "x"})
-    assert not stored.same_work({"b": 0.1, "a": [1, 2]}, {"shards": "y"})
+def test_an_unfinished_run_names_the_command_that_finishes_it(project):
+    project.path("runs", "001-a").mkdir(parents=True)
+    with pytest.raises(NotReady, match="here/runs/001-a is unfinished") as caught:
+        project.receipt("runs", "001-a")
+    assert caught.value.action == "Run: unidiff train --resume"
 
 
-def test_digest_is_of_the_value():
-    assert (
-        digest({"a": 1, "b": [1, 2]})
-        == digest({"b": (1, 2), "a": 1})
-        != digest({"a": 1, "b": [2, 1]})
-    )
+def test_git_ignores_every_folder_and_keeps_the_persons_file(project):
+    lines = (project.root / ".gitignore").read_text().splitlines()
+    assert {f"/{name}" for name in FOLDERS} <= set(lines) and f"/{FILE}" not in lines
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "null", "[]", "5", '{"stage": "x"}', '{"stage": "x", "settings": {}, "new": 1}', "\0"],
-)
-def test_a_receipt_that_is_none_means_unfinished(project, text):
-    finish(project, "shards")
-    (project.path("shards") / "receipt.json").write_text(text)
-    assert Receipt.read(project.path("shards")) is None
-    with pytest.raises(NotReady) as caught:
-        project.receipt("shards", command="unidiff prepare CATALOG")
-    assert (
-        "is unfinished" in caught.value.fact
-        and caught.value.action == "Run: unidiff prepare CATALOG"
-    )
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_guide_of_a_project_names_every_folder_and_its_command(name):
+    text = (ROOT / "docs" / "guides" / "project.md").read_text(encoding="utf-8")
+    command = FOLDERS[name].command.removeprefix("unidiff ").split()[0]
+    assert f"{name}/" in text and command in text
 
 
-def test_write_json_leaves_the_old_file_when_it_fails(tmp_path):
-    file = tmp_path / "a.json"
-    write_json(file, {"a": 1})
-
-    class Sour:
-        def __str__(self):
-            raise RuntimeError("sour")
-
-    with pytest.raises(RuntimeError):
-        write_json(file, {"b": Sour()})
-    assert json.loads(file.read_text()) == {"a": 1}
+def test_a_folder_with_a_unidiff_yaml_is_a_project(project, tmp_path):
+    assert is_project(project.root) and not is_project(tmp_path)
 
 
-# ---------------------------------------------------------------- writing a room
+# ---------------------------------------------------------------- writing a folder
 
 
-def test_writing_replaces_a_room_whole(project):
+def test_writing_replaces_a_folder_whole(project):
     finish(project, "shards", text="old")
     (project.path("shards") / "extra").touch()
     finish(project, "shards", text="new")
@@ -189,7 +150,7 @@ def test_writing_replaces_a_room_whole(project):
 
 
 @pytest.mark.parametrize("problem", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_a_failure_inside_leaves_the_old_room_whole(project, problem):
+def test_a_failure_inside_leaves_the_old_folder_whole(project, problem):
     finish(project, "exports", "001", text="old")
     before = listing(project)
     with (
@@ -202,74 +163,49 @@ def test_a_failure_inside_leaves_the_old_room_whole(project, problem):
     assert (project.path("exports", "001") / "file.txt").read_text() == "old"
 
 
-@pytest.mark.parametrize("at", [1, 2])
-def test_a_signal_between_the_renames_leaves_the_old_room_whole(project, monkeypatch, at):
-    """Ctrl-C is an exception anywhere, so also after the old room was put aside."""
-    finish(project, "shards", text="old")
-    real, calls = os.replace, []
-
-    def replace(source, target):
-        if str(target).endswith((".old", "shards")):
-            calls.append(target)
-            if len(calls) == at:
-                raise KeyboardInterrupt
-        real(source, target)
-
-    monkeypatch.setattr(project_module.os, "replace", replace)
-    with pytest.raises(KeyboardInterrupt):
-        finish(project, "shards", text="new")
-    assert (project.path("shards") / "file.txt").read_text() == "old"
-    assert Receipt.read(project.path("shards")).settings == {"made": "old"}
-
-
 KILLED = """
 import os, signal, sys
-from unidiff_cli import project as projects
-from unidiff_cli.project import Project, Receipt
-real, seen = os.replace, []
-def replace(source, target):
-    if str(source).endswith(".new") and os.path.isdir(source) or str(target).endswith(".old"):
-        seen.append(target)
-        if len(seen) == int(sys.argv[2]):
+from tests.support.folders import finish
+from unidiff_cli import Project
+replace, renamed = os.replace, []
+def killing(source, target):
+    if os.path.isdir(source):
+        renamed.append(target)
+        if len(renamed) == int(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGKILL)
-    real(source, target)
-projects.os.replace = replace
+    replace(source, target)
+os.replace = killing
 project = Project(sys.argv[1])
-with project.lock(), project.writing(*sys.argv[3].split("/"), receipt=Receipt("stage", {"made": "new"})) as fresh:
-    (fresh / "file.txt").write_text("new")
+with project.lock():
+    finish(project, *sys.argv[3].split("/"), text="new")
 """
 
 
 @pytest.mark.parametrize(
-    ("room", "at", "then"), [("shards", 1, "old"), ("shards", 2, "new"), ("exports/001", 2, "new")]
+    ("folder", "at", "text"),
+    [
+        ("shards", 1, "old"),
+        ("shards", 2, "new"),
+        ("exports/001", 2, "new"),
+        ("exports/onnx/001", 2, "new"),
+    ],
 )
-def test_a_kill_at_the_renames_is_finished_at_the_next_lock(project, room, at, then):
-    finish(project, *room.split("/"), text="old")
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(project.root), str(at), room], timeout=60
-    )
-    assert done.returncode == -signal.SIGKILL
+def test_a_kill_at_the_renames_is_finished_at_the_next_lock(project, folder, at, text):
+    finish(project, *folder.split("/"), text="old")
+    command = [sys.executable, "-c", KILLED, str(project.root), str(at), folder]
+    assert subprocess.run(command, cwd=ROOT, timeout=60).returncode == -signal.SIGKILL
     with project.lock():
         pass
-    assert (project.path(room) / "file.txt").read_text() == then
-    assert project.receipt(*room.split("/")).settings == {"made": then}
+    assert (project.path(folder) / "file.txt").read_text() == text
+    assert project.receipt(*folder.split("/")).settings == {"text": text}
     assert not [name for name in listing(project) if name.endswith(".old")]
-
-
-def test_an_old_room_comes_back_when_what_was_to_replace_it_is_not_whole(project):
-    finish(project, "shards", text="old")
-    os.replace(project.path("shards"), project.path(".shards.old"))
-    project.path(".shards.new").mkdir()
-    with project.lock():
-        pass
-    assert project.receipt("shards").settings == {"made": "old"}
 
 
 # ---------------------------------------------------------------- the lock
 
 HOLDS = """
 import sys, time
-from unidiff_cli.project import Project
+from unidiff_cli import Project
 with Project(sys.argv[1]).lock():
     print("held", flush=True)
     time.sleep(60)
@@ -288,7 +224,8 @@ def test_the_lock_refuses_a_second_process_and_names_the_first(project):
     finally:
         holder.kill()
         holder.wait()
-    with project.lock():  # a holder that was killed holds nothing
+    # A holder that was killed holds nothing.
+    with project.lock():
         assert (project.root / ".lock.pid").read_text() == str(os.getpid())
     assert not (project.root / ".lock.pid").exists()
 
@@ -334,79 +271,3 @@ def test_the_current_export_is_the_one_pointed_to(project):
     pointer.write_text("")
     with pytest.raises(NotReady):
         project.export()
-
-
-def test_close_writes_the_receipt_with_time(project):
-    project.path("x").mkdir()
-    close(project.path("x"), Receipt("s", {}), 1.239)
-    found = Receipt.read(project.path("x"))
-    assert found.seconds == 1.24 and found.finished.startswith("20") and found.versions["torch"]
-
-
-# ---------------------------------------------------------------- status
-
-
-def test_status_follows_the_work(project):
-    from unidiff_cli.project.status import folders, next_command
-
-    def now():
-        found = folders(project)
-        return {row["room"]: row["state"] for row in found}, next_command(found)
-
-    assert now() == (
-        dict.fromkeys(("shards", "runs", "exports", "index", "report"), "missing"),
-        "unidiff prepare CATALOG",
-    )
-    shards = finish(project, "shards", counts={"train": 10})
-    assert now()[1] == "unidiff train"
-    (project.path("runs", "001-a") / "checkpoints" / "step-000500").mkdir(parents=True)
-    states, then = now()
-    assert states["runs/001-a"] == "unfinished" and then == "unidiff train --resume"
-    assert folders(project)[1]["holds"] == "last checkpoint step-000500"
-    run = finish(project, "runs", "001-a", inputs={"shards": shards.hash})
-    assert now()[1] == "unidiff export"
-    export = finish(project, "exports", "001-a", inputs={"runs/001-a": run.hash})
-    project.path("exports", "current").write_text("001-a\n")
-    assert now()[1] == "unidiff index"
-    bound = {"shards": shards.hash, "exports/001-a": export.hash}
-    for room in ("index", "report"):
-        made = Receipt(room, {"export": "001-a"}, bound)
-        with project.writing(room, receipt=made):
-            pass
-    states, then = now()
-    assert set(states.values()) == {"ready"} and then.startswith("unidiff generate")
-
-    second = finish(project, "runs", "002-b", inputs={"shards": shards.hash})
-    assert now()[1] == "unidiff export"  # the newest run has none yet
-    finish(project, "exports", "002-b", inputs={"runs/002-b": second.hash})
-    project.path("exports", "current").write_text("002-b\n")
-    states, then = now()
-    assert states["index"] == states["report"] == "stale" and then == "unidiff index"
-    assert "002-b is the current export" in next(
-        r["holds"] for r in folders(project) if r["room"] == "index"
-    )
-
-    finish(project, "shards", text="other")
-    states, then = now()
-    assert states["runs/002-b"] == states["index"] == "stale" and then == "unidiff train"
-
-
-# ---------------------------------------------------------------- log.jsonl
-
-
-def test_the_log_is_cut_to_a_step_and_survives_a_crash(tmp_path):
-    from unidiff_cli.project import run_log
-
-    assert run_log.read(tmp_path) == []
-    for step in range(1, 6):
-        run_log.append(tmp_path, step=step, loss=1 / 3)
-    with open(tmp_path / run_log.FILE, "ab") as stream:
-        stream.write(b'5\n{"step": 6, "lo\xff')
-    assert [line["step"] for line in run_log.read(tmp_path)] == [1, 2, 3, 4, 5]
-    run_log.trim(tmp_path, 3)
-    run_log.append(tmp_path, step=4, loss=0.25)
-    assert [(line["step"], line["loss"]) for line in run_log.read(tmp_path)][2:] == [
-        (3, 0.3333333),
-        (4, 0.25),
-    ]
-    assert sorted(p.name for p in tmp_path.iterdir()) == [run_log.FILE]

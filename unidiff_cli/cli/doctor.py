@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from typing import Any
 
 import typer
 
+from unidiff_cli import machine
 from unidiff_cli.cli import console
 from unidiff_cli.cli.options import Json, open_project
 from unidiff_cli.models.sources import SCORER, SD15, embedded_bases, missing_for_sd15
@@ -24,30 +24,22 @@ def examine(project: Project) -> dict[str, dict[str, Any]]:
     import torch
 
     memory = psutil.virtual_memory()
-    cuda = torch.cuda.is_available()
-    devices = (
-        {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
-        if cuda
-        else {}
-    )
-    place = project.root
-    while not place.exists():
-        place = place.parent
-    disk = shutil.disk_usage(place)
+    devices = {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+    free = machine.free_bytes(project.root)
     return {
         "versions": {"python": platform.python_version(), **versions()},
         "device": {
-            "used": "cuda" if cuda else "cpu",
+            "used": machine.device().type,
             **devices,
-            "bf16": bool(cuda and torch.cuda.is_bf16_supported(including_emulation=False)),
-            "cores": os.cpu_count(),
+            "bf16": machine.bf16_supported(),
+            "cores": machine.cores(),
             "threads": torch.get_num_threads(),
         },
         "memory": {
             "total_gb": round(memory.total / 1e9, 1),
             "available_gb": round(memory.available / 1e9, 1),
         },
-        "disk": {"project": str(project.root), "free_gb": round(disk.free / 1e9, 1)},
+        "disk": {"project": str(project.root), "free_gb": round(free / 1e9, 1)},
         "offline": {
             "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "not set"),
             **{f"base {name}": "embedded, ready" for name in embedded_bases()},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
 from unidiff_cli.cli import console
@@ -16,12 +18,16 @@ def status_command(context: typer.Context, json_out: Json = False) -> None:
     rows = folders(project)
     if json_out:
         console.show_json(
-            {"project": str(project.root), "folders": rows, "next": next_command(rows)}
+            {
+                "project": str(project.root),
+                "folders": [asdict(row) for row in rows],
+                "next": next_command(rows),
+            }
         )
         return
     console.say(str(project.root))
     console.show_table(
         ["folder", "state", "contents"],
-        [[row["folder"], row["state"], row["contents"]] for row in rows],
+        [[row.folder, row.state, row.contents] for row in rows],
     )
     console.say(f"Next: {next_command(rows)}")

@@ -61,7 +61,7 @@ def train_command(
         console.say(settings.yaml())
         console.say(plan)
         return
-    project.receipt("shards", command="unidiff prepare CATALOG")
+    project.receipt("shards")
     remember(project, recipe)
     from unidiff_cli.exporters.export import export
     from unidiff_cli.retrieval.build import index

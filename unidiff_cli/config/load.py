@@ -1,4 +1,8 @@
-"""A recipe from all its sources, checked whole: every problem at once, with file and line."""
+"""A recipe from all its sources, checked whole: every problem at once, with file and line.
+
+Later sources win: the base's own numbers < the recipe file < the project's `unidiff.yaml` < the
+environment (`UNIDIFF_TRAIN__STEPS=500`) < `--set train.steps=500`.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import (
-    BaseModel,
-    ValidationError,
-)
+from pydantic import BaseModel, ValidationError
 
+from unidiff_cli.config.migration import migrate
 from unidiff_cli.config.schema import SCHEMA_VERSION, Recipe, recipe_model
 from unidiff_cli.config.shipped import locate_recipe, shipped_folder
 from unidiff_cli.config.sources import (
@@ -24,7 +26,8 @@ from unidiff_cli.config.sources import (
 from unidiff_cli.errors import RecipeError, UsageError, nearest
 from unidiff_cli.project.project import FILE
 
-Defaults = Callable[[Any], tuple[Any, Mapping[str, Any]]]
+# What a recipe's `base` means on this machine, and the numbers of that base.
+Defaults = Callable[[Any], tuple[Any, ConfigSource]]
 
 
 def read_recipe(
@@ -35,85 +38,112 @@ def read_recipe(
     assignments: Iterable[str] = (),
     defaults: Defaults | None = None,
 ) -> Recipe:
-    """The recipe in force, all layers merged and checked.
+    """The recipe in force, all sources merged and checked.
 
-    `name` replaces the name that `unidiff.yaml` gives. `defaults(base)` returns the base that is meant
-    (auto resolved) and its own numbers, the lowest layer. Raises RecipeError with every problem.
+    `name` replaces the name in `unidiff.yaml`. `defaults(base)` gives the base with `auto` resolved
+    and the base's own numbers, the lowest source. Raises RecipeError with every problem.
     """
-    mine = ConfigSource(FILE, {})
+    project = ConfigSource(FILE, {})
     if project_file and project_file.is_file():
-        mine = read_yaml(project_file, FILE)
-    chosen = str(name or mine.data.pop("recipe", None) or "fashion")
-    mine.data.pop("recipe", None)
-    path = locate_recipe(chosen, project_file.parent if project_file else None)
+        project = read_yaml(project_file, FILE)
+    named = project.data.pop("recipe", None)
+    path = locate_recipe(str(name or named or "fashion"), project_file and project_file.parent)
     label = f"recipes/{path.name}" if path.parent == shipped_folder() else str(path)
-    layers = [
-        read_yaml(path, label),
-        mine,
-        environment_source(environ or {}, Recipe.model_fields),
-        assignment_source(assignments),
-    ]
-    merged: Any = {"name": path.stem}
-    for layer in layers:
-        merged = merge(merged, layer.data)
-    if defaults:
-        try:
-            base, numbers = defaults(merged.get("base", "auto"))
-        except (UsageError, TypeError, ValueError, RuntimeError, OSError) as problem:
-            _check(
-                merged, layers
-            )  # a wrong key is the more likely cause, and is said with its line
-            if isinstance(problem, UsageError):
-                raise
-            raise UsageError(
-                f"The base {merged.get('base')!r} cannot be read: {problem}."
-            ) from problem
-        layers.insert(0, ConfigSource("base defaults", numbers))
-        merged = {**merge(numbers, merged), "base": base}
-    return _check(merged, layers)
-
-
-def _check(merged: Mapping[str, Any], layers: list[ConfigSource]) -> Recipe:
-    kind = recipe_model()
-    try:
-        return kind.model_validate(merged)
-    except ValidationError as found:
-        problems = [_sentence(kind, error, layers) for error in found.errors()]
-        raise RecipeError(sorted(set(problems), key=_by_line)) from found
-
-
-def _by_line(problem: str) -> tuple[str, int]:
-    place, line = problem.split(": ")[0].rpartition(":")[::2]
-    return (place, int(line)) if line.isdigit() else (problem, 0)
-
-
-def _sentence(kind: type[BaseModel], error: Any, layers: list[ConfigSource]) -> str:
-    keys = tuple(str(k) for k in error["loc"])
-    keys = tuple(k for k in keys if not k.endswith("]") and k not in ("str", "BaseFolders"))
-    place = next(
-        (p for n in (keys, keys[:-1]) for layer in reversed(layers) if n and (p := layer.place(n))),
-        "recipe",
+    recipe = _Sources(
+        {"name": path.stem},
+        [
+            read_yaml(path, label),
+            project,
+            environment_source(environ or {}, Recipe.model_fields),
+            assignment_source(assignments),
+        ],
     )
-    dotted, parent = ".".join(keys), keys[:-1]
+    if defaults is None:
+        return recipe.check()
+    base = recipe.data.get("base", "auto")
+    try:
+        base, numbers = defaults(base)
+    except (UsageError, TypeError, ValueError, RuntimeError, OSError) as problem:
+        # A wrong key is the more likely cause, and is reported with its line.
+        recipe.check()
+        if isinstance(problem, UsageError):
+            raise
+        raise UsageError(f"The base {base!r} cannot be read: {problem}.") from problem
+    recipe.put_below(numbers)
+    recipe.data["base"] = base
+    return recipe.check()
+
+
+class _Sources:
+    """The sources of one recipe, their data merged, and what is known to be wrong with them."""
+
+    def __init__(self, start: Mapping[str, Any], sources: Iterable[ConfigSource]) -> None:
+        self.data: dict[str, Any] = dict(start)
+        self.problems: list[str] = []
+        self.sources: list[ConfigSource] = []
+        for source in sources:
+            self.sources.append(self._of_today(source))
+            self.data = merge(self.data, self.sources[-1].data)
+
+    def put_below(self, source: ConfigSource) -> None:
+        """Adds a source that all others win over."""
+        self.sources.insert(0, self._of_today(source))
+        self.data = merge(self.sources[0].data, self.data)
+
+    def _of_today(self, source: ConfigSource) -> ConfigSource:
+        source, problems = migrate(source)
+        self.problems += problems
+        return source
+
+    def check(self) -> Recipe:
+        """The checked recipe. Raises RecipeError with every problem."""
+        kind, problems = recipe_model(), list(self.problems)
+        recipe = None
+        try:
+            recipe = kind.model_validate(self.data)
+        except ValidationError as errors:
+            problems += [_sentence(kind, error, self.sources) for error in errors.errors()]
+        if recipe is None or problems:
+            raise RecipeError(sorted(set(problems), key=_by_line))
+        return recipe
+
+
+def _by_line(problem: str) -> tuple[str, int, str]:
+    file, line = problem.split(": ")[0].rpartition(":")[::2]
+    return (file, int(line), problem) if line.isdigit() else (problem, 0, "")
+
+
+def _sentence(kind: type[BaseModel], error: Any, sources: list[ConfigSource]) -> str:
+    """One of pydantic's errors in words: `file:line: what is wrong`."""
+    keys = tuple(str(k) for k in error["loc"])
+    # Without pydantic's names of the alternatives of a union.
+    keys = tuple(k for k in keys if not k.endswith("]") and k not in ("str", "BaseFolders"))
+    place, dotted = _place(keys, sources), ".".join(keys)
     if error["type"] == "extra_forbidden":
-        known = _fields(kind, parent)
-        room = (
-            parent[-1].removesuffix("s")
-            if parent == ("objectives",)
-            else f"key in {'.'.join(parent) or 'a recipe'}"
-        )
-        return f"{place}: no {room} named '{keys[-1]}'.{nearest(keys[-1], known)}"
+        parent = keys[:-1]
+        what = f"key in {'.'.join(parent) or 'a recipe'}"
+        if parent == ("objectives",):
+            what = "objective"
+        return f"{place}: no {what} named '{keys[-1]}'.{nearest(keys[-1], _fields(kind, parent))}"
     if error["type"] == "missing":
         return f"{place}: {dotted} is missing."
     if keys == ("schema_version",):
-        return (
-            f"{place}: schema_version is {error['input']!r}; this unidiff reads {SCHEMA_VERSION}."
-        )
+        version = error["input"]
+        return f"{place}: schema_version is {version!r}; this unidiff reads {SCHEMA_VERSION}."
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     if error["type"] == "value_error":
         return f"{place}: {dotted}: {message}{'' if message.endswith(('.', '?')) else '.'}"
     return f"{place}: {dotted} is {error['input']!r}; {message}."
+
+
+def _place(keys: tuple[str, ...], sources: list[ConfigSource]) -> str:
+    """Where a key, or else the section it is in, was set last."""
+    for place_of in (keys, keys[:-1]):
+        for source in reversed(sources):
+            if place_of and (place := source.place(place_of)):
+                return place
+    return "recipe"
 
 
 def _fields(kind: type[BaseModel], keys: tuple[str, ...]) -> list[str]:

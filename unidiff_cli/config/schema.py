@@ -1,30 +1,22 @@
-"""A recipe: the only thing a person edits, checked whole before anything heavy is imported.
+"""The schema of a recipe: every key with its type, default and meaning, checked without torch.
 
-Layers, later wins: the base's own numbers < recipe file < the project's `unidiff.yaml` < environment
-(`UNIDIFF_TRAIN__STEPS=500`) < `--set train.steps=500`. Every value remembers the layer it came from, so a
-problem is reported with its file and line, all problems at once.
+A recipe is what a person edits; `load.py` reads it from all its sources. Objectives are parts:
+their keys come from their own classes.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    create_model,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
 from unidiff_cli import registry
-from unidiff_cli.config.sources import (
-    dump,
-)
+from unidiff_cli.config.sources import dump
 from unidiff_cli.errors import nearest
 
 SCHEMA_VERSION = 2
+# Marks a key of `train` that does not change the trained weights.
+NOT_WEIGHTS: dict[str, Any] = {"changes_weights": False}
 
 
 class Section(BaseModel):
@@ -36,6 +28,7 @@ class Section(BaseModel):
 
 
 Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=2**62)]
@@ -43,53 +36,52 @@ SplitName = Literal["train", "val", "test"]
 
 
 class BaseFolders(Section):
-    """A base given as two sources: a Stable Diffusion folder or hub id, and a CLIP folder or hub id."""
+    """A base in two parts: a Stable Diffusion and a CLIP, each a folder or a hub id."""
 
-    diffusion: str
-    clip: str
+    diffusion: str = Field(description="folder or hub id of the Stable Diffusion pipeline")
+    clip: str = Field(description="folder or hub id of the CLIP model")
     text: Literal["diffusion", "clip"] | None = Field(
-        None, description="which text tower wins where the two differ; null refuses to choose"
+        None, description="whose text tower to take where the two differ; null: refuse to choose"
     )
 
 
 class Columns(Section):
-    """Which column of a table is what; null means: found by its name and content."""
+    """The columns of a table catalogue; null: chosen by name and content."""
 
-    image: str | None = None
-    caption: str | None = None
-    id: str | None = None
+    image: str | None = Field(None, description="the column of image paths")
+    caption: str | None = Field(None, description="the column of captions")
+    id: str | None = Field(None, description="the column of sample ids")
     product: str | None = Field(None, description="images of one product stay in one split")
-    split: str | None = Field(None, description="train, val or test, honoured as given")
+    split: str | None = Field(None, description="train, val or test, used as given")
 
 
 class Prepare(Section):
-    """How a catalogue becomes shards."""
+    """Preparing a catalogue: reading, splitting, writing shards."""
 
-    reader: str = Field("auto", description="auto, or a reader by name: folder, table, webdataset")
+    reader: str = Field("auto", description="a reader's name, such as folder, table, webdataset")
     columns: Columns = Columns()
     caption: str | None = Field(
         None, description='a template over columns, such as "{name} in {color}"'
     )
     where: dict[str, str] = Field(
-        {}, description="keep only rows with these column values, such as view: main"
+        {}, description="keep only rows with these column values, such as {view: main}"
     )
     max_side: Annotated[int, Field(ge=16, le=8192)] = Field(
-        1024, description="images are scaled down to this side"
+        1024, description="larger images are scaled down to this side, in pixels"
     )
-    max_pixels: Positive = Field(100_000_000, description="larger images are quarantined undecoded")
+    max_pixels: Positive = Field(
+        100_000_000, description="images with more pixels are quarantined undecoded"
+    )
     max_bad: Share = Field(0.05, description="the share of bad rows above which prepare fails")
     splits: tuple[Share, Share, Share] = Field(
-        (0.8, 0.1, 0.1), description="train, val, test; whole groups only"
+        (0.8, 0.1, 0.1), description="shares of train, val and test; groups stay whole"
     )
     near_duplicates: Annotated[int, Field(ge=0, le=16)] = Field(
-        10,
-        description="perceptual-hash bits (of 256) within which images count as duplicates; 0 turns it off",
+        10, description="perceptual-hash bits of 256 that duplicates may differ in; 0: off"
     )
-    shard_size: Positive = Field(1000, description="samples in one tar")
-    workers: Annotated[int, Field(ge=0)] = Field(
-        0, description="processes that decode; 0 takes every core"
-    )
-    seed: Seed = 0
+    shard_size: Positive = Field(1000, description="samples per tar file")
+    workers: Count = Field(0, description="decoding processes; 0: one per core")
+    seed: Seed = Field(0, description="seed of the splits and of the order in the shards")
 
     @field_validator("splits")
     @classmethod
@@ -100,132 +92,136 @@ class Prepare(Section):
 
 
 class LearningRates(Section):
-    """One learning rate a tower; 0 freezes it."""
+    """The learning rate of each tower; 0 freezes it."""
 
-    vision: Rate = 1e-5
-    text: Rate = 2e-6
-    denoiser: Rate = 1e-5
+    vision: Rate = Field(1e-5, description="CLIP's vision tower")
+    text: Rate = Field(2e-6, description="the text tower, shared by CLIP and Stable Diffusion")
+    denoiser: Rate = Field(1e-5, description="the denoiser, in Stable Diffusion 1.x a UNet")
     new_layers: Rate = Field(
-        1e-4, description="layers that begin new: an objective's own, DiffDis's stream"
+        1e-4, description="layers that start from random: projection heads, DiffDis's layers"
     )
 
 
 class Train(Section):
-    """The schedule of one run."""
+    """Training one run."""
 
-    steps: Positive = 2000
+    steps: Positive = Field(2000, description="optimizer steps")
     batch_size: Annotated[int, Field(ge=2)] = Field(
-        64, description="samples a step, over all processes together: the contrastive batch"
+        64, description="samples per step over all processes: the contrastive batch"
     )
-    denoise_batch: Annotated[int, Field(ge=0)] = Field(
-        0, description="how many of a step's samples the UNet sees, spread evenly; 0: all"
+    denoise_batch: Count = Field(
+        0, description="samples per step that the denoiser sees, spread evenly; 0: all"
     )
-    chunk: Annotated[int, Field(ge=0)] = Field(
-        0,
-        description="GradCache: samples of a process that CLIP's towers hold in memory at a time, for a forward more; 0: all",
+    chunk: Count = Field(
+        0, description="GradCache: samples that CLIP's towers hold in memory at a time; 0: all"
     )
     pcgrad: bool = Field(
-        False,
-        description="on the text tower, take out of finding's and drawing's gradients what works against the other",
+        False, description="remove conflicts between the tasks' gradients on the text tower"
     )
-    gradient_cosine_every: Annotated[int, Field(ge=0)] = Field(
-        20,
-        description="steps between logged cosines of finding's and drawing's gradients on the text tower; 0: never",
+    gradient_cosine_every: Count = Field(
+        20, description="steps between logged cosines of these gradients; 0: never"
     )
     no_duplicates: bool = Field(
-        False,
-        description="no two samples of one product, duplicate group or caption in a batch, as far as the catalogue allows",
+        False, description="no two samples of one product, duplicate group or caption in a batch"
     )
-    trains: tuple[Literal["vision", "text", "denoiser", "new_layers"], ...] = (
-        "vision",
-        "text",
-        "denoiser",
-        "new_layers",
+    trains: tuple[Literal["vision", "text", "denoiser", "new_layers"], ...] = Field(
+        ("vision", "text", "denoiser", "new_layers"), description="the towers that train"
     )
     lr: LearningRates = LearningRates()
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    warmup: Annotated[int, Field(ge=0)] = Field(
-        100, description="steps of linear warm-up before the cosine"
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        1e-4, description="AdamW's weight decay of matrices"
     )
-    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    schedule: Literal[
+        "cosine",
+        "linear",
+        "polynomial",
+        "constant",
+        "constant_with_warmup",
+        "cosine_with_restarts",
+    ] = Field("cosine", description="learning rate over the run, a scheduler of diffusers")
+    warmup: Count = Field(100, description="steps of linear warm-up, at most half of the run")
+    clip_norm: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="largest norm of the gradient"
+    )
     ema: Share = Field(
-        0.9999,
-        description="decay of the averaged weights, which are validated and exported; 0 averages nothing",
+        0.9999, description="decay of the averaged weights, which are exported; 0: no averaging"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 on a GPU that has it, else fp32"
+        "auto", description="auto: bf16 on a GPU that supports it, else fp32"
     )
     gradient_checkpointing: bool = Field(
         False, description="less memory for more time: activations are computed twice"
     )
-    seed: Seed = 0
-    processes: Annotated[int, Field(ge=0)] = Field(
-        0, description="0: one a GPU, or one on a machine without"
-    )
-    workers: Annotated[int, Field(ge=0)] = Field(
-        0, description="loader processes; 0 reads in the training process"
+    seed: Seed = Field(0, description="seed of the order, the noise and new layers")
+    processes: Count = Field(0, description="0: one per GPU, one without a GPU")
+    workers: Count = Field(
+        0,
+        description="loader processes; 0: the training process loads",
+        json_schema_extra=NOT_WEIGHTS,
     )
     cache_latents: bool = Field(
         True,
-        description="prepare and encode every image once, into cache/ (0.2 MB an image at 512 px)",
+        description="encode every image once, into cache/ (0.2 MB per image at 512 px)",
+        json_schema_extra=NOT_WEIGHTS,
     )
-    checkpoint_every: Positive = 500
-    keep_checkpoints: Positive = 2
-    validate_every: Positive = 100
-    preview_every: Annotated[int, Field(ge=0)] = Field(250, description="0 draws no previews")
+    checkpoint_every: Positive = Field(
+        500, description="steps between checkpoints", json_schema_extra=NOT_WEIGHTS
+    )
+    keep_checkpoints: Positive = Field(
+        2, description="how many of the newest checkpoints to keep", json_schema_extra=NOT_WEIGHTS
+    )
+    validate_every: Positive = Field(100, description="steps between validations")
+    preview_every: Count = Field(
+        250, description="steps between preview images; 0: never", json_schema_extra=NOT_WEIGHTS
+    )
     preview_prompts: tuple[str, ...] = Field(
-        (), description="empty: four captions of the validation split"
+        (),
+        description="prompts of the previews; empty: four captions of the validation split",
+        json_schema_extra=NOT_WEIGHTS,
     )
     best_by: Literal["auto", "recall", "denoise", "last"] = Field(
-        "auto",
-        description="what picks the exported weights; auto: recall with a contrastive or text_diffusion term, else denoise",
+        "auto", description="selects the exported weights; auto: recall where retrieval is trained"
     )
     stop_on_collapse: bool = Field(
         False,
-        description="end the run, its checkpoint saved, when a collapse meter trips at a validation",
+        description="end the run with a checkpoint when a collapse meter passes its limit",
+        json_schema_extra=NOT_WEIGHTS,
     )
 
     @field_validator("denoise_batch")
     @classmethod
-    def _some(cls, value: int, info: ValidationInfo) -> int:
+    def _part_of_batch(cls, value: int, info: ValidationInfo) -> int:
         if value > (whole := info.data.get("batch_size", value)):
             raise ValueError(f"{value} of a step's {whole} samples cannot be seen")
         return value
 
 
-# The keys of `train` that decide no weight.
-NOT_WEIGHTS = {
-    "workers", "cache_latents", "keep_checkpoints", "checkpoint_every", "preview_every", "preview_prompts", "stop_on_collapse"
-}  # fmt: skip
-
-
 class Generate(Section):
-    """How images are drawn, by `generate`, previews and `evaluate` alike."""
+    """Generating images: `generate`, previews and `evaluate` alike."""
 
-    steps: Positive = 30
-    guidance: Annotated[float, Field(ge=0)] = 7.5
-    batch_size: Positive = 8
+    steps: Positive = Field(30, description="sampler steps")
+    guidance: Annotated[float, Field(ge=0)] = Field(
+        7.5, description="classifier-free guidance scale"
+    )
+    batch_size: Positive = Field(8, description="images generated at a time")
 
 
 class Evaluate(Section):
-    """What is measured, base against tuned."""
+    """Evaluation of the tuned model against its base."""
 
-    split: SplitName = "test"
-    images: Positive = Field(500, description="images drawn for what judges drawing")
-    examples: Positive = Field(12, description="images shown in the report")
+    split: SplitName = Field("test", description="the split to measure")
+    images: Positive = Field(500, description="generated images for the metrics of generation")
+    examples: Positive = Field(12, description="example images in the report")
     metrics: tuple[str, ...] = Field(
-        (), description="what is measured; empty: all that this catalogue allows"
+        (), description="metrics by name; empty: all that this catalogue allows"
     )
-    batch_size: Positive = 64
-    seed: Seed = 0
+    batch_size: Positive = Field(64, description="samples in memory at a time")
+    seed: Seed = Field(0, description="seed of generated images, noise and bootstrap")
     probe: str = Field(
-        "",
-        description="a catalogue of photos of known classes (columns image, class, caption; of a split column only test counts): "
-        "what the model should still know",
+        "", description="a catalogue of photos of known classes, for general knowledge"
     )
     inception: str = Field(
-        "",
-        description="path of inception-2015-12-05.pt, for FID, KID and precision/recall as elsewhere; else the scorer's features",
+        "", description="path of inception-2015-12-05.pt, for FID and KID as published"
     )
 
     @field_validator("metrics")
@@ -239,18 +235,18 @@ class Evaluate(Section):
 
 
 class Recipe(Section):
-    """What is trained on what, and how. Objectives are parts: their keys come from their own classes."""
+    """What is trained on what, and how."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[2] = Field(2, description="the version of these keys")
     name: Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]{1,100}$")] = Field(
-        "unnamed", description="a part of its runs' names"
+        "unnamed", description="part of its runs' names; the file's name by default"
     )
-    description: str = ""
+    description: str = Field("", description="one line for `unidiff recipes list`")
     base: str | BaseFolders = Field(
-        "auto", description="auto, nano, a folder or a hub id, or {diffusion, clip}"
+        "auto", description="auto, nano, a folder or an export, or {diffusion, clip}"
     )
     image_size: Annotated[int, Field(ge=8, multiple_of=8)] = Field(
-        512, description="side in pixels of what the diffusion half draws"
+        512, description="side of generated images, in pixels"
     )
     prepare: Prepare = Prepare()
     objectives: Any = None
@@ -259,24 +255,26 @@ class Recipe(Section):
     evaluate: Evaluate = Evaluate()
 
     def section(self, *names: str) -> dict[str, Any]:
-        """Some sections as plain data, as receipts keep them."""
+        """Sections as plain data, as receipts keep them."""
         plain = self.model_dump(mode="json", include=set(names))
         if "objectives" in plain:
             plain["objectives"] = {k: v for k, v in plain["objectives"].items() if v is not None}
         return plain
 
-    def deciding(self) -> dict[str, Any]:
-        """What decides the weights of a run, as plain data: not how it is read, looked at and kept."""
-        found = self.section("base", "image_size", "objectives", "train")
-        return {**found, "train": {k: v for k, v in found["train"].items() if k not in NOT_WEIGHTS}}
+    def training_inputs(self) -> dict[str, Any]:
+        """All that changes the weights of a run, as plain data."""
+        plain = self.section("base", "image_size", "objectives", "train")
+        for key, field in Train.model_fields.items():
+            if field.json_schema_extra is NOT_WEIGHTS:
+                del plain["train"][key]
+        return plain
 
     def active(self) -> dict[str, Any]:
-        """The objectives in force, name to part, in the order the model lists them."""
-        return {
-            k: v
-            for k in type(self.objectives).model_fields
-            if (v := getattr(self.objectives, k)) is not None
+        """The objectives in force, name to part, in alphabetical order."""
+        parts = {
+            name: getattr(self.objectives, name) for name in type(self.objectives).model_fields
         }
+        return {name: part for name, part in parts.items() if part is not None}
 
     def yaml(self) -> str:
         """The whole recipe as YAML that loads again."""
@@ -287,20 +285,24 @@ class Recipe(Section):
 def recipe_model() -> type[Recipe]:
     """Recipe with its objectives typed by the parts installed here."""
     fields: dict[str, Any] = {
-        n: (registry.load("objectives", n) | None, None) for n in registry.names("objectives")
+        name: (registry.load("objectives", name) | None, None)
+        for name in registry.names("objectives")
     }
     objectives = create_model("Objectives", __base__=Section, **fields)
 
-    def _some(cls: type, value: Any) -> Any:
-        if all(v is None for v in vars(value).values()):
+    def one_at_least(cls: type, value: Any) -> Any:
+        if all(getattr(value, name) is None for name in fields):
             raise ValueError("a recipe needs at least one objective")
         return value
 
     return create_model(
         "Recipe",
         __base__=Recipe,
-        __validators__={"some": field_validator("objectives")(_some)},
-        objectives=(objectives, Field(..., description="what is optimised, each with its weight")),
+        __validators__={"one_at_least": field_validator("objectives")(one_at_least)},
+        objectives=(
+            objectives,
+            Field(..., description="the terms of the loss, with their weights"),
+        ),
     )
 
 

@@ -1,19 +1,14 @@
-"""The shipped recipes, and the recipe that a project keeps."""
+"""The shipped recipes: list, locate, copy; and the name of one kept in a project's unidiff.yaml."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
-from unidiff_cli.config.sources import (
-    dump,
-    parse,
-    read_yaml,
-)
+from unidiff_cli.config.sources import dump, parse, parse_yaml, read_yaml
 from unidiff_cli.errors import RecipeError, UsageError, nearest
+from unidiff_cli.project.files import write_text
 from unidiff_cli.project.project import FILE
 
 
@@ -52,7 +47,10 @@ def locate_recipe(name: str, beside: Path | None = None) -> Path:
 
 
 def copy_recipe(name: str, to: Path | None = None, force: bool = False) -> Path:
-    """Copies a recipe to a file or into a folder and returns the file. Raises UsageError where one is there."""
+    """Copies a recipe to a file or into a folder and returns the file.
+
+    Raises UsageError where there is a file already, without `force`.
+    """
     source = locate_recipe(name)
     target = to or Path(source.name)
     if target.is_dir():
@@ -67,37 +65,51 @@ def copy_recipe(name: str, to: Path | None = None, force: bool = False) -> Path:
 
 
 def remember_recipe(file: Path, name: str) -> None:
-    """Writes the recipe's name into a project's unidiff.yaml, leaving the rest and its comments as they are."""
+    """Writes a recipe's name, or its whole path, into a project's unidiff.yaml.
+
+    Only the value of `recipe` changes; comments, quotes and line ends stay. A file of an unusual
+    shape is written anew by the parser, comments included. Raises UsageError where neither gives
+    the same settings with the new name; the file is then as it was.
+    """
     if _is_path(name):
         name = str(locate_recipe(name, file.parent).absolute())
     before = read_yaml(file, FILE).data
     if before.get("recipe") == name:
         return
-    text = file.read_bytes().decode("utf-8-sig")
-    plain = (
-        re.fullmatch(r"[A-Za-z][\w-]*", name) and parse(name, FILE) == name
-    )  # null is no name unquoted
-    line = f"recipe: {name if plain else json.dumps(name, ensure_ascii=False)}"
-    after, found = re.subn(
-        r"(?m)^recipe[ \t]*:[^#\r\n]*?(?=[ \t]*(#|\r|$))", lambda _: line, text, count=1
+    text = file.read_bytes().decode("utf-8")
+    for edited in (_with_recipe(text, name), _dumped_with_recipe(text, name)):
+        if _data(edited) == {**before, "recipe": name}:
+            return write_text(file, edited)
+    raise UsageError(
+        f"The recipe's name cannot be written into {file}.", f"Write it yourself: recipe: {name}"
     )
-    if not found:
-        after = f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{line}\n"
-    beside = file.with_name(f".{file.name}.new")
-    beside.write_bytes(after.encode())
-    if _data(beside) != {
-        **before,
-        "recipe": name,
-    }:  # a file of an unusual shape: written by the parser
-        tree = parse(text, FILE)
-        tree["recipe"] = name
-        beside.write_text(dump(tree), encoding="utf-8")
-    os.replace(beside, file)
 
 
-def _data(file: Path) -> Any:
-    """What a YAML file says; None where it says nothing that a recipe could."""
+def _with_recipe(text: str, name: str) -> str:
+    """The YAML text with another value of the key `recipe`, or with a line for it at the end."""
+    from ruamel.yaml import YAML
+
+    value = dump({"recipe": name}).removeprefix("recipe:").strip()
+    root = YAML(typ="rt", pure=True).compose(text)
+    for key, node in root.value if root else ():
+        if key.value == "recipe":
+            start, end = node.start_mark.index, node.end_mark.index
+            gap = " " if text[:start].endswith(":") else ""
+            return f"{text[:start]}{gap}{value}{text[end:]}"
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    gap = "" if text.endswith(("\n", "\ufeff")) or not text else line_end
+    return f"{text}{gap}recipe: {value}{line_end}"
+
+
+def _dumped_with_recipe(text: str, name: str) -> str:
+    tree = parse(text, FILE) or {}
+    tree["recipe"] = name
+    return dump(tree)
+
+
+def _data(text: str) -> Any:
+    """What a YAML text says; None where it says nothing that a recipe could."""
     try:
-        return read_yaml(file).data
+        return parse_yaml(text, FILE).data
     except RecipeError:
         return None

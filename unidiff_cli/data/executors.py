@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from typing import TypeVar
 
+from unidiff_cli import machine
+
 # Sources of one task.
 CHUNK = 16
 # Tasks that each process has waiting: bounds memory.
@@ -54,16 +56,11 @@ class Executor(ABC):
         """The work's result of every source; `crashed` for one that ended its process."""
 
 
-def cores() -> int:
-    """The processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class ProcessExecutor(Executor):
     """Processes of this machine, one a core unless told; a few sources are done without them."""
 
     def __init__(self, workers: int = 0) -> None:
-        self.workers = workers or cores()
+        self.workers = workers or machine.cores()
 
     @property
     def ahead(self) -> int:

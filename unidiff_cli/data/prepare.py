@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from unidiff_cli import machine
 from unidiff_cli.config.schema import Prepare, Recipe
 from unidiff_cli.data import duplicates, readers, shards, splits, summary
 from unidiff_cli.data.decode import (
@@ -147,7 +147,7 @@ def _refuse_nothing(reader: Reader, extent: Extent) -> None:
 def _refuse_full_disk(project: Project, extent: Extent) -> int:
     """The bytes that are needed at most: every image twice for a while. EnvironmentProblem."""
     needed = 2 * extent.bytes + SPARE_BYTES
-    free = shutil.disk_usage(project.root).free
+    free = machine.free_bytes(project.root)
     if free < needed:
         raise EnvironmentProblem(
             f"{project.root} has {free >> 20:,} MiB free, "

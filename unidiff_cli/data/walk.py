@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Container, Hashable, Iterator
 
 from unidiff_cli.data.locations import Location
 from unidiff_cli.project.project import FILE, FOLDERS
@@ -25,7 +25,7 @@ def walk(root: Location, notes: Counter[str]) -> Iterator[Location]:
 
 
 def _below(
-    folder: Location, reserved: tuple[str, ...], notes: Counter[str], visited: set[Hashable]
+    folder: Location, reserved: Container[str], notes: Counter[str], visited: set[Hashable]
 ) -> Iterator[Location]:
     identity = folder.stat().identity
     # A link that leads back up, or to a folder that was read already.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unidiff_cli import __version__
-from unidiff_cli.project.files import digest
+from unidiff_cli.project.files import atomic_file, digest
 
 if TYPE_CHECKING:
     pass
@@ -75,15 +74,10 @@ class ArrayCache:
             "shape": shape,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{os.getpid()}-{path.name}")
-        try:
-            with open(beside, "wb") as stream:
-                np.lib.format.write_array_header_1_0(stream, header)
-                for part in parts:
-                    np.ascontiguousarray(part).tofile(stream)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with atomic_file(path) as beside, open(beside, "wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, header)
+            for part in parts:
+                np.ascontiguousarray(part).tofile(stream)
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 

@@ -52,7 +52,7 @@ def evaluate(
             "Give numbers from 0 (the base) to 1 (the tuned weights).",
         )
     with project.lock(existing=True):
-        project.receipt("shards", command="unidiff prepare CATALOG")
+        project.receipt("shards")
         folder = project.export(export)
         tuned = subject_of(project, folder.name, "tuned")
         base = base_of(tuned)
@@ -123,7 +123,7 @@ def _evaluated(
     on_progress: Progress | None,
 ) -> Receipt:
     # What we read.
-    prepared = project.receipt("shards", command="unidiff prepare CATALOG")
+    prepared = project.receipt("shards")
     shards = Shards.open(project.path("shards"))
     cache = project.path("cache", "evaluate")
     rows = shards.rows(recipe.evaluate.split)

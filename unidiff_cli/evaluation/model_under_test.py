@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from unidiff_cli import machine
+
 if TYPE_CHECKING:
     from unidiff_cli.models.families.stable_diffusion import StableDiffusion as Base
 
@@ -23,8 +25,6 @@ class ModelUnderTest:
 
     def load(self) -> Base:
         """On the GPU where there is one, else on the CPU. Raises UsageError, EnvironmentProblem."""
-        import torch
-
         from unidiff_cli.models import loading, weights
 
         model: Base = loading.load_base(self.source, self.image_size).eval()
@@ -33,4 +33,4 @@ class ModelUnderTest:
             before.dual_stream = model.dual_stream  # the base has none to blend it with
             weights.blend(before.state_dict(), model.state_dict(), self.alpha)
             model = before.eval()
-        return model.to("cuda" if torch.cuda.is_available() else "cpu")
+        return model.to(machine.device())

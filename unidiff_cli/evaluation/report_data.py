@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from unidiff_cli.evaluation.model_under_test import ModelUnderTest
 from unidiff_cli.evaluation.outputs import TOP, ModelOutputs
 from unidiff_cli.evaluation.results import FigureSpec, compared
 from unidiff_cli.evaluation.statistics import Comparison, Interval, sentence
+from unidiff_cli.project import run_log
 from unidiff_cli.project.files import write_json
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, versions
@@ -178,15 +178,9 @@ def _warnings(project: Project, subjects: Sequence[ModelUnderTest], split: str) 
 def _losses(project: Project, subject: ModelUnderTest) -> dict[str, list[Any]]:
     """step -> value of each term that the export's run logged, at most 400 points."""
     for room in _runs(project, subject):
-        file = project.path(*room.split("/"), "log.jsonl")
-        if not file.is_file():
+        lines = run_log.read(project.path(*room.split("/")))
+        if not lines:
             continue
-        lines = []
-        for line in file.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                continue  # the last line of a killed run
         steps = [line for line in lines if isinstance(line.get("step"), int) and "loss" in line]
         steps = steps[:: max(1, len(steps) // 400)]
         made = Receipt.read(Path(str(subject.source)))

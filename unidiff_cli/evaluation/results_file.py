@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from unidiff_cli.evaluation.results import BootstrapSamples, MetricResult, PerItem
+from unidiff_cli.project.files import atomic_file
 
 
 def write_measured(file: Path, measures: Mapping[str, MetricResult]) -> dict[str, Any]:
@@ -33,9 +34,8 @@ def write_measured(file: Path, measures: Mapping[str, MetricResult]) -> dict[str
             "figures": each.figures, "references": each.references, "notes": each.notes, "items": list(each.items),
             "draws": {key: [d.items, d.groups] for key, d in each.draws.items()},
         }  # fmt: skip
-    beside = file.with_name(f".{file.name}.new")
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, beside)
-    beside.replace(file)
+    with atomic_file(file) as beside:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, beside)
     return {"groups": list(names), "metrics": found}
 
 

@@ -26,7 +26,7 @@ from unidiff_cli.experiments.summary import summarised
 from unidiff_cli.models import sources
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import Receipt, close, versions
+from unidiff_cli.project.receipt import RECEIPT, Receipt, close, versions
 from unidiff_cli.reports.ablation import write_tables
 
 METRICS = ("recall", "kid", "clip_score", "retention", "collapse", "drift", "denoise_loss")
@@ -57,7 +57,7 @@ def ablate(
     the stages do; after an Interrupted the same call goes on where it was.
     """
     # What we read.
-    prepared = project.receipt("shards", command="unidiff prepare CATALOG")
+    prepared = project.receipt("shards")
     # What we refuse.
     refuse_unlike(variants, seeds)
     first = next(iter(variants.values()))
@@ -111,7 +111,7 @@ def ablate(
             name: {key: value["mean"] for key, value in each.items()}
             for name, each in found["figures"].items()
         }
-        (room / "receipt.json").unlink(missing_ok=True)
+        (room / RECEIPT).unlink(missing_ok=True)
         write_tables(room, found)
         close(room, receipt, time.monotonic() - started)
     return receipt
@@ -180,7 +180,7 @@ def _cells(
             )
     found = []
     for name, seed, recipe in grid:
-        trains = recipe.section("base", "image_size") if name == BASE else recipe.deciding()
+        trains = recipe.section("base", "image_size") if name == BASE else recipe.training_inputs()
         same = [trains, settings_of(recipe, metrics), weights, __version__, folds]
         for fold, inner in enumerate(inners):
             work = digest([*same, fold, inner.receipt("shards").hash])

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from unidiff_cli import registry
+from unidiff_cli import machine, registry
 from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.errors import Interrupted, UnidiffError, WorkError
@@ -164,7 +164,7 @@ def _training(inner: Project, run: str) -> dict[str, Any]:
 
 def _processes(waiting: Sequence[Cell], jobs: int, told: Callable[[], None]) -> None:
     """Each cell in a process with its share of the cores. A signal or a failure stops all of them, whole."""
-    env = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
+    env = {**os.environ, "OMP_NUM_THREADS": str(max(1, machine.cores() // jobs))}
     line, running, done, sent = list(waiting), dict[Cell, subprocess.Popen[bytes]](), 0, False
     failed: UnidiffError | None = None
     with interruptions() as stopped:

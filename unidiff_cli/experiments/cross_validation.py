@@ -59,7 +59,7 @@ def evaluate_folds(
     WorkError for fewer groups than folds.
     """
     # What we read.
-    prepared = project.receipt("shards", command="unidiff prepare CATALOG")
+    prepared = project.receipt("shards")
     # What we refuse.
     inners = divided(project, recipe, count)
     cache = project.path("cache", "evaluate")
@@ -131,7 +131,7 @@ def trained(inner: Project, recipe: Recipe, told: Progress | None) -> str:
     """The fold's run of this recipe: the finished one, the interrupted one gone on with, or a new one."""
     for name in inner.runs()[-1:]:
         file = inner.path("runs", name, "recipe.yaml")
-        same = file.is_file() and read_recipe(file).deciding() == recipe.deciding()
+        same = file.is_file() and read_recipe(file).training_inputs() == recipe.training_inputs()
         if same and not Receipt.read(file.parent):
             try:
                 return train(inner, recipe, resume=name, on_progress=told)[0]

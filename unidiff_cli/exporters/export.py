@@ -5,7 +5,6 @@ With α < 1 a blend of both: what the base could do comes back, and some of what
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ def export(
         run = _run(project, run)
         name = run if alpha == 1 else f"{run}-a{alpha:g}"
         folder = project.path("runs", run)
-        source = project.receipt("runs", run, command="unidiff train --resume")
+        source = project.receipt("runs", run)
         recipe = read_recipe(folder / "recipe.yaml")
         settings: dict[str, Any] = recipe.section(
             "name", "base", "image_size", "objectives", "train"
@@ -47,7 +46,7 @@ def export(
         inputs = {f"runs/{run}": source.hash}
         done = Receipt.read(project.path("exports", name))
         if done and done.same_work(settings, inputs) and not force:
-            _point(project, name)
+            project.make_current(name)
             return name, done
         if source.settings["weights"] != sources.files_hash(recipe.base):
             raise NotReady(
@@ -79,7 +78,7 @@ def export(
             if numbers.is_file():
                 shutil.copyfile(numbers, fresh / "base.yaml")  # an export can be a base again
             (fresh / "README.md").write_text(_card(name, recipe, receipt), encoding="utf-8")
-        _point(project, name)
+        project.make_current(name)
         return name, receipt
 
 
@@ -109,10 +108,3 @@ def _weights(run: Path) -> tuple[dict[str, Any], int, dict[str, float]]:
         if isinstance(state, dict):
             return checkpoints.tensors(checkpoint, "averaged"), state["step"], {}
     raise Damaged(f"{run} holds no whole checkpoint.", "Run: unidiff train")
-
-
-def _point(project: Project, name: str) -> None:
-    pointer = project.path("exports", "current")
-    beside = pointer.with_name(".current.new")
-    beside.write_text(f"{name}\n", encoding="utf-8")
-    os.replace(beside, pointer)

@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from unidiff_cli import __version__
+from unidiff_cli import __version__, machine
 from unidiff_cli.config.schema import Generate
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models import encoders, loading, sources
@@ -72,7 +71,7 @@ def generate(
     receipt = project.receipt("exports", folder.name)
     options = options or sources.generation_settings(folder, project)
     base = loading.load_base(str(folder), receipt.settings["image_size"])
-    base.to("cuda" if torch.cuda.is_available() else "cpu")
+    base.to(machine.device())
     drawn = best_of or count
     plan = [(prompt, seed + i) for prompt in prompts for i in range(drawn)]
     images = generate_images(

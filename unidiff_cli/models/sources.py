@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unidiff_cli import machine
 from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import BaseFolders, Generate, Recipe
-from unidiff_cli.config.sources import read_yaml
+from unidiff_cli.config.sources import ConfigSource, read_yaml
 from unidiff_cli.errors import EnvironmentProblem, UsageError, nearest
 from unidiff_cli.project.files import digest, file_digest
 from unidiff_cli.project.project import Project
@@ -101,44 +102,43 @@ def resolve_base(base: Any) -> tuple[Any, Source]:
     )
 
 
-def base_defaults(base: Any) -> tuple[Any, Mapping[str, Any]]:
-    """The resolved base and its own numbers, for `recipe.load`."""
+def base_defaults(base: Any) -> tuple[Any, ConfigSource]:
+    """The resolved base and its own numbers, for `read_recipe`."""
     value, source = resolve_base(base)
     say.info(f"base {value if isinstance(value, str) else source.diffusion}: {source.why}")
     return value, _numbers(source)
 
 
-def _numbers(source: Source) -> Mapping[str, Any]:
+def _numbers(source: Source) -> ConfigSource:
     """A base's own numbers: its base.yaml, or what suits Stable Diffusion's size."""
     file = Path(source.diffusion) / "base.yaml"
     if file.is_file():
-        return read_yaml(file).data
-    unet, vae = (
-        _config(source.diffusion, "unet/config.json"),
-        _config(source.diffusion, "vae/config.json"),
-    )
+        return read_yaml(file)
+    unet = _config(source.diffusion, "unet/config.json")
+    vae = _config(source.diffusion, "vae/config.json")
+    size = {}
     if "sample_size" in unet and "block_out_channels" in vae:
-        return {
-            **LARGE,
-            "image_size": unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1),
-        }
-    return LARGE
+        # Every level of the autoencoder but the first halves the image.
+        size["image_size"] = unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)
+    return ConfigSource("base defaults", {**LARGE, **size})
 
 
-def load_recipe(name: str | None = None, project: Project | None = None, **layers: Any) -> Recipe:
-    """The recipe in force in a project, its base's own numbers below it; `layers` as in `recipe.load`."""
-    return read_recipe(
-        name, project_file=project.file if project else None, defaults=base_defaults, **layers
-    )
+def load_recipe(name: str | None = None, project: Project | None = None, **sources: Any) -> Recipe:
+    """The recipe in force in a project, with its base's own numbers as the lowest source.
+
+    `sources` are the `environ` and `assignments` of `read_recipe`.
+    """
+    project_file = project.file if project else None
+    return read_recipe(name, project_file=project_file, defaults=base_defaults, **sources)
 
 
-def generation_settings(folder: Path, project: Project, **layers: Any) -> Generate:
-    """How images are drawn with an export: its own numbers below, the project's `generate` above."""
+def generation_settings(folder: Path, project: Project, **sources: Any) -> Generate:
+    """How an export generates images: by its own numbers, and the project's `generate` above them."""
     numbers = _numbers(resolve_base(str(folder))[1])
-    found = read_recipe(
-        None, project_file=project.file, defaults=lambda base: (str(folder), numbers), **layers
+    recipe = read_recipe(
+        None, project_file=project.file, defaults=lambda base: (str(folder), numbers), **sources
     )
-    return found.generate
+    return recipe.generate
 
 
 def _absolute(place: str) -> str:
@@ -178,9 +178,7 @@ def missing_for_sd15() -> str:
             _cached(repo, f"{file}{ending}") for ending in (".safetensors", ".fp16.safetensors")
         ):
             return f"{file} of {repo} is not in the hub cache"
-    import torch
-
-    return "" if torch.cuda.is_available() else "there is no GPU"
+    return "" if machine.device().type == "cuda" else "there is no GPU"
 
 
 def _cached(repo: str, file: str) -> Path | None:

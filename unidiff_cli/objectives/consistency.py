@@ -44,7 +44,7 @@ class Consistency(Objective):
     ] = 300
     prompt: Literal["caption"] | None = Field(
         None,
-        description="null: the empty prompt, in a pass of its own; caption: the denoise pass, its samples with t < max_timestep",
+        description="null: the empty prompt, in its own pass; caption: the denoise pass, t < max_timestep",
     )
     layer: Literal["mid", "up1"] = Field(
         "mid",

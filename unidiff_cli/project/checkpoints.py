@@ -1,88 +1,67 @@
-"""Checkpoints: safetensors and one readable JSON, written beside and renamed, verified before use.
+"""Checkpoints of a run: safetensors and one readable JSON, replaced whole, verified before use.
 
-    checkpoints/step-000500/  weights.safetensors  averaged.safetensors  optimizer.safetensors  state.json
+    checkpoints/step-000500/  weights.safetensors  averaged.safetensors  optimizer.safetensors
+                              state.json
     checkpoints/best/         averaged.safetensors  state.json
 
-`state.json` is written last and holds the sha256 of the others and of itself: a folder without it, or whose
-files differ, is no checkpoint. The oldest are deleted only after the newest is in place.
+`state.json` is written last and holds the sha256 of the others and of itself: a folder without it,
+or whose files differ, is no checkpoint. The oldest are deleted once the newest is in place.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from unidiff_cli import machine
 from unidiff_cli.errors import Damaged, EnvironmentProblem
-from unidiff_cli.project.files import digest, file_digest, write_json
+from unidiff_cli.project import files
+from unidiff_cli.project.files import atomic_folder, digest, file_digest, write_json
 
 STATE = "state.json"
 BEST = "best"
-HEADS = "heads."  # what the names of an objective's own parameters begin with: no part of the model, not exported
+# How the names of an objective's own layers begin: no part of the model, not exported.
+HEADS = "heads."
 
 
 def save(
     folder: Path, name: str, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
 ) -> Path:
-    """Writes one checkpoint atomically. Raises EnvironmentProblem when the disk is full; the others stay."""
+    """Writes one checkpoint whole. Raises EnvironmentProblem when the disk is full; others stay."""
     from safetensors.torch import save_file
 
-    fresh, final, old = folder / f".{name}.new", folder / name, folder / f".{name}.old"
     size = sum(t.numel() * t.element_size() for group in tensors.values() for t in group.values())
     try:
-        recover(folder)
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        for part, group in tensors.items():
-            file = fresh / f"{part}.safetensors"
-            save_file({k: v.detach().cpu().contiguous().clone() for k, v in group.items()}, file)
-            _sync(file)
-        files = {p.name: file_digest(p) for p in sorted(fresh.glob("*.safetensors"))}
-        found = {**state, "files": files}
-        write_json(fresh / STATE, {**found, "digest": digest(found)})
-        if final.exists():
-            os.replace(final, old)
-        os.replace(fresh, final)
-        _sync(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        with atomic_folder(folder / name) as fresh:
+            for part, group in tensors.items():
+                file = fresh / f"{part}.safetensors"
+                save_file(
+                    {k: v.detach().cpu().contiguous().clone() for k, v in group.items()}, file
+                )
+            digests = {p.name: file_digest(p) for p in sorted(fresh.glob("*.safetensors"))}
+            contents = {**state, "files": digests}
+            write_json(fresh / STATE, {**contents, "digest": digest(contents)})
     except Exception as problem:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if old.exists() and not final.exists():
-            os.replace(old, final)
-        free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
-        # safetensors wraps the disk's error in its own class, so the free space decides what it was
+        free = machine.free_bytes(folder)
+        # safetensors wraps the disk's error in its own class: the free space decides what it was.
         if isinstance(problem, OSError) or "No space" in str(problem) or free < size:
             raise EnvironmentProblem(
-                f"Checkpoint {name} ({size / 1e6:,.0f} MB) does not fit on the disk of {folder}: {free / 1e6:,.0f} MB are free.",
+                f"Checkpoint {name} ({size / 1e6:,.0f} MB) does not fit on the disk of {folder}: "
+                f"{free / 1e6:,.0f} MB are free.",
                 "Free some space, then: unidiff train --resume",
             ) from problem
         raise
-    return final
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return folder / name
 
 
 def recover(folder: Path) -> None:
-    """Puts back what a kill in the middle of a swap left aside: `best` and a step that is saved again."""
-    for old in folder.glob(".*.old"):
-        final = old.with_name(old.name[1 : -len(".old")])
-        if final.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            with suppress(FileNotFoundError):  # another process of the run was first
-                os.replace(old, final)
+    """Finishes the swap of a checkpoint whose writer was killed: `best`, or a step saved again."""
+    files.recover(folder, whole=lambda fresh: (fresh / STATE).is_file())
 
 
 def committed(folder: Path) -> list[Path]:
@@ -94,11 +73,11 @@ def verified(checkpoint: Path) -> dict[str, Any]:
     """A checkpoint's state. Raises Damaged where a file is missing or not what was written."""
     try:
         state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-        said = state.pop("digest")
+        state_digest = state.pop("digest")
         wrong = [n for n, sha in state["files"].items() if file_digest(checkpoint / n) != sha]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise Damaged(f"{checkpoint} is not a whole checkpoint: {problem}.") from problem
-    if said != digest(state):
+    if state_digest != digest(state):
         wrong.append(STATE)
     if wrong:
         raise Damaged(

@@ -1,51 +1,66 @@
-"""The project directory: its rooms, the receipt that closes each, and the lock that keeps writers apart.
+"""The project directory: its folders, where it is, and the lock that keeps a second writer out.
 
-A stage reads some rooms and writes exactly one. It writes beside (`.shards.new`) and renames, the
-receipt being the last file written: a room without a receipt is unfinished, a room whose receipt names
-other inputs than are there now is stale.
+A stage reads some folders and writes exactly one, whole, its receipt last. A folder without a
+receipt is unfinished; a folder whose receipt names other inputs than are there now is stale.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from unidiff_cli.errors import EnvironmentProblem, NotReady, UsageError, WorkError, nearest
+from unidiff_cli.project.files import atomic_folder, recover, write_text
 from unidiff_cli.project.receipt import Receipt, close
 
 FILE = "unidiff.yaml"
 DEFAULT = "unidiff-project"
-# The folders of a project: the one list of their names.
-FOLDERS = (
-    "shards",
-    "runs",
-    "exports",
-    "index",
-    "report",
-    "comparison",
-    "folds",
-    "ablation",
-    "outputs",
-    "cache",
-)
-ROOMS = (
-    *FOLDERS,
-    ".*.new",
-    ".*.old",
-    ".lock*",
-)  # derived, so not for git
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One folder of a project: the command that writes it, and whether every project gets one."""
+
+    command: str
+    always: bool = False
+    # Whether a receipt closes it.
+    receipt: bool = True
+    # The command that finishes an unfinished one, where that is another.
+    resume: str = ""
+
+
+# The folders of a project by name, in the order of the work. Every other list is made from it.
+FOLDERS = {
+    "shards": Folder("unidiff prepare CATALOG", always=True),
+    "runs": Folder("unidiff train", always=True, resume="unidiff train --resume"),
+    "exports": Folder("unidiff export", always=True),
+    "index": Folder("unidiff index", always=True),
+    "report": Folder("unidiff evaluate", always=True),
+    "comparison": Folder("unidiff compare"),
+    "folds": Folder("unidiff evaluate --folds 5"),
+    "ablation": Folder("unidiff ablate"),
+    "outputs": Folder("unidiff generate", receipt=False),
+    "cache": Folder("any command", receipt=False),
+}
+# All of it is derived, so none of it is for git.
+IGNORED = (*FOLDERS, ".*.new", ".*.old", ".lock*")
 STARTER = """\
-# This file is yours; unidiff only ever changes the `recipe` line, and only when you pass --recipe.
+# This file is yours. unidiff changes only the `recipe` line, and only when you pass --recipe.
 schema_version: 2     # of this file
-recipe: fashion       # a shipped recipe (unidiff recipes list) or a path to your own
-# Anything a recipe says can be said again here and wins, for example:
+recipe: fashion       # a shipped recipe (unidiff recipes list) or the path of your own
+# Any key of a recipe may stand here too, and wins. For example:
 # base: nano
 # train: {steps: 500}
 """
+
+
+def is_project(path: Path) -> bool:
+    """Whether a folder is a project directory."""
+    return (path / FILE).is_file()
 
 
 class Project:
@@ -58,14 +73,14 @@ class Project:
     def find(
         cls, named: str | os.PathLike[str] | None = None, start: Path | None = None
     ) -> Project:
-        """The named directory, else the nearest parent that holds `unidiff.yaml`, else `./unidiff-project`."""
+        """The named directory, else the nearest parent with `unidiff.yaml`, else a new one here."""
         if named:
             return cls(named)
-        here = (start or Path.cwd()).absolute()
-        for folder in (here, *here.parents):
-            if (folder / FILE).is_file():
+        start = (start or Path.cwd()).absolute()
+        for folder in (start, *start.parents):
+            if is_project(folder):
                 return cls(folder)
-        return cls(here / DEFAULT)
+        return cls(start / DEFAULT)
 
     def __fspath__(self) -> str:
         return str(self.root)
@@ -78,14 +93,14 @@ class Project:
         return self.root / FILE
 
     def path(self, *names: str) -> Path:
-        """The path of a room, such as room("shards") or room("exports", "001-fashion")."""
+        """The path of a folder, such as path("shards") or path("exports", "001-fashion")."""
         return self.root.joinpath(*names)
 
     def create(self) -> None:
         """Makes the directory and its `unidiff.yaml` where they are not there yet."""
         starters = {
             self.file: STARTER,
-            self.root / ".gitignore": "".join(f"/{room}\n" for room in ROOMS),
+            self.root / ".gitignore": "".join(f"/{name}\n" for name in IGNORED),
         }
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -101,26 +116,29 @@ class Project:
             "Name another with -C or UNIDIFF_PROJECT.",
         )
 
-    def receipt(self, *names: str, command: str = "") -> Receipt:
-        """The receipt of a finished room. Raises NotReady, naming the command that makes it."""
-        receipt = Receipt.read(self.path(*names))
-        if receipt is None:
-            where = "/".join(names)
-            what = (
-                "is unfinished: it has no receipt" if self.path(*names).exists() else "is not there"
-            )
+    def receipt(self, *names: str) -> Receipt:
+        """The receipt of a finished folder. Raises NotReady, naming the command that writes it."""
+        if receipt := Receipt.read(self.path(*names)):
+            return receipt
+        folder, place = FOLDERS[names[0]], f"{self.root.name}/{'/'.join(names)}"
+        if self.path(*names).exists():
             raise NotReady(
-                f"{self.root.name}/{where} {what}.", f"Run: {command}" if command else ""
+                f"{place} is unfinished: it has no receipt.",
+                f"Run: {folder.resume or folder.command}",
             )
-        return receipt
+        raise NotReady(f"{place} is not there.", f"Run: {folder.command}")
 
     def runs(self) -> list[str]:
         """The names of all training runs, oldest first."""
-        return _folders(self.path("runs"))
+        return _visible_folders(self.path("runs"))
 
     def exports(self) -> list[str]:
         """The names of all finished exports, oldest first."""
-        return [n for n in _folders(self.path("exports")) if Receipt.read(self.path("exports", n))]
+        return [
+            n
+            for n in _visible_folders(self.path("exports"))
+            if Receipt.read(self.path("exports", n))
+        ]
 
     def next_run(self, recipe: str) -> str:
         """A new run's name: a running number and the recipe."""
@@ -128,17 +146,24 @@ class Project:
         last = max((int(n) for n in numbers if n.isdecimal()), default=0)
         return f"{last + 1:03d}-{recipe}"
 
+    def current_export(self) -> str:
+        """The name of the current export; empty where there is none."""
+        pointer = self.path("exports", "current")
+        return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
+
+    def make_current(self, name: str) -> None:
+        """Makes an export the one that every command reads by default."""
+        write_text(self.path("exports", "current"), f"{name}\n")
+
     def export(self, name: str | None = None) -> Path:
         """The folder of an export, the current one by default. Raises UsageError or NotReady."""
-        if name is None:
-            pointer = self.path("exports", "current")
-            name = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
-            if not name:
-                raise NotReady(f"{self.root.name} has no export yet.", "Run: unidiff train")
+        if name is None and not (name := self.current_export()):
+            raise NotReady(f"{self.root.name} has no export yet.", "Run: unidiff train")
         if name not in self.exports():
             known = ", ".join(self.exports()) or "none"
             raise UsageError(
-                f"There is no finished export '{name}' in {self.root.name}.{nearest(name, self.exports())}",
+                f"There is no finished export '{name}' in {self.root.name}."
+                f"{nearest(name, self.exports())}",
                 f"Finished exports: {known}.",
             )
         return self.path("exports", name)
@@ -147,7 +172,7 @@ class Project:
     def lock(self, existing: bool = False) -> Iterator[None]:
         """Keeps a second writer out. Raises WorkError naming the process that holds the project.
 
-        The directory is made where it is not there; a stage that needs one that is says `existing` and gets NotReady.
+        Creates the directory where there is none; with `existing` that raises NotReady instead.
         """
         from filelock import FileLock, Timeout
 
@@ -168,56 +193,27 @@ class Project:
             raise self._unwritable(problem) from problem
         try:
             holder.write_text(str(os.getpid()))
-            self._finish_renames()
+            # An export in another format stands one folder deeper.
+            for parent in (self.root, self.path("exports"), *self.path("exports").glob("*/")):
+                recover(parent, whole=lambda fresh: Receipt.read(fresh) is not None)
             yield
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
 
-    def _finish_renames(self) -> None:
-        """Completes the swap of a room whose writer was killed in the middle of `writing`."""
-        for fresh in self._left(".new"):
-            room = fresh.with_name(fresh.name[1 : -len(".new")])
-            if Receipt.read(fresh) and not room.exists():
-                os.replace(fresh, room)
-        for old in self._left(".old"):
-            room = old.with_name(old.name[1 : -len(".old")])
-            if room.exists():
-                shutil.rmtree(old, ignore_errors=True)
-            else:  # what was to replace it is not whole
-                os.replace(old, room)
-
-    def _left(self, ending: str) -> list[Path]:
-        return [p for at in (".*", "exports/.*") for p in self.root.glob(at + ending) if p.is_dir()]
-
     @contextmanager
     def writing(self, *names: str, receipt: Receipt) -> Iterator[Path]:
-        """A fresh folder to fill; at the end the receipt goes in and it takes the room's place.
+        """A fresh folder to fill; at the end its receipt goes in and it takes the place of the old.
 
-        A failure or a kill leaves the old room as it was. The caller fills `receipt` while it works.
+        A failure or a kill leaves the old folder as it was. The caller fills `receipt` meanwhile.
         """
-        room = self.path(*names)
-        fresh, old = room.with_name(f".{room.name}.new"), room.with_name(f".{room.name}.old")
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        fresh.mkdir(parents=True)
         started = time.monotonic()
-        try:
+        with atomic_folder(self.path(*names)) as fresh:
             yield fresh
             close(fresh, receipt, time.monotonic() - started)
-            if room.exists():
-                os.replace(room, old)
-            os.replace(fresh, room)
-        finally:
-            if (
-                old.exists() and not room.exists()
-            ):  # a signal or an error came between the two renames
-                os.replace(old, room)
-            for leftover in (fresh, old):
-                shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _folders(parent: Path) -> list[str]:
+def _visible_folders(parent: Path) -> list[str]:
     if not parent.is_dir():
         return []
     return sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))

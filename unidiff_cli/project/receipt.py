@@ -1,9 +1,9 @@
-"""TODO docstring."""
+"""Receipts: what a finished folder holds and what it was made from, its last file."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,23 +16,23 @@ PACKAGES = ("unidiff-cli", "torch", "diffusers", "transformers", "accelerate", "
 
 
 def versions() -> dict[str, str]:
-    """The versions of what decides our results, for receipts and the doctor."""
-    found = {}
+    """The versions of the packages that decide results, for receipts and the doctor."""
+    numbers = {}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            numbers[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            numbers[name] = "not installed"
+    return numbers
 
 
 @dataclass
 class Receipt:
-    """What a finished room holds and what it was made from.
+    """What a finished folder holds and what it was made from.
 
-    `settings` are the recipe sections the stage read; `inputs` maps each room it read to that room's
-    receipt hash; `counts` and `figures` are the stage's own. `hash` leaves out time and versions, so
-    the same work on the same input has the same hash.
+    `settings` are the recipe sections the stage read; `inputs` maps each folder it read to the hash
+    of that folder's receipt; `counts` and `figures` are the stage's own. `hash` leaves out time and
+    versions, so the same work on the same input has the same hash.
     """
 
     stage: str
@@ -52,10 +52,10 @@ class Receipt:
         return digest({k: v for k, v in vars(self).items() if k not in timeless})
 
     @classmethod
-    def read(cls, room: Path) -> Receipt | None:
-        """The room's receipt, or None where the room is missing or unfinished."""
+    def read(cls, folder: Path) -> Receipt | None:
+        """The folder's receipt, or None where the folder is missing or unfinished."""
         try:
-            return cls(**json.loads((room / RECEIPT).read_text(encoding="utf-8")))
+            return cls(**json.loads((folder / RECEIPT).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -64,8 +64,8 @@ class Receipt:
         return digest([self.settings, self.inputs]) == digest([settings, inputs])
 
 
-def close(room: Path, receipt: Receipt, seconds: float) -> None:
-    """Writes a room's receipt, its last file."""
+def close(folder: Path, receipt: Receipt, seconds: float) -> None:
+    """Writes a folder's receipt, its last file."""
     receipt.seconds = round(seconds, 2)
     receipt.finished = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(room / RECEIPT, vars(receipt))
+    write_json(folder / RECEIPT, asdict(receipt))

@@ -1,4 +1,7 @@
-"""A run's log.jsonl: one JSON object a line, `step` and `loss` on every training line."""
+"""The log of a run, log.jsonl: one JSON object a line, `step` and `loss` on every training line.
+
+The only module that knows the file's name and format.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from unidiff_cli.project.files import write_text
+
 FILE = "log.jsonl"
 
 
 def read(run: Path) -> list[dict[str, Any]]:
-    """All whole lines; one cut by a crash is left out."""
+    """All whole lines; one cut by a crash is left out. Empty where there is no log."""
     try:
         return _lines((run / FILE).read_text(encoding="utf-8", errors="replace"))
     except OSError:
@@ -31,7 +36,10 @@ def _lines(text: str) -> list[dict[str, Any]]:
 
 
 def tail(run: Path, start: int) -> tuple[int, list[dict[str, Any]]]:
-    """Where the whole lines end now, in bytes, and those that came after `start`; nothing where the log was trimmed."""
+    """Where the whole lines end now, in bytes, and the lines after `start`.
+
+    Gives no line where the log was trimmed meanwhile.
+    """
     try:
         with open(run / FILE, "rb") as stream:
             end = stream.seek(0, os.SEEK_END)
@@ -44,15 +52,13 @@ def tail(run: Path, start: int) -> tuple[int, list[dict[str, Any]]]:
 
 
 def append(run: Path, **values: Any) -> None:
-    """Adds a line; numbers are rounded to seven digits to keep it readable."""
+    """Adds a line. Numbers are rounded to seven digits."""
     short = {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in values.items()}
     with open(run / FILE, "a", encoding="utf-8") as stream:
         stream.write(json.dumps(short) + "\n")
 
 
 def trim(run: Path, step: int) -> None:
-    """Drops what was logged after a step, since the run continues from there."""
-    kept = [json.dumps(line) for line in read(run) if line.get("step", 0) <= step]
-    beside = run / f".{FILE}.new"
-    beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    os.replace(beside, run / FILE)
+    """Drops the lines after a step, since the run continues from there."""
+    lines = [json.dumps(line) for line in read(run) if line.get("step", 0) <= step]
+    write_text(run / FILE, "".join(f"{line}\n" for line in lines))

@@ -1,92 +1,81 @@
-"""Where a project stands: each room's state, and the command that comes next."""
+"""Where a project stands: the state of each folder, and the command that comes next."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from unidiff_cli.project.project import Project
+from unidiff_cli.project.project import FOLDERS, Project
 from unidiff_cli.project.receipt import Receipt
 
-COMMANDS = {
-    "shards": "unidiff prepare CATALOG",
-    "runs": "unidiff train",
-    "exports": "unidiff export",
-    "index": "unidiff index",
-    "report": "unidiff evaluate",
-}
-ASKED = (
-    "comparison",
-    "folds",
-    "ablation",
-)  # which no next command makes: shown where somebody made them
+
+@dataclass(frozen=True)
+class FolderState:
+    """One folder of a project: how far its stage came, and what it holds or why it is stale."""
+
+    folder: str
+    state: Literal["missing", "unfinished", "stale", "ready"]
+    contents: str = ""
 
 
-def folders(project: Project) -> list[dict[str, Any]]:
-    """One row a room, in the order of the work: its name, missing / unfinished / stale / ready, and what it holds.
+def folders(project: Project) -> list[FolderState]:
+    """The state of every folder that a stage closes, in the order of the work.
 
-    Of the rooms that only some projects have, those that are there.
+    Of the folders that only some projects have, those that are there; each run and export is one.
     """
-    rows = [_row(project, "shards")]
-    rows += [_row(project, f"runs/{name}") for name in project.runs()] or [_row(project, "runs")]
-    rows += [_row(project, f"exports/{name}") for name in project.exports()] or [
-        _row(project, "exports")
-    ]
-    rows += [_row(project, "index"), _row(project, "report")]
-    return [*rows, *(_row(project, room) for room in ASKED if project.path(room).is_dir())]
+    several = {"runs": project.runs(), "exports": project.exports()}
+    states = []
+    for name, spec in FOLDERS.items():
+        if spec.receipt and (spec.always or project.path(name).is_dir()):
+            parts = [f"{name}/{part}" for part in several.get(name, ())]
+            states += [_state(project, folder) for folder in parts or [name]]
+    return states
 
 
-def _row(project: Project, room: str) -> dict[str, Any]:
-    folder = project.path(room)
-    receipt = Receipt.read(folder)
+def next_command(states: list[FolderState]) -> str:
+    """The command to run now. Of the runs and of the exports the newest counts."""
+    newest: dict[str, tuple[str, str]] = {}
+    for row in states:
+        name, _, part = row.folder.partition("/")
+        if FOLDERS[name].always:
+            newest[name] = part, row.state
+    for name, (part, state) in newest.items():
+        if state == "unfinished" and FOLDERS[name].resume:
+            return FOLDERS[name].resume
+        if state != "ready":
+            return FOLDERS[name].command
+        if name == "runs" and f"exports/{part}" not in {row.folder for row in states}:
+            return FOLDERS["exports"].command
+    return 'unidiff generate "red dress", unidiff retrieve QUERY.jpg'
+
+
+def _state(project: Project, folder: str) -> FolderState:
+    path, current = project.path(folder), project.current_export()
+    receipt = Receipt.read(path)
     if receipt is None:
-        began = folder.is_dir() and any(folder.iterdir())
-        holds = _progress(folder) if room.startswith("runs/") else ""
-        return {"room": room, "state": "unfinished" if began else "missing", "holds": holds}
+        begun = path.is_dir() and any(path.iterdir())
+        contents = _progress(path) if folder.startswith("runs/") else ""
+        return FolderState(folder, "unfinished" if begun else "missing", contents)
     changed = [
         name for name, digest in receipt.inputs.items() if _hash(project.path(name)) != digest
     ]
-    holds = ", ".join(f"{v:,} {k}" for k, v in receipt.counts.items() if isinstance(v, int) and v)
     if changed:
-        return {"room": room, "state": "stale", "holds": f"{' and '.join(changed)} changed since"}
-    of, current = receipt.settings.get("export"), _current(project)
-    if of and current and of != current:
-        return {
-            "room": room,
-            "state": "stale",
-            "holds": f"of {of}, and {current} is the current export",
-        }
-    mark = " (current)" if room == f"exports/{current}" else ""
-    return {"room": room, "state": "ready", "holds": holds + mark}
+        return FolderState(folder, "stale", f"{' and '.join(changed)} changed since")
+    export = receipt.settings.get("export")
+    if export and current and export != current:
+        return FolderState(folder, "stale", f"of {export}, and {current} is the current export")
+    counts = receipt.counts.items()
+    contents = ", ".join(f"{v:,} {k}" for k, v in counts if isinstance(v, int) and v)
+    mark = " (current)" if folder == f"exports/{current}" else ""
+    return FolderState(folder, "ready", contents + mark)
 
 
-def _hash(room: Path) -> str:
-    receipt = Receipt.read(room)
+def _hash(path: Path) -> str:
+    receipt = Receipt.read(path)
     return receipt.hash if receipt else ""
 
 
 def _progress(run: Path) -> str:
-    done = sorted(p.name for p in (run / "checkpoints").glob("step-*"))
-    return f"last checkpoint {done[-1]}" if done else "no checkpoint yet"
-
-
-def _current(project: Project) -> str:
-    pointer = project.path("exports", "current")
-    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
-
-
-def next_command(found: list[dict[str, Any]]) -> str:
-    """What to run now."""
-    newest: dict[str, tuple[str, str]] = {}
-    for row in found:
-        room, _, name = row["room"].partition("/")
-        if room in COMMANDS:
-            newest[room] = name, row["state"]
-    for room, (_, state) in newest.items():
-        if room == "runs" and state == "unfinished":
-            return "unidiff train --resume"
-        if state != "ready":
-            return COMMANDS[room]
-        if room == "runs" and f"exports/{newest['runs'][0]}" not in {row["room"] for row in found}:
-            return COMMANDS["exports"]
-    return 'unidiff generate "red dress", unidiff retrieve QUERY.jpg'
+    steps = sorted(p.name for p in (run / "checkpoints").glob("step-*"))
+    return f"last checkpoint {steps[-1]}" if steps else "no checkpoint yet"

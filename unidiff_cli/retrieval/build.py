@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import torch
-
+from unidiff_cli import machine
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.models import encoders
 from unidiff_cli.project.project import Project
@@ -30,9 +29,7 @@ def index(
         shards = Shards.open(project.path("shards"))
         rows = shards.rows()
         receipt = Receipt("index", {"export": folder.name}, inputs, counts={"images": len(rows)})
-        clip = encoders.load_encoder(project, folder).to(
-            "cuda" if torch.cuda.is_available() else "cpu"
-        )
+        clip = encoders.load_encoder(project, folder).to(machine.device())
         with project.writing("index", receipt=receipt) as fresh:
             progress = (
                 (lambda done, total: on_progress("indexing", done, total)) if on_progress else None

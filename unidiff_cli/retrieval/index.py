@@ -47,7 +47,7 @@ def search(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, 
 
 def inputs(project: Project, export: str | None) -> tuple[Path, dict[str, str]]:
     """The export's folder and the hashes an index of it must be bound to."""
-    shards = project.receipt("shards", command="unidiff prepare CATALOG")
+    shards = project.receipt("shards")
     folder = project.export(export)
     return folder, {
         "shards": shards.hash,
@@ -58,7 +58,7 @@ def inputs(project: Project, export: str | None) -> tuple[Path, dict[str, str]]:
 def fresh(project: Project, export: str | None) -> Path:
     """The folder of the export the index was built with. Raises NotReady for an index of another model or catalogue."""
     folder, now = inputs(project, export)
-    receipt = project.receipt("index", command="unidiff index")
+    receipt = project.receipt("index")
     command = "unidiff index" + (f" --export {export}" if export else "")
     if receipt.settings["export"] != folder.name:
         raise NotReady(

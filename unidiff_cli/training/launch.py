@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from unidiff_cli import machine
 from unidiff_cli.errors import Interrupted, UnidiffError, WorkError
 from unidiff_cli.project.files import write_json
 
@@ -53,7 +54,7 @@ def launch(
     """
     failure = folder / FAILURE
     failure.unlink(missing_ok=True)
-    threads = max(1, (os.cpu_count() or 1) // count)
+    threads = max(1, machine.cores() // count)
     command = [
         sys.executable,
         "-m",

@@ -8,7 +8,7 @@ from unidiff_cli.project.project import Project
 
 def train_plan(project: Project, recipe: Recipe) -> str:
     """What `train` would do, in a few lines. Raises NotReady without shards."""
-    shards = project.receipt("shards", command="unidiff prepare CATALOG")
+    shards = project.receipt("shards")
     train, options = int(shards.counts["train"]), recipe.train
     epochs = options.steps * options.batch_size / max(train, 1)
     rates = {tower: getattr(options.lr, tower) for tower in options.trains}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.models.weights import weights_hash
-from unidiff_cli.project.files import digest
+from unidiff_cli.project.files import atomic_file, digest
 from unidiff_cli.project.project import Project
 
 if TYPE_CHECKING:
@@ -67,37 +68,43 @@ def fill_cache(
     if not missing:
         return files
     place.mkdir(parents=True, exist_ok=True)
-    # a file of one's own: two processes of an ablation may fill the same rows
-    beside = {name: place / f".{name}.{os.getpid()}.npy" for name in missing}
     try:
-        arrays: dict[str, np.memmap] = {}
-        for start in range(0, len(rows), CHUNK):
-            images = [open_image(shards, row) for row in rows[start : start + CHUNK]]
-            for name in missing:
-                values = _values(base, name, images)
-                if name not in arrays:
-                    shape = (len(rows), *values.shape[1:])
-                    arrays[name] = np.lib.format.open_memmap(
-                        beside[name], "w+", values.dtype, shape
-                    )
-                    with open(
-                        beside[name], "r+b"
-                    ) as stream:  # a full disk is an error here, a crash when mapped
-                        os.posix_fallocate(stream.fileno(), 0, beside[name].stat().st_size)
-                arrays[name][start : start + len(values)] = values
-            if on_progress:
-                on_progress(f"caching {rows[0].split}", min(start + CHUNK, len(rows)), len(rows))
-        for name in missing:
-            arrays[name].flush()
-            os.replace(beside[name], files[name])
+        with ExitStack() as stack:
+            # Two processes of an ablation may fill the same rows.
+            beside = {name: stack.enter_context(atomic_file(files[name])) for name in missing}
+            _write_arrays(beside, base, shards, rows, on_progress)
     except OSError as problem:
-        for path in beside.values():
-            path.unlink(missing_ok=True)
         raise EnvironmentProblem(
             f"The cache of {len(rows):,} images cannot be written to {place}: {problem.strerror}.",
             "Free some space, or turn it off: --set train.cache_latents=false",
         ) from problem
     return files
+
+
+def _write_arrays(
+    files: dict[str, Path],
+    base: Base,
+    shards: Shards,
+    rows: Sequence[Row],
+    on_progress: Callable[[str, int, int], None] | None,
+) -> None:
+    """Writes the array of each name to its file, CHUNK images at a time."""
+    arrays: dict[str, np.memmap] = {}
+    for start in range(0, len(rows), CHUNK):
+        images = [open_image(shards, row) for row in rows[start : start + CHUNK]]
+        for name, file in files.items():
+            values = _values(base, name, images)
+            if name not in arrays:
+                shape = (len(rows), *values.shape[1:])
+                arrays[name] = np.lib.format.open_memmap(file, "w+", values.dtype, shape)
+                # A full disk is an error here, a crash when mapped.
+                with open(file, "r+b") as stream:
+                    os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+            arrays[name][start : start + len(values)] = values
+        if on_progress:
+            on_progress(f"caching {rows[0].split}", min(start + CHUNK, len(rows)), len(rows))
+    for array in arrays.values():
+        array.flush()
 
 
 def generate_prior(
@@ -130,14 +137,12 @@ def generate_prior(
             batch_size=options.batch_size,
         )
         latents = _values(base, "latents", list(images))
-        beside = place / f".{some[0]:06d}.{os.getpid()}.npy"  # of one's own, as in `fill`
         try:
             place.mkdir(parents=True, exist_ok=True)
             for i, one in zip(some, latents, strict=True):
-                np.save(beside, one[None])
-                os.replace(beside, files[i])
+                with atomic_file(files[i]) as beside, open(beside, "wb") as stream:
+                    np.save(stream, one[None])
         except OSError as problem:
-            beside.unlink(missing_ok=True)
             raise EnvironmentProblem(
                 f"The prior's images cannot be written to {place}: {problem.strerror}.",
                 "Free some space.",

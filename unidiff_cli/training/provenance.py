@@ -34,7 +34,7 @@ def _settings(recipe: Recipe, began: dict[str, str]) -> dict[str, Any]:
     """What decides a run's weights, and how its prior's images were drawn."""
     how = recipe.generate
     drawn = {"prior": [how.steps, how.guidance]} if "prior" in recipe.active() else {}
-    return {**recipe.deciding(), **drawn, **began}
+    return {**recipe.training_inputs(), **drawn, **began}
 
 
 def _same(project: Project, recipe: Recipe, inputs: dict[str, str]) -> tuple[str, Receipt] | None:

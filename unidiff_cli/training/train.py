@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import NotReady, UsageError, WorkError, nearest
@@ -49,7 +50,7 @@ def train(
     """
     with project.lock(existing=True):
         # What we read.
-        prepared = project.receipt("shards", command="unidiff prepare CATALOG")
+        prepared = project.receipt("shards")
         inputs = {"shards": prepared.hash}
         if resume:
             name, recipe = _resumed(project, resume, inputs)
@@ -76,8 +77,8 @@ def train(
             work(project, name, base=base, on_step=on_step)
         else:
             del base
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()  # what the cache was made with would be missing on the first card
+            # else what filled the cache would be missing on the first card
+            torch.cuda.empty_cache()
             watch = LogFollower(run, on_step)
             launch(
                 "unidiff_cli.training.train",
@@ -86,7 +87,7 @@ def train(
                 run,
                 watch,
             )
-        return name, project.receipt("runs", name, command="unidiff train --resume")
+        return name, project.receipt("runs", name)
 
 
 def _resumed(project: Project, resume: str | bool, inputs: dict[str, str]) -> tuple[str, Recipe]:
@@ -141,7 +142,7 @@ def _fill(
     project: Project, recipe: Recipe, base: Base, shards_hash: str, on_progress: Progress | None
 ) -> None:
     """Caches what the run will read, before any process waits for another."""
-    base.to("cuda" if torch.cuda.is_available() else "cpu")
+    base.to(machine.device())
     shards = Shards.open(project.path("shards"))
     for split in ("train", "val"):
         if rows := _rows(shards, split):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.dataset import BatchPlan, PriorDataset, Samples, loader
 from unidiff_cli.data.shards import Row, Shards
@@ -46,7 +47,7 @@ def _general(
     """The prior's captions and images, drawn here where they are not there yet; None without that objective."""
     if not (prior := recipe.active().get("prior")):
         return None
-    base.to("cuda" if torch.cuda.is_available() else "cpu")
+    base.to(machine.device())
     captions = prior.read()
     files = precompute.generate_prior(
         project, base, weights, captions, recipe.generate, on_progress
@@ -161,15 +162,13 @@ def _accelerator(recipe: Recipe, run: Path) -> Accelerator:
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     from accelerate.utils import ProjectConfiguration
 
-    cuda, asked = torch.cuda.is_available(), recipe.train.precision
-    bf16 = asked == "bf16" or (
-        asked == "auto" and cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-    )
+    asked = recipe.train.precision
+    bf16 = asked == "bf16" or (asked == "auto" and machine.bf16_supported())
     # Without these a projection, a tower, half the UNet or the temperature gets no gradient.
     partly = not {"contrastive", "denoise"} <= recipe.active().keys()
     accelerator = Accelerator(
         mixed_precision="bf16" if bf16 else "no",
-        cpu=not cuda,
+        cpu=machine.device().type == "cpu",
         log_with="tensorboard",
         project_config=ProjectConfiguration(project_dir=str(run), logging_dir=str(run)),
         kwargs_handlers=[

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from unidiff_cli import machine
+
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.extractors.nano_scorer import Scorer
 
@@ -12,10 +14,6 @@ if TYPE_CHECKING:
 @cache
 def scorer() -> Scorer:
     """The independent frozen scorer that comes with unidiff, loaded once. Raises EnvironmentProblem."""
-    import torch
-
     from unidiff_cli.evaluation.extractors import nano_scorer
 
-    return nano_scorer.Scorer.read(nano_scorer.FOLDER).to(
-        "cuda" if torch.cuda.is_available() else "cpu"
-    )
+    return nano_scorer.Scorer.read(nano_scorer.FOLDER).to(machine.device())

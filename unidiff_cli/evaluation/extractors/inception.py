@@ -5,7 +5,6 @@ It is run code, so it is opened only from a path the person names and only when 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
+from unidiff_cli import machine
 from unidiff_cli.errors import EnvironmentProblem, UsageError
 from unidiff_cli.project.files import file_digest
 
@@ -35,7 +35,7 @@ class Inception:
     def __init__(self, script: Any, fingerprint: str) -> None:
         from cleanfid.resize import make_resizer
 
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = machine.device()
         # As clean-fid, `layers` and not the script's own forward, which resizes again. Frozen and channels last they
         # take 94 ms an image of one core's time where the script as it is takes 149 (random weights, torch 2.14).
         layers = script.layers.to(self._device, memory_format=torch.channels_last).eval()
@@ -65,7 +65,7 @@ class Inception:
         as the squeeze, a batch ahead of the network.
         """
         rest = iter(images)
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(machine.cores()) as threads:
 
             def begin() -> list[Future[np.ndarray]]:
                 return [threads.submit(self._squeeze, image) for image in islice(rest, BATCH)]

@@ -1,0 +1,27 @@
+"""Folders of a project, and folders that are replaced, with small files in them."""
+
+from unidiff_cli.project.files import atomic_folder
+from unidiff_cli.project.receipt import Receipt
+
+# The last file of a replaced folder.
+WHOLE = "whole.txt"
+
+
+def finish(project, *folder, text="old", settings=None, **receipt):
+    """Writes a finished folder with one file in it, and gives its receipt."""
+    closing = Receipt("stage", settings or {"text": text}, **receipt)
+    with project.writing(*folder, receipt=closing) as fresh:
+        (fresh / "file.txt").write_text(text)
+    return closing
+
+
+def fill(folder, text):
+    """Two files with a text, one after the other."""
+    (folder / "first.txt").write_text(text)
+    (folder / WHOLE).write_text(text)
+
+
+def replace_folder(path, text):
+    """Replaces a folder by one with two files."""
+    with atomic_folder(path) as fresh:
+        fill(fresh, text)

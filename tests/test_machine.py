@@ -1,0 +1,60 @@
+"""The machine's own facts stand in one file, and are what the operating system says."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from unidiff_cli import machine
+
+ROOT = Path(__file__).parent.parent
+SPELLINGS = (
+    "cuda.is_available",
+    "is_bf16_supported",
+    "cpu_count",
+    "sched_getaffinity",
+    "disk_usage",
+)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_only_one_file_asks_the_machine(spelling):
+    files = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("unidiff_cli", "pretraining", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        if spelling in path.read_text(encoding="utf-8")
+    ]
+    assert files == ["unidiff_cli/machine.py"]
+
+
+def test_the_device_is_the_gpu_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert machine.device() == torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert machine.device() == torch.device("cpu")
+
+
+def test_bf16_needs_a_gpu_that_has_it_without_emulation(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert machine.bf16_supported() is False
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert machine.bf16_supported() is True
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert machine.bf16_supported() is False
+
+
+def test_cores_are_those_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
+    assert machine.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert machine.cores() == 4
+
+
+def test_free_space_of_a_folder_that_is_not_created_yet(tmp_path):
+    free = machine.free_bytes(tmp_path / "project" / "shards")
+    assert free == pytest.approx(shutil.disk_usage(tmp_path).free, abs=1 << 30)

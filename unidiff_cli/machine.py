@@ -1,0 +1,40 @@
+"""What this machine offers: the device to compute on, processor cores, free disk space.
+
+The one place that asks for them. torch is imported inside the functions that need it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def device() -> torch.device:
+    """The device models run on: the first GPU, else the processor."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def bf16_supported() -> bool:
+    """Whether the GPU computes in bfloat16 natively; False without a GPU."""
+    import torch
+
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def cores() -> int:
+    """The processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_bytes(path: Path) -> int:
+    """The free bytes of the disk that holds `path`, or would hold it once created."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
