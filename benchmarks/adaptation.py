@@ -86,7 +86,7 @@ def viewed(catalogue: Path, options: Prepare, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / "images"
     link.unlink(missing_ok=True)
-    link.symlink_to(reader.root.resolve(), target_is_directory=True)
+    link.symlink_to(Path(reader.root).resolve(), target_is_directory=True)
     lines = [
         row.attributes
         | {

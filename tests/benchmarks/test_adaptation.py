@@ -6,7 +6,7 @@ import json
 import pytest
 
 from benchmarks import adaptation
-from tests.support.catalogue import COLORS, SHAPES, draw_thing
+from tests.support.catalogue import COLORS, SHAPES, render_thing
 from unidiff_cli import Project
 
 
@@ -19,7 +19,7 @@ def shop(tmp_path_factory):
     for p in range(12):
         color, shape = list(COLORS)[p % 5], SHAPES[p % 3]
         for v, view in enumerate(("front", "back") if p < 10 else ("front",)):
-            draw_thing(color, shape, 10 * p + v).save(folder / "images" / f"{p}-{view}.png")
+            render_thing(color, shape, 10 * p + v).save(folder / "images" / f"{p}-{view}.png")
             row = {
                 "image": f"images/{p}-{view}.png",
                 "caption": f"N{p} {shape} in {color}",

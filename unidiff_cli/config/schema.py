@@ -32,6 +32,7 @@ Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=2**62)]
+SplitName = Literal["train", "val", "test"]
 
 
 class BaseFolders(Section):
@@ -222,7 +223,7 @@ class IndexSettings(Section):
 class Evaluate(Section):
     """Evaluation of the tuned model against its base."""
 
-    split: Literal["train", "val", "test"] = Field("test", description="the split to measure")
+    split: SplitName = Field("test", description="the split to measure")
     images: Positive = Field(500, description="generated images for the metrics of generation")
     examples: Positive = Field(12, description="example images in the report")
     metrics: tuple[str, ...] = Field(

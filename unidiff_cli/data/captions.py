@@ -1,4 +1,4 @@
-"""Catalogue text as captions: markup and broken letters repaired, white space folded, columns put into a sentence; prompts from a file."""
+"""Text of a catalogue as captions: mended, folded, filled in from columns; prompts from a file."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import html
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unidiff_cli.errors import UsageError
 
-if TYPE_CHECKING:
-    pass
-
-
-MAX_LENGTH = 10_000  # characters; more is a file that went astray, not a caption
+# Characters; more is a file that went astray, not a caption.
+MAX_LENGTH = 10_000
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,300}>")
 _FIELD = re.compile(r"\{([^{}]+)\}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -26,7 +23,10 @@ def fold(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """The caption a shop page would show: entities read, tags dropped, UTF-8 read as cp1252 put right."""
+    """The caption as a shop page shows it.
+
+    Entities are read, tags dropped, and UTF-8 that was read as cp1252 is put right.
+    """
     text = html.unescape(text) if "&" in text else text
     text = _TAG.sub(" ", text) if "<" in text else text
     if not text.isascii():
@@ -38,7 +38,10 @@ def clean(text: str) -> str:
 
 
 def read_prompts(file: Path) -> list[str]:
-    """The prompts of a text file, one a line; blank lines and lines with # first are passed over. Raises UsageError."""
+    """The prompts of a text file, one a line, without blank lines and lines that start with #.
+
+    Raises UsageError where there is none.
+    """
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as problem:
@@ -58,7 +61,7 @@ def fill(template: str, cells: Mapping[str, Any]) -> str:
     """The template with its columns' values. Raises KeyError naming a column that is empty here."""
 
     def value(match: re.Match[str]) -> str:
-        text = words(cells.get(match[1]))
+        text = cell_text(cells.get(match[1]))
         if not text:
             raise KeyError(match[1])
         return text
@@ -66,18 +69,18 @@ def fill(template: str, cells: Mapping[str, Any]) -> str:
     return _FIELD.sub(value, template)
 
 
-def words(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """A cell as text; nothing and lists of nothing are ''."""
     if value is None or value != value:
         return ""
     if isinstance(value, list | tuple):
-        return ", ".join(filter(None, map(words, value)))
+        return ", ".join(filter(None, map(cell_text, value)))
     return fold(str(value))
 
 
-def several(value: Any) -> Iterable[str]:
+def cell_captions(value: Any) -> Iterable[str]:
     """A caption cell as captions: a list holds several."""
-    return map(words, value) if isinstance(value, list | tuple) else (words(value),)
+    return map(cell_text, value) if isinstance(value, list | tuple) else (cell_text(value),)
 
 
 def same_text(caption: str) -> str:

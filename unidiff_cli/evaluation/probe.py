@@ -8,7 +8,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -83,17 +82,17 @@ def _class_photos(folder: str) -> Sequence[Sample]:
     """The samples of a catalogue that have a class and are for testing."""
     from unidiff_cli.config.schema import Prepare
     from unidiff_cli.data import readers
+    from unidiff_cli.data.locations import locate
 
-    path = Path(folder).expanduser()
-    if not path.exists():
+    location = locate(folder)
+    if not location.exists():
         raise UsageError(
             f"There is no evaluate.probe {folder}.",
             "Name a folder with a table, or leave it out.",
         )
-    samples = [item for item in readers.choose(path, Prepare()) if isinstance(item, Sample)]
+    samples = [item for item in readers.choose(location, Prepare()) if isinstance(item, Sample)]
     return [s for s in samples if s.attributes.get("class") and s.split in (None, "test")]
 
 
 def _open_image(photo: Sample) -> Image.Image:
-    source = io.BytesIO(photo.image) if isinstance(photo.image, bytes) else photo.image
-    return Image.open(source).convert("RGB")
+    return Image.open(io.BytesIO(photo.image.read())).convert("RGB")
