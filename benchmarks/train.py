@@ -406,7 +406,7 @@ def drawn_batch(base: Any, size: int, part: int, step: int = 0) -> Any:
     shape = (part or size, 2 * latent.in_channels, latent.sample_size, latent.sample_size)
     return Batch(
         step, positions, [], [f"a thing, number {i}" for i in range(size)], torch.arange(size), torch.arange(size),
-        clip_pixels=torch.randint(0, 256, (size, 3, side, side), dtype=torch.uint8), latents=torch.rand(shape), drawn=drawn,
+        clip_pixels=torch.randint(0, 256, (size, 3, side, side), dtype=torch.uint8), latents=torch.rand(shape), denoise_rows=drawn,
         frozen_image_embeds=torch.nn.functional.normalize(torch.randn(size, base.dimension)),
     )  # fmt: skip
 

@@ -7,20 +7,21 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import export, index, retrieve, train
-from unidiff_cli.data.dataset import Samples
+from unidiff_cli.data.dataset import BatchPlan, Samples
 from unidiff_cli.data.order import subsample, subsample_position
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import UsageError
 from unidiff_cli.evaluation.attribute_columns import categories
-from unidiff_cli.evaluation.classification import tell
+from unidiff_cli.evaluation.classification import predict
 from unidiff_cli.evaluation.metrics.recall import chance_recall
 from unidiff_cli.models import encoders, loading, sources
 from unidiff_cli.models.dual_stream import DualStream
 from unidiff_cli.models.forward import ForwardPass
-from unidiff_cli.retrieval import index as index_file
+from unidiff_cli.retrieval.indexes import flat
 from unidiff_cli.training.module import TrainingModule, combined_needs
 from unidiff_cli.training.optimizer import parameter_groups
 from unidiff_cli.training.run import _recall, by_diffusion
@@ -57,7 +58,7 @@ def _views(base, recipe, project, seed=0):
     shards = Shards.open(project.path("shards"))
     rows = shards.rows("train")
     transforms = base.transforms()
-    batch = Samples(shards, rows, batch_size=16, seed=0, transforms=transforms)[0]
+    batch = Samples(shards, rows, BatchPlan(16, 0), transforms=transforms)[0]
     return ForwardPass(base, batch, combined_needs(recipe.active()), seed, 0, across=True)
 
 
@@ -149,7 +150,7 @@ def test_a_run_trains_validates_from_pure_noise_and_exports_what_loads_again(tra
     assert base.dual_stream is None and isinstance(tuned.dual_stream, DualStream)
     assert (
         tuned.fingerprint
-        == project.receipt("exports", project.export().name).figures["fingerprint"]
+        == project.receipt("exports", project.export().name).figures["weights_hash"]
     )
     for mine, theirs in zip(base.clip.parameters(), tuned.clip.parameters(), strict=True):
         assert torch.equal(mine, theirs)  # text and vision are frozen
@@ -211,15 +212,15 @@ def test_retrieve_with_diffdis_and_refusal_without(trained, finished, catalogue)
 
     project = trained[0]
     image = catalogue / "images" / "p007-1.png"
-    hits = retrieve(project, image=image, k=3, by="diffdis")
+    hits = retrieve(project, image=image, k=3, encoder="diffdis")
     assert hits[0].score == pytest.approx(1, abs=1e-3)
     clip, diffdis = (
         retrieve(project, "red dress", k=60),
-        retrieve(project, "red dress", k=60, by="diffdis"),
+        retrieve(project, "red dress", k=60, encoder="diffdis"),
     )
     assert [h.id for h in clip] != [h.id for h in diffdis]
-    with pytest.raises(UsageError, match="no DiffDis"):
-        retrieve(finished, "red dress", by="diffdis")
+    with pytest.raises(UsageError, match="no image encoder 'diffdis'"):
+        retrieve(finished, "red dress", encoder="diffdis")
 
 
 def test_evaluate_measures_it_beside_the_tuned_clip(trained, tiny_base):
@@ -247,9 +248,10 @@ def test_evaluate_measures_it_beside_the_tuned_clip(trained, tiny_base):
     columns = categories([row.attributes for row in shards.rows("train")])
     told = {}
     for model, way in by.items():  # by the vectors of the index, which evaluate does not read
-        images = index_file.read(trained[0].path("index"), way)[kept]
+        file = trained[0].path("index", way, flat.FILE)
+        images = load_file(file)["embeddings"][kept]
         named = [
-            tell(images, *each, partial(encoders.embed_captions, base)) for each in columns.items()
+            predict(images, *each, partial(encoders.embed_captions, base)) for each in columns.items()
         ]
         told[model] = np.mean([each.confusion.accuracy for each in named])
     assert {model: figures[model]["zero_shot"] for model in by} == pytest.approx(told, abs=0.02)
@@ -268,9 +270,7 @@ def test_permuted_captions_are_chance(trained, tiny_base):
             replace(row, captions=rows[n].captions)
             for row, n in zip(rows, generator.permutation(len(rows)), strict=True)
         ]
-        held = Samples(
-            shards, mixed, batch_size=16, seed=0, shuffle=False, transforms=base.transforms()
-        )
+        held = Samples(shards, mixed, BatchPlan(16, 0, "listed"), transforms=base.transforms())
         with torch.no_grad():
             found.append(
                 _recall(base, by_diffusion(base, held), [row.captions[0] for row in mixed])

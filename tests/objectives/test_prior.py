@@ -12,7 +12,7 @@ from tests.support.batches import batch_of
 from tests.support.projects import load_recipe
 from tests.support.runs import GRADIENTS, Cut, cut_at, losses
 from unidiff_cli import train
-from unidiff_cli.data.dataset import PriorDataset, Samples
+from unidiff_cli.data.dataset import BatchPlan, PriorDataset, Samples
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import EnvironmentProblem, NotReady, UsageError
 from unidiff_cli.models import loading
@@ -84,7 +84,8 @@ def test_it_is_the_denoise_loss_of_its_own_rows(base, tiny_base):
         theirs, _ = Denoise().loss(ForwardPass(base, batch.prior, joint.needs, 0, 0))
     assert torch.allclose(ours, theirs, rtol=1e-5)
     # of 8 samples the UNet sees four, numbered 0 to 3: with `every` 2 two of them bring one of these
-    batch.drawn, batch.ranks, batch.latents = [1, 3, 5, 7], [0, 1, 2, 3], batch.latents[1::2]
+    batch.denoise_rows, batch.denoise_positions = [1, 3, 5, 7], [0, 1, 2, 3]
+    batch.latents = batch.latents[1::2]
     batch.prior = with_prior(batch_of(4)).prior
     with torch.no_grad():
         ours, _ = joint.terms["prior"](ForwardPass(base, batch, joint.needs, 0, 0))
@@ -166,11 +167,14 @@ def test_as_many_are_drawn_as_the_unet_sees_others(project, base, prepared):
     for world in (1, 2):
         shares = [
             Samples(
-                shards, shards.rows("train"), batch_size=16, denoise_batch=4, seed=0, rank=r, world=world,
-                transforms=base.transforms(), prior=PriorDataset(captions, files, 2, 0),
+                shards,
+                shards.rows("train"),
+                BatchPlan(16, 0, denoise_batch=4, rank=r, world=world),
+                transforms=base.transforms(),
+                prior=PriorDataset(captions, files, 2, 0),
             )
             for r in range(world)
-        ]  # fmt: skip
+        ]
         for step in range(3):
             parts = [share[step].prior for share in shares]
             assert [p for part in parts if part for p in part.positions] == [
@@ -191,10 +195,7 @@ def test_which_are_seen_does_not_depend_on_the_processes(project, base, prepared
             Samples(
                 shards,
                 shards.rows("train"),
-                batch_size=8,
-                seed=0,
-                rank=r,
-                world=world,
+                BatchPlan(8, 0, rank=r, world=world),
                 prior=PriorDataset(captions, files, 3, 0),
             )
             for r in range(world)

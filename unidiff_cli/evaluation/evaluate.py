@@ -58,7 +58,7 @@ def evaluate(
         base = base_of(tuned)
         between = [a for a in dict.fromkeys(alphas) if 0 < a < 1]
         blends = [
-            replace(tuned, name=f"alpha {a:g}", stamp=digest([tuned.stamp, base.stamp, a]), alpha=a)
+            replace(tuned, name=f"alpha {a:g}", model_hash=digest([tuned.model_hash, base.model_hash, a]), alpha=a)
             for a in between
         ]
         title = f"{folder.name} against its base"
@@ -94,7 +94,7 @@ def compare(
         ]
         base = base_of(first)
         for other in others:
-            alike = other.base == first.base or base_of(other).stamp == base.stamp
+            alike = other.base == first.base or base_of(other).model_hash == base.model_hash
             if not alike or other.image_size != first.image_size:
                 raise UsageError(
                     f"{first.name} ({named(first.base)}, {first.image_size} px) and {other.name} ({named(other.base)}, "
@@ -127,12 +127,12 @@ def _evaluated(
     shards = Shards.open(project.path("shards"))
     cache = project.path("cache", "evaluate")
     rows = shards.rows(recipe.evaluate.split)
-    eval_set = EvalSet(shards, rows, recipe.evaluate, recipe.generate, cache, prepared.hash)
+    eval_set = EvalSet(shards, rows, recipe.evaluate, recipe.generate, cache)
     # What we refuse.
     metrics, left_out = chosen([eval_set], needs)
     # What is there already.
     settings = {
-        **settings_of(recipe, metrics), **made, "models": {subject.name: subject.stamp for subject in subjects},
+        **settings_of(recipe, metrics), **made, "models": {subject.name: subject.model_hash for subject in subjects},
     }  # fmt: skip
     exports = dict.fromkeys(named(subject.source) for subject in subjects[1:])
     inputs = {

@@ -57,7 +57,7 @@ def ways_of(tuned: ModelUnderTest, name: str) -> list[ModelUnderTest]:
     """An export as its CLIP finds and, under `name`, as its DiffDis does where it has one."""
     found = [tuned]
     if "diffdis" in encoders.available_encoders(Path(str(tuned.source))):
-        found.append(replace(tuned, name=name, by="diffdis"))
+        found.append(replace(tuned, name=name, encoder="diffdis"))
     return found
 
 
@@ -77,8 +77,8 @@ def named(source: Any) -> str:
 
 def settings_of(recipe: Recipe, metrics: Mapping[str, Metric]) -> dict[str, Any]:
     """What decides figures besides the models: the recipe's part, which metrics there are, and who looks at images."""
-    eye = scorer().fingerprint if _sees(metrics) else None
-    photos = ProbeSet.photographed(recipe.evaluate.probe).stamp if recipe.evaluate.probe else None
+    eye = scorer().weights_hash if _sees(metrics) else None
+    photos = ProbeSet.from_catalogue(recipe.evaluate.probe).images_hash if recipe.evaluate.probe else None
     return {
         **recipe.section("evaluate", "generate"),
         "metrics": list(metrics),
@@ -89,8 +89,7 @@ def settings_of(recipe: Recipe, metrics: Mapping[str, Metric]) -> dict[str, Any]
 
 def _sees(metrics: Mapping[str, Metric]) -> bool:
     """Whether anything is drawn and looked at."""
-    reads = {what for metric in metrics.values() for what in metric.reads}
-    return any(what.startswith(("generated", "real", "prompt", "grid")) for what in reads)
+    return any(metric.needs_generated_images for metric in metrics.values())
 
 
 def measure(

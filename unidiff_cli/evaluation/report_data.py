@@ -13,13 +13,13 @@ from PIL.PngImagePlugin import PngInfo
 
 from unidiff_cli.data.batch import open_image
 from unidiff_cli.evaluation import verdict
-from unidiff_cli.evaluation.collapse_meters import flags
+from unidiff_cli.evaluation.collapse_meters import PROBE, flags
 from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.measure import Measures, _sees, named
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.model_under_test import ModelUnderTest
-from unidiff_cli.evaluation.outputs import TOP, ModelOutputs
+from unidiff_cli.evaluation.outputs import TOP, ModelOutputs, Output
 from unidiff_cli.evaluation.results import FigureSpec, compared
 from unidiff_cli.evaluation.statistics import Comparison, Interval, sentence
 from unidiff_cli.project import run_log
@@ -56,7 +56,7 @@ def build_report(
     tests = [test for pair in against for test in _tests(*pair, metrics, models)]
     sees = _sees(metrics)
     base: Measures = models[first]
-    references: dict[str, dict[str, float]] = {"chance": {}, "real": {}, "noise": {}}
+    references: dict[str, dict[str, float]] = {"chance": {}, "real": {}, "null_level": {}}
     for measured in base.values():
         for kind, values in measured.references.items():
             references[kind] |= {k: v for k, v in values.items() if math.isfinite(v)}
@@ -68,7 +68,7 @@ def build_report(
         "counts": {"rows": len(eval_set.rows), "groups": len(set(eval_set.groups)), "captions": len(eval_set.captions),
                    "drawn": len(eval_set.prompts) if sees else 0},
         "models": {
-            s.name: {"source": named(s.source), "weights": s.stamp, "alpha": s.alpha} for s in subjects
+            s.name: {"source": named(s.source), "weights": s.model_hash, "alpha": s.alpha} for s in subjects
         },
         "figures": figures,
         "described": {key: figure._asdict() for key, figure in described.items()},
@@ -78,9 +78,9 @@ def build_report(
         "shows": {name: {m: measured.shows for m, measured in each.items() if measured.shows} for name, each in models.items()},
         "notes": {m: list(dict.fromkeys(note for each in models.values() for note in each[m].notes)) for m in metrics},
         "warnings": _warnings(project, subjects, eval_set.evaluate.split),
-        "losses": {s.name: losses for s in subjects if s.by == "clip" and (losses := _losses(project, s))},
+        "losses": {s.name: losses for s in subjects if s.encoder == "clip" and (losses := _losses(project, s))},
         "scorer": _scorer() if sees else None,
-        "extractor": f"{eval_set.extractor.name}, {eval_set.extractor.features} features" if sees else None,
+        "extractor": f"{eval_set.extractor.name}, {eval_set.extractor.feature_size} features" if sees else None,
         "image_size": subjects[-1].image_size,
         "generate": eval_set.generate.model_dump(mode="json"),
         "prompts": eval_set.prompts if sees else [],
@@ -91,7 +91,7 @@ def build_report(
 
 def _scorer() -> dict[str, Any]:
     eye = scorer()
-    return {"name": eye.name, "fingerprint": eye.fingerprint, "millions": round(eye.millions, 2)}
+    return {"name": eye.name, "fingerprint": eye.weights_hash, "millions": round(eye.millions, 2)}
 
 
 def _figures(measures: Measures) -> dict[str, dict[str, Any]]:
@@ -131,12 +131,8 @@ def _test(first: str, name: str, key: str, test: Comparison, said: str) -> dict[
 
 def _flags(base: Mapping[str, float], tuned: Mapping[str, float]) -> list[dict[str, Any]]:
     """The collapse meters of both probes against the base's."""
-    neutral = [
-        {k[len("probe_") :]: v for k, v in found.items() if k.startswith("probe_")}
-        for found in (base, tuned)
-    ]
     both = [("", f) for f in flags(base, tuned)] + [
-        ("everyday objects: ", f) for f in flags(*neutral)
+        ("everyday objects: ", f) for f in flags(base, tuned, PROBE)
     ]
     return [_flag(of, flag) for of, flag in both]
 
@@ -205,24 +201,24 @@ def write_report(
 ) -> None:
     """The verdict on what was found, and the files of report/: samples first, the page last; the receipt's figures."""
     found = {**found, "verdict": verdict.verdict(found)}
-    rows, prompts, shown = eval_set.drawn_rows, eval_set.prompts, 0
+    rows, prompts, shown = eval_set.generated_rows, eval_set.prompts, 0
     (room / "samples").mkdir()
-    if found["counts"]["drawn"] and any("generated" in vars(e) for e in outputs.values()):
+    if found["counts"]["drawn"] and any(Output.GENERATED_IMAGES in e.computed for e in outputs.values()):
         shown = min(eval_set.evaluate.examples, len(prompts))
         for name, model in outputs.items():
             for i in range(shown):
                 info = PngInfo()
                 info.add_itxt("prompt", prompts[i])
                 info.add_text("seed", str(eval_set.seeds[i]))
-                info.add_text("model", model.subject.stamp)
-                Image.fromarray(model.generated[i]).save(
+                info.add_text("model", model.subject.model_hash)
+                Image.fromarray(model.generated_images[i]).save(
                     room / "samples" / f"{name.replace(' ', '-')}-{i:03d}.png", pnginfo=info
                 )
     examples = [
         {
             "prompt": prompts[i],
             "real": open_image(eval_set.shards, rows[i]),
-            "drawn": {name: Image.fromarray(model.generated[i]) for name, model in outputs.items()},
+            "drawn": {name: Image.fromarray(model.generated_images[i]) for name, model in outputs.items()},
         }
         for i in range(shown)
     ]
@@ -241,7 +237,7 @@ def write_report(
 
 def _queries(eval_set: EvalSet, outputs: Mapping[str, ModelOutputs]) -> list[dict[str, Any]]:
     """Captions picked by the seed, not by how well they did, and what each model finds for them."""
-    if not all("found" in vars(model) for model in outputs.values()):
+    if not all(Output.RANKINGS in model.computed for model in outputs.values()):
         return []
     asked = (
         np.random.default_rng(eval_set.evaluate.seed)
@@ -255,7 +251,7 @@ def _queries(eval_set: EvalSet, outputs: Mapping[str, ModelOutputs]) -> list[dic
             "answers": {
                 name: [
                     (open_image(eval_set.shards, eval_set.rows[r]), (c, r) in right)
-                    for r in model.found["t2i"].top[c, : min(SHOWN, TOP)].tolist()
+                    for r in model.rankings["t2i"].top[c, : min(SHOWN, TOP)].tolist()
                 ]
                 for name, model in outputs.items()
             },
@@ -276,8 +272,8 @@ def _copies(
                 "model": name,
                 "cosine": cosine,
                 "prompt": eval_set.prompts[drawn],
-                "drawn": Image.fromarray(model.generated[drawn]),
-                "training": open_image(eval_set.shards, eval_set.training_rows[learned]),
+                "drawn": Image.fromarray(model.generated_images[drawn]),
+                "training": open_image(eval_set.shards, eval_set.training_sample[learned]),
             }
             for drawn, learned, cosine in pairs[:4]
         ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -21,24 +20,6 @@ from unidiff_cli.evaluation.statistics import (
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.metrics import Metric
     from unidiff_cli.evaluation.outputs import ModelOutputs
-
-M = TypeVar("M")
-T = TypeVar("T")
-
-
-def once(method: Callable[[M, ModelOutputs], T]) -> Callable[[M, ModelOutputs], T]:
-    """A metric's method that is computed once for each outputs, which keeps it."""
-
-    @wraps(method)
-    def remembered(metric: M, outputs: ModelOutputs) -> T:
-        known = vars(outputs).setdefault("_once", {})
-        key = metric, method.__name__
-        if key not in known:
-            known[key] = method(metric, outputs)
-        return known[key]
-
-    return remembered
-
 
 class FigureSpec(NamedTuple):
     """How a figure is read: its name on paper, what it judges, and which way is better."""
@@ -118,7 +99,7 @@ class MetricResult(NamedTuple):
         for kind in shared([f.references for f in folds]):
             for key in shared([f.references[kind] for f in folds]):
                 each = np.array([f.references[kind][key] for f in folds])
-                level = np.sqrt((each**2).sum()) / len(each) if kind == "noise" else each.mean()
+                level = np.sqrt((each**2).sum()) / len(each) if kind == "null_level" else each.mean()
                 references.setdefault(kind, {})[key] = float(level)
         notes = list(dict.fromkeys(note for f in folds for note in f.notes))
         return cls(figures, items, draws, {}, references, notes)

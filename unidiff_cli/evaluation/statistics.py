@@ -6,7 +6,7 @@ An item is a query or an image. Items of one product succeed and fail together, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import sqrt
@@ -84,26 +84,6 @@ def interval(
     return Interval(
         float(value), float(low), float(high), items, items if groups is None else groups
     )
-
-
-def bootstrap(
-    statistic: Callable[[np.ndarray], float],
-    items: int,
-    groups: Sequence[object] | np.ndarray | None = None,
-    draws: int = DRAWS,
-    seed: int = 0,
-    level: float = LEVEL,
-) -> Interval:
-    """The interval of any statistic of items, called with an index array, once for each draw."""
-    number = group_numbers(groups, items)
-    count = int(number.max()) + 1
-    of = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
-    found = [
-        statistic(np.concatenate([of[g] for g in np.repeat(np.arange(count), row.astype(int))]))
-        for some in _drawn(count, draws, seed)
-        for row in some
-    ]
-    return interval(statistic(np.arange(items)), np.array(found), items, count, level)
 
 
 def bootstrap_mean(

@@ -30,7 +30,8 @@ from unidiff_cli.evaluation.results_file import read_measured, write_measured
 from unidiff_cli.experiments.cross_validation import held_out, trained
 from unidiff_cli.exporters.export import export
 from unidiff_cli.models import sources
-from unidiff_cli.models.encoders import EncoderName
+from unidiff_cli.models.encoders import CLIP, EncoderName
+from unidiff_cli.objectives import trained_encoder
 from unidiff_cli.project import run_log
 from unidiff_cli.project.files import file_digest, write_json
 from unidiff_cli.project.project import Project
@@ -118,7 +119,7 @@ def work(cell: Cell, on_progress: Progress | None = None) -> None:
     else:
         run = trained(inner, recipe, on_progress)
         export(inner, run)
-        tuned = replace(subject_of(inner, run, cell.variant), by=finder(recipe))
+        tuned = replace(subject_of(inner, run, cell.variant), encoder=finder(recipe))
         about |= _training(inner, run)
         outputs = ModelOutputs(
             tuned, eval_set, ModelOutputs(base_of(tuned), eval_set, None, on_progress), on_progress
@@ -129,7 +130,7 @@ def work(cell: Cell, on_progress: Progress | None = None) -> None:
     about["measured"] = write_measured(items, measured)
     about |= {
         "items": file_digest(items),
-        "weights": outputs.subject.stamp,
+        "weights": outputs.subject.model_hash,
         "versions": versions(),
     }
     write_json(cell.file, about)
@@ -141,8 +142,7 @@ def work(cell: Cell, on_progress: Progress | None = None) -> None:
 
 def finder(recipe: Recipe) -> EncoderName:
     """What finds with a recipe's model: CLIP, or DiffDis where that is all the recipe teaches to find."""
-    reads = {name for objective in recipe.active().values() for name in objective.reads}
-    return "diffdis" if "dual_stream" in reads and "image_embeds" not in reads else "clip"
+    return trained_encoder(recipe.active().values()) or CLIP
 
 
 def _base(recipe: Recipe) -> Any:

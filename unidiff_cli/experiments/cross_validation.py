@@ -161,7 +161,7 @@ def held_out(
     mine = Shards.open(project.path("shards"))
     asked = recipe.evaluate.model_copy(update={"split": split} if split else {})
     return EvalSet(
-        mine, mine.rows(asked.split), asked, recipe.generate, cache, mine.receipt.hash, fold=fold
+        mine, mine.rows(asked.split), asked, recipe.generate, cache, fold=fold
     )
 
 

@@ -24,7 +24,7 @@ def table(found: Found) -> list[dict[str, Any]]:
     first = next(iter(found["models"]))
     tests = {(t["model"], t["figure"]): t for t in found["tests"] if t["against"] == first}
     rows = []
-    noise = found["references"].get("noise", {})
+    null_level = found["references"].get("null_level", {})
     for key, about in found["described"].items():
         percent, cells = about["percent"], []
         for name in found["models"]:
@@ -47,7 +47,7 @@ def table(found: Found) -> list[dict[str, Any]]:
         rows.append({
             **about, "key": key, "cells": cells, "items": of.get("items"), "groups": of.get("groups"),
             **{kind: format_value(v[key], percent) if key in v else "" for kind, v in found["references"].items()},
-            **({"real": f"± {format_value(noise[key], percent)}"} if key in noise else {}),
+            **({"real": f"± {format_value(null_level[key], percent)}"} if key in null_level else {}),
         })  # fmt: skip
     return rows
 
@@ -166,7 +166,7 @@ def evaluation_plots(found: Found) -> list[dict[str, str]]:
                 plots.matrix(seen["matrix"], seen["values"]),
             )
         asked = {
-            a: {"drawn": v["drawn"], "real": v["real"]}
+            a: {"generated": v["generated"], "real": v["real"]}
             for a, v in each.get("attributes", {}).items()
             if v["real"] is not None
         }

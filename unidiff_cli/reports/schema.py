@@ -84,7 +84,7 @@ class Report(Part):
     figures: dict[str, dict[str, Value]] = Field(description="model -> figure -> value")
     described: dict[str, Described]
     references: dict[str, dict[str, float]] = Field(
-        description="chance, real (images in place of drawn ones), noise (of a figure whose truth is 0) -> figure -> value"
+        description="chance, real (images in place of drawn ones), null_level (of a figure whose truth is 0) -> figure -> value"
     )
     tests: list[Test]
     flags: dict[str, list[Flag]]
