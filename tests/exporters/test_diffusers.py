@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.catalogue import draw_thing
+from tests.support.catalogue import render_thing
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import export, generate, train
 from unidiff_cli.models import encoders, loading
@@ -41,7 +41,7 @@ assert not any(name.startswith("unidiff") for name in sys.modules)
 def plain(finished, tmp_path_factory):
     """A folder with what plain diffusers and transformers make of the export."""
     folder = tmp_path_factory.mktemp("plain")
-    draw_thing("red", "dress", 5).save(folder / "query.png")
+    render_thing("red", "dress", 5).save(folder / "query.png")
     command = [sys.executable, "-I", "-c", PLAIN, finished.export(), folder / "query.png", folder]
     subprocess.run([str(word) for word in command], check=True, cwd=folder)
     return folder

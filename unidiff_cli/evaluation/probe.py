@@ -90,7 +90,7 @@ def _class_photos(folder: str) -> Sequence[Sample]:
             f"There is no evaluate.probe {folder}.",
             "Name a folder with a table, or leave it out.",
         )
-    samples = [item for item in readers.choose(location, Prepare()) if isinstance(item, Sample)]
+    samples = [item for item in readers.choose(folder, Prepare()) if isinstance(item, Sample)]
     return [s for s in samples if s.attributes.get("class") and s.split in (None, "test")]
 
 

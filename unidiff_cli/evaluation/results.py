@@ -158,7 +158,8 @@ def compare_results(
                 tests[key] = paired_bootstrap(
                     before.figures[key],
                     after.figures[key],
-                    *(each.values[finite] for each in samples),
+                    samples[0].values[finite],
+                    samples[1].values[finite],
                     items=samples[0].items,
                     groups=samples[0].groups,
                     better=spec.better,
@@ -173,7 +174,8 @@ def figure_tests(
     tests = []
     for metric, before in results[against].items():
         for key, test in compare_results(specs, before, results[model][metric]).items():
-            names = {"model": model, "against": against, "figure": key}
             words = sentence(test, specs[key].label, specs[key].percent)
-            tests.append(FigureTest(**asdict(test), **names, sentence=words))
+            tests.append(
+                FigureTest(**asdict(test), model=model, against=against, figure=key, sentence=words)
+            )
     return tests

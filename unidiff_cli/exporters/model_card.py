@@ -22,7 +22,7 @@ from unidiff_cli.project.files import write_text
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.reports.evaluation import format_value
-from unidiff_cli.reports.schema import Report, Value
+from unidiff_cli.reports.schema import Interval, Report
 
 FILE = "README.md"
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
@@ -114,7 +114,7 @@ def _measured(report: Report, name: str) -> Measured:
     base = next(iter(report.models))
     tuned = next(k for k, m in report.models.items() if m.source == name and m.alpha == 1)
     rows, results = [], []
-    for key, figure in report.described.items():
+    for key, figure in report.specs.items():
         value = report.figures[tuned].get(key)
         if not figure.headline or value is None:
             continue
@@ -137,10 +137,10 @@ def _measured(report: Report, name: str) -> Measured:
                 metric_value=value.value,
             )
         )
-    return Measured(report.split, report.counts["rows"], base, tuned, rows, results)
+    return Measured(report.split, report.counts.rows, base, tuned, rows, results)
 
 
-def _cell(value: Value, percent: bool) -> str:
+def _cell(value: Interval, percent: bool) -> str:
     """A figure and, where it has one, its interval."""
     text = format_value(value.value, percent)
     if value.low is None or value.high is None:

@@ -209,7 +209,7 @@ def _svg(figure: Any) -> str:
     import matplotlib
 
     stream = io.StringIO()
-    style = {"svg.fonttype": "none", "svg.hashsalt": "unidiff", "font.family": "sans-serif"}
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "unidiff", "font.family": "sans-serif"}
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with matplotlib.rc_context(style):
         figure.savefig(stream, format="svg", metadata=metadata)

@@ -30,9 +30,15 @@ from unidiff_cli.evaluation.collapse_meters import (
 from unidiff_cli.evaluation.probe import ProbeSet
 from unidiff_cli.models.base import DualEncoder
 from unidiff_cli.models.encoders import ClipEncoder
+from unidiff_cli.reports.schema import Probe
 
 # The base's embeddings of both sets.
 FILE = "base_embeds.safetensors"
+# What the meters are taken on, and how a warning names it.
+PLACES: Mapping[Probe, str] = {
+    "catalogue": "the validation split",
+    "everyday objects": "everyday objects",
+}
 Embeds = Mapping[str, np.ndarray]
 
 logger = logging.getLogger("unidiff")
@@ -47,8 +53,7 @@ def probe() -> ProbeSet:
 class CollapseMonitor:
     """Meters of a model beside its base's.
 
-    `tripped` names the meters that were warned of, once each; those of the everyday objects begin
-    with PROBE.
+    `tripped` names the meters that were warned of, once each, as `Flag.name` does.
     """
 
     def __init__(
@@ -78,10 +83,10 @@ class CollapseMonitor:
         `images` (N, D) are its embeddings of the held-out images.
         """
         measured, sentences = self._meters(self._embeds(model, images)), []
-        for prefix, place in (("", "the validation split"), (PROBE, "everyday objects")):
-            for flag in flags(self.base_meters, measured, prefix):
-                if flag.raised and prefix + flag.meter not in self.tripped:
-                    self.tripped.append(prefix + flag.meter)
+        for probe_name, place in PLACES.items():
+            for flag in flags(self.base_meters, measured, probe_name):
+                if flag.raised and flag.name not in self.tripped:
+                    self.tripped.append(flag.name)
                     sentences.append(f"{place}: {flag.sentence}")
         return measured, sentences
 
