@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    pass
+from unidiff_cli.data.prompts import load_prompts
 
-
-TEMPLATES = ("{value}", "a photo of a {value}", "a {value} product", "{attribute}: {value}")
+TEMPLATES = load_prompts().class_prompts
 Embed = Callable[[list[str]], np.ndarray]  # captions -> unit embeddings (n, D)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from unidiff_cli.data.prompts import load_prompts
 from unidiff_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class ProbeSet:
             for i in range(PROBE_EACH)
         ]
         labels = np.repeat(np.arange(len(classes)), PROBE_EACH)
-        prompts = [f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}" for name in classes]
+        prompts = [load_prompts().of_object(name) for name in classes]
         return cls([draw(look, PROBE_SIDE) for look in looks], labels, classes, prompts)
 
     @classmethod

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from unidiff_cli.data.captions import same_text
+from unidiff_cli.data.captions import number_distinct
 from unidiff_cli.evaluation.classification import classify
 from unidiff_cli.evaluation.collapse_meters import (
     drift,
@@ -47,8 +47,7 @@ class CollapseMonitor:
         """`base` as it is before the first step, the N held-out captions, and its embeddings (N, D) of their images."""
         from safetensors.numpy import load_file, save_file
 
-        place: dict[str, int] = {}
-        self.own = np.array([place.setdefault(same_text(c), len(place)) for c in captions])  # (N,)
+        self.own = np.array(number_distinct(captions))  # (N,)
         self.captions = [
             captions[i] for i in np.unique(self.own, return_index=True)[1]
         ]  # (C,) distinct

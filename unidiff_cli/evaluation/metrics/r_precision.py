@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.data.captions import same_text
+from unidiff_cli.data.captions import number_distinct, same_text
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
@@ -25,8 +25,7 @@ BLOCK = 1024
 
 def distinct(labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Where each distinct prompt is met first, (P,), and which of them each image was drawn from, (n,)."""
-    place: dict[str, int] = {}
-    own = np.array([place.setdefault(label, len(place)) for label in labels])
+    own = np.array(number_distinct(labels))
     return np.unique(own, return_index=True)[1], own
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from unidiff_cli.data.captions import same_text
+from unidiff_cli.data.captions import number_distinct
 from unidiff_cli.evaluation.attribute_columns import categories
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.results import FigureSpec, PerItem
@@ -32,8 +32,7 @@ def recall_both_ways(
 
     Rows whose captions are equal are right answers to each other; the list of captions holds each once.
     """
-    place: dict[str, int] = {}
-    own = np.array([place.setdefault(same_text(caption), len(place)) for caption in captions])
+    own = np.array(number_distinct(captions))
     first = np.unique(own, return_index=True)[1]
     pairs = np.stack([own, np.arange(len(own))], axis=1)
     t2i, i2t = ranked(texts[first], images, pairs), ranked(images, texts[first], pairs[:, ::-1])
