@@ -179,10 +179,9 @@ def _cells(
     variants += [(name, seed, _seeded(r, seed)) for seed in seeds for name, r in recipes.items()]
     cells = []
     for variant, seed, recipe in variants:
-        trained = (
-            recipe.training_inputs() if variant != BASE else recipe.section("base", "image_size")
-        )
-        work = [trained, evaluation_settings(recipe, metrics), weights, __version__, folds]
+        trains = variant != BASE
+        sections = recipe.training_inputs() if trains else recipe.section("base", "image_size")
+        work = [sections, evaluation_settings(recipe, metrics), weights, __version__, folds]
         for fold, inner in enumerate(projects):
             cells.append(
                 Cell(

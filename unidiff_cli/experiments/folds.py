@@ -88,7 +88,7 @@ def open_eval_set(
 
 
 def train_recipe(project: Project, recipe: Recipe, on_progress: Progress | None) -> str:
-    """The name of a finished run: the last one if it was interrupted and is resumed, or a new one."""
+    """The name of a finished run: a new one, or the last one, resumed after an interruption."""
     for name in project.runs()[-1:]:
         file = project.path("runs", name, "recipe.yaml")
         same = file.is_file() and read_recipe(file).training_inputs() == recipe.training_inputs()
