@@ -230,7 +230,7 @@ def extraction(sizes: Sizes) -> Figures:
         flops = random_inception(Path(place))
         theirs = InceptionV3W(place, download=False).eval()
         ours = Inception(torch.jit.load(str(Path(place) / WEIGHTS)), "random")
-        squeezed = np.stack([ours._squeeze(Image.open(file)) for file in files])
+        squeezed = np.stack([ours._resized(Image.open(file)) for file in files])
         nchw = torch.from_numpy(ready).permute(0, 3, 1, 2).contiguous()  # as their loader collates
 
         def read(workers: int) -> np.ndarray:
@@ -239,7 +239,7 @@ def extraction(sizes: Sizes) -> Figures:
             )
 
         def forward() -> list[np.ndarray]:
-            return [ours._look(ready[i : i + BATCH]) for i in range(0, len(ready), BATCH)]
+            return [ours._forward(ready[i : i + BATCH]) for i in range(0, len(ready), BATCH)]
 
         def their_forward() -> list[np.ndarray]:
             with torch.no_grad():
