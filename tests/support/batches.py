@@ -1,4 +1,4 @@
-"""Batches of random tensors, without shards."""
+"""Batches of random tensors without shards, and a transform that is quick to compute."""
 
 import torch
 
@@ -13,3 +13,8 @@ def batch_of(size: int, step: int = 0) -> Batch:
         clip_pixels=torch.randint(0, 256, (size, 3, 32, 32), generator=generator, dtype=torch.uint8),
         latents=torch.randn(size, 8, 8, 8, generator=generator).abs(),
     )  # fmt: skip
+
+
+def mean_colours(images) -> torch.Tensor:
+    """A transform: the mean colour of each image, (n, 3)."""
+    return torch.stack([torch.tensor(i.resize((1, 1)).getpixel((0, 0))) for i in images])

@@ -16,6 +16,7 @@ from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.dataset import BatchPlan, PriorDataset, Samples, loader
 from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.streaming import StreamedSamples
 from unidiff_cli.errors import Interrupted, UnidiffError, WorkError
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, close
@@ -224,7 +225,8 @@ def _samples(
         # The denoiser sees all that is held out; a lone sample would not be looked at.
         size = max(2, options.denoise_batch or options.batch_size)
         plan = BatchPlan(size, options.seed, "listed")
-    return Samples(shards, rows, plan, prior=prior, **images)
+    kind = StreamedSamples if accelerator and options.streaming else Samples
+    return kind(shards, rows, plan, prior=prior, **images)
 
 
 def _agreed(accelerator: Accelerator, signum: int) -> int:
