@@ -22,8 +22,8 @@ _ENTITY = re.compile(
 # The elements of HTML that shops use, and LLaVA's <image>; <S-XXL> and <NEW> are words.
 _ELEMENTS = """
     a abbr b big blockquote body br center code dd del div dl dt em figcaption figure font form
-    h1 h2 h3 h4 h5 h6 head hr html i iframe image img input ins li link meta ol p pre q script small span
-    strike strong style sub sup table tbody td tfoot th thead tr u ul
+    h1 h2 h3 h4 h5 h6 head hr html i iframe image img input ins li link meta ol p pre q script
+    small span strike strong style sub sup table tbody td tfoot th thead tr u ul
 """
 _TAG = re.compile(rf"</?(?:{'|'.join(_ELEMENTS.split())})(?=[\s/>])[^<>]{{0,300}}>", re.I)
 _FIELD = re.compile(r"\{([^{}]+)\}")
