@@ -76,38 +76,37 @@ def test_a_denoiser_that_knows_the_prompt_classifies_right(outputs_of, monkeypat
     base, eval_set = outputs.base, outputs.eval_set
     colours = {"red", "green", "blue", "black", "yellow"}
     rows_seen, colour_of_states, batch = [], {}, {}
-    text = base.text
+    encode_text, target = base.encode_text, base.schedule.target
 
-    def recording_text(ids):
-        encoded = text(ids)
-        captions = base.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        for caption, states in zip(captions, encoded[0], strict=True):
+    def recording_text(captions):
+        text = encode_text(captions)
+        for caption, states in zip(captions, text.states, strict=True):
             colour = next((c for c in colours if c in caption), caption)
             colour_of_states[float(states[-1, 0])] = colour
-        return encoded
+        return text
 
     colour_of_latents = {
         tuple(np.round(z.ravel()[:3], 4)): row.attributes["color"]
         for z, row in zip(outputs.latents, eval_set.denoise_rows, strict=True)
     }
 
-    def noisy(z, eps, t):
+    def add_noise(z, eps, t):
         batch["colours"] = [
             colour_of_latents[tuple(np.round(each.numpy().ravel()[:3], 4))] for each in z
         ]
-        batch["target"] = base.target(z, eps, t)
+        batch["target"] = target(z, eps, t)
         return z
 
-    def denoise(z, t, states):
+    def denoise(z, t, text):
         rows_seen.append(len(z))
         wrong = [
-            colour_of_states[float(row[-1, 0])] != colour
-            for row, colour in zip(states, batch["colours"], strict=True)
+            colour_of_states[float(states[-1, 0])] != colour
+            for states, colour in zip(text.states, batch["colours"], strict=True)
         ]
         return batch["target"] + torch.tensor(wrong).float().view(-1, 1, 1, 1)
 
-    monkeypatch.setattr(base, "text", recording_text)
-    monkeypatch.setattr(base, "noisy", noisy)
+    monkeypatch.setattr(base, "encode_text", recording_text)
+    monkeypatch.setattr(base.schedule, "add_noise", add_noise)
     monkeypatch.setattr(base, "denoise", denoise)
     metric = DiffusionClassifier()
     colour = metric.predictions(outputs)["color"]
@@ -163,11 +162,12 @@ def test_the_denoise_loss_is_the_mean_of_its_items(outputs_of):
 def test_the_denoise_loss_is_of_the_bases_target(outputs_of, tiny_base):
     outputs = outputs_of()
     outputs._base = loading.load_base(str(tiny_base), 32)
-    outputs._base.denoise = lambda z, t, states: torch.zeros_like(z)
+    outputs._base.denoise = lambda z, t, text: torch.zeros_like(z)
     loss = DenoiseLoss().compute(outputs)["denoise_loss"]
     z = torch.from_numpy(np.array(outputs.latents))
     # v = √ᾱ ε − √(1−ᾱ) z: with no prediction the loss is E ᾱ + E (1−ᾱ) z².
-    abar = outputs.base.abar.mean()
+    schedule = outputs.base.schedule
+    abar = schedule.signal(torch.arange(len(schedule))).square().mean()
     assert loss == pytest.approx(float(abar + (1 - abar) * z.square().mean()), rel=0.1)
 
 
