@@ -32,9 +32,7 @@ __all__ = ["__version__", *_MODULES]
 
 if TYPE_CHECKING:
     from unidiff_cli.config.schema import Recipe as Recipe
-    from unidiff_cli.generation.generator import Generator as Generator
     from unidiff_cli.project.project import Project as Project
-    from unidiff_cli.retrieval.retriever import Retriever as Retriever
 
 
 def __getattr__(name: str) -> Any:

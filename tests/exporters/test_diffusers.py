@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.catalogue import draw_thing
+from tests.support.catalogue import render_thing
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import export, generate, train
-from unidiff_cli.models import encoders, loading
-from unidiff_cli.models.clip import Clip
+from unidiff_cli.models import loading
+from unidiff_cli.models.encoders import load_encoder
 from unidiff_cli.project.receipt import Receipt
 
 PLAIN = """
@@ -41,19 +41,19 @@ assert not any(name.startswith("unidiff") for name in sys.modules)
 def plain(finished, tmp_path_factory):
     """A folder with what plain diffusers and transformers make of the export."""
     folder = tmp_path_factory.mktemp("plain")
-    draw_thing("red", "dress", 5).save(folder / "query.png")
+    render_thing("red", "dress", 5).save(folder / "query.png")
     command = [sys.executable, "-I", "-c", PLAIN, finished.export(), folder / "query.png", folder]
     subprocess.run([str(word) for word in command], check=True, cwd=folder)
     return folder
 
 
 def test_plain_transformers_gives_the_same_embeddings(finished, plain):
-    clip = Clip.read(finished.export() / "clip")
+    encoder = load_encoder(finished, finished.export())
     expected = np.load(plain / "plain.npz")
-    texts = encoders.embed_captions(clip, ["red dress", "a"])
-    image = encoders.embed_image(clip, Image.open(plain / "query.png"))
+    texts = encoder.embed_captions(["red dress", "a"])
+    images = encoder.embed_images([Image.open(plain / "query.png")])
     assert np.allclose(texts, expected["text"], atol=1e-5)
-    assert np.allclose(image, expected["image"][0], atol=1e-5)
+    assert np.allclose(images, expected["image"], atol=1e-5)
 
 
 def test_plain_diffusers_generates_the_same_image(finished, plain, tmp_path):
@@ -68,8 +68,8 @@ def test_plain_diffusers_generates_the_same_image(finished, plain, tmp_path):
 def test_its_towers_and_denoiser_moved_and_its_autoencoder_did_not(finished, tiny_base):
     folder, base = finished.export(), loading.load_base(str(tiny_base), 32)
     tuned = loading.load_base(str(folder), 32)
-    hashes = tuned.fingerprint, Receipt.read(folder).figures["weights_hash"]
-    assert hashes[0] == hashes[1] != base.fingerprint
+    hashes = tuned.weights_hash, Receipt.read(folder).figures["weights_hash"]
+    assert hashes[0] == hashes[1] != base.weights_hash
     before = dict(base.named_parameters())
     moved = [name for name, p in tuned.named_parameters() if not (p == before[name]).all()]
     for tower in ("unet", "vision", "text_model"):

@@ -33,7 +33,7 @@ def test_alpha_blends_every_weight_of_base_and_tuned(project, tiny_base, alpha):
 
 def test_alpha_0_is_the_base_bit_for_bit(project, tiny_base):
     name, receipt = export(project, alpha=0)
-    assert receipt.figures["weights_hash"] == loading.load_base(str(tiny_base), 32).fingerprint
+    assert receipt.figures["weights_hash"] == loading.load_base(str(tiny_base), 32).weights_hash
 
 
 def test_alpha_1_is_the_plain_export_and_does_nothing_again(project):

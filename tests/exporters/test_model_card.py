@@ -88,7 +88,7 @@ def test_without_a_report_there_is_no_figure(finished):
 
 def test_it_has_the_headline_figures_of_the_report(measured):
     report, card = report_of(measured), card_of(measured)
-    headline = {key for key, figure in report["described"].items() if figure["headline"]}
+    headline = {key for key, figure in report["specs"].items() if figure["headline"]}
     results = {result.metric_type: result for result in card.data.eval_results}
     assert results.keys() == headline and "r1_t2i" in headline
     for key, result in results.items():
@@ -99,9 +99,9 @@ def test_it_has_the_headline_figures_of_the_report(measured):
 
 def test_it_shows_the_base_beside_the_tuned_model(measured):
     report, text = report_of(measured), card_of(measured).text
-    from unidiff_cli.reports.evaluation import format_value
+    from unidiff_cli.reports.wording import format_value
 
-    for key, figure in report["described"].items():
+    for key, figure in report["specs"].items():
         if figure["headline"]:
             [row] = [line for line in text.splitlines() if line.startswith(f"| {figure['label']} ")]
             for model in ("base", "tuned"):

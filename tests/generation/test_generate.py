@@ -13,8 +13,7 @@ from unidiff_cli.data.captions import read_prompts
 from unidiff_cli.errors import UsageError
 from unidiff_cli.generation.generate import regenerate
 from unidiff_cli.generation.record import read_record
-from unidiff_cli.models import encoders
-from unidiff_cli.models.clip import Clip
+from unidiff_cli.models.encoders import load_encoder
 from unidiff_cli.project.receipt import Receipt
 
 
@@ -67,14 +66,12 @@ def test_a_png_is_generated_again_bit_for_bit(project):
 def test_best_of_keeps_the_nearest_to_the_prompt_by_the_exports_own_clip(project):
     [folder] = generate(project, ["red dress"], count=2, best_of=5, seed=0)
     [candidates] = generate(project, ["red dress"], count=5, seed=0)
-    clip = Clip.read(project.export() / "clip")
-    text = encoders.embed_captions(clip, ["red dress"])[0]
-    cosines = {
-        seed: float(encoders.embed_image(clip, Image.open(candidates / f"{seed}.png")) @ text)
-        for seed in range(5)
-    }
+    encoder = load_encoder(project, project.export())
+    text = encoder.embed_captions(["red dress"])[0]
+    images = [Image.open(candidates / f"{seed}.png") for seed in range(5)]
+    cosines = encoder.embed_images(images) @ text
     seeds = [read_record(folder / f"{i}.png").seed for i in range(2)]
-    assert seeds == sorted(cosines, key=lambda seed: -cosines[seed])[:2]
+    assert seeds == sorted(range(5), key=lambda seed: -cosines[seed])[:2]
 
 
 def test_a_best_of_below_the_count_is_refused(finished):

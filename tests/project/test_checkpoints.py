@@ -1,8 +1,6 @@
 """Checkpoints: whole or not there, damage noticed, an older one taken, a full disk a sentence."""
 
 import errno
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -181,22 +179,6 @@ def test_a_full_disk_names_the_path_and_the_size_and_keeps_the_others(
         assert "train --resume" in caught.value.action
     assert [p.name for p in tmp_path.iterdir()] == ["step-000001"]
     assert checkpoints.verified(tmp_path / "step-000001") == before
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of 2 MB, where one may be mounted."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
-    if (
-        os.geteuid()
-        or not shutil.which("mount")
-        or subprocess.run(mount, capture_output=True).returncode
-    ):
-        pytest.skip("no tmpfs can be mounted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_disk_that_is_really_full(small_disk):

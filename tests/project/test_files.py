@@ -87,6 +87,14 @@ def test_a_disk_that_is_full_when_synced_leaves_the_old_file(tmp_path, monkeypat
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_disk_that_is_really_full_leaves_the_old_file(small_disk):
+    write_text(small_disk / "a.txt", "old")
+    with pytest.raises(OSError, match="No space"):
+        write_text(small_disk / "a.txt", "new" * 1_000_000)
+    assert (small_disk / "a.txt").read_text() == "old"
+    assert [p.name for p in small_disk.iterdir()] == ["a.txt"]
+
+
 def test_a_text_keeps_its_line_ends(tmp_path):
     write_text(tmp_path / "a.txt", "é\r\nb\n")
     assert (tmp_path / "a.txt").read_bytes() == "é\r\nb\n".encode()
@@ -146,6 +154,13 @@ def test_an_error_while_filling_leaves_the_old_folder(tmp_path, problem):
         fill(fresh, "new")
         raise problem
     assert (tmp_path / "shards" / WHOLE).read_text() == "old" and leftovers(tmp_path) == []
+
+
+def test_a_disk_that_is_really_full_leaves_the_old_folder(small_disk):
+    replace_folder(small_disk / "shards", "old")
+    with pytest.raises(OSError, match="No space"):
+        replace_folder(small_disk / "shards", "new" * 500_000)
+    assert (small_disk / "shards" / WHOLE).read_text() == "old" and leftovers(small_disk) == []
 
 
 def test_every_file_of_a_folder_is_synced_before_it_takes_its_place(tmp_path, monkeypatch):

@@ -49,8 +49,8 @@ def test_text_image_and_both_give_different_answers(retriever, image):
 
 
 def test_the_query_of_a_text_and_an_image_is_the_mean_of_their_embeddings(retriever, image):
-    text = encoders.embed_captions(retriever.model, ["red dress"])[0]
-    both = text + encoders.embed_image(retriever.model, open_query(image))
+    text = retriever.encoder.embed_captions(["red dress"])[0]
+    both = text + retriever.encoder.embed_images([open_query(image)])[0]
     rows, scores = retriever.index.search(both / np.linalg.norm(both), 3)
     hits = retriever.search("red dress", image, k=3)
     assert [hit.id for hit in hits] == [retriever.rows[row].id for row in rows]

@@ -11,7 +11,6 @@ import typer
 from unidiff_cli import machine
 from unidiff_cli.cli import console
 from unidiff_cli.cli.options import Json, open_project
-from unidiff_cli.models.sources import SCORER, SD15, embedded_bases, missing_for_sd15
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import versions
 
@@ -26,6 +25,8 @@ def examine(project: Project) -> dict[str, dict[str, Any]]:
     """
     import psutil
     import torch
+
+    from unidiff_cli.models.sources import SCORER, SD15, embedded_bases, missing_for_sd15
 
     memory = psutil.virtual_memory()
     devices = {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}

@@ -149,21 +149,21 @@ def _gates(settings: Any, text: str) -> list[Gate]:
     if not text:
         return []
     from unidiff_cli import registry
-    from unidiff_cli.evaluation.gates import gates
+    from unidiff_cli.evaluation.gates import parse_gates
 
     metrics: list[Any] = [
         registry.load("metrics", name)
         for name in settings.evaluate.metrics or registry.names("metrics")
     ]
-    return gates(text, [key for metric in metrics for key in metric.figures])
+    return parse_gates(text, [key for metric in metrics for key in metric.figures])
 
 
 def _check_gates(bounds: list[Gate], figures: dict[str, dict[str, float]], page: Path) -> None:
     """Prints that the bounds are met. Raises WorkError where one is not."""
     if not bounds:
         return
-    from unidiff_cli.evaluation.gates import check
+    from unidiff_cli.evaluation.gates import check_gates
 
-    check(bounds, figures, page)
+    check_gates(bounds, figures, page)
     sentence = ", ".join(f"{gate.figure}{gate.sign}{gate.bound:g}" for gate in bounds)
     console.say(f"The gate is met: {sentence}.")

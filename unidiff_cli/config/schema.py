@@ -32,6 +32,7 @@ Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=2**62)]
+SplitName = Literal["train", "val", "test"]
 
 
 class BaseFolders(Section):
@@ -163,6 +164,10 @@ class Train(Section):
         description="encode every image once, into cache/ (0.2 MB per image at 512 px)",
         json_schema_extra=NOT_WEIGHTS,
     )
+    streaming: bool = Field(
+        False,
+        description="read shards in order, through webdataset; for slow or remote disks",
+    )
     checkpoint_every: Positive = Field(
         500, description="steps between checkpoints", json_schema_extra=NOT_WEIGHTS
     )
@@ -186,6 +191,14 @@ class Train(Section):
         description="end the run with a checkpoint when a collapse meter passes its limit",
         json_schema_extra=NOT_WEIGHTS,
     )
+
+    @field_validator("streaming")
+    @classmethod
+    def _reads_alone(cls, value: bool, info: ValidationInfo) -> bool:
+        for key in ("cache_latents", "no_duplicates"):
+            if value and info.data.get(key):
+                raise ValueError(f"streaming decides what is read and when: set {key} to false")
+        return value
 
     @field_validator("denoise_batch")
     @classmethod
@@ -222,7 +235,7 @@ class IndexSettings(Section):
 class Evaluate(Section):
     """Evaluation of the tuned model against its base."""
 
-    split: Literal["train", "val", "test"] = Field("test", description="the split to measure")
+    split: SplitName = Field("test", description="the split to measure")
     images: Positive = Field(500, description="generated images for the metrics of generation")
     examples: Positive = Field(12, description="example images in the report")
     metrics: tuple[str, ...] = Field(

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TEMPLATES = ("{value}", "a photo of a {value}", "a {value} product", "{attribute}: {value}")
+from unidiff_cli.data.prompts import load_prompts
+from unidiff_cli.reports.schema import ConfusionMatrix
+
+TEMPLATES = load_prompts().class_prompts
 # Captions -> unit embeddings (n, D).
 Embed = Callable[[list[str]], np.ndarray]
 
@@ -74,6 +77,15 @@ class Confusion:
     def chance(self) -> float:
         """The accuracy of a guess, and the balanced accuracy of any constant answer: 1/K."""
         return 1 / len(self.matrix)
+
+    def as_detail(self, title: str) -> ConfusionMatrix:
+        """The matrix for a report."""
+        return ConfusionMatrix(
+            title=title,
+            caption="Each true value (down) by predicted value (across), in %.",
+            labels=list(self.values),
+            counts=self.matrix.tolist(),
+        )
 
     @property
     def majority(self) -> float:

@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from unidiff_cli.reports.schema import Flag, Probe
+
 # Similarities in memory at once: 34 MB.
 CELLS = 2**22
 # Of relation drift, as in the objective `anchor`.
@@ -196,24 +198,19 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-class Flag(NamedTuple):
-    """A meter of both models, the `measure` that is compared with the limit, and the outcome."""
-
-    meter: str
-    base: float
-    tuned: float
-    measure: float
-    rule: Rule
-    raised: bool
+# The keys of a probe's meters start with this.
+PREFIXES: Mapping[Probe, str] = {"catalogue": "", "everyday objects": PROBE}
 
 
-def flags(base: Mapping[str, float], tuned: Mapping[str, float], prefix: str = "") -> list[Flag]:
-    """A flag for each meter of the tuned model that has a rule; a measure that is nan is raised.
+def flags(
+    base: Mapping[str, float], tuned: Mapping[str, float], probe: Probe = "catalogue"
+) -> list[Flag]:
+    """A flag for each meter of the tuned model on a probe that has a rule.
 
-    `prefix` picks the meters of one probe: "" for the catalogue's, PROBE for the neutral ones.
-    Retention and drifts compare a model with its base: the base's are 1 and 0 and may be missing.
+    A measure that is nan is raised. Retention and drifts compare a model with its base: the base's
+    are 1 and 0 and may be missing.
     """
-    rows = []
+    rows, prefix = [], PREFIXES[probe]
     for meter, rule in RULES.items():
         if prefix + meter not in tuned:
             continue
@@ -225,5 +222,12 @@ def flags(base: Mapping[str, float], tuned: Mapping[str, float], prefix: str = "
         elif rule.compares == "ratio":
             measure = after / before if before else float("nan")
         fine = measure <= rule.limit if rule.compares in ("rise", "most") else measure >= rule.limit
-        rows.append(Flag(meter, before, after, measure, rule, not fine))
+        numbers = (_finite(before), after, _finite(measure))
+        rows.append(
+            Flag(probe, meter, *numbers, rule.compares, rule.limit, rule.words, raised=not fine)
+        )
     return rows
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

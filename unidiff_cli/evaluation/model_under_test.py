@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from unidiff_cli import machine
 from unidiff_cli.models.encoders import CLIP, EncoderName
+from unidiff_cli.reports.schema import Role
 
 if TYPE_CHECKING:
     from unidiff_cli.models.base import BaseModel
@@ -28,6 +29,15 @@ class ModelUnderTest:
     model_hash: str
     alpha: float = 1.0
     encoder: EncoderName = CLIP
+
+    @property
+    def role(self) -> Role:
+        """What it is among the models of a report."""
+        if self.source == self.base:
+            return "base"
+        if self.alpha < 1:
+            return "blend"
+        return "tuned" if self.encoder == CLIP else "encoder"
 
     def load(self) -> BaseModel:
         """The model, on the GPU if there is one. Raises UsageError, EnvironmentProblem."""

@@ -21,8 +21,8 @@ from unidiff_cli.models.sources import Source, resolve_base
 from unidiff_cli.project.files import write_text
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
-from unidiff_cli.reports.evaluation import format_value
-from unidiff_cli.reports.schema import Report, Value
+from unidiff_cli.reports.schema import Interval, Report
+from unidiff_cli.reports.wording import format_value
 
 FILE = "README.md"
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
@@ -51,7 +51,7 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
     """The card of an export by its name, its run's recipe and its receipt."""
     exporter: Exporter = registry.load("exporters", receipt.settings["format"])()
     report = _report(project, name, receipt)
-    measured = _measured(report, name) if report else None
+    measured = _measured(report) if report else None
     _, source = resolve_base(recipe.base)
     data = ModelCardData(
         license=_licence(source),
@@ -110,11 +110,11 @@ def _report(project: Project, name: str, receipt: Receipt) -> Report | None:
         return None
 
 
-def _measured(report: Report, name: str) -> Measured:
-    base = next(iter(report.models))
-    tuned = next(k for k, m in report.models.items() if m.source == name and m.alpha == 1)
+def _measured(report: Report) -> Measured:
+    base = report.base
+    tuned = next(name for name, model in report.models.items() if model.role == "tuned")
     rows, results = [], []
-    for key, figure in report.described.items():
+    for key, figure in report.specs.items():
         value = report.figures[tuned].get(key)
         if not figure.headline or value is None:
             continue
@@ -137,10 +137,10 @@ def _measured(report: Report, name: str) -> Measured:
                 metric_value=value.value,
             )
         )
-    return Measured(report.split, report.counts["rows"], base, tuned, rows, results)
+    return Measured(report.split, report.counts.rows, base, tuned, rows, results)
 
 
-def _cell(value: Value, percent: bool) -> str:
+def _cell(value: Interval, percent: bool) -> str:
     """A figure and, where it has one, its interval."""
     text = format_value(value.value, percent)
     if value.low is None or value.high is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from unidiff_cli import machine, registry
+from unidiff_cli.config.schema import IndexSettings
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.models import encoders
 from unidiff_cli.progress import Progress
@@ -18,16 +19,17 @@ def index(
     project: Project,
     *,
     export: str | None = None,
-    kind: str = "flat",
+    kind: str | None = None,
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> Receipt:
     """Embeds every image of the catalogue, all splits, with each image encoder of an export.
 
-    `kind` is the kind of index (`index.kind` in a recipe). `index/` holds one index for each
-    encoder, in a folder of its name, and is bound to the export and the shards by their hashes.
-    Raises NotReady, UsageError.
+    `kind` is the kind of index, by default that of a recipe that names none. `index/` holds one
+    index for each encoder, in a folder of its name, and is bound to the export and the shards by
+    their hashes. Raises NotReady, UsageError.
     """
+    kind = kind or IndexSettings().kind
     new_index = registry.load("indexes", kind)
     with project.lock(existing=True):
         folder, inputs = index_inputs(project, export)

@@ -14,6 +14,8 @@ from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.batch import open_image
 from unidiff_cli.data.images import prepare_image
+from unidiff_cli.data.locations import InMemory, locate
+from unidiff_cli.data.sample import Reason
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.errors import UsageError, nearest
 from unidiff_cli.models import encoders
@@ -118,11 +120,11 @@ def open_query(source: str | Path | bytes) -> Image.Image:
     Raises UsageError for a file, or the bytes of one, that is no image.
     """
     options = Prepare()
-    file = source if isinstance(source, bytes) else Path(source)
-    image = prepare_image(file, options.max_side, options.max_pixels)
-    if isinstance(image, str):
+    location = InMemory("query", source) if isinstance(source, bytes) else locate(source)
+    image = prepare_image(location, options.max_side, options.max_pixels)
+    if isinstance(image, Reason):
         name = "The query" if isinstance(source, bytes) else source
         raise UsageError(
-            f"{name} cannot be read as an image: {image}.", "Give a JPEG, PNG or WebP file."
+            f"{name} cannot be read as an image: {image.text}.", "Give a JPEG, PNG or WebP file."
         )
     return Image.open(io.BytesIO(image.data)).convert("RGB")

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from unidiff_cli.data.captions import same_text
-from unidiff_cli.data.splits import group_numbers
+from unidiff_cli.data.captions import number_distinct
 from unidiff_cli.evaluation.classification import classify
 from unidiff_cli.evaluation.collapse_meters import (
     PROBE,
@@ -30,9 +29,15 @@ from unidiff_cli.evaluation.collapse_meters import (
 from unidiff_cli.evaluation.probe import ProbeSet
 from unidiff_cli.models.base import DualEncoder
 from unidiff_cli.models.encoders import ClipEncoder
+from unidiff_cli.reports.schema import Probe
 
 # The base's embeddings of both sets.
 FILE = "base_embeds.safetensors"
+# What the meters are taken on, and how a warning names it.
+PLACES: Mapping[Probe, str] = {
+    "catalogue": "the validation split",
+    "everyday objects": "everyday objects",
+}
 Embeds = Mapping[str, np.ndarray]
 
 logger = logging.getLogger("unidiff")
@@ -47,8 +52,7 @@ def probe() -> ProbeSet:
 class CollapseMonitor:
     """Meters of a model beside its base's.
 
-    `tripped` names the meters that were warned of, once each; those of the everyday objects begin
-    with PROBE.
+    `tripped` names the meters that were warned of, once each, as `Flag.name` does.
     """
 
     def __init__(
@@ -59,7 +63,7 @@ class CollapseMonitor:
         from safetensors.numpy import load_file, save_file
 
         # The number of each row's caption among the C distinct ones, (N,).
-        self.caption_of = group_numbers([same_text(c) for c in captions], len(captions))
+        self.caption_of = np.array(number_distinct(captions))
         first = np.unique(self.caption_of, return_index=True)[1]
         self.captions = [captions[i] for i in first]
         self.tripped: list[str] = []
@@ -78,12 +82,11 @@ class CollapseMonitor:
         `images` (N, D) are its embeddings of the held-out images.
         """
         measured, sentences = self._meters(self._embeds(model, images)), []
-        for prefix, place in (("", "the validation split"), (PROBE, "everyday objects")):
-            for flag in flags(self.base_meters, measured, prefix):
-                if flag.raised and prefix + flag.meter not in self.tripped:
-                    self.tripped.append(prefix + flag.meter)
-                    values = f"{flag.meter} {flag.tuned:.3g}, the base's {flag.base:.3g}"
-                    sentences.append(f"{place}: {flag.rule.words} ({values})")
+        for probe_name, place in PLACES.items():
+            for flag in flags(self.base_meters, measured, probe_name):
+                if flag.raised and flag.name not in self.tripped:
+                    self.tripped.append(flag.name)
+                    sentences.append(f"{place}: {flag.sentence}")
         return measured, sentences
 
     def _embeds(self, model: DualEncoder, images: np.ndarray | None) -> Embeds:

@@ -59,19 +59,13 @@ def launch(
     """
     failure = folder / FAILURE
     failure.unlink(missing_ok=True)
-    threads = max(1, machine.cores() // count)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc-per-node={count}",
-    ]
-    command += [f"--shutdown-timeout={GRACE}", "-m", module]
-    env = {"OMP_NUM_THREADS": str(threads), **os.environ}
-    with open(folder / "workers.log", "ab") as output, interruptions() as caught:
-        process = subprocess.Popen(
-            [*command, *arguments], env=env, stdout=output, stderr=output, start_new_session=True
+    options = ["--standalone", f"--nproc-per-node={count}", f"--shutdown-timeout={GRACE}"]
+    with interruptions() as caught:
+        process = start_process(
+            "torch.distributed.run",
+            [*options, "-m", module, *arguments],
+            folder / "workers.log",
+            machine.cores() // count,
         )
         try:
             _wait(process, caught, poll)
@@ -87,6 +81,24 @@ def launch(
         raise WorkError(
             f"A training process ended with {process.returncode}.",
             f"Its output: {folder / 'workers.log'}",
+        )
+
+
+def start_process(
+    module: str, arguments: list[str], output: Path, threads: int
+) -> subprocess.Popen[bytes]:
+    """Starts `python -m module arguments` in a session of its own, where no Ctrl-C reaches it.
+
+    Its output is appended to a file. `threads` is for torch, unless the environment says how many.
+    """
+    environment = {"OMP_NUM_THREADS": str(max(1, threads)), **os.environ}
+    with open(output, "ab") as stream:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            env=environment,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
         )
 
 

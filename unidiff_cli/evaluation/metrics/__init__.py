@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from unidiff_cli.config.schema import Section
-from unidiff_cli.evaluation.results import BootstrapSamples, FigureSpec, PerItem
+from unidiff_cli.evaluation.results import BootstrapSamples, PerItem
+from unidiff_cli.reports.schema import Details, FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
@@ -61,9 +62,9 @@ class Metric(Section):
         """
         return {}
 
-    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
-        """What else the report shows, as JSON: curves, a confusion matrix, near copies."""
-        return {}
+    def details(self, outputs: ModelOutputs) -> Details:
+        """What else the report shows: curves, bars, confusion matrices, near copies."""
+        return Details()
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
         """Warnings about the figures, in whole sentences."""

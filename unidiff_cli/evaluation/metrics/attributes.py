@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from unidiff_cli.evaluation.attribute_columns import categories
 from unidiff_cli.evaluation.classification import Embed, classify, embed_classes
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import FigureSpec, PerItem
+from unidiff_cli.evaluation.results import PerItem
+from unidiff_cli.reports.schema import Bars, Details, FigureSpec, Interval
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
@@ -170,15 +171,31 @@ class Attributes(Metric):
             )
         }
 
-    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
-        return {
-            a.name: {
-                "generated": float(a.hits.mean()),
-                "real": float(a.real_hits.mean()) if len(a.real_hits) else None,
-                "prompts": len(a.hits),
-            }
-            for a in self.attributes(outputs)
+    def details(self, outputs: ModelOutputs) -> Details:
+        """The accuracy of each attribute, beside the scorer's on real images."""
+        attributes = [a for a in self.attributes(outputs) if len(a.real_hits)]
+        if not attributes:
+            return Details()
+        title = "Attribute accuracy of generated images"
+        caption = "The scorer's predictions; on real images they show what it can recognize."
+        series = {
+            "": {a.name: a.hits for a in attributes},
+            "real images": {a.name: a.real_hits for a in attributes},
         }
+        bars = [
+            Bars(
+                title=title,
+                caption=caption,
+                x_label="accuracy",
+                series=name,
+                values={
+                    attribute: Interval(float(hits.mean()), items=len(hits))
+                    for attribute, hits in values.items()
+                },
+            )
+            for name, values in series.items()
+        ]
+        return Details(bars=bars)
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
         attributes = self.attributes(outputs)

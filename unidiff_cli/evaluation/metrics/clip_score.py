@@ -10,7 +10,8 @@ import numpy as np
 from unidiff_cli.data.captions import same_text
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import FigureSpec, PerItem
+from unidiff_cli.evaluation.results import PerItem
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.outputs import ModelOutputs

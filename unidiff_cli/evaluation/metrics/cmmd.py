@@ -14,8 +14,9 @@ from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.mmd import bootstrap_mmd
-from unidiff_cli.evaluation.results import BootstrapSamples, FigureSpec
-from unidiff_cli.evaluation.statistics import DRAWS, Sides, both_sides
+from unidiff_cli.evaluation.results import BootstrapSamples
+from unidiff_cli.evaluation.statistics import SAMPLES, Sides, both_sides
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
@@ -49,12 +50,12 @@ def cmmd(real: np.ndarray, generated: np.ndarray) -> float:
 def bootstrap_cmmd(
     real: np.ndarray,
     generated: np.ndarray,
-    draws: int = DRAWS,
+    samples: int = SAMPLES,
     seed: int = 0,
     groups: Sides | None = None,
 ) -> np.ndarray:
     """CMMD of bootstrap samples by `both_sides`, (B,)."""
-    counts = both_sides(len(real), len(generated), draws, seed, groups)
+    counts = both_sides(len(real), len(generated), samples, seed, groups)
     return SCALE * bootstrap_mmd(real, generated, *counts, gaussian)
 
 

@@ -23,7 +23,8 @@ from unidiff_cli.evaluation.collapse_meters import (
 )
 from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import FigureSpec, PerItem
+from unidiff_cli.evaluation.results import PerItem
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.outputs import ModelOutputs

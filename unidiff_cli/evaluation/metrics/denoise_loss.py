@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import FigureSpec, PerItem
+from unidiff_cli.evaluation.results import PerItem
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.outputs import ModelOutputs

@@ -6,7 +6,7 @@ The predicted class is the one whose prompt lets the denoiser best predict the n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from unidiff_cli.evaluation.classification import (
     confusion,
 )
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import FigureSpec, PerItem
+from unidiff_cli.evaluation.results import PerItem
 from unidiff_cli.project.files import digest
+from unidiff_cli.reports.schema import Details, FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
@@ -41,7 +42,7 @@ def predict_by_error(
     label: int,
     stages: Sequence[tuple[int, int]] = STAGES,
 ) -> int:
-    """The class of least mean denoise error: Algorithm 2 of the paper, which drops classes in stages.
+    """The class of least mean denoise error, by Algorithm 2 of the paper: classes drop in stages.
 
     `stages` are (trials so far, classes left). Sums are compared to 9 decimals; a tie with the true
     class `label` counts as wrong.
@@ -164,11 +165,12 @@ class DiffusionClassifier(Metric):
         levels = [each.confusion.chance for each in self.predictions(outputs).values()]
         return {"chance": {"diffusion_classifier": float(np.mean(levels))}}
 
-    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
-        return {
-            name: {"matrix": each.confusion.matrix.tolist(), "values": list(each.confusion.values)}
+    def details(self, outputs: ModelOutputs) -> Details:
+        confusions = [
+            each.confusion.as_detail(f"{name} by the denoiser")
             for name, each in self.predictions(outputs).items()
-        }
+        ]
+        return Details(confusions=confusions)
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
         notes = []

@@ -11,8 +11,9 @@ from unidiff_cli.data.captions import same_text
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import BootstrapSamples, FigureSpec
+from unidiff_cli.evaluation.results import BootstrapSamples
 from unidiff_cli.evaluation.statistics import resamples
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
@@ -62,9 +63,9 @@ def prompt_sensitivity(grid: np.ndarray) -> float:
     return float(_sensitivity(grid, np.ones((1, len(grid))))[0])
 
 
-def bootstrap_sensitivity(grid: np.ndarray, draws: int = 1000, seed: int = 0) -> np.ndarray:
+def bootstrap_sensitivity(grid: np.ndarray, samples: int = 1000, seed: int = 0) -> np.ndarray:
     """S of bootstrap samples of the prompts, (B,)."""
-    return _sensitivity(grid, resamples(len(grid), draws, seed))
+    return _sensitivity(grid, resamples(len(grid), samples, seed))
 
 
 def _sensitivity(grid: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from unidiff_cli.evaluation.collapse_meters import (
     relation_drift,
 )
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import FigureSpec
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.outputs import ModelOutputs

@@ -14,8 +14,9 @@ import numpy as np
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.mmd import bootstrap_mmd, unbiased_mmd
-from unidiff_cli.evaluation.results import BootstrapSamples, FigureSpec
-from unidiff_cli.evaluation.statistics import DRAWS, Sides, both_sides
+from unidiff_cli.evaluation.results import BootstrapSamples
+from unidiff_cli.evaluation.statistics import SAMPLES, Sides, both_sides
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
@@ -68,12 +69,12 @@ def null_level(real: np.ndarray, generated_count: int, rng: Any, splits: int = 2
 def bootstrap_kid(
     real: np.ndarray,
     generated: np.ndarray,
-    draws: int = DRAWS,
+    samples: int = SAMPLES,
     seed: int = 0,
     groups: Sides | None = None,
 ) -> np.ndarray:
     """KID of bootstrap samples by `both_sides`, (B,)."""
-    counts = both_sides(len(real), len(generated), draws, seed, groups)
+    counts = both_sides(len(real), len(generated), samples, seed, groups)
     return bootstrap_mmd(real, generated, *counts)
 
 

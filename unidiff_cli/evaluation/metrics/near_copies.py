@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import FigureSpec, PerItem
+from unidiff_cli.evaluation.results import PerItem
 from unidiff_cli.evaluation.statistics import wilson
+from unidiff_cli.reports.schema import Details, FigureSpec, NearCopy
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
@@ -77,7 +78,8 @@ class Copies:
     @property
     def more_than_chance(self) -> bool:
         """Whether even the low end of the rate's interval is above that of new real images."""
-        return wilson(len(self.pairs), self.generated).low > self.share
+        low = wilson(len(self.pairs), self.generated).low
+        return low is not None and low > self.share
 
 
 def find_copies(
@@ -151,12 +153,13 @@ class NearCopies(Metric):
         groups = [row.group for row in outputs.eval_set.generated_rows]
         return {"near_copies": PerItem(copied, groups)}
 
-    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
-        copies = self.copies(outputs)
-        return {
-            "threshold": copies.threshold if np.isfinite(copies.threshold) else None,
-            "pairs": copies.pairs[:PAIRS],
-        }
+    def details(self, outputs: ModelOutputs) -> Details:
+        return Details(
+            near_copies=[
+                NearCopy(generated=generated, training=training, cosine=cosine)
+                for generated, training, cosine in self.copies(outputs).pairs[:PAIRS]
+            ]
+        )
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
         copies, eval_set, judge = self.copies(outputs), outputs.eval_set, scorer()

@@ -13,7 +13,8 @@ import numpy as np
 
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import FigureSpec, PerItem
+from unidiff_cli.evaluation.results import PerItem
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import comb
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.data.captions import same_text
-from unidiff_cli.data.splits import group_numbers
+from unidiff_cli.data.captions import number_distinct
 from unidiff_cli.evaluation.attribute_columns import categories
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.ranking import hits, median_rank, rank_answers
-from unidiff_cli.evaluation.results import FigureSpec, PerItem
-from unidiff_cli.evaluation.statistics import Interval, bootstrap_mean
+from unidiff_cli.evaluation.results import PerItem
+from unidiff_cli.evaluation.statistics import bootstrap_mean
+from unidiff_cli.reports.schema import Bars, Curve, Details, FigureSpec, Interval
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.outputs import ModelOutputs
@@ -36,7 +36,7 @@ def recall_both_ways(
     Rows whose captions are equal are right answers to each other; the list of captions has each
     once.
     """
-    caption_of = group_numbers([same_text(caption) for caption in captions], len(captions))
+    caption_of = np.array(number_distinct(captions))
     first = np.unique(caption_of, return_index=True)[1]
     pairs = np.stack([caption_of, np.arange(len(caption_of))], axis=1)
     t2i = rank_answers(texts[first], images, pairs)
@@ -82,11 +82,11 @@ def mean_by_label(
     names = np.array(["" if label is None else str(label) for label in labels], object)
     labelled = np.array([label is not None for label in labels])
     units = np.asarray(groups, object)
-    means = {}
-    for name in dict.fromkeys(names[labelled]):
-        rows = labelled & (names == name)
-        means[name] = bootstrap_mean(np.asarray(values)[rows], groups=units[rows])
-    return dict(sorted(means.items(), key=lambda item: -item[1].items))
+    rows = {name: labelled & (names == name) for name in dict.fromkeys(names[labelled])}
+    return {
+        name: bootstrap_mean(np.asarray(values)[rows[name]], groups=units[rows[name]])
+        for name in sorted(rows, key=lambda name: -rows[name].sum())
+    }
 
 
 class Recall(Metric):
@@ -140,20 +140,33 @@ class Recall(Metric):
             items[f"map_{way}"] = PerItem(ranking.average_precision, groups, weights[way])
         return items
 
-    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
+    def details(self, outputs: ModelOutputs) -> Details:
         """R@k for k up to 50, and image-to-text R@5 by the values of each attribute."""
         eval_set = outputs.eval_set
         ks = [k for k in CURVE_KS if k <= max(10, len(eval_set.captions))]
-        curves = {
-            way: [float(np.average(outputs.rankings[way].rank < k, weights=weights)) for k in ks]
+        curves = [
+            Curve(
+                title=f"{DIRECTIONS[way]} retrieval",
+                caption="R@k: the share of queries with a right answer among the first k.",
+                x_label="k",
+                y_label="R@k",
+                percent=True,
+                x=ks,
+                y=[float(np.average(outputs.rankings[way].rank < k, weights=weights)) for k in ks],
+            )
             for way, weights in self._weights(outputs).items()
-        }
+        ]
         hits_at_5 = hits(outputs.rankings["i2t"].rank, 5)
-        by_attribute = {}
-        for name, column in categories([row.attributes for row in eval_set.rows]).items():
-            means = mean_by_label(hits_at_5, column, eval_set.groups)
-            by_attribute[name] = {value: interval._asdict() for value, interval in means.items()}
-        return {"k": ks, **curves, "by": by_attribute}
+        bars = [
+            Bars(
+                title=f"R@5 by {name}",
+                caption="Image-to-text retrieval for the images of each value.",
+                x_label="R@5",
+                values=mean_by_label(hits_at_5, column, eval_set.groups),
+            )
+            for name, column in categories([row.attributes for row in eval_set.rows]).items()
+        ]
+        return Details(curves=curves, bars=bars)
 
     def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
         weights, eval_set = self._weights(outputs), outputs.eval_set

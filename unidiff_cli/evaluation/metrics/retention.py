@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from unidiff_cli.evaluation.classification import Confusion, Predictions, classi
 from unidiff_cli.evaluation.collapse_meters import retention
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.probe import ProbeSet
-from unidiff_cli.evaluation.results import FigureSpec, PerItem
+from unidiff_cli.evaluation.results import PerItem
+from unidiff_cli.reports.schema import Details, FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.outputs import ModelOutputs
@@ -73,9 +74,9 @@ class Retention(Metric):
             chance |= dict.fromkeys(("photo_accuracy", "photo_balanced"), 1 / len(photos.classes))
         return {"chance": chance}
 
-    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
-        objects = self._objects(outputs).confusion
-        return {"matrix": objects.matrix.tolist(), "values": list(objects.values)}
+    def details(self, outputs: ModelOutputs) -> Details:
+        confusion = self._objects(outputs).confusion
+        return Details(confusions=[confusion.as_detail("everyday objects")])
 
     def _objects(self, outputs: ModelOutputs) -> Predictions:
         """The predicted class of each everyday object."""

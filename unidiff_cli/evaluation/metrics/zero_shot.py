@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.attribute_columns import MAX_VALUES, MIN_ROWS, MIN_VALUES, categories
 from unidiff_cli.evaluation.classification import Predictions, predict
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import FigureSpec, PerItem
+from unidiff_cli.evaluation.results import PerItem
 from unidiff_cli.project.files import digest
+from unidiff_cli.reports.schema import Details, FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
@@ -92,17 +93,12 @@ class ZeroShot(Metric):
             )
         }
 
-    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
-        return {
-            name: {
-                "matrix": each.confusion.matrix.tolist(),
-                "values": list(each.confusion.values),
-                "accuracy": each.confusion.accuracy,
-                "balanced": each.confusion.balanced,
-                "majority": each.confusion.majority,
-            }
+    def details(self, outputs: ModelOutputs) -> Details:
+        confusions = [
+            each.confusion.as_detail(f"zero-shot {name}")
             for name, each in self.predictions(outputs).items()
-        }
+        ]
+        return Details(confusions=confusions)
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
         notes = []
