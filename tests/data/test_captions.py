@@ -11,11 +11,25 @@ from unidiff_cli.data import captions
     ("raw", "wanted"),
     [
         ("Men&#39;s  caf&eacute;\n tee", "Men's café tee"),
-        ("<p>Soft <b>cotton</b></p>", "Soft cotton"),
+        ("<p>Soft <b>cotton</b><br/></p>", "Soft cotton"),
+        ("<A HREF='/x' class=y>Hat</A>", "Hat"),
+        ("<image>\na hat", "a hat"),
+        # What only looks like markup.
         ("size < M > S", "size < M > S"),
+        ("coat <S-XXL>, <NEW>, <leather>", "coat <S-XXL>, <NEW>, <leather>"),
+        ("pen&notebook, boho&ethnic", "pen&notebook, boho&ethnic"),
+        ("H&M &amp AT&T, R&D;", "H&M & AT&T, R&D;"),
+        # Letters that were read in a wrong encoding.
         ("cafÃ© â€“ red", "café – red"),
+        ("naïve, Ã la carte, 30 â‚¬", "naïve, à la carte, 30 €"),
+        # Letters, quotes and ligatures that are right.
         ("café", "café"),
         ("日本", "日本"),
+        ("“smart” ‘quotes’ of ﬁne ｗool", "“smart” ‘quotes’ of ﬁne ｗool"),
+        ("e\u0301", "e\u0301"),
+        # What would obey a terminal.
+        ("a \x1b[31mred\x1b[0m dress\a\0", "a red dress"),
+        ("a\ud800b", "a\ufffdb"),
     ],
 )
 def test_captions_are_mended(raw, wanted):
@@ -36,6 +50,17 @@ def test_a_template_is_filled_in_from_columns():
     assert captions.fill("{name} in {color}", cells) == "Dress in red, blue"
     with pytest.raises(KeyError, match="size"):
         captions.fill("{name} {size}", cells)
+
+
+def test_equal_captions_have_one_number():
+    texts = ["Red  dress", "a hat", "red dress ", "A HAT", "red dresses"]
+    assert captions.number_distinct(texts) == [0, 1, 0, 1, 2]
+    assert captions.number_distinct([]) == []
+
+
+@given(st.text())
+def test_what_equal_captions_have_in_common_stays(text):
+    assert captions.same_text(captions.same_text(text)) == captions.same_text(text)
 
 
 def test_equal_captions_differ_in_case_and_blanks_only():

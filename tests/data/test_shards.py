@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.damage import DAMAGE, damage
 from tests.support.shards import random_samples, row_of, write_shards
 from unidiff_cli.data import shards
 from unidiff_cli.data.shards import Shards
@@ -115,21 +116,6 @@ def test_a_pinned_shard(tmp_path):
 
 
 # ---------------------------------------------------------------- damage
-
-DAMAGE = ("flip", "truncate", "hole", "grow")
-
-
-def damage(data: bytes, kind: str, place: int, much: int) -> bytes:
-    """Damaged bytes; of the same length where they are flipped or zeroed."""
-    place %= len(data)
-    if kind == "flip":
-        return data[:place] + bytes([data[place] ^ (1 << much % 8)]) + data[place + 1 :]
-    if kind == "truncate":
-        return data[:place]
-    if kind == "grow":
-        return data + bytes(much % 1024 + 1)
-    end = min(place + 1 + much % 1024, len(data))
-    return data[:place] + bytes(end - place) + data[end:]
 
 
 @pytest.fixture(scope="module")

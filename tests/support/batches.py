@@ -50,3 +50,8 @@ def share_of(batch: Batch, rank: int, world: int) -> Batch:
 def forward_of(base, batch: Batch, needs, training: bool = False) -> ForwardPass:
     """The batch as a base sees it, at seed 0."""
     return ForwardPass(base, batch, needs, ForwardOptions(seed=0, training=training))
+
+
+def mean_colours(images) -> torch.Tensor:
+    """A transform: the mean colour of each image, (n, 3)."""
+    return torch.stack([torch.tensor(i.resize((1, 1)).getpixel((0, 0))) for i in images])

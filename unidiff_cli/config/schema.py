@@ -164,6 +164,10 @@ class Train(Section):
         description="encode every image once, into cache/ (0.2 MB per image at 512 px)",
         json_schema_extra=NOT_WEIGHTS,
     )
+    streaming: bool = Field(
+        False,
+        description="read shards in order, through webdataset; for slow or remote disks",
+    )
     checkpoint_every: Positive = Field(
         500, description="steps between checkpoints", json_schema_extra=NOT_WEIGHTS
     )
@@ -187,6 +191,14 @@ class Train(Section):
         description="end the run with a checkpoint when a collapse meter passes its limit",
         json_schema_extra=NOT_WEIGHTS,
     )
+
+    @field_validator("streaming")
+    @classmethod
+    def _reads_alone(cls, value: bool, info: ValidationInfo) -> bool:
+        for key in ("cache_latents", "no_duplicates"):
+            if value and info.data.get(key):
+                raise ValueError(f"streaming decides what is read and when: set {key} to false")
+        return value
 
     @field_validator("denoise_batch")
     @classmethod

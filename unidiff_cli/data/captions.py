@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from html.entities import html5
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,19 @@ from unidiff_cli.errors import UsageError
 
 # Characters; more is a file that went astray, not a caption.
 MAX_LENGTH = 10_000
-_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,300}>")
+# Entities as browsers read them, but no word after an ampersand: pen&notebook is not pen¬ebook.
+_ENTITY = re.compile(
+    r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});"
+    r"|&(?:amp|gt|lt|nbsp|quot)(?![a-zA-Z0-9])"
+)
+# The elements of HTML that shops use, and LLaVA's <image>; <S-XXL> and <NEW> are words.
+_ELEMENTS = """
+    a abbr b big blockquote body br center code dd del div dl dt em figcaption figure font form
+    h1 h2 h3 h4 h5 h6 head hr html i iframe image img input ins li link meta ol p pre q script
+    small span strike strong style sub sup table tbody td tfoot th thead tr u ul
+"""
+_TAG = re.compile(rf"</?(?:{'|'.join(_ELEMENTS.split())})(?=[\s/>])[^<>]{{0,300}}>", re.I)
 _FIELD = re.compile(r"\{([^{}]+)\}")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def fold(text: str) -> str:
@@ -23,18 +35,35 @@ def fold(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """The caption as a shop page shows it.
+    """The caption as a person reads it, on one line.
 
-    Entities are read, tags dropped, and UTF-8 that was read as cp1252 is put right.
+    Entities are read and tags dropped. Broken letters (cafÃ©), lone surrogates, control characters
+    and terminal escapes are mended by ftfy. Quotes, ligatures and accents stay as they are written.
     """
-    text = html.unescape(text) if "&" in text else text
-    text = _TAG.sub(" ", text) if "<" in text else text
-    if not text.isascii():
-        try:  # 'cafÃ©' is valid UTF-8 once more; true cp1252 text almost never is
-            text = text.encode("cp1252").decode("utf-8")
-        except UnicodeError:
-            text = _SURROGATE.sub("\ufffd", text)
-    return fold(text.replace("\0", " "))
+    if "&" in text:
+        text = _ENTITY.sub(_character, text)
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    text = fold(text)
+    if not (text.isascii() and text.isprintable()):
+        text = fold(_fix_text()(text.replace("\0", " ")))
+    return text
+
+
+def _character(entity: re.Match[str]) -> str:
+    """What an entity stands for; itself where HTML has none of that name."""
+    name = entity[0].removeprefix("&").removesuffix(";")
+    return html.unescape(entity[0]) if name[0] == "#" else html5.get(f"{name};", entity[0])
+
+
+@cache
+def _fix_text() -> Callable[[str], str]:
+    """ftfy's mending of damage, without its changes of style."""
+    from ftfy import TextFixerConfig, fix_text
+
+    style = {"fix_latin_ligatures", "fix_character_width", "uncurl_quotes", "fix_line_breaks"}
+    config = TextFixerConfig(unescape_html=False, normalization=None, **dict.fromkeys(style, False))
+    return partial(fix_text, config=config)
 
 
 def read_prompts(file: Path) -> list[str]:
@@ -86,3 +115,9 @@ def cell_captions(value: Any) -> Iterable[str]:
 def same_text(caption: str) -> str:
     """What equal captions have in common: they may differ in case and blanks."""
     return fold(caption).casefold()
+
+
+def number_distinct(texts: Iterable[str]) -> list[int]:
+    """0 … D − 1 for each caption, one number for equal ones, in the order of their first."""
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(same_text(text), len(numbers)) for text in texts]

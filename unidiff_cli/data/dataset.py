@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -162,10 +162,9 @@ class Samples(Dataset[Batch]):
         }
         if self.transforms:
             images = self.images(positions)
-            tensors |= {
-                name: transform(_rows_of(images, chosen.get(name)))
-                for name, transform in self.transforms.items()
-            }
+            for name, transform in self.transforms.items():
+                if part := _rows_of(images, chosen.get(name)):
+                    tensors[name] = transform(part)
         return tensors
 
     def images(self, positions: Sequence[int]) -> list[Image.Image]:
@@ -218,7 +217,7 @@ def loader(samples: Samples, steps: range, workers: int = 0) -> Iterator[Batch]:
     return samples.read(steps, workers)
 
 
-def read_ahead(dataset: Dataset[Any], keys: Sequence[Any], workers: int) -> DataLoader[Any]:
+def read_ahead(dataset: Dataset[Any], keys: Iterable[Any], workers: int) -> DataLoader[Any]:
     """The items of a data set, in the order of their keys, made by `workers` processes."""
     return DataLoader(
         dataset,

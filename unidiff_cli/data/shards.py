@@ -15,6 +15,7 @@ import os
 import shutil
 import tarfile
 import zlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -220,19 +221,34 @@ class Shards:
         """The bytes of the sample's .json, checked. Raises Damaged."""
         return self._member(row, row.json_offset, row.json_size, row.json_crc, "text")
 
+    def span_bytes(self, first: Row, last: Row) -> bytes:
+        """A piece of a tar: all members from one sample to another of its shard, unchecked.
+
+        It ends early where the shard does. Raises Damaged where the shard cannot be read.
+        """
+        start, end = first.image_offset - BLOCK, last.json_offset + last.json_size
+        return self._read(first.shard, start, end + -end % BLOCK - start)
+
+    def row(self, key: str) -> Row | None:
+        """The sample of a key; None where there is none."""
+        place = bisect_left(self._rows, key, key=lambda row: row.key)
+        found = self._rows[place] if place < len(self._rows) else None
+        return found if found and found.key == key else None
+
     def _member(self, row: Row, offset: int, size: int, crc: int, what: str) -> bytes:
-        try:
-            data = self._read(row.shard, offset, size)
-        except OSError as problem:
-            reason = problem.strerror or str(problem)
-            raise Damaged(f"{self.folder / row.shard} cannot be read: {reason}.", REDO) from problem
-        if len(data) != size or zlib.crc32(data) != crc:
-            raise Damaged(
-                f"{self.folder / row.shard}: the {what} of sample {row.key} is damaged.", REDO
-            )
+        data = self._read(row.shard, offset, size)
+        check(self.folder / row.shard, row, what, data, size, crc)
         return data
 
     def _read(self, shard: str, offset: int, size: int) -> bytes:
+        """Bytes of a shard, fewer where it ends. Raises Damaged where it cannot be read."""
+        try:
+            return self._pread(shard, offset, size)
+        except OSError as problem:
+            reason = problem.strerror or str(problem)
+            raise Damaged(f"{self.folder / shard} cannot be read: {reason}.", REDO) from problem
+
+    def _pread(self, shard: str, offset: int, size: int) -> bytes:
         """One pread: no shared position and no lock, so threads and forks may read alike."""
         descriptor = self._files.get(shard)
         if descriptor is None:
@@ -262,6 +278,12 @@ class Shards:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["folder"], state["receipt"], state["_rows"])  # type: ignore[misc]
+
+
+def check(file: Path, row: Row, what: str, data: bytes, size: int, crc: int) -> None:
+    """Raises Damaged where the bytes of a sample's member are not those that were written."""
+    if len(data) != size or zlib.crc32(data) != crc:
+        raise Damaged(f"{file}: the {what} of sample {row.key} is damaged.", REDO)
 
 
 def _read_index(folder: Path, receipt: Receipt) -> list[Row]:

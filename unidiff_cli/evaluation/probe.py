@@ -12,6 +12,7 @@ from functools import cache, cached_property
 import numpy as np
 from PIL import Image
 
+from unidiff_cli.data.prompts import load_prompts
 from unidiff_cli.data.sample import Sample
 from unidiff_cli.errors import UsageError
 
@@ -45,7 +46,7 @@ class ProbeSet:
             for i in range(RENDERINGS)
         ]
         labels = np.repeat(np.arange(len(classes)), RENDERINGS)
-        prompts = [f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}" for name in classes]
+        prompts = [load_prompts().of_object(name) for name in classes]
         return cls([render(look, RENDERING_SIDE) for look in looks], labels, classes, prompts)
 
     @classmethod

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unidiff_cli import machine
+from unidiff_cli import machine, registry
 from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import BaseFolders, Generate, Recipe
 from unidiff_cli.config.sources import ConfigSource, read_yaml
@@ -33,8 +34,6 @@ SD15 = BaseFolders(
 READ = (".safetensors", ".json", ".txt")
 # The folder of a base's DiffDis layers, beside its diffusers parts.
 DUAL_STREAM = "dual_stream"
-# The family that reads a pipeline, by the class that model_index.json names.
-FAMILIES = {"StableDiffusionPipeline": "stable_diffusion"}
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,16 @@ class Source:
     def family(self) -> str:
         """The part that reads this base. Raises UsageError for a pipeline class no part reads."""
         index = _config(self.diffusion, "model_index.json")
-        name = index.get("_class_name", "StableDiffusionPipeline")
-        if name not in FAMILIES:
+        pipeline = index.get("_class_name", "StableDiffusionPipeline")
+        # A family is named as the pipeline it reads: StableDiffusionPipeline, stable_diffusion.
+        words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", pipeline.removesuffix("Pipeline"))
+        family = "_".join(words).lower()
+        if family not in (known := registry.names("models")):
             raise UsageError(
-                f"{self.diffusion} is a {name}; unidiff reads {', '.join(FAMILIES)}.",
+                f"{self.diffusion} is a {pipeline}; unidiff reads: {', '.join(known)}.",
                 "Name another base in the recipe.",
             )
-        return FAMILIES[name]
+        return family
 
 
 def embedded_bases() -> dict[str, Path]:

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from unidiff_cli.data.captions import same_text
-from unidiff_cli.data.splits import group_numbers
+from unidiff_cli.data.captions import number_distinct
 from unidiff_cli.evaluation.classification import classify
 from unidiff_cli.evaluation.collapse_meters import (
     PROBE,
@@ -64,7 +63,7 @@ class CollapseMonitor:
         from safetensors.numpy import load_file, save_file
 
         # The number of each row's caption among the C distinct ones, (N,).
-        self.caption_of = group_numbers([same_text(c) for c in captions], len(captions))
+        self.caption_of = np.array(number_distinct(captions))
         first = np.unique(self.caption_of, return_index=True)[1]
         self.captions = [captions[i] for i in first]
         self.tripped: list[str] = []

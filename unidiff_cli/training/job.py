@@ -11,6 +11,7 @@ from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.dataset import BatchPlan, PriorDataset, Samples
 from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.streaming import StreamedSamples
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.project.project import Project
@@ -79,7 +80,8 @@ class Job:
             rank,
             world,
         )
-        return self._samples(base, "train", plan)
+        kind = StreamedSamples if options.streaming else Samples
+        return self._samples(base, "train", plan, kind)
 
     def held_out_samples(self, base: BaseModel) -> Samples | None:
         """The samples to validate with, in order and whole; None where the split is empty."""
@@ -90,12 +92,12 @@ class Job:
         size = max(2, options.denoise_batch or options.batch_size)
         return self._samples(base, "val", BatchPlan(size, options.seed, "listed"))
 
-    def _samples(self, base: BaseModel, split: str, plan: BatchPlan) -> Samples:
+    def _samples(
+        self, base: BaseModel, split: str, plan: BatchPlan, kind: type[Samples] = Samples
+    ) -> Samples:
         rows, cached = rows_of(self.shards, split), self.precomputed.arrays.get(split)
         transforms = None if cached else self._transforms(base)
-        return Samples(
-            self.shards, rows, plan, cached=cached, transforms=transforms, prior=self.prior
-        )
+        return kind(self.shards, rows, plan, cached=cached, transforms=transforms, prior=self.prior)
 
     def _transforms(self, base: BaseModel) -> dict[str, Transform]:
         needed = {"clip_pixels": self.needs.clip_pixels, "diffusion_pixels": self.needs.latents}

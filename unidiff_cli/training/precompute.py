@@ -178,7 +178,7 @@ def generate_latents(
     # A file an image, so that how many are generated at a time decides nothing: after a run out of
     # memory it is lowered.
     depends = ["a file an image", weights, base.image_size, options.steps, options.guidance]
-    folder = project.path("cache", digest([*depends, list(captions)]), "prior")
+    folder = project.path("cache", digest([*depends, list(captions)]), "general")
     files = [folder / f"{i:06d}.npy" for i in range(len(captions))]
     missing = [i for i, file in enumerate(files) if not file.exists()]
     for start in range(0, len(missing), options.batch_size):

@@ -11,6 +11,7 @@ from typing import Any
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
 from unidiff_cli.data.locations import Location, shown
+from unidiff_cli.data.prompts import load_prompts
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import (
     FOREIGN_SUFFIXES,
@@ -105,7 +106,7 @@ class Folder(Reader):
     def _from_columns(self, columns: dict[str, Any]) -> tuple[tuple[str, ...], str]:
         """The caption that an image's path gives, or why there is none."""
         name = str(columns.get("class", "")).replace("_", " ").replace("-", " ")
-        template = self.options.caption or "a photo of {class}"
+        template = self.options.caption or load_prompts().class_caption
         try:
             return (captions.fill(template, {**columns, "class": name}),), ""
         except KeyError as missing:
