@@ -15,7 +15,7 @@ from unidiff_cli.errors import Interrupted, UsageError
 from unidiff_cli.experiments import cells, folds
 from unidiff_cli.experiments.ablation import ablate, joint_recipes, refuse_unlike
 from unidiff_cli.project.receipt import Receipt
-from unidiff_cli.reports.schema import AblationReport
+from unidiff_cli.reports.ablation_schema import AblationReport
 
 pytestmark = pytest.mark.usefixtures("scorer_folder")
 

@@ -74,13 +74,17 @@ def test_no_group_is_trained_on_and_tested(evaluated):
 def test_counts_are_of_all_folds(evaluated):
     project, receipt, report = evaluated
     rows = Shards.open(project.path("shards")).rows()
-    assert receipt.counts == report["counts"] == {
-        "rows": len(rows),
-        "groups": len({row.group for row in rows}),
-        "captions": report["figures"]["tuned"]["r1_t2i"]["items"],
-        "generated": 8,
-        "folds": 2,
-    }
+    assert (
+        receipt.counts
+        == report["counts"]
+        == {
+            "rows": len(rows),
+            "groups": len({row.group for row in rows}),
+            "captions": report["figures"]["tuned"]["r1_t2i"]["items"],
+            "generated": 8,
+            "folds": 2,
+        }
+    )
     assert len(report["generation"]["prompts"]) == len(report["generation"]["seeds"]) == 8
     assert report["figures"]["tuned"]["kid"]["groups"] == 8
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from unidiff_cli.reports.wording import MARKS
+from unidiff_cli.reports.wording import MARKS, format_value
 
 # The longest side of an image in a page, in px: sharp at the size it is shown.
 THUMBNAIL = 160
@@ -29,6 +29,7 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters["number"] = lambda number: format_value(number, percent=False)
     environment.globals["marks"] = MARKS
     return environment.get_template(template).render(**values)
 

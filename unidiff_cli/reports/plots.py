@@ -81,7 +81,7 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, x: str) -> str:
     _percent(axes.xaxis)
     if len(series) > 1:
         # Above the axes: bars reach everywhere.
-        _legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series))
+        _legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(series)))
     return _svg(figure)
 
 
@@ -167,7 +167,9 @@ def _square(x: int, y: int, share: float) -> Any:
 
 
 def _percent(axis: Any) -> None:
-    axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1))
 
 
 def _row_labels(axes: Any, names: Iterable[str]) -> None:
@@ -209,7 +211,7 @@ def _svg(figure: Any) -> str:
     import matplotlib
 
     stream = io.StringIO()
-    style = {"svg.fonttype": "none", "svg.hashsalt": "unidiff", "font.family": "sans-serif"}
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "unidiff", "font.family": "sans-serif"}
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with matplotlib.rc_context(style):
         figure.savefig(stream, format="svg", metadata=metadata)
