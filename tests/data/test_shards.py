@@ -1,4 +1,4 @@
-"""Shards: round trips, bytes that depend on nothing else, and that no damage passes unseen or costs more than it hits."""
+"""Shards: round trips, bytes that depend on nothing else, and damage that is seen where it hits."""
 
 import hashlib
 import io
@@ -9,15 +9,17 @@ import random
 import subprocess
 import tarfile
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.damage import DAMAGE, damage
+from tests.support.shards import random_samples, row_of, write_shards
 from unidiff_cli.data import shards
-from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady
-from unidiff_cli.project.receipt import Receipt, close
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 VALUE = st.recursive(
@@ -28,63 +30,30 @@ VALUE = st.recursive(
     | st.floats(allow_nan=False, allow_infinity=False),
     st.lists,
 )
-
-
-def row(n: int, captions=("red dress",), attributes=None, **more) -> Row:
-    return Row(
-        f"{n:09d}",
-        f"id-{n}",
-        more.pop("split", "train"),
-        f"g{n}",
-        tuple(captions),
-        attributes or {},
-        **more,
-    )
-
-
-def room(folder, samples, size=3):
-    """A finished room of one split."""
-    folder.mkdir(parents=True)
-    rows, files = shards.write(folder, "train", samples, size)
-    files[shards.INDEX] = shards.write_index(folder, rows)
-    close(folder, Receipt("prepare", {}, files=files), 0.0)
-    return rows
-
-
-def some(count=8, seed=0):
-    noise = random.Random(seed)
-    return [(row(n), noise.randbytes(noise.randint(1, 1500))) for n in range(count)]
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.lists(TEXT, min_size=1, max_size=3),
-            st.dictionaries(TEXT, VALUE, max_size=3),
-            st.binary(max_size=2000),
-        ),
-        min_size=1,
-        max_size=9,
-    ),
-    st.integers(1, 4),
+SAMPLE = st.tuples(
+    st.lists(TEXT, min_size=1, max_size=3),
+    st.dictionaries(TEXT, VALUE, max_size=3),
+    st.binary(max_size=2000),
 )
+
+
+# ---------------------------------------------------------------- round trips
+
+
+@given(st.lists(SAMPLE, min_size=1, max_size=9), st.integers(1, 4))
 @settings(max_examples=40, deadline=None)
 def test_what_is_written_is_read(tmp_path_factory, samples, size):
     folder = tmp_path_factory.mktemp("s") / "shards"
-    given_rows = [
-        (row(n, c, a, row=c[0], path="é\n.jpg"), data) for n, (c, a, data) in enumerate(samples)
+    written = [
+        (row_of(n, captions, attributes, row=captions[0], path="é\n.jpg"), data)
+        for n, (captions, attributes, data) in enumerate(samples)
     ]
-    room(folder, given_rows, size)
+    write_shards(folder, written, size)
     opened = Shards.open(folder)
-    assert len(opened.rows()) == len(samples) and shards.verify(folder) == []
-    for (before, data), after in zip(given_rows, opened.rows("train"), strict=True):
+    for (before, data), after in zip(written, opened.rows("train"), strict=True):
         assert opened.image_bytes(after) == data
-        assert (after.captions, after.attributes, after.row, after.path) == (
-            before.captions,
-            before.attributes,
-            before.row,
-            before.path,
-        )
+        for name in ("captions", "attributes", "row", "path"):
+            assert getattr(after, name) == getattr(before, name)
         text = json.loads(opened.json_bytes(after))
         assert text.get("captions", [text.get("caption")]) == list(before.captions)
         assert text["attributes"] == before.attributes and text["unidiff"]["id"] == before.id
@@ -92,69 +61,69 @@ def test_what_is_written_is_read(tmp_path_factory, samples, size):
     assert len(list(folder.glob("*.tar"))) == -(-len(samples) // size)
 
 
-def test_tar_and_tarfile_and_webdataset_read_them(tmp_path):
-    samples = some(5)
-    room(tmp_path / "shards", samples, 5)
-    path = tmp_path / "shards" / "train-00000.tar"
-    with tarfile.open(path) as tar:
-        members = tar.getmembers()
-        assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {
-            (0, 0, 0, "", "", 0o644)
-        }
-        assert [tar.extractfile(m).read() for m in members[::2]] == [data for _, data in samples]
-    listed = subprocess.run(
-        ["tar", "-tf", path], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert listed[:2] == ["000000000.jpg", "000000000.json"] and len(listed) == 10
-    webdataset = pytest.importorskip("webdataset")
+@pytest.fixture
+def tar(tmp_path) -> tuple[Path, list]:
+    """One shard of five samples, and the samples."""
+    samples = random_samples(5)
+    write_shards(tmp_path / "shards", samples, 5)
+    return tmp_path / "shards" / "train-00000.tar", samples
+
+
+def test_tarfile_reads_them(tar):
+    path, samples = tar
+    with tarfile.open(path) as opened:
+        members = opened.getmembers()
+        assert [opened.extractfile(m).read() for m in members[::2]] == [d for _, d in samples]
+
+
+def test_headers_hold_no_times_and_no_users(tar):
+    with tarfile.open(tar[0]) as opened:
+        headers = {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in opened.getmembers()}
+    assert headers == {(0, 0, 0, "", "", 0o644)}
+
+
+def test_tar_lists_them(tar):
+    command = ["tar", "-tf", tar[0]]
+    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert names[:2] == ["000000000.jpg", "000000000.json"] and len(names) == 10
+
+
+def test_webdataset_reads_them(tar):
+    import webdataset
+
+    path, samples = tar
     read = list(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False))
-    assert [(s["__key__"], s["jpg"]) for s in read] == [(r.key, data) for r, data in samples]
+    assert [(s["__key__"], s["jpg"]) for s in read] == [(row.key, data) for row, data in samples]
 
 
 def test_bytes_depend_on_the_samples_only(tmp_path, monkeypatch):
-    room(tmp_path / "one", some())
+    write_shards(tmp_path / "one", random_samples())
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     os.umask(os.umask(0o077))
-    room(tmp_path / "two", some())
+    write_shards(tmp_path / "two", random_samples())
     for path in sorted((tmp_path / "one").glob("[ti]*")):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
 def test_a_pinned_shard(tmp_path):
     """The bytes of a shard are a promise: caches and receipts name them by hash."""
-    rows, files = shards.write(
-        tmp_path, "train", [(row(7, attributes={"colour": "röd"}), b"\x89PNG")], 10
-    )
+    sample = (row_of(7, attributes={"colour": "röd"}), b"\x89PNG")
+    rows, files = shards.write(tmp_path, "train", [sample], 10)
     data = (tmp_path / "train-00000.tar").read_bytes()
     assert files == {"train-00000.tar": hashlib.sha256(data).hexdigest()}
     assert tarfile.open(fileobj=io.BytesIO(data)).getnames() == ["000000007.png", "000000007.json"]
     assert hashlib.sha256(data).hexdigest()[:16] == "45634d0b6352c6fb"
 
 
-DAMAGE = ("flip", "truncate", "hole", "grow")
-
-
-def damage(data: bytes, kind: str, place: int, much: int) -> bytes:
-    """One of the faults of limits.md D2; the same length but for a truncation."""
-    place %= len(data)
-    if kind == "flip":
-        return data[:place] + bytes([data[place] ^ (1 << much % 8)]) + data[place + 1 :]
-    if kind == "truncate":
-        return data[:place]
-    if kind == "grow":
-        return data + bytes(much % 1024 + 1)
-    return (
-        data[:place]
-        + bytes(min(1 + much % 1024, len(data) - place))
-        + data[place + 1 + much % 1024 :]
-    )
+# ---------------------------------------------------------------- damage
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
+    """A folder of one shard, and its samples."""
     folder = tmp_path_factory.mktemp("whole") / "shards"
-    samples = some(12, seed=1)
-    room(folder, samples, 12)
+    samples = random_samples(12, seed=1)
+    write_shards(folder, samples, 12)
     return folder, samples
 
 
@@ -162,22 +131,20 @@ def whole(tmp_path_factory):
 @settings(
     max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_every_damage_is_seen_and_costs_only_what_it_hits(whole, kind, place, much):
+def test_damage_is_seen_and_costs_only_what_it_hits(whole, kind, place, much):
     folder, samples = whole
     path = folder / "train-00000.tar"
     before = path.read_bytes()
     after = damage(before, kind, place, much)
     try:
         path.write_bytes(after)
-        assert bool(shards.verify(folder)) == (after != before)
         opened = Shards.open(folder)
-        for (_, data), found in zip(samples, opened.rows(), strict=True):
-            end = found.image_offset + found.image_size
-            if after[found.image_offset : end] == data:
-                assert opened.image_bytes(found) == data
+        for (_, data), row in zip(samples, opened.rows(), strict=True):
+            if after[row.image_offset : row.image_offset + row.image_size] == data:
+                assert opened.image_bytes(row) == data
             else:
-                with pytest.raises(Damaged, match=f"train-00000.tar.*{found.key}") as error:
-                    opened.image_bytes(found)
+                with pytest.raises(Damaged, match=f"train-00000.tar.*{row.key}") as error:
+                    opened.image_bytes(row)
                 assert "prepare --force" in error.value.action
     finally:
         path.write_bytes(before)
@@ -196,52 +163,53 @@ def test_a_damaged_index_is_never_believed(whole, kind, place, much):
         return
     try:
         path.write_bytes(after)
-        assert shards.verify(folder) == ["index.parquet is damaged."]
         with pytest.raises(Damaged, match="index.parquet"):
             Shards.open(folder)
     finally:
         path.write_bytes(before)
 
 
-def test_missing_extra_and_unfinished(tmp_path):
-    folder = tmp_path / "shards"
-    room(folder, some())
-    (folder / "train-00001.tar").unlink()
-    (folder / "val-00000.tar").write_bytes(b"")
-    assert shards.verify(folder) == [
-        "train-00001.tar is missing.",
-        "val-00000.tar is not in the receipt.",
-    ]
-    opened = Shards.open(folder)
+def test_a_missing_shard_costs_its_own_samples(tmp_path):
+    write_shards(tmp_path / "shards", random_samples())
+    (tmp_path / "shards" / "train-00001.tar").unlink()
+    opened = Shards.open(tmp_path / "shards")
     assert opened.image_bytes(opened.rows()[0])
     with pytest.raises(Damaged, match="train-00001.tar cannot be read"):
         opened.image_bytes(opened.rows()[3])
-    (folder / "receipt.json").unlink()
-    assert "receipt" in shards.verify(folder)[0]
+
+
+def test_shards_without_a_receipt_are_unfinished(tmp_path):
+    write_shards(tmp_path / "shards", random_samples())
+    (tmp_path / "shards" / "receipt.json").unlink()
     with pytest.raises(NotReady, match="no receipt"):
-        Shards.open(folder)
+        Shards.open(tmp_path / "shards")
+
+
+# ---------------------------------------------------------------- shared
 
 
 def test_threads_forks_and_pickles_share_one(tmp_path, monkeypatch):
-    samples = some(30)
-    room(tmp_path / "shards", samples, 2)
+    samples = random_samples(30)
+    write_shards(tmp_path / "shards", samples, 2)
     opened = Shards.open(tmp_path / "shards")
     monkeypatch.setattr(shards, "MAX_OPEN", 4)
     wrong = []
 
-    def read(who):
-        order = random.Random(id(who)).sample(range(30), 30)
-        wrong.extend(n for n in order if who.image_bytes(who.rows()[n]) != samples[n][1])
+    def read(reader: Shards) -> None:
+        order = random.Random(id(reader)).sample(range(30), 30)
+        rows = reader.rows()
+        wrong.extend(n for n in order if reader.image_bytes(rows[n]) != samples[n][1])
 
-    several = [threading.Thread(target=read, args=(opened,)) for _ in range(4)]
-    for thread in several:
+    threads = [threading.Thread(target=read, args=(opened,)) for _ in range(4)]
+    for thread in threads:
         thread.start()
     pid = os.fork()
     if not pid:
         read(opened)
         os._exit(len(wrong))
-    for thread in several:
+    for thread in threads:
         thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     read(pickle.loads(pickle.dumps(opened)))
-    assert not wrong and len(opened._files) <= 4 + 4  # a thread more each may slip in
+    # A thread more each may slip in.
+    assert not wrong and len(opened._files) <= 4 + 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.catalogue import SHAPES, draw_thing
+from tests.support.catalogue import SHAPES, render_thing
 from tests.support.projects import load_recipe
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import WorkError
@@ -185,7 +185,7 @@ def test_photos_are_classified_by_the_nearest_prompt(outputs_of, tmp_path):
     (folder / "images").mkdir(parents=True)
     lines = []
     for i, shape in enumerate(SHAPES):
-        draw_thing("red", shape, i).save(folder / "images" / f"{i}.png")
+        render_thing("red", shape, i).save(folder / "images" / f"{i}.png")
         row = {"image": f"images/{i}.png", "class": shape, "caption": f"a photo of a {shape}"}
         lines.append(json.dumps(row))
     (folder / "captions.jsonl").write_text("\n".join(lines))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support.catalogue import SHAPES, draw_thing
+from tests.support.catalogue import SHAPES, render_thing
 from tests.support.evaluation import eval_set_of, rows_of
 from unidiff_cli.errors import UsageError
 from unidiff_cli.evaluation.probe import ProbeSet
@@ -48,7 +48,7 @@ def write_photos(folder, split=True):
     (folder / "images").mkdir(parents=True)
     lines = []
     for i, shape in enumerate(SHAPES):
-        draw_thing("red", shape, i).save(folder / "images" / f"{i}.png")
+        render_thing("red", shape, i).save(folder / "images" / f"{i}.png")
         row = {"image": f"images/{i}.png", "class": shape, "caption": f"a photo of a {shape}"}
         lines += [row | {"split": "test"}, row | {"split": "train"}] if split else [row]
     (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))

@@ -136,7 +136,7 @@ def test_prompt_sensitivity_by_hand(grid, expected):
 
 def test_bootstrap_of_prompt_sensitivity_is_around_it():
     grid = unit(normal(20 * 5, 8).reshape(20, 5, 8) + 2 * normal(20, 8, seed=1)[:, None])
-    samples = diversity.bootstrap_sensitivity(grid, draws=100)
+    samples = diversity.bootstrap_sensitivity(grid, samples=100)
     assert 1 < np.quantile(samples, 0.1) < diversity.prompt_sensitivity(grid) * 1.5
 
 

@@ -20,7 +20,7 @@ from unidiff_cli.training.optimizer import parameter_groups, trained_parameters
 
 def some_of(batch, drawn):
     """The batch as `Samples` loads it where the UNet sees only some rows."""
-    batch.drawn, batch.latents = drawn, batch.latents[drawn]
+    batch.denoise_rows, batch.latents = drawn, batch.latents[drawn]
     return batch
 
 
@@ -68,9 +68,11 @@ def test_a_sub_batch_is_those_samples_with_their_own_noise(tiny_base):
         setattr(
             alone,
             key,
-            [value[i] for i in alone.drawn] if isinstance(value, list) else value[alone.drawn],
+            [value[i] for i in alone.denoise_rows]
+            if isinstance(value, list)
+            else value[alone.denoise_rows],
         )
-    alone.drawn = None
+    alone.denoise_rows = None
     for key in ("denoise", "consistency"):
         assert float(joint(alone)[1][key]) == pytest.approx(float(parts[key]), rel=1e-12)
 
@@ -116,7 +118,7 @@ from accelerate import Accelerator
 from tests.support.projects import load_recipe
 from tests.support.batches import batch_of
 from unidiff_cli import bases
-from unidiff_cli.batches import spread
+from unidiff_cli.data.order import subsample
 from unidiff_cli.fit import Fit, Joint, trained
 folder, out, pcgrad = sys.argv[1:4]
 accelerator = Accelerator(cpu=True)
@@ -128,8 +130,8 @@ batch = batch_of(8)
 mine = slice(rank * 8 // world, (rank + 1) * 8 // world)
 for name in ("positions", "captions", "caption_ids", "group_ids", "clip_pixels", "latents"):
     setattr(batch, name, getattr(batch, name)[mine])
-batch.drawn = spread(batch.positions, 4, 8)
-batch.latents = batch.latents[batch.drawn]
+batch.denoise_rows = subsample(batch.positions, 4, 8)
+batch.latents = batch.latents[batch.denoise_rows]
 fit.joint.train()
 fit._backward(batch, list(trained(joint).values()))
 if rank == 0:

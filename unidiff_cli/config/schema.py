@@ -32,6 +32,7 @@ Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=2**62)]
+SplitName = Literal["train", "val", "test"]
 
 
 class BaseFolders(Section):
@@ -163,6 +164,10 @@ class Train(Section):
         description="encode every image once, into cache/ (0.2 MB per image at 512 px)",
         json_schema_extra=NOT_WEIGHTS,
     )
+    streaming: bool = Field(
+        False,
+        description="read shards in order, through webdataset; for slow or remote disks",
+    )
     checkpoint_every: Positive = Field(
         500, description="steps between checkpoints", json_schema_extra=NOT_WEIGHTS
     )
@@ -187,6 +192,14 @@ class Train(Section):
         json_schema_extra=NOT_WEIGHTS,
     )
 
+    @field_validator("streaming")
+    @classmethod
+    def _reads_alone(cls, value: bool, info: ValidationInfo) -> bool:
+        for key in ("cache_latents", "no_duplicates"):
+            if value and info.data.get(key):
+                raise ValueError(f"streaming decides what is read and when: set {key} to false")
+        return value
+
     @field_validator("denoise_batch")
     @classmethod
     def _part_of_batch(cls, value: int, info: ValidationInfo) -> int:
@@ -205,10 +218,24 @@ class Generate(Section):
     batch_size: Positive = Field(8, description="images generated at a time")
 
 
+class IndexSettings(Section):
+    """How the embeddings of the catalogue's images are searched."""
+
+    kind: str = Field("flat", description="the kind of index; flat: exact, compares with all")
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        known = registry.names("indexes")
+        if value not in known:
+            raise ValueError(f"there is no index named '{value}'.{nearest(value, known)}")
+        return value
+
+
 class Evaluate(Section):
     """Evaluation of the tuned model against its base."""
 
-    split: Literal["train", "val", "test"] = Field("test", description="the split to measure")
+    split: SplitName = Field("test", description="the split to measure")
     images: Positive = Field(500, description="generated images for the metrics of generation")
     examples: Positive = Field(12, description="example images in the report")
     metrics: tuple[str, ...] = Field(
@@ -251,6 +278,7 @@ class Recipe(Section):
     objectives: Any = None
     train: Train = Train()
     generate: Generate = Generate()
+    index: IndexSettings = IndexSettings()
     evaluate: Evaluate = Evaluate()
 
     def section(self, *names: str) -> dict[str, Any]:

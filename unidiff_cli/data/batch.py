@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""The samples of one training step: the one place for the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -11,36 +11,47 @@ from torch import Tensor
 
 from unidiff_cli.data.shards import Row, Shards
 
+# Images to one tensor of theirs, (n, 3, s, s) uint8.
 Transform = Callable[[Sequence[Image.Image]], Tensor]
 
 
 @dataclass
 class Batch:
-    """One step's samples on this process. `positions` count samples over the whole run, all processes together."""
+    """One step's samples on this process: B samples, of which the denoiser sees b.
+
+    `positions` count samples over the whole run, all processes together; they key the random
+    numbers. What is not loaded for the run's objectives is None.
+    """
 
     step: int
     positions: list[int]
     rows: list[Row]
     captions: list[str]
-    caption_ids: Tensor  # (B,) int64, equal for equal captions
-    group_ids: Tensor  # (B,) int64, equal within a product or duplicate group
-    clip_pixels: Tensor | None = None  # (B, 3, s, s) uint8
-    diffusion_pixels: Tensor | None = None  # (b, 3, S, S) uint8
-    latents: Tensor | None = None  # (b, 2c, h, w): posterior mean and deviation
-    frozen_image_embeds: Tensor | None = None  # (B, D) unit, by the base's CLIP as it was
-    drawn: list[int] | None = (
-        None  # the b rows that the UNet sees, whose latents or diffusion_pixels these are; None: all B
-    )
-    ranks: list[int] | None = (
-        None  # the b rows' numbers among all that UNets see in the run; None: their positions
-    )
-    prior: Batch | None = (
-        None  # general captions and the base's own images of them; None where none falls to this process
-    )
+    # (B,) int64, equal for equal captions.
+    caption_ids: Tensor
+    # (B,) int64, equal within a product or duplicate group.
+    group_ids: Tensor
+    # (B, 3, s, s) uint8.
+    clip_pixels: Tensor | None = None
+    # (b, 3, S, S) uint8.
+    diffusion_pixels: Tensor | None = None
+    # (b, 2c, h, w): mean and standard deviation of the posterior.
+    latents: Tensor | None = None
+    # (B, D), unit, by CLIP as it was before training.
+    frozen_image_embeds: Tensor | None = None
+    # Which b rows the denoiser sees; None: all B.
+    denoise_rows: list[int] | None = None
+    # The numbers of these b rows among all that denoisers see in the run; None: their positions.
+    denoise_positions: list[int] | None = None
+    # General captions and the base's own images of them; None where none falls to this process.
+    prior: Batch | None = None
+
+
+def image_of(data: bytes) -> Image.Image:
+    """The decoded image of a shard's bytes, RGB."""
+    return Image.open(io.BytesIO(data), formats=["JPEG", "PNG", "WEBP"]).convert("RGB")
 
 
 def open_image(shards: Shards, row: Row) -> Image.Image:
-    """The decoded image of a row, RGB. Raises Damaged where the shard's bytes are not what was written."""
-    return Image.open(io.BytesIO(shards.image_bytes(row)), formats=["JPEG", "PNG", "WEBP"]).convert(
-        "RGB"
-    )
+    """The decoded image of a row, RGB. Raises Damaged where the shard holds other bytes."""
+    return image_of(shards.image_bytes(row))

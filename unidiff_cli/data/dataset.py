@@ -1,21 +1,19 @@
-"""Batches: which samples make step k, and their images as tensors.
-
-The order is a pure function of (seed, epoch) and a step's samples one of its number, so a run that resumes
-at step k reads what an uninterrupted one would, at no cost, on any number of processes and workers.
-"""
+"""Samples of a run as batches: which make step k, and their images as tensors."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zlib import crc32
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from unidiff_cli.data.batch import Batch, Transform, open_image
@@ -29,144 +27,216 @@ from unidiff_cli.data.order import (
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.errors import EnvironmentProblem
 
+# Batches that each loader process reads ahead.
+AHEAD = 4
+# The tensors that only the rows of the denoiser have.
+DENOISED = ("latents", "diffusion_pixels")
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How many samples make a batch, in which order, and which of them this process takes.
+
+    `order` is "shuffled" (anew each epoch), "distinct" (shuffled, no two of one group or caption in
+    a batch as far as they allow) or "listed" (each row once, as given). The denoiser sees
+    `denoise_batch` of a step's samples, evenly spread; 0: all.
+    """
+
+    batch_size: int
+    seed: int
+    order: Literal["shuffled", "distinct", "listed"] = "shuffled"
+    denoise_batch: int = 0
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def share(self) -> int:
+        """The samples of a step on one process."""
+        return self.batch_size // self.world
+
 
 @dataclass
 class PriorDataset:
-    """A second stream beside a catalogue's: general captions and the latents of the base's own images of them.
+    """A second stream beside a catalogue's: general captions and latents of the base's images.
 
-    One for every `every` samples that the UNet sees, each a pure function of the sample's number among those, shuffled
-    anew whenever all were seen.
+    There is one for every `every` samples that the denoiser sees. Each is a pure function of the
+    sample's number among those, and they are shuffled anew whenever all were seen.
     """
 
-    captions: list[str]  # of each image
-    files: list[Path]  # .npy, together one row (2c, h, w) an image
+    # Of each image.
+    captions: list[str]
+    # .npy files, together one row (2c, h, w) an image.
+    files: list[Path]
     every: int
     seed: int
 
     @cached_property
     def latents(self) -> np.ndarray:
-        """(n, 2c, h, w), of each caption. Raises EnvironmentProblem where the files hold another number."""
-        found = np.concatenate([np.load(file) for file in self.files])
-        if len(found) != len(self.captions):
+        """(n, 2c, h, w), of each caption. Raises EnvironmentProblem where the files hold others."""
+        latents = np.concatenate([np.load(file) for file in self.files])
+        if len(latents) != len(self.captions):
             raise EnvironmentProblem(
-                f"{self.files[0].parent} holds {len(found):,} images of the prior's {len(self.captions):,} captions.",
-                "Delete that folder; the next run draws them again.",
+                f"{self.files[0].parent} holds {len(latents):,} images of the prior's "
+                f"{len(self.captions):,} captions.",
+                "Delete that folder; the next run generates them again.",
             )
-        return found
+        return latents
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "latents"}
 
-    def batch(self, step: int, ranks: list[int]) -> Batch | None:
-        """Those that fall to these of the samples that the UNet sees, by their numbers in the run."""
-        numbers = [r // self.every for r in ranks if r % self.every == 0]
+    def batch(self, step: int, denoise_positions: Sequence[int]) -> Batch | None:
+        """Those that fall to these of the samples that denoisers see; None where none does."""
+        numbers = [p // self.every for p in denoise_positions if p % self.every == 0]
         if not numbers:
             return None
         indices = [shuffled_index(len(self.captions), self.seed, number) for number in numbers]
         captions = [self.captions[i] for i in indices]
-        ids = torch.tensor([text_id(c) for c in captions])
-        # Positions below zero: no draw of theirs is one of the catalogue's.
-        negative = [-1 - number for number in numbers]
-        return Batch(
-            step, negative, [], captions, ids, ids, latents=torch.from_numpy(self.latents[indices])
-        )
+        ids = torch.tensor([text_id(caption) for caption in captions])
+        # Below zero, so that none of their random numbers are those of a catalogue's sample.
+        positions = [-1 - number for number in numbers]
+        latents = torch.from_numpy(self.latents[indices])
+        return Batch(step, positions, [], captions, ids, ids, latents=latents)
 
 
 class Samples(Dataset[Batch]):
-    """Step number → Batch. Images come from `cached` .npy files (one row a sample) or are decoded and transformed."""
+    """Step number → Batch.
+
+    Tensors come from `cached` .npy files (one row a sample), or images are decoded and given to
+    `transforms`; both by the name of the tensor.
+    """
 
     def __init__(
         self,
         shards: Shards,
         rows: Sequence[Row],
+        plan: BatchPlan,
         *,
-        batch_size: int,
-        seed: int,
-        rank: int = 0,
-        world: int = 1,
-        shuffle: bool = True,
-        no_duplicates: bool = False,
-        prior: PriorDataset | None = None,
-        denoise_batch: int = 0,
         cached: Mapping[str, Path] | None = None,
         transforms: Mapping[str, Transform] | None = None,
+        prior: PriorDataset | None = None,
     ) -> None:
-        self.shards, self.rows, self.seed, self.shuffle = shards, list(rows), seed, shuffle
-        self.batch_size, self.rank, self.world = batch_size, rank, world
-        self.denoise_batch = denoise_batch or batch_size
+        self.shards, self.rows, self.plan, self.prior = shards, list(rows), plan, prior
         self.cached, self.transforms = dict(cached or {}), dict(transforms or {})
-        self.prior = prior
+        self.order = self._order()
         self._arrays: dict[str, np.ndarray] = {}
-        self._apart = (
-            DistinctOrder(self.rows, batch_size, seed) if no_duplicates and shuffle else None
-        )
+
+    def _order(self) -> Callable[[int], int]:
+        """The index of the row at a position of the run."""
+        plan = self.plan
+        if plan.order == "distinct":
+            return DistinctOrder(self.rows, plan.batch_size, plan.seed)
+        if plan.order == "shuffled":
+            return partial(shuffled_index, len(self.rows), plan.seed)
+        return _itself
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_arrays": {}}  # a loader process maps the files itself
+        # A loader process maps the files itself.
+        return {**vars(self), "_arrays": {}}
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // self.batch_size)
-
-    def positions(self, step: int) -> list[int]:
-        """This process's share of a step's positions, a contiguous block so that ranks concatenate in order."""
-        share = self.batch_size // self.world
-        first = step * self.batch_size + self.rank * share
-        last = first + share
-        return list(range(first, last if self.shuffle else min(last, len(self.rows))))
-
-    def _at(self, position: int) -> int:
-        return (
-            self._apart(position)
-            if self._apart
-            else shuffled_index(len(self.rows), self.seed, position)
-        )
+        """The steps of one epoch, the last of which may be short or span two epochs."""
+        return -(-len(self.rows) // self.plan.batch_size)
 
     def __getitem__(self, step: int) -> Batch:
-        positions = self.positions(step)
-        indices = [self._at(p) if self.shuffle else p for p in positions]
-        rows = [self.rows[i] for i in indices]
-        captions = [
-            _caption(row, self.seed, p if self.shuffle else 0)
-            for row, p in zip(rows, positions, strict=True)
-        ]
+        return self.batch(step, self.tensors(self.positions(step)))
+
+    def positions(self, step: int) -> list[int]:
+        """This process's share of a step's positions.
+
+        It is a contiguous block, so that the processes' blocks follow each other in order.
+        """
+        first = step * self.plan.batch_size + self.plan.rank * self.plan.share
+        last = first + self.plan.share
+        return list(range(first, min(last, len(self.rows)) if self._listed else last))
+
+    def tensors(self, positions: Sequence[int]) -> dict[str, Tensor]:
+        """The tensors of the samples at these positions, by name."""
         if not self._arrays:
-            self._arrays = {
-                name: np.load(path, mmap_mode="r") for name, path in self.cached.items()
-            }
-        drawn = (
-            None
-            if self.denoise_batch == self.batch_size
-            else subsample(positions, self.denoise_batch, self.batch_size)
-        )
-        ranks = (
-            None
-            if drawn is None
-            else [
-                subsample_position(positions[i], self.denoise_batch, self.batch_size) for i in drawn
-            ]
-        )
-        some = dict.fromkeys(("latents", "diffusion_pixels"), drawn)
-        tensors: dict[str, Any] = {
-            k: torch.from_numpy(v[_of(indices, some.get(k))]) for k, v in self._arrays.items()
+            self._arrays = {name: np.load(p, mmap_mode="r") for name, p in self.cached.items()}
+        chosen = dict.fromkeys(DENOISED, self._denoise_rows(positions))
+        indices = [self.order(p) for p in positions]
+        tensors = {
+            name: torch.from_numpy(array[_rows_of(indices, chosen.get(name))])
+            for name, array in self._arrays.items()
         }
         if self.transforms:
-            images = [open_image(self.shards, row) for row in rows]
-            tensors |= {
-                k: transform(_of(images, some.get(k))) for k, transform in self.transforms.items()
-            }
+            images = self.images(positions)
+            for name, transform in self.transforms.items():
+                if part := _rows_of(images, chosen.get(name)):
+                    tensors[name] = transform(part)
+        return tensors
+
+    def images(self, positions: Sequence[int]) -> list[Image.Image]:
+        """The decoded images at these positions."""
+        return [open_image(self.shards, self.rows[self.order(p)]) for p in positions]
+
+    def batch(self, step: int, tensors: Mapping[str, Tensor]) -> Batch:
+        """The batch of a step, its tensors given."""
+        plan, positions = self.plan, self.positions(step)
+        rows = [self.rows[self.order(p)] for p in positions]
+        captions = [
+            _caption(row, plan.seed, 0 if self._listed else p)
+            for row, p in zip(rows, positions, strict=True)
+        ]
+        denoise_rows = self._denoise_rows(positions)
+        denoise_positions = denoise_rows and [
+            subsample_position(positions[i], plan.denoise_batch, plan.batch_size)
+            for i in denoise_rows
+        ]
+        seen = positions if denoise_positions is None else denoise_positions
         return Batch(
-            step, positions, rows, captions,
-            caption_ids=torch.tensor([text_id(c) for c in captions]),
-            group_ids=torch.tensor([text_id(r.group) for r in rows]),
-            prior=self.prior.batch(step, positions if ranks is None else ranks) if self.prior else None,
-            drawn=drawn,
-            ranks=ranks,
+            step,
+            positions,
+            rows,
+            captions,
+            caption_ids=torch.tensor([text_id(caption) for caption in captions]),
+            group_ids=torch.tensor([text_id(row.group) for row in rows]),
+            prior=self.prior.batch(step, seen) if self.prior else None,
+            denoise_rows=denoise_rows,
+            denoise_positions=denoise_positions,
             **tensors,
-        )  # fmt: skip
+        )
+
+    def read(self, steps: range, workers: int) -> Iterator[Batch]:
+        """The batches of the given steps, in order; see `loader`."""
+        return iter(read_ahead(self, steps, workers))
+
+    @property
+    def _listed(self) -> bool:
+        return self.plan.order == "listed"
+
+    def _denoise_rows(self, positions: Sequence[int]) -> list[int] | None:
+        """Which of these samples the denoiser sees; None: all."""
+        part, whole = self.plan.denoise_batch, self.plan.batch_size
+        return subsample(positions, part, whole) if part and part != whole else None
 
 
-def _of(values: list[Any], drawn: list[int] | None) -> list[Any]:
-    return values if drawn is None else [values[i] for i in drawn]
+def loader(samples: Samples, steps: range, workers: int = 0) -> Iterator[Batch]:
+    """The batches of the given steps, in order, read ahead by `workers` processes."""
+    return samples.read(steps, workers)
+
+
+def read_ahead(dataset: Dataset[Any], keys: Iterable[Any], workers: int) -> DataLoader[Any]:
+    """The items of a data set, in the order of their keys, made by `workers` processes."""
+    return DataLoader(
+        dataset,
+        sampler=keys,
+        batch_size=1,
+        collate_fn=_only,
+        num_workers=workers,
+        worker_init_fn=_ignore_signals,
+        prefetch_factor=AHEAD if workers else None,
+        multiprocessing_context="spawn" if workers else None,
+    )
+
+
+def _itself(position: int) -> int:
+    return position
+
+
+def _rows_of(values: list[Any], chosen: Sequence[int] | None) -> list[Any]:
+    return values if chosen is None else [values[i] for i in chosen]
 
 
 def _caption(row: Row, seed: int, position: int) -> str:
@@ -176,27 +246,11 @@ def _caption(row: Row, seed: int, position: int) -> str:
     return row.captions[crc32(f"{seed}/{position}".encode()) % len(row.captions)]
 
 
-def _deaf(worker: int) -> None:
-    """A loader process leaves signals to the one that trains, which stops it after the checkpoint is saved."""
+def _only(items: list[Any]) -> Any:
+    return items[0]
+
+
+def _ignore_signals(worker: int) -> None:
+    """Leaves signals to the process that trains, which stops its loaders after a checkpoint."""
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)
-
-
-def _only(batches: list[Batch]) -> Batch:
-    return batches[0]
-
-
-def loader(samples: Samples, steps: range, workers: int = 0) -> Iterator[Batch]:
-    """The batches of the given steps, in order, decoded ahead by `workers` processes."""
-    return iter(
-        DataLoader(
-            samples,
-            sampler=steps,
-            batch_size=1,
-            collate_fn=_only,
-            num_workers=workers,
-            worker_init_fn=_deaf,
-            prefetch_factor=4 if workers else None,
-            multiprocessing_context="spawn" if workers else None,
-        )  # fmt: skip
-    )

@@ -1,4 +1,4 @@
-"""A catalogue taken in: every image decoded once and put on disk, every other row noted with its reason."""
+"""A catalogue decoded once: every image prepared and stored, every other row with its reason."""
 
 from __future__ import annotations
 
@@ -6,100 +6,115 @@ import json
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from unidiff_cli.config.schema import Prepare
-from unidiff_cli.data import executors
-from unidiff_cli.data.images import PreparedImage
-from unidiff_cli.data.readers import Reader, shown
-from unidiff_cli.data.sample import Extent, Rejected, Sample
+from unidiff_cli.data.executors import Executor
+from unidiff_cli.data.images import PreparedImage, prepare_image
+from unidiff_cli.data.locations import InMemory, Location
+from unidiff_cli.data.readers import Reader
+from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
+from unidiff_cli.progress import Progress
 
-Progress = Callable[[str, int, int], None]
+CRASHED: PreparedImage | Reason = Reason("it kills the process that decodes it")
+# What stands in a sample for an image that lies in the store.
+STORED = InMemory("", b"")
+# Images between two reports of progress.
+EVERY = 50
 
 
 @dataclass(frozen=True)
 class StoredSample:
-    """A sample whose image is in the spool."""
+    """A sample whose image lies in the temporary store, `size` bytes from `offset`.
+
+    `sample.image` and `image.data` are empty. `path` is the image's path relative to the
+    catalogue, "" where it came out of a tar or a table.
+    """
 
     sample: Sample
-    image: PreparedImage  # without its bytes
-    place: int  # in the spool
+    path: str
+    image: PreparedImage
+    offset: int
     size: int
 
 
 @dataclass
 class Decoded:
-    kept: list[StoredSample]
-    bad: list[Rejected]
+    """All rows of a catalogue: the samples, and the rows that give none, in its order."""
+
+    samples: list[StoredSample]
+    rejected: list[Rejected]
 
 
-class Spool:
-    """Ready images on disk between the two passes, so that memory does not grow with the catalogue."""
+class TemporaryStore:
+    """Prepared images on disk between two passes, so that memory does not hold the catalogue."""
 
     def __init__(self, folder: Path) -> None:
         self._stream: IO[bytes] = tempfile.TemporaryFile(dir=folder)
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> TemporaryStore:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
     def put(self, data: bytes) -> int:
-        place = self._stream.seek(0, os.SEEK_END)
+        """Adds bytes and returns their offset."""
+        offset = self._stream.seek(0, os.SEEK_END)
         self._stream.write(data)
-        return place
+        return offset
 
-    def get(self, kept: StoredSample) -> bytes:
-        self._stream.seek(kept.place)
-        return self._stream.read(kept.size)
+    def get(self, stored: StoredSample) -> bytes:
+        """The bytes of a sample's image."""
+        self._stream.seek(stored.offset)
+        return self._stream.read(stored.size)
 
 
 def decode_catalogue(
-    reader: Reader, options: Prepare, spool: Spool, extent: Extent, progress: Progress
+    reader: Reader,
+    options: Prepare,
+    executor: Executor,
+    store: TemporaryStore,
+    extent: Extent,
+    progress: Progress,
 ) -> Decoded:
-    """Decodes every image once; the good ones go to the spool, the others to the quarantine list."""
-    kept: list[StoredSample] = []
-    bad: dict[int, Rejected] = {}  # by row number, so that the list does not depend on who was fast
-    waiting: deque[tuple[int, Sample]] = deque()
+    """Decodes every image once: the good ones go to the store, the others to the rejected rows."""
+    samples: list[StoredSample] = []
+    # By row number, so that the list does not depend on who was fast.
+    rejected: dict[int, Rejected] = {}
+    waiting: deque[tuple[int, Sample, str]] = deque()
 
-    def sources() -> Iterator[Path | bytes]:
+    def sources() -> Iterator[Location]:
         for number, item in enumerate(reader):
             if isinstance(item, Rejected):
-                bad[number] = item
+                rejected[number] = item
             else:
-                source = item.image
-                waiting.append(
-                    (number, item if isinstance(source, Path) else replace(item, image=b""))
-                )
-                yield source
+                path = item.image.relative_to(reader.root)
+                waiting.append((number, replace(item, image=STORED), path))
+                yield item.image
 
-    results = executors.each(sources(), options.max_side, options.max_pixels, options.workers)
-    for done, image in enumerate(results, 1):
-        number, sample = waiting.popleft()
-        if isinstance(image, str):
-            bad[number] = Rejected(sample.row, image, source_path(sample, reader))
+    work = partial(prepare_image, max_side=options.max_side, max_pixels=options.max_pixels)
+    for done, image in enumerate(executor.map(work, sources(), CRASHED), 1):
+        number, sample, path = waiting.popleft()
+        if isinstance(image, Reason):
+            rejected[number] = Rejected(sample.row, image, path)
         else:
-            place = spool.put(image.data)
-            kept.append(StoredSample(sample, replace(image, data=b""), place, len(image.data)))
-        if done % 50 == 0:
-            progress("images", done, max(extent.rows or 0, done) if extent.rows else 0)
-    progress("images", len(kept) + len(bad), len(kept) + len(bad))
-    return Decoded(kept, [bad[number] for number in sorted(bad)])
+            offset, size = store.put(image.data), len(image.data)
+            samples.append(StoredSample(sample, path, replace(image, data=b""), offset, size))
+        if done % EVERY == 0:
+            progress("images", done, max(extent.rows, done) if extent.rows else 0)
+    rows = len(samples) + len(rejected)
+    progress("images", rows, rows)
+    return Decoded(samples, [rejected[number] for number in sorted(rejected)])
 
 
-def source_path(sample: Sample, reader: Reader) -> str:
-    return (
-        shown(os.path.relpath(sample.image, reader.root)) if isinstance(sample.image, Path) else ""
-    )
-
-
-def quarantine(path: Path, bad: Iterable[Rejected]) -> None:
+def write_quarantine(path: Path, rejected: Iterable[Rejected]) -> None:
+    """Writes the rejected rows as JSON lines."""
     with open(path, "w", encoding="utf-8") as stream:
-        for item in bad:
-            stream.write(
-                json.dumps({"row": item.row, "path": item.path, "reason": item.reason}) + "\n"
-            )
+        for item in rejected:
+            line = {"row": item.row, "path": item.path, "reason": item.reason.text}
+            stream.write(json.dumps(line) + "\n")

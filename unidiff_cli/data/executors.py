@@ -1,4 +1,8 @@
-"""Images made ready by several processes, in order; one that kills its process costs itself and no other."""
+"""Work over the sources of a catalogue, spread over processes and given back in order.
+
+Another way to spread it (Ray, threads) is one more `Executor`; it must pass
+`tests/data/test_contracts.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,68 +13,93 @@ import sys
 import threading
 import time
 import types
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from itertools import islice
-from pathlib import Path
+from itertools import chain, islice
+from typing import TypeVar
 
 from unidiff_cli import machine
-from unidiff_cli.data.images import PreparedImage, prepare_image
 
-CHUNK = 16  # images a task
-AHEAD = 3  # tasks a process has waiting: bounds memory
-FEW = 64  # images for which starting processes (0.4 s) does not pay
+# Sources of one task.
+CHUNK = 16
+# Tasks that each process has waiting: bounds memory.
+AHEAD = 3
+# Sources for which starting processes (0.4 s) does not pay.
+FEW = 64
 
-Source = Path | bytes
-Result = PreparedImage | str
-Work = Callable[[Source, int, int], Result]
-DEADLY = "it kills the process that decodes it"
-
-
-def each(
-    sources: Iterable[Source],
-    max_side: int,
-    max_pixels: int,
-    workers: int = 0,
-    work: Work = prepare_image,
-) -> Iterator[Result]:
-    """`ready` of every source, in order, by so many processes (0: every core)."""
-    workers = workers or machine.cores()
-    stream = iter(sources)
-    first = list(islice(stream, FEW + 1))
-    if workers == 1 or len(first) <= FEW:
-        for source in _chain(first, stream):
-            yield work(source, max_side, max_pixels)
-        return
-    chunks = _chunks(_chain(first, stream))
-    waiting: deque[tuple[list[Source], Future[list[Result]]]] = deque()
-    pool = _pool(workers)
-    try:
-        while True:
-            for chunk in islice(chunks, workers * AHEAD - len(waiting)):
-                waiting.append((chunk, _submit(pool, chunk, max_side, max_pixels, work)))
-            if not waiting:
-                return
-            chunk, future = waiting.popleft()
-            try:
-                yield from future.result()
-            except BrokenProcessPool:
-                pool.shutdown(wait=False)
-                lost = [source for c in (chunk, *(c for c, _ in waiting)) for source in c]
-                waiting.clear()
-                yield from _one_by_one(lost, max_side, max_pixels, work)
-                pool = _pool(workers)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+Source = TypeVar("Source")
+Result = TypeVar("Result")
 
 
-def _chain(first: list[Source], rest: Iterator[Source]) -> Iterator[Source]:
+class Executor(ABC):
+    """Does one piece of work for many sources.
+
+    Results come in the order of the sources, whoever is fast. At most `ahead` sources are taken
+    before their results are asked for, so that memory does not grow with the catalogue. A source
+    whose work ends a worker process costs itself and no other. An exception of the work is raised.
+    Closing the iterator ends the work. The work and the sources must pickle.
+    """
+
+    @property
+    @abstractmethod
+    def ahead(self) -> int:
+        """The most sources that are taken before their results are asked for."""
+
+    @abstractmethod
+    def map(
+        self, work: Callable[[Source], Result], sources: Iterable[Source], crashed: Result
+    ) -> Iterator[Result]:
+        """The work's result of every source; `crashed` for one that ended its process."""
+
+
+class ProcessExecutor(Executor):
+    """Processes of this machine, one a core unless told; a few sources are done without them."""
+
+    def __init__(self, workers: int = 0) -> None:
+        self.workers = workers or machine.cores()
+
+    @property
+    def ahead(self) -> int:
+        return FEW + 1 + self.workers * AHEAD * CHUNK
+
+    def map(
+        self, work: Callable[[Source], Result], sources: Iterable[Source], crashed: Result
+    ) -> Iterator[Result]:
+        stream = iter(sources)
+        first = list(islice(stream, FEW + 1)) if self.workers > 1 else []
+        if len(first) <= FEW:
+            yield from (work(source) for source in chain(_emptied(first), stream))
+            return
+        chunks = _chunks(chain(_emptied(first), stream))
+        waiting: deque[tuple[list[Source], Future[list[Result]]]] = deque()
+        pool = _pool(self.workers)
+        try:
+            while True:
+                for chunk in islice(chunks, self.workers * AHEAD - len(waiting)):
+                    waiting.append((chunk, _submitted(pool, work, chunk)))
+                if not waiting:
+                    return
+                chunk, future = waiting.popleft()
+                try:
+                    yield from future.result()
+                except BrokenProcessPool:
+                    pool.shutdown(wait=False)
+                    unfinished = [chunk, *(other for other, _ in waiting)]
+                    waiting.clear()
+                    yield from _one_by_one(work, chain.from_iterable(unfinished), crashed)
+                    pool = _pool(self.workers)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _emptied(first: list[Source]) -> Iterator[Source]:
+    """The items of a list, which lets each go as it is taken."""
     while first:
         yield first.pop(0)
-    yield from rest
 
 
 def _chunks(stream: Iterator[Source]) -> Iterator[list[Source]]:
@@ -78,36 +107,43 @@ def _chunks(stream: Iterator[Source]) -> Iterator[list[Source]]:
         yield chunk
 
 
-def _several(chunk: list[Source], max_side: int, max_pixels: int, work: Work) -> list[Result]:
-    return [work(source, max_side, max_pixels) for source in chunk]
+def _of_each(work: Callable[[Source], Result], chunk: list[Source]) -> list[Result]:
+    return [work(source) for source in chunk]
 
 
 def _one_by_one(
-    sources: Iterable[Source], max_side: int, max_pixels: int, work: Work
+    work: Callable[[Source], Result], sources: Iterable[Source], crashed: Result
 ) -> Iterator[Result]:
-    """Each image in a process of its own, which lives until one kills it."""
+    """Each source in a process of its own, which lives until a source ends it."""
     pool = _pool(1)
     try:
         for source in sources:
             try:
-                yield from _submit(pool, [source], max_side, max_pixels, work).result()
+                yield from _submitted(pool, work, [source]).result()
             except BrokenProcessPool:
                 pool.shutdown(wait=False)
                 pool = _pool(1)
-                yield DEADLY
+                yield crashed
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _submit(
-    pool: ProcessPoolExecutor, chunk: list[Source], max_side: int, max_pixels: int, work: Work
+def _submitted(
+    pool: ProcessPoolExecutor, work: Callable[[Source], Result], chunk: list[Source]
 ) -> Future[list[Result]]:
-    with _without_main():
-        return pool.submit(_several, chunk, max_side, max_pixels, work)
+    """The future of a chunk; one that fails where a source ended a process meanwhile."""
+    try:
+        with _without_main():
+            return pool.submit(_of_each, work, chunk)
+    except BrokenProcessPool as problem:
+        future: Future[list[Result]] = Future()
+        future.set_exception(problem)
+        return future
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads and locks
+    # A fork would copy torch's threads and locks.
+    context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(
         workers, mp_context=context, initializer=_start, initargs=(os.getpid(),)
     )
@@ -117,7 +153,8 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 def _without_main() -> Iterator[None]:
     """Hides the caller's script from processes that start now.
 
-    They would run it again: 3 s of `import torch`, or without `if __name__ == "__main__"` the whole of it.
+    They would run it again: 3 s of `import torch`, or without `if __name__ == "__main__"` the
+    whole of it.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")

@@ -1,50 +1,65 @@
-"""One image of a catalogue made ready: checked, upright, on white, sRGB, at most so large, and fingerprinted.
+"""One image of a catalogue, prepared for the shards: upright, on white, sRGB, at most so large.
 
-A JPEG that needs none of this keeps its bytes. Everything else becomes a JPEG of quality 95 without chroma
-subsampling. Whatever a file holds, `ready` gives back an Image or a sentence; Pillow raises ValueError,
-SyntaxError, NotImplementedError and more on broken files, not only OSError (limits.md D3, 14).
+A JPEG that needs none of this keeps its bytes. Everything else becomes a JPEG of quality 95 without
+chroma subsampling. Whatever a file holds, `prepare_image` returns an image or a reason: Pillow
+raises ValueError, SyntaxError, NotImplementedError and more on broken files, not only OSError.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from unidiff_cli.data.locations import Location
+from unidiff_cli.data.sample import Cause, Reason
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_BYTES = 1 << 29
-BITS = 256  # of the perceptual hash
-FLAT = 3.0  # grey levels of deviation below which an image has nothing to recognise it by
+# Of the perceptual hash.
+BITS = 256
+# Grey levels of deviation below which an image has nothing to recognise it by.
+FLAT = 3.0
+# How files of other kinds begin, and what they are.
 _SIGNS = (
-    (b"8BPS", "a Photoshop file"), (b"%PDF", "a PDF"), (b"<svg", "an SVG drawing"), (b"PK\3\4", "a zip archive"),
-    (b"\0\0\1\0", "an icon file"), (b"<!doc", "a web page"), (b"<html", "a web page"), (b"<?xml", "an XML file"),
-    (b"\x1f\x8b", "a gzip file"), (b"II*\0\x10\0\0\0CR", "a camera raw file"), (b"%!PS", "a PostScript file"),
-)  # fmt: skip
-
-
+    (b"8BPS", "a Photoshop file"),
+    (b"%PDF", "a PDF"),
+    (b"<svg", "an SVG drawing"),
+    (b"PK\3\4", "a zip archive"),
+    (b"\0\0\1\0", "an icon file"),
+    (b"<!doc", "a web page"),
+    (b"<html", "a web page"),
+    (b"<?xml", "an XML file"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"II*\0\x10\0\0\0CR", "a camera raw file"),
+    (b"%!PS", "a PostScript file"),
+)
+# EXIF orientation -> what puts the image upright.
 _TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
 class PreparedImage:
     """An image as it goes into a shard, and what tells it from others.
 
-    `content` is the sha256 of `data`; `phash` are 32 bytes; `colour` is the mean colour of 4 x 4 fields, 48 bytes;
-    `changes` names what was done to it: rotated, alpha, resized, profile, reencoded.
+    `content` is the sha256 of `data`; `phash` are 32 bytes; `colour` is the mean colour of 4 x 4
+    fields, 48 bytes; `changes` names what was done to it: rotated, alpha, resized, profile,
+    reencoded.
     """
 
     data: bytes
@@ -57,48 +72,51 @@ class PreparedImage:
     changes: frozenset[str]
 
 
-def prepare_image(source: Path | bytes, max_side: int, max_pixels: int) -> PreparedImage | str:
-    """The image made ready, or in a few words why there is none."""
-    data = source if isinstance(source, bytes) else _read(source)
-    if isinstance(data, str):
+def prepare_image(source: Location, max_side: int, max_pixels: int) -> PreparedImage | Reason:
+    """The image as it goes into a shard, or in a few words why there is none."""
+    data = _read(source)
+    if isinstance(data, Reason):
         return data
     try:
         with _quiet(max_pixels):
-            return _ready(data, max_side, max_pixels)
+            return _prepared(data, max_side, max_pixels)
     except Image.DecompressionBombError:
-        return f"more than {max_pixels:,} pixels (prepare.max_pixels)"
+        return Reason(f"more than {max_pixels:,} pixels (prepare.max_pixels)")
     except UnidentifiedImageError:
-        return _foreign(data)
+        return Reason(_foreign(data))
     except MemoryError:
-        return "not enough memory to decode it"
-    except Exception as problem:  # what broken files raise knows no base class
-        return _reason(problem)
+        return Reason("not enough memory to decode it")
+    # What broken files raise has no common base class.
+    except Exception as problem:
+        return _damaged(problem)
 
 
-def _read(path: Path) -> bytes | str:
+def _read(source: Location) -> bytes | Reason:
     try:
-        state = os.stat(path)
-        if not stat.S_ISREG(state.st_mode):
-            return "not a file"
-        if state.st_size > MAX_BYTES:
-            return f"larger than {MAX_BYTES >> 20} MiB"
-        return path.read_bytes()
+        kind, size, *_ = source.stat()
+        if kind != "file":
+            return Reason("not a file")
+        if size > MAX_BYTES:
+            return Reason(f"larger than {MAX_BYTES >> 20} MiB")
+        return source.read()
     except FileNotFoundError:
-        return "no such file"
+        return Reason("no such file")
     except (OSError, ValueError) as problem:
-        return f"cannot be read: {getattr(problem, 'strerror', None) or problem}"
+        return Reason(f"cannot be read: {getattr(problem, 'strerror', None) or problem}")
 
 
-def _ready(data: bytes, max_side: int, max_pixels: int) -> PreparedImage | str:
+def _prepared(data: bytes, max_side: int, max_pixels: int) -> PreparedImage | Reason:
     if not data:
-        return "an empty file"
+        return Reason("an empty file")
     image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     if image.width * image.height > max_pixels:
-        return f"{image.width:,} x {image.height:,} pixels, more than prepare.max_pixels ({max_pixels:,})"
+        return Reason(
+            f"{image.width:,} x {image.height:,} pixels, "
+            f"more than prepare.max_pixels ({max_pixels:,})"
+        )
     plain_jpeg = image.format == "JPEG" and image.mode == "RGB"
-    if (
-        plain_jpeg and max(image.size) > 2 * max_side
-    ):  # decoded at 1/2, 1/4 or 1/8, still twice what is asked
+    if plain_jpeg and max(image.size) > 2 * max_side:
+        # Decoded at 1/2, 1/4 or 1/8, still twice the side that is asked for.
         image.draft("RGB", (2 * max_side, 2 * max_side))
     image.load()
     changes = set()
@@ -106,7 +124,8 @@ def _ready(data: bytes, max_side: int, max_pixels: int) -> PreparedImage | str:
     changes |= {"alpha"} if alpha else set()
     rgb, converted = _srgb(rgb, image.info.get("icc_profile"))
     changes |= {"profile"} if converted else set()
-    if (turn := _turn(image)) is not None:  # FLIP_LEFT_RIGHT is 0
+    # Not by truth: FLIP_LEFT_RIGHT is 0.
+    if (turn := _turn(image)) is not None:
         rgb = rgb.transpose(turn)
         changes.add("rotated")
     if max(rgb.size) > max_side:
@@ -115,7 +134,7 @@ def _ready(data: bytes, max_side: int, max_pixels: int) -> PreparedImage | str:
     if changes or not plain_jpeg:
         changes.add("reencoded")
         data = _jpeg(rgb)
-    phash, flat = perceptual(rgb)
+    phash, flat = perceptual_hash(rgb)
     colour = np.asarray(rgb.resize((4, 4), Image.Resampling.BOX)).tobytes()
     content = hashlib.sha256(data).hexdigest()
     return PreparedImage(data, *rgb.size, content, phash, colour, flat, frozenset(changes))
@@ -150,17 +169,18 @@ def _opaque(image: Image.Image) -> tuple[Image.Image, bool]:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits, or of floats, as L; Pillow's own convert cuts everything above 255 to white."""
+    """Grey of 16 or 32 bits, or of floats, as L.
+
+    Pillow's own convert cuts everything above 255 to white.
+    """
     values = np.asarray(image).astype(np.float64)
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     top = float(values.max(initial=0.0))
-    scale = (
-        255
-        if image.mode == "F" and top <= 1
-        else 1
-        if top <= 255 and image.mode in ("I", "F")
-        else 255 / 65535
-    )
+    scale = 255 / 65535
+    if image.mode == "F" and top <= 1:
+        scale = 255
+    elif image.mode in ("I", "F") and top <= 255:
+        scale = 1
     return Image.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
 
 
@@ -190,23 +210,23 @@ def _jpeg(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-# ---------------------------------------------------------------- fingerprints
+# ---------------------------------------------------------------- perceptual hash
 
 _SIDE = 64
-HALF_LEVEL = 0.5 * _SIDE * _SIDE / 4  # the term of a wave of half a grey level
+# The term of a wave of half a grey level.
+HALF_LEVEL = 0.5 * _SIDE * _SIDE / 4
 _K = np.arange(_SIDE)
-_COSINES = np.cos(
-    np.pi * (2 * _K[None, :] + 1) * _K[:17, None] / (2 * _SIDE)
-)  # (17, 64): DCT-II, lowest 17
+# (17, 64): the lowest 17 of a DCT-II.
+_COSINES = np.cos(np.pi * (2 * _K[None, :] + 1) * _K[:17, None] / (2 * _SIDE))
 
 
-def perceptual(image: Image.Image) -> tuple[bytes, bool]:
-    """A 256-bit hash that survives re-encoding and scaling, and whether the image is too flat to trust it.
+def perceptual_hash(image: Image.Image) -> tuple[bytes, bool]:
+    """A 256-bit hash that survives re-encoding and scaling; whether the image is too flat for it.
 
-    Which of the 16 x 16 lowest non-constant DCT terms of the grey image at 64 x 64 are clearly positive. On 7,448
-    shop and amateur photos, the same image at half size and quality 60 differs in at most 10 bits (99.9 %; most:
-    13), different images in more than 16. A threshold of 0 lets the noise of saving choose the sign of what is
-    not there: 26 bits at most.
+    A bit says that one of the 16 x 16 lowest non-constant DCT terms of the grey image at 64 x 64 is
+    clearly positive. On 7,448 shop and amateur photos, the same image at half size and quality 60
+    differs in at most 10 bits (99.9 %; most: 13), different images in more than 16. With a
+    threshold of 0 the noise of saving chooses the sign of what is not there: 26 bits at most.
     """
     grey = np.asarray(
         image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS), dtype=np.float64
@@ -245,8 +265,8 @@ def _foreign(data: bytes) -> str:
         return f"not an image of a format unidiff reads ({', '.join(FORMATS)})"
 
 
-def _reason(problem: Exception) -> str:
+def _damaged(problem: Exception) -> Reason:
     text = " ".join(str(problem).split())[:120]
     if "truncated" in text.lower() or isinstance(problem, EOFError):
-        return "truncated: the file ends before the image does"
-    return f"damaged: {text or type(problem).__name__}"
+        return Reason("truncated: the file ends before the image does")
+    return Reason(f"damaged: {text or type(problem).__name__}", Cause.DAMAGED)

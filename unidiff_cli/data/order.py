@@ -1,178 +1,233 @@
-"""TODO docstring."""
+"""Which sample stands at which position of a run.
+
+A run reads an endless stream of positions; step k reads positions k·B … (k+1)·B − 1. Each order
+here is a pure function of (seed, position), so that a run which resumes at step k reads what an
+uninterrupted one would, at no cost, with any number of processes and workers.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
+from functools import lru_cache
 from zlib import crc32
 
 import numpy as np
 
-from unidiff_cli.data.captions import fold
+from unidiff_cli.data.captions import same_text
 from unidiff_cli.data.shards import Row
+
+# Epochs kept in memory: a batch spans two at most.
+RECENT = 4
 
 
 def shuffled_index(count: int, seed: int, position: int) -> int:
-    """The sample at a position of the endless shuffled stream: a new permutation of all samples each epoch."""
+    """The sample at a position of the shuffled stream: a new permutation of all each epoch."""
     epoch, offset = divmod(position, count)
     return int(_permutation(count, seed, epoch)[offset])
 
 
-_PERMUTATIONS: dict[tuple[int, int, int], np.ndarray] = {}
-
-
+@lru_cache(maxsize=RECENT)
 def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
-    key = (count, seed, epoch)
-    if key not in _PERMUTATIONS:
-        while len(_PERMUTATIONS) > 3:  # a batch spans two epochs at most; the rest is memory
-            _PERMUTATIONS.pop(next(iter(_PERMUTATIONS)))
-        _PERMUTATIONS[key] = np.random.default_rng([seed, epoch]).permutation(count)
-    return _PERMUTATIONS[key]
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def subsample(positions: Sequence[int], part: int, whole: int) -> list[int]:
+    """The indices of `part` of every `whole` positions, evenly spread.
+
+    Any number of processes takes the same samples.
+    """
+    return [
+        index
+        for index, p in enumerate(positions)
+        if (p % whole + 1) * part // whole > p % whole * part // whole
+    ]
+
+
+def subsample_position(position: int, part: int, whole: int) -> int:
+    """How many samples of the stream before this one are among those that `subsample` takes."""
+    return position // whole * part + position % whole * part // whole
+
+
+def text_id(text: str) -> int:
+    """A number that is equal for equal captions."""
+    text = same_text(text)
+    return crc32(text.encode()) | (len(text) << 32)
 
 
 class DistinctOrder:
-    """An order like `order` in which a batch holds no two samples of one group or with one caption, as far as they allow.
+    """An order in which a batch holds no two samples of one group or with one caption.
 
-    Still a pure function of (seed, epoch), and every sample once an epoch. Where a group or a caption has more samples
-    than an epoch has batches, they are spread over the batches as evenly as they can be. Groups first and the largest
-    first, each sample goes to the emptiest of the batches that hold fewest of its like (for groups alone this finds an
-    arrangement whenever there is one, by Gale and Ryser's theorem), moving one other where all those are full; samples without
-    their like fill the rest at random. So what it finds for groups and captions together is near the best, not always it.
+    It is a pure function of (seed, epoch), and every sample comes once an epoch. Where a group or a
+    caption has more samples than an epoch has batches, they are spread as evenly as they can be.
+
+    Groups come first, the largest first. Each sample goes to the emptiest of the batches that hold
+    fewest of its like; where all those are full, one of their samples moves. For groups alone this
+    finds an arrangement whenever there is one (theorem of Gale and Ryser); for groups and captions
+    together it is near the best, not always the best. Samples without their like fill the rest.
     """
 
     def __init__(self, rows: Sequence[Row], batch_size: int, seed: int) -> None:
         self.count, self.batch_size, self.seed = len(rows), batch_size, seed
-        groups = Counter(row.group for row in rows)
-        told = [{text_id(caption) for caption in row.captions} for row in rows]
-        captions = Counter(caption for own in told for caption in own)
-        self.groups = [row.group for row in rows]
-        self.captions = [[c for c in own if captions[c] > 1] for own in told]
-        self.mates = [groups[row.group] for row in rows]
-        # What a sample's like amount to; 1 is a sample that goes anywhere.
-        self.like = [
-            max([groups[row.group], *(captions[c] for c in own)])
-            for row, own in zip(rows, self.captions, strict=True)
-        ]
+        self.marks = Marks(rows)
         self._epochs: dict[int, list[int]] = {}
 
     def __call__(self, position: int) -> int:
         """The sample at a position of the endless stream."""
         epoch, offset = divmod(position, self.count)
         if epoch not in self._epochs:
-            while len(self._epochs) > 3:
+            while len(self._epochs) >= RECENT:
                 self._epochs.pop(next(iter(self._epochs)))
             self._epochs[epoch] = self._arranged(epoch)
         return self._epochs[epoch][offset]
 
     def _arranged(self, epoch: int) -> list[int]:
-        """One epoch's order. Its first batch may be the last of the epoch before, whose end does not depend on its start."""
-        first, last = epoch * self.count, (epoch + 1) * self.count
-        edges = [
-            first,
-            *range((first // self.batch_size + 1) * self.batch_size, last, self.batch_size),
-            last,
-        ]
-        free = np.diff(edges)  # (batches,), the places left in each
-        batches: list[list[int]] = [[] for _ in free]
-        where: dict[
-            Any, list[int]
-        ] = {}  # group or caption -> the batches that hold one, with repeats
+        """One epoch's samples, in order.
 
-        def put(sample: int, batch: int) -> None:
-            batches[batch].append(sample)
-            free[batch] -= 1
-            note(sample, batch)
-
-        def take(sample: int, batch: int) -> None:
-            batches[batch].remove(sample)
-            free[batch] += 1
-            for mark in self._marks(sample):
-                where[mark].remove(batch)
-
-        def alike(sample: int) -> np.ndarray:
-            """How many of its like each batch holds, (batches,)."""
-            counts = [
-                np.bincount(where.get(mark, []), minlength=len(free))
-                for mark in self._marks(sample)
-            ]
-            return np.sum(counts, axis=0)
-
-        def note(sample: int, batch: int) -> None:
-            for mark in self._marks(sample):
-                where.setdefault(mark, []).append(batch)
-
-        before = self._end(epoch - 1) if first % self.batch_size else []
-        for sample in before:
-            note(sample, 0)
+        Its first batch may be the last one of the epoch before, whose end `_end` fixes beforehand.
+        """
+        marks, random = self.marks, np.random.default_rng([self.seed, epoch, 1])
+        batches = EpochBatches(self._sizes(epoch), marks)
+        before = self._end(epoch - 1) if epoch * self.count % self.batch_size else []
+        batches.share_first(before)
         end = self._end(epoch)
-        fixed = set(end)
-        for sample in end:
-            put(sample, len(batches) - 1)
-        random = np.random.default_rng([self.seed, epoch, 1])
-        tie = dict(zip(dict.fromkeys(self.groups), random.permutation(self.count), strict=False))
+        batches.fix_last(end)
+
+        groups = list(dict.fromkeys(marks.groups))
+        tie = dict(zip(groups, random.permutation(self.count), strict=False))
         rest = sorted(
-            set(range(self.count)) - fixed,
-            key=lambda i: (-self.mates[i], tie[self.groups[i]], -self.like[i]),
+            set(range(self.count)) - set(end),
+            key=lambda i: (-marks.mates[i], tie[marks.groups[i]], -marks.like[i]),
         )
-        alone = [i for i in rest if self.like[i] == 1 and i not in before]
-        for sample in (i for i in rest if self.like[i] > 1 or i in before):
-            like = alike(sample)
-            if (
-                free @ (like == 0) == 0
-            ):  # full wherever it could go: let another make room, if one can
-                for batch in np.flatnonzero(like == 0):
-                    open_to = (
-                        (o, (free > 0) & (alike(o) == 0)) for o in batches[batch] if o not in fixed
-                    )
-                    if found := next(
-                        ((o, np.flatnonzero(to)) for o, to in open_to if to.any()), None
-                    ):
-                        take(found[0], int(batch))
-                        put(found[0], int(found[1][0]))
-                        break
-            like = np.where(free > 0, like, np.iinfo(np.int64).max)
-            best = np.flatnonzero(like == like.min())
-            best = best[free[best] == free[best].max()]
-            put(sample, int(random.choice(best)))
-        gaps = np.repeat(np.arange(len(free)), free)
-        for sample, batch in zip(random.permutation(alone), gaps, strict=True):
-            batches[batch].append(int(sample))
-        return [batch[i] for batch in batches for i in random.permutation(len(batch))]
+        for sample in (i for i in rest if marks.like[i] > 1 or i in before):
+            batches.place(sample, random)
+        alone = [i for i in rest if marks.like[i] == 1 and i not in before]
+        batches.fill(random.permutation(alone))
+        return batches.shuffled(random)
+
+    def _sizes(self, epoch: int) -> np.ndarray:
+        """How many of this epoch's samples each of its batches takes, (batches,)."""
+        first, last = epoch * self.count, (epoch + 1) * self.count
+        next_batch = (first // self.batch_size + 1) * self.batch_size
+        return np.diff([first, *range(next_batch, last, self.batch_size), last])
 
     def _end(self, epoch: int) -> list[int]:
-        """What an epoch leaves in a batch that the next one fills: of a permutation the first that are not alike."""
-        size = (epoch + 1) * self.count % self.batch_size
-        taken: list[int] = []
-        if size > self.count:  # a batch of several epochs repeats samples anyway
-            return taken
-        seen: set[Any] = set()
-        again: list[int] = []
-        for sample in map(
-            int, np.random.default_rng([self.seed, epoch, 2]).permutation(self.count)
-        ):
-            if len(taken) == size:
-                break
-            marks = set(self._marks(sample))
-            (again if marks & seen else taken).append(sample)
-            seen |= marks
-        return (taken + again)[:size]
+        """What an epoch leaves in a batch that the next one fills.
 
-    def _marks(self, sample: int) -> list[Any]:
+        Of a permutation, those that come first and are not alike.
+        """
+        size = (epoch + 1) * self.count % self.batch_size
+        distinct: list[int] = []
+        # A batch of several epochs repeats samples anyway.
+        if size > self.count:
+            return distinct
+        seen: set[Hashable] = set()
+        repeated: list[int] = []
+        order = np.random.default_rng([self.seed, epoch, 2]).permutation(self.count)
+        for sample in map(int, order):
+            if len(distinct) == size:
+                break
+            marks = set(self.marks.of(sample))
+            (repeated if marks & seen else distinct).append(sample)
+            seen |= marks
+        return (distinct + repeated)[:size]
+
+
+class Marks:
+    """What should not repeat within a batch: each sample's group, and captions others have too."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        texts = [{text_id(caption) for caption in row.captions} for row in rows]
+        uses = Counter(text for own in texts for text in own)
+        sizes = Counter(row.group for row in rows)
+        self.groups = [row.group for row in rows]
+        self.captions = [[text for text in own if uses[text] > 1] for own in texts]
+        # How many samples a sample's group has.
+        self.mates = [sizes[group] for group in self.groups]
+        # The most samples that one of its marks has; a sample with 1 goes anywhere.
+        self.like = [
+            max([size, *(uses[text] for text in own)])
+            for size, own in zip(self.mates, texts, strict=True)
+        ]
+
+    def of(self, sample: int) -> list[Hashable]:
         return [self.groups[sample], *self.captions[sample]]
 
 
-def text_id(text: str) -> int:
-    """A number equal for texts that differ in case and blanks only."""
-    same = fold(text).casefold()
-    return crc32(same.encode()) | (len(same) << 32)
+class EpochBatches:
+    """The batches of one epoch while they are filled."""
 
+    def __init__(self, sizes: np.ndarray, marks: Marks) -> None:
+        # (batches,) the places that each has left.
+        self.free = np.array(sizes)
+        self.marks = marks
+        self.batches: list[list[int]] = [[] for _ in sizes]
+        self.fixed: set[int] = set()
+        # Mark -> the batches that hold one of it, with repeats.
+        self._holders: dict[Hashable, list[int]] = {}
 
-def subsample(positions: Sequence[int], some: int, of: int) -> list[int]:
-    """The indices of `some` of every `of` positions, evenly spread: any number of processes takes the same samples."""
-    return [i for i, p in enumerate(positions) if (p % of + 1) * some // of > p % of * some // of]
+    def share_first(self, samples: Iterable[int]) -> None:
+        """Counts samples of the epoch before, which stand in the first batch already."""
+        for sample in samples:
+            self._note(sample, 0)
 
+    def fix_last(self, samples: Iterable[int]) -> None:
+        """Puts samples into the last batch, never to be moved."""
+        for sample in samples:
+            self._put(sample, len(self.batches) - 1)
+            self.fixed.add(sample)
 
-def subsample_position(position: int, some: int, of: int) -> int:
-    """How many samples before this one of the stream are among the `some` of every `of` that `spread` takes."""
-    return position // of * some + position % of * some // of
+    def place(self, sample: int, random: np.random.Generator) -> None:
+        """Puts a sample into the emptiest of the batches that hold fewest of its like."""
+        alike = self._alike(sample)
+        if self.free @ (alike == 0) == 0:
+            self._make_room(alike)
+        alike = np.where(self.free > 0, alike, np.iinfo(np.int64).max)
+        best = np.flatnonzero(alike == alike.min())
+        best = best[self.free[best] == self.free[best].max()]
+        self._put(sample, int(random.choice(best)))
+
+    def fill(self, samples: Iterable[int]) -> None:
+        """Puts samples that go anywhere into the places left, one each."""
+        gaps = np.repeat(np.arange(len(self.free)), self.free)
+        for sample, batch in zip(samples, gaps, strict=True):
+            self.batches[batch].append(int(sample))
+
+    def shuffled(self, random: np.random.Generator) -> list[int]:
+        """All samples, batch by batch, each batch in a random order."""
+        return [batch[i] for batch in self.batches for i in random.permutation(len(batch))]
+
+    def _make_room(self, alike: np.ndarray) -> None:
+        """Moves one sample out of a full batch without like ones, if one can go elsewhere."""
+        for batch in np.flatnonzero(alike == 0):
+            for other in self.batches[batch]:
+                if other in self.fixed:
+                    continue
+                open_to = np.flatnonzero((self.free > 0) & (self._alike(other) == 0))
+                if len(open_to):
+                    self._take(other, int(batch))
+                    self._put(other, int(open_to[0]))
+                    return
+
+    def _alike(self, sample: int) -> np.ndarray:
+        """How many of a sample's like each batch holds, (batches,)."""
+        counts = [
+            np.bincount(self._holders.get(mark, []), minlength=len(self.free))
+            for mark in self.marks.of(sample)
+        ]
+        return np.sum(counts, axis=0)
+
+    def _put(self, sample: int, batch: int) -> None:
+        self.batches[batch].append(sample)
+        self.free[batch] -= 1
+        self._note(sample, batch)
+
+    def _take(self, sample: int, batch: int) -> None:
+        self.batches[batch].remove(sample)
+        self.free[batch] += 1
+        for mark in self.marks.of(sample):
+            self._holders[mark].remove(batch)
+
+    def _note(self, sample: int, batch: int) -> None:
+        for mark in self.marks.of(sample):
+            self._holders.setdefault(mark, []).append(batch)

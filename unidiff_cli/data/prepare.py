@@ -1,4 +1,4 @@
-"""Prepare: a catalogue of photos and text becomes shards, split without leaks, every row accounted for."""
+"""Prepare: a catalogue of images and text becomes shards, split by group, every row counted."""
 
 from __future__ import annotations
 
@@ -14,29 +14,36 @@ import numpy as np
 
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Prepare, Recipe
-from unidiff_cli.data import duplicates, readers, sample, shards, splits, summary
+from unidiff_cli.data import duplicates, readers, shards, splits, summary
 from unidiff_cli.data.decode import (
     Decoded,
-    Progress,
-    Spool,
     StoredSample,
+    TemporaryStore,
     decode_catalogue,
-    quarantine,
-    source_path,
+    write_quarantine,
 )
-from unidiff_cli.data.readers import Reader, shown
-from unidiff_cli.data.sample import Extent
+from unidiff_cli.data.executors import ProcessExecutor
+from unidiff_cli.data.locations import shown
+from unidiff_cli.data.readers import Reader
+from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent
 from unidiff_cli.data.shards import Row
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
+from unidiff_cli.progress import Progress
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 
 QUARANTINE = "quarantine.jsonl"
-CAPTIONED = 0.9  # a catalogue with fewer captions was misread (field.md B6)
+# A catalogue with a smaller share of captions was misread.
+CAPTIONED = 0.9
+# What the shards' index, the page and the receipt take beside the images.
+SPARE_BYTES = 64 << 20
+DISK_ERRORS = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO)
+)
 
 
 def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> str:
-    """What would be read and how it is understood, in lines for the user; nothing is written."""
+    """How the catalogue would be read, in lines for a person; nothing is written."""
     return readers.choose(catalogue, recipe.prepare).describe()
 
 
@@ -48,215 +55,211 @@ def prepare(
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> Receipt:
-    """Makes the room `shards` from a catalogue, or gives back its receipt where that work is done already.
+    """Writes the folder `shards` from a catalogue; returns its receipt, or that of the same work.
 
-    `on_progress(what, done, of)` is called as it goes; `of` is 0 where nobody knows. Raises UsageError, WorkError
-    (nothing there, too much of it bad) and EnvironmentProblem (disk); the room stays as it was then.
+    `on_progress(what, done, total)` is called as it goes; `total` is 0 where nobody knows. Raises
+    UsageError, WorkError (no images, or too many bad rows) and EnvironmentProblem (disk); the
+    folder is as before then.
     """
-    # What we read.
-    options, progress = recipe.prepare, on_progress or (lambda what, done, of: None)
+    # What is read.
+    options, progress = recipe.prepare, on_progress or (lambda what, done, total: None)
     reader = readers.choose(catalogue, options)
-    understood = reader.describe()
+    description = reader.describe()
     extent = reader.extent()
     settings = _settings(recipe, reader, extent)
 
-    # What we refuse.
-    _refuse_rooms(project, reader)
+    # What is refused.
+    _refuse_our_shards(project, reader)
     _refuse_nothing(reader, extent)
-    if not force and (done := _done(project, settings)):
-        return done
+    if not force and (finished := _finished(project, settings)):
+        return finished
 
-    # Do.
+    # The work.
     with project.lock():
         receipt = Receipt("prepare", settings, seed=options.seed)
-        needs = _refuse_full_disk(project, extent)
-        with _disk(project, needs), project.writing("shards", receipt=receipt) as fresh:
-            with Spool(fresh) as spool:
-                taken = decode_catalogue(reader, options, spool, extent, progress)
-                quarantine(fresh / QUARANTINE, taken.bad)
-                _refuse_bad(project, options, reader, taken)
-                pairs = _near(taken.kept, options)
-                rows = _rows(taken.kept, pairs, reader, options)
-                receipt.files = _write(fresh, rows, taken.kept, spool, options, progress)
-                receipt.counts = summary.counts(reader, taken, rows, pairs)
-                receipt.figures = summary.figures(reader, taken, rows, understood)
-                summary.report(fresh / "report.html", receipt, taken, rows, pairs, spool, options)
+        needed = _refuse_full_disk(project, extent)
+        with _disk(project, needed), project.writing("shards", receipt=receipt) as folder:
+            with TemporaryStore(folder) as store:
+                executor = ProcessExecutor(options.workers)
+                decoded = decode_catalogue(reader, options, executor, store, extent, progress)
+                write_quarantine(folder / QUARANTINE, decoded.rejected)
+                _refuse_bad(project, options, reader, decoded)
+                pairs = _near_pairs(decoded.samples, options)
+                rows = _rows(decoded.samples, pairs, options)
+                receipt.files = _write(folder, rows, decoded.samples, store, options, progress)
+                contents = summary.Contents(rows, decoded, pairs)
+                receipt.counts = summary.counts(reader, contents)
+                receipt.figures = summary.figures(reader, contents, description)
+                summary.write_page(folder / "report.html", receipt, contents, store, options)
 
-        # Close the room.
-        project.path(QUARANTINE).unlink(
-            missing_ok=True
-        )  # of a try that failed; the room has its own
+        # An earlier try that failed left its list; the folder has its own now.
+        project.path(QUARANTINE).unlink(missing_ok=True)
     return receipt
 
 
-# ---------------------------------------------------------------- what we read and refuse
+# ---------------------------------------------------------------- what is read and refused
 
 
 def _settings(recipe: Recipe, reader: Reader, extent: Extent) -> dict[str, Any]:
     """What decides the result: the recipe's section, the catalogue and its state."""
     section = {k: v for k, v in recipe.section("prepare")["prepare"].items() if k != "workers"}
-    source = shown(os.path.relpath(reader.path, reader.root))
-    return {
-        "prepare": section,
-        "catalogue": {"path": shown(reader.root), "source": source, "digest": extent.digest},
+    catalogue = {
+        "path": shown(str(reader.root)),
+        "source": reader.location.relative_to(reader.root),
+        "digest": extent.digest,
     }
+    return {"prepare": section, "catalogue": catalogue}
 
 
-def _done(project: Project, settings: dict[str, Any]) -> Receipt | None:
-    room = project.path("shards")
-    receipt = Receipt.read(room)
-    same = receipt is not None and receipt.same_work(settings, {})
-    return (
-        receipt
-        if same and receipt and all((room / name).is_file() for name in receipt.files)
-        else None
-    )
+def _finished(project: Project, settings: dict[str, Any]) -> Receipt | None:
+    """The receipt of the same work, where it was done and its files are still there."""
+    folder = project.path("shards")
+    receipt = Receipt.read(folder)
+    if receipt is None or not receipt.same_work(settings, {}):
+        return None
+    return receipt if all((folder / name).is_file() for name in receipt.files) else None
 
 
-def _refuse_rooms(project: Project, reader: Reader) -> None:
-    room = project.path("shards").resolve()
-    if reader.path.resolve().is_relative_to(room):
+def _refuse_our_shards(project: Project, reader: Reader) -> None:
+    folder = project.path("shards").resolve()
+    if reader.location.is_below(folder):
         raise UsageError(
-            f"{reader.path} is inside {room}, which prepare replaces.",
+            f"{reader.location} is inside {folder}, which prepare replaces.",
             "Name another project with -C.",
         )
 
 
 def _refuse_nothing(reader: Reader, extent: Extent) -> None:
     if extent.rows == 0 and reader.filtered:
-        kept = ", ".join(f"{column}={value}" for column, value in reader.options.where.items())
+        where = ", ".join(f"{column}={value}" for column, value in reader.options.where.items())
         raise WorkError(
-            f"None of the {reader.filtered:,} rows of {reader.path} has {kept}.",
+            f"None of the {reader.filtered:,} rows of {reader.location} has {where}.",
             "Check prepare.where.",
         )
     if extent.rows == 0:
         raise WorkError(
-            f"{reader.path} holds no images.",
-            f"Images end in {' '.join(sorted(sample.IMAGE_SUFFIXES))}; a table that names them may lie beside.",
+            f"{reader.location} holds no images.",
+            f"Images end in {' '.join(sorted(IMAGE_SUFFIXES))}; "
+            "a table that names them may lie beside.",
         )
 
 
 def _refuse_full_disk(project: Project, extent: Extent) -> int:
-    """The bytes that are needed at most: every image twice for a while. Raises EnvironmentProblem."""
-    needs = 2 * extent.bytes + (64 << 20)
+    """The bytes that are needed at most: every image twice for a while. EnvironmentProblem."""
+    needed = 2 * extent.bytes + SPARE_BYTES
     free = machine.free_bytes(project.root)
-    if free < needs:
+    if free < needed:
         raise EnvironmentProblem(
-            f"{project.root} has {free >> 20:,} MiB free, and prepare needs up to {needs >> 20:,} MiB.",
+            f"{project.root} has {free >> 20:,} MiB free, "
+            f"and prepare needs up to {needed >> 20:,} MiB.",
             "Free some space, or name a project on another disk with -C.",
         )
-    return needs
+    return needed
 
 
 @contextmanager
-def _disk(project: Project, needs: int) -> Iterator[None]:
-    """A full or read-only disk as a sentence."""
+def _disk(project: Project, needed: int) -> Iterator[None]:
+    """Makes a sentence of a full or read-only disk."""
     try:
         yield
     except OSError as problem:
-        if problem.errno not in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EROFS,
-            errno.EACCES,
-            errno.EFBIG,
-            errno.EIO,
-        ):
+        if problem.errno not in DISK_ERRORS:
             raise
         raise EnvironmentProblem(
             f"{problem.filename or project.root} could not be written: {problem.strerror}; "
-            f"prepare needs up to {needs >> 20:,} MiB.",
+            f"prepare needs up to {needed >> 20:,} MiB.",
             "Free some space and run it again; what was there before is untouched.",
         ) from problem
 
 
-def _refuse_bad(project: Project, options: Prepare, reader: Reader, taken: Decoded) -> None:
-    """Raises WorkError where too little is left; the list of bad rows is kept in the project then."""
-    bad, seen = len(taken.bad), len(taken.bad) + len(taken.kept)
-    reasons = Counter(summary.reason(b.reason) for b in taken.bad)
-    bare = sum(count for reason, count in reasons.items() if reason.startswith("no caption"))
-    if not seen:
-        raise WorkError(f"{reader.path} holds no images.")
-    if bare > (1 - CAPTIONED) * seen:
-        fact = f"Only {seen - bare:,} of {seen:,} images have a caption."
+def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Decoded) -> None:
+    """Raises WorkError where too little is left; the list of bad rows stays in the project then."""
+    bad, rows = len(decoded.rejected), len(decoded.rejected) + len(decoded.samples)
+    without_caption = sum(item.reason.cause is Cause.NO_CAPTION for item in decoded.rejected)
+    if not rows:
+        raise WorkError(f"{reader.location} holds no images.")
+    if without_caption > (1 - CAPTIONED) * rows:
+        fact = f"Only {rows - without_caption:,} of {rows:,} images have a caption."
         action = "Add .txt files beside them, or map a column: --set prepare.columns.caption=COLUMN"
-    elif bad > options.max_bad * seen or not taken.kept:
+    elif bad > options.max_bad * rows or not decoded.samples:
+        reasons = Counter(item.reason.counted_as for item in decoded.rejected)
         reason, count = reasons.most_common(1)[0]
-        fact = f"{bad:,} of {seen:,} rows are bad ({bad / seen:.1%}, allowed {options.max_bad:.1%}); {count:,}: {reason}."
+        fact = (
+            f"{bad:,} of {rows:,} rows are bad ({bad / rows:.1%}, allowed {options.max_bad:.1%}); "
+            f"{count:,}: {reason}."
+        )
         action = "Mend them, or allow more: --max-bad"
     else:
         return
-    quarantine(project.path(QUARANTINE), taken.bad)
+    write_quarantine(project.path(QUARANTINE), decoded.rejected)
     raise WorkError(fact, f"{action}. The list: {project.path(QUARANTINE)}")
 
 
 # ---------------------------------------------------------------- groups, splits, shards
 
 
-def _near(kept: list[StoredSample], options: Prepare) -> list[tuple[int, int]]:
+def _near_pairs(stored: list[StoredSample], options: Prepare) -> list[tuple[int, int]]:
     """Pairs of images that are one photo, saved or scaled again."""
     if not options.near_duplicates:
         return []
-    first = {
-        k.image.content: n for n, k in reversed(list(enumerate(kept)))
-    }  # equal ones are joined anyway
+    # Of equal images one is enough: they are joined anyway.
+    first = {item.image.content: n for n, item in reversed(list(enumerate(stored)))}
     chosen = sorted(first.values())
-    some = [kept[n].image for n in chosen]
-    hashes = np.frombuffer(b"".join(p.phash for p in some), np.uint8).reshape(len(some), -1)
-    colours = np.frombuffer(b"".join(p.colour for p in some), np.uint8).reshape(len(some), -1)
-    pairs = duplicates.near(
-        hashes, colours, np.array([p.flat for p in some], bool), options.near_duplicates
-    )
+    images = [stored[n].image for n in chosen]
+    hashes = np.frombuffer(b"".join(i.phash for i in images), np.uint8).reshape(len(images), -1)
+    colours = np.frombuffer(b"".join(i.colour for i in images), np.uint8).reshape(len(images), -1)
+    flat = np.array([i.flat for i in images], bool)
+    pairs = duplicates.near_pairs(hashes, colours, flat, options.near_duplicates)
     return sorted((chosen[a], chosen[b]) for a, b in pairs)
 
 
-def _rows(
-    kept: list[StoredSample], pairs: list[tuple[int, int]], reader: Reader, options: Prepare
-) -> list[Row]:
-    """A row for every sample, its place in a shard still open."""
-    samples = [k.sample for k in kept]
-    group = duplicates.join([s.product for s in samples], [k.image.content for k in kept], pairs)
-    split = splits.split(group, [s.split for s in samples], options.splits, options.seed)
+def _rows(stored: list[StoredSample], pairs: list[tuple[int, int]], options: Prepare) -> list[Row]:
+    """A row for every sample, its offset in a shard still open."""
+    samples = [item.sample for item in stored]
+    products, contents = [s.product for s in samples], [item.image.content for item in stored]
+    groups = duplicates.group_names(products, contents, pairs)
+    split = splits.assign_splits(groups, [s.split for s in samples], options.splits, options.seed)
     uses = Counter(s.id for s in samples)
     return [
         Row(
             key=(key := f"{n:09d}"),
-            id=s.id if s.id and uses[s.id] == 1 else key,  # an id that is used twice names nothing
+            # An id that is used twice names nothing.
+            id=item.sample.id if item.sample.id and uses[item.sample.id] == 1 else key,
             split=split[n],
-            group=group[n],
-            captions=s.captions,
-            attributes=s.attributes,
-            row=s.row,
-            path=source_path(s, reader),
-            width=kept[n].image.width,
-            height=kept[n].image.height,
-            content=kept[n].image.content,
-            phash=kept[n].image.phash.hex(),
+            group=groups[n],
+            captions=item.sample.captions,
+            attributes=item.sample.attributes,
+            row=item.sample.row,
+            path=item.path,
+            width=item.image.width,
+            height=item.image.height,
+            content=item.image.content,
+            phash=item.image.phash.hex(),
         )
-        for n, s in enumerate(samples)
+        for n, item in enumerate(stored)
     ]
 
 
 def _write(
-    fresh: Path,
+    folder: Path,
     rows: list[Row],
-    kept: list[StoredSample],
-    spool: Spool,
+    stored: list[StoredSample],
+    store: TemporaryStore,
     options: Prepare,
     progress: Progress,
 ) -> dict[str, str]:
-    """Writes the shards and the index; gives their names and sha256."""
+    """Writes the shards and the index; returns the sha256 of each file by its name."""
     files: dict[str, str] = {}
-    placed: list[Row] = []
+    indexed: list[Row] = []
 
-    def samples(split: str) -> Iterator[tuple[Row, bytes]]:
-        for n, row in enumerate(rows):
+    def images(split: str) -> Iterator[tuple[Row, bytes]]:
+        for row, item in zip(rows, stored, strict=True):
             if row.split == split:
-                yield row, spool.get(kept[n])
+                yield row, store.get(item)
 
-    for split in splits.SPLIT_NAMES:
-        written, names = shards.write(fresh, split, samples(split), options.shard_size)
-        placed += written
-        files |= names
-        progress("shards", len(placed), len(rows))
-    return files | {shards.INDEX: shards.write_index(fresh, placed)}
+    for split in splits.NAMES:
+        written, hashes = shards.write(folder, split, images(split), options.shard_size)
+        indexed += written
+        files |= hashes
+        progress("shards", len(indexed), len(rows))
+    return files | {shards.INDEX: shards.write_index(folder, indexed)}

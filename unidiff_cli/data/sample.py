@@ -1,27 +1,20 @@
-"""One row of a catalogue as a reader gives it."""
+"""One row of a catalogue as a reader gives it: a sample, or the reason why it is none."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from enum import StrEnum
 from typing import Any, NamedTuple
+
+from unidiff_cli.data.locations import Location
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 )
-FOREIGN = frozenset(
+# Images of formats that are not read: each is a row, and decoding it says what it is.
+FOREIGN_SUFFIXES = frozenset(
     (".heic", ".heif", ".psd", ".svg", ".tga", ".ico", ".jp2", ".jxl", ".eps", ".dng", ".cr2")
 )
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
 
 
 @dataclass(frozen=True)
@@ -29,7 +22,7 @@ class Sample:
     """One image with its text, as the catalogue has it. `row` says where it came from."""
 
     row: str
-    image: Path | bytes
+    image: Location
     captions: tuple[str, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
     id: str | None = None
@@ -37,12 +30,33 @@ class Sample:
     split: str | None = None
 
 
+class Cause(StrEnum):
+    """What rejected rows are counted by, where their words differ from row to row."""
+
+    NO_CAPTION = "no caption"
+    DAMAGED = "damaged"
+    NOT_JSON = "not JSON"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a row gives no sample, in words."""
+
+    text: str
+    cause: Cause | None = None
+
+    @property
+    def counted_as(self) -> str:
+        """The words under which rows with like reasons are counted."""
+        return self.cause.value if self.cause else self.text
+
+
 @dataclass(frozen=True)
 class Rejected:
     """A row that gives no sample, and why."""
 
     row: str
-    reason: str
+    reason: Reason
     path: str = ""
 
 
@@ -50,5 +64,6 @@ class Extent(NamedTuple):
     """How much a catalogue holds; `digest` changes when a row, a caption or an image file does."""
 
     digest: str
-    rows: int | None  # None: only reading tells
+    # None: only reading it tells.
+    rows: int | None
     bytes: int

@@ -1,9 +1,10 @@
-"""Shards: tars that webdataset and tar read, and an index that says where every byte is and what it must be.
+"""Shards: tars that webdataset and tar read, and an index of where every byte is and what it is.
 
-A shard is a USTAR tar whose bytes depend on its samples only (no times, no users): `000000123.jpg` and
-`000000123.json` per sample. `index.parquet` has one row a sample with offset, size and CRC of both members, so a
-sample is one `pread` and damage costs the samples it hits, not those after it (limits.md D2). Headers are written
-here, since `import webdataset` brings torch (3 s) and its writer keeps every member in memory.
+A shard is a USTAR tar whose bytes depend on its samples only (no times, no users):
+`000000123.jpg` and `000000123.json` for each sample. `index.parquet` has one row a sample with
+offset, size and CRC of both members, so a sample is one `pread`, and damage costs the samples that
+it hits and no other. Headers are written here: `import webdataset` imports torch (3 s), and its
+writer holds every member in memory.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import shutil
 import tarfile
 import zlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -21,11 +23,12 @@ from typing import Any
 
 from unidiff_cli.errors import Damaged, NotReady
 from unidiff_cli.project.files import file_digest
-from unidiff_cli.project.receipt import RECEIPT, Receipt
+from unidiff_cli.project.receipt import Receipt
 
 INDEX = "index.parquet"
 BLOCK = 512
-MAX_OPEN = 256  # files kept open; a catalogue of more shards opens and closes them
+# Files that stay open; a catalogue of more shards opens and closes the others.
+MAX_OPEN = 256
 REDO = "Run again: unidiff prepare --force"
 
 
@@ -40,12 +43,12 @@ class Row:
     captions: tuple[str, ...]
     attributes: dict[str, Any] = field(hash=False)
     row: str = ""
-    path: str = (
-        ""  # of the image, relative to the catalogue; '' where it came out of a tar or a table
-    )
+    # Of the image, relative to the catalogue; "" where it came out of a tar or a table.
+    path: str = ""
     width: int = 0
     height: int = 0
-    content: str = ""  # sha256 of the image's bytes as stored
+    # sha256 of the image's bytes as stored.
+    content: str = ""
     phash: str = ""
     shard: str = ""
     image_offset: int = 0
@@ -62,15 +65,18 @@ class Row:
             if len(self.captions) == 1
             else {"captions": list(self.captions)}
         )
-        own = {"id": self.id, "group": self.group, "split": self.split, "row": self.row}
-        value = {**text, "attributes": self.attributes, "unidiff": own}
+        ours = {"id": self.id, "group": self.group, "split": self.split, "row": self.row}
+        value = {**text, "attributes": self.attributes, "unidiff": ours}
         return json.dumps(value, allow_nan=False).encode()
 
 
 def write(
     folder: Path, split: str, samples: Iterable[tuple[Row, bytes]], size: int
 ) -> tuple[list[Row], dict[str, str]]:
-    """Writes one split as shards of so many samples. Gives the rows with their places and each shard's sha256."""
+    """Writes one split as shards of `size` samples.
+
+    Returns the rows with their offsets, and each shard's sha256 by its name.
+    """
     rows: list[Row] = []
     files: dict[str, str] = {}
     shard: _Shard | None = None
@@ -84,40 +90,44 @@ def write(
 
 
 def resplit(shards: Shards, folder: Path, split: Callable[[Row], str]) -> dict[str, str]:
-    """Writes a room of the same samples in other splits: the tars are linked, only the index is new. Gives the files' hashes."""
+    """Writes a folder of the same samples in other splits; returns each file's sha256.
+
+    The tars are linked, only the index is new.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: sha for name, sha in shards.receipt.files.items() if name.endswith(".tar")}
     for name in files:
         (folder / name).unlink(missing_ok=True)
         try:
             os.link(shards.folder / name, folder / name)
-        except OSError:  # another disk, or one without links
+        except OSError:
+            # Another disk, or one without links.
             shutil.copyfile(shards.folder / name, folder / name)
-    return files | {
-        INDEX: write_index(folder, (replace(row, split=split(row)) for row in shards.rows()))
-    }
+    rows = (replace(row, split=split(row)) for row in shards.rows())
+    return files | {INDEX: write_index(folder, rows)}
 
 
 class _Shard:
     """One tar being written, hashed on the way."""
 
     def __init__(self, path: Path) -> None:
-        self._stream, self._name, self._offset, self._sha = (
-            open(path, "xb"),
-            path.name,
-            0,
-            hashlib.sha256(),
-        )
+        self._stream, self._name = open(path, "xb"), path.name
+        self._offset, self._sha = 0, hashlib.sha256()
 
     def add(self, row: Row, image: bytes) -> Row:
         text = row.json()
         image_offset = self._member(f"{row.key}.{_suffix(image)}", image)
         json_offset = self._member(f"{row.key}.json", text)
         return replace(
-            row, shard=self._name,
-            image_offset=image_offset, image_size=len(image), image_crc=zlib.crc32(image),
-            json_offset=json_offset, json_size=len(text), json_crc=zlib.crc32(text),
-        )  # fmt: skip
+            row,
+            shard=self._name,
+            image_offset=image_offset,
+            image_size=len(image),
+            image_crc=zlib.crc32(image),
+            json_offset=json_offset,
+            json_size=len(text),
+            json_crc=zlib.crc32(text),
+        )
 
     def _member(self, name: str, data: bytes) -> int:
         info = tarfile.TarInfo(name)
@@ -148,7 +158,7 @@ def _suffix(image: bytes) -> str:
 
 
 def write_index(folder: Path, rows: Iterable[Row]) -> str:
-    """Writes `index.parquet`, rows in key order. Gives its sha256."""
+    """Writes `index.parquet`, rows in key order; returns its sha256."""
     import pyarrow
     import pyarrow.parquet
 
@@ -156,15 +166,15 @@ def write_index(folder: Path, rows: Iterable[Row]) -> str:
     columns = {f.name: [getattr(row, f.name) for row in ordered] for f in fields(Row)}
     columns["captions"] = [list(captions) for captions in columns["captions"]]
     columns["attributes"] = [json.dumps(a, allow_nan=False) for a in columns["attributes"]]
-    kinds = {name: _kind(name) for name in columns}
-    table = pyarrow.table(columns, schema=pyarrow.schema(kinds.items()))
+    types = {name: _type(name) for name in columns}
+    table = pyarrow.table(columns, schema=pyarrow.schema(types.items()))
     pyarrow.parquet.write_table(table, folder / INDEX, compression="zstd")
     with open(folder / INDEX, "rb") as stream:
         os.fsync(stream.fileno())
     return file_digest(folder / INDEX)
 
 
-def _kind(name: str) -> Any:
+def _type(name: str) -> Any:
     import pyarrow
 
     if name == "captions":
@@ -174,7 +184,7 @@ def _kind(name: str) -> Any:
 
 
 class Shards:
-    """A finished shards room, opened for reading. Threads and forked processes may share one."""
+    """Finished shards, opened for reading. Threads and forked processes may share one."""
 
     def __init__(self, folder: Path, receipt: Receipt, rows: list[Row]) -> None:
         self.folder, self.receipt = folder, receipt
@@ -183,7 +193,7 @@ class Shards:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Shards:
-        """Reads the index. Raises NotReady without a receipt and Damaged where the index is not the receipt's."""
+        """Reads the index. Raises NotReady without a receipt, Damaged where it names another."""
         folder = Path(folder)
         receipt = Receipt.read(folder)
         if receipt is None:
@@ -211,20 +221,35 @@ class Shards:
         """The bytes of the sample's .json, checked. Raises Damaged."""
         return self._member(row, row.json_offset, row.json_size, row.json_crc, "text")
 
+    def span_bytes(self, first: Row, last: Row) -> bytes:
+        """A piece of a tar: all members from one sample to another of its shard, unchecked.
+
+        It ends early where the shard does. Raises Damaged where the shard cannot be read.
+        """
+        start, end = first.image_offset - BLOCK, last.json_offset + last.json_size
+        return self._read(first.shard, start, end + -end % BLOCK - start)
+
+    def row(self, key: str) -> Row | None:
+        """The sample of a key; None where there is none."""
+        place = bisect_left(self._rows, key, key=lambda row: row.key)
+        found = self._rows[place] if place < len(self._rows) else None
+        return found if found and found.key == key else None
+
     def _member(self, row: Row, offset: int, size: int, crc: int, what: str) -> bytes:
-        try:
-            data = self._read(row.shard, offset, size)
-        except OSError as problem:
-            reason = problem.strerror or str(problem)
-            raise Damaged(f"{self.folder / row.shard} cannot be read: {reason}.", REDO) from problem
-        if len(data) != size or zlib.crc32(data) != crc:
-            raise Damaged(
-                f"{self.folder / row.shard}: the {what} of sample {row.key} is damaged.", REDO
-            )
+        data = self._read(row.shard, offset, size)
+        check(self.folder / row.shard, row, what, data, size, crc)
         return data
 
     def _read(self, shard: str, offset: int, size: int) -> bytes:
-        """One pread: no shared position and no lock, so threads and forks in their midst may read alike."""
+        """Bytes of a shard, fewer where it ends. Raises Damaged where it cannot be read."""
+        try:
+            return self._pread(shard, offset, size)
+        except OSError as problem:
+            reason = problem.strerror or str(problem)
+            raise Damaged(f"{self.folder / shard} cannot be read: {reason}.", REDO) from problem
+
+    def _pread(self, shard: str, offset: int, size: int) -> bytes:
+        """One pread: no shared position and no lock, so threads and forks may read alike."""
         descriptor = self._files.get(shard)
         if descriptor is None:
             descriptor = os.open(self.folder / shard, os.O_RDONLY | os.O_CLOEXEC)
@@ -234,7 +259,8 @@ class Shards:
                 finally:
                     os.close(descriptor)
             first = self._files.setdefault(shard, descriptor)
-            if first != descriptor:  # another thread was faster
+            # Another thread may have been faster.
+            if first != descriptor:
                 os.close(descriptor)
             descriptor = first
         return os.pread(descriptor, size, offset)
@@ -254,6 +280,12 @@ class Shards:
         self.__init__(state["folder"], state["receipt"], state["_rows"])  # type: ignore[misc]
 
 
+def check(file: Path, row: Row, what: str, data: bytes, size: int, crc: int) -> None:
+    """Raises Damaged where the bytes of a sample's member are not those that were written."""
+    if len(data) != size or zlib.crc32(data) != crc:
+        raise Damaged(f"{file}: the {what} of sample {row.key} is damaged.", REDO)
+
+
 def _read_index(folder: Path, receipt: Receipt) -> list[Row]:
     import pyarrow.parquet
 
@@ -263,50 +295,7 @@ def _read_index(folder: Path, receipt: Receipt) -> list[Row]:
         table = pyarrow.parquet.read_table(folder / INDEX).to_pylist()
     except OSError as problem:
         raise Damaged(f"{folder / INDEX} cannot be read: {problem}.", REDO) from problem
-    return [
-        Row(
-            **{
-                **cells,
-                "captions": tuple(cells["captions"]),
-                "attributes": json.loads(cells["attributes"]),
-            }
-        )
-        for cells in table
-    ]
-
-
-def verify(folder: str | os.PathLike[str]) -> list[str]:
-    """Every way in which a room differs from its receipt, in words; an empty list is a whole room."""
-    folder = Path(folder)
-    receipt = Receipt.read(folder)
-    if receipt is None:
-        return [f"{folder / RECEIPT} is missing or damaged: prepare did not finish."]
-    problems, hit = [], set()
-    for name, sha in receipt.files.items():
-        if not (folder / name).is_file():
-            problems.append(f"{name} is missing.")
-        elif file_digest(folder / name) != sha:
-            hit.add(name)
-    hit.update(problem.split()[0] for problem in problems)
-    for extra in sorted(p.name for p in folder.glob("*.tar") if p.name not in receipt.files):
-        problems.append(f"{extra} is not in the receipt.")
-    if INDEX in hit:
-        return [*problems, f"{INDEX} is damaged."]
-    with_samples = Shards(folder, receipt, _read_index(folder, receipt))
-    for name in sorted(hit):
-        if (folder / name).is_file():
-            problems.append(f"{name} is damaged: {_loss(with_samples, name)}.")
-    return problems
-
-
-def _loss(shards: Shards, name: str) -> str:
-    """Which samples of a damaged shard are lost."""
-    lost, rows = [], [row for row in shards.rows() if row.shard == name]
-    for row in rows:
-        try:
-            shards.image_bytes(row), shards.json_bytes(row)
-        except Damaged:
-            lost.append(row.key)
-    if not lost:
-        return f"only headers or padding, all {len(rows)} samples are whole"
-    return f"{len(lost)} of {len(rows)} samples lost ({', '.join(lost[:5])}{', …' if len(lost) > 5 else ''})"
+    for cells in table:
+        cells["captions"] = tuple(cells["captions"])
+        cells["attributes"] = json.loads(cells["attributes"])
+    return [Row(**cells) for cells in table]

@@ -1,96 +1,99 @@
-"""What prepare did, in numbers for its receipt and as a page for a person."""
+"""What prepare did: counts and figures for its receipt, and a page for a person."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
 from unidiff_cli.config.schema import Prepare
-from unidiff_cli.data import splits as splits_module
-from unidiff_cli.data.decode import Decoded, Spool
+from unidiff_cli.data.decode import Decoded, TemporaryStore
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.shards import Row
+from unidiff_cli.data.splits import NAMES
 from unidiff_cli.project.receipt import Receipt
-from unidiff_cli.reports import html as html_module
+from unidiff_cli.reports import html
 
-LONG = 50  # words; CLIP reads 77 tokens
+# Words of a caption; CLIP reads 77 tokens.
+LONG = 50
 CHANGES = ("rotated", "alpha", "resized", "profile", "reencoded")
+# Shown on the page.
+MOST_SAMPLES, MOST_PAIRS, MOST_REJECTED, MOST_REASONS = 24, 6, 200, 12
 
 
-def reason(text: str) -> str:
-    """A reason without what differs from row to row, to be counted."""
-    return text.split(":")[0] if text.startswith(("no caption", "damaged", "not JSON")) else text
+@dataclass(frozen=True)
+class Contents:
+    """What goes into the shards: a row for each decoded sample, and the near-equal pairs."""
+
+    rows: list[Row]
+    decoded: Decoded
+    pairs: list[tuple[int, int]]
 
 
-def counts(
-    reader: Reader, taken: Decoded, rows: list[Row], pairs: list[tuple[int, int]]
-) -> dict[str, int]:
+def counts(reader: Reader, contents: Contents) -> dict[str, int]:
+    """The counts of prepare's receipt."""
+    rows, decoded = contents.rows, contents.decoded
     splits = Counter(row.split for row in rows)
-    torn = Counter(group for group, _ in {(row.group, row.split) for row in rows})
-    changes = Counter(change for k in taken.kept for change in k.image.changes)
+    splits_of = Counter(group for group, _ in {(row.group, row.split) for row in rows})
+    changes = Counter(change for stored in decoded.samples for change in stored.image.changes)
     return {
-        "rows": len(rows) + len(taken.bad) + reader.filtered,
+        "rows": len(rows) + len(decoded.rejected) + reader.filtered,
         "filtered": reader.filtered,
-        "bad": len(taken.bad),
+        "bad": len(decoded.rejected),
         "samples": len(rows),
-        **{split: splits[split] for split in splits_module.SPLIT_NAMES},
+        **{name: splits[name] for name in NAMES},
         "groups": len({row.group for row in rows}),
-        "groups_in_several_splits": sum(count > 1 for count in torn.values()),
+        "groups_in_several_splits": sum(count > 1 for count in splits_of.values()),
         "duplicates": len(rows) - len({row.content for row in rows}),
-        "near_duplicates": len(pairs),
+        "near_duplicates": len(contents.pairs),
         "captions_distinct": len({caption for row in rows for caption in row.captions}),
         **{change: changes[change] for change in CHANGES},
     }
 
 
-def figures(reader: Reader, taken: Decoded, rows: list[Row], understood: str) -> dict[str, Any]:
+def figures(reader: Reader, contents: Contents, description: str) -> dict[str, Any]:
+    """The figures of prepare's receipt."""
+    rows, rejected = contents.rows, contents.decoded.rejected
     words = [len(caption.split()) for row in rows for caption in row.captions]
     cuts = quantiles(words, n=20, method="inclusive") if len(words) > 1 else words * 19
-    largest = Counter(row.group for row in rows).most_common(1)[0]
+    name, samples = Counter(row.group for row in rows).most_common(1)[0]
+    reasons = Counter(item.reason.counted_as for item in rejected)
     return {
-        "understood": understood.splitlines(),
+        "understood": description.splitlines(),
         "notes": dict(reader.notes.most_common()),
         "caption_words": {"median": cuts[9], "p95": cuts[18], "most": max(words)},
         "captions_over_50_words": round(sum(w > LONG for w in words) / len(words), 4),
-        "largest_group": {"name": largest[0], "samples": largest[1]},
-        "bad_reasons": dict(Counter(reason(b.reason) for b in taken.bad).most_common(12)),
+        "largest_group": {"name": name, "samples": samples},
+        "bad_reasons": dict(reasons.most_common(MOST_REASONS)),
     }
 
 
-def report(
-    path: Path,
-    receipt: Receipt,
-    taken: Decoded,
-    rows: list[Row],
-    pairs: list[tuple[int, int]],
-    spool: Spool,
-    options: Prepare,
+def write_page(
+    path: Path, receipt: Receipt, contents: Contents, store: TemporaryStore, options: Prepare
 ) -> None:
-    """The page a person looks at before training: what was understood, kept, changed, joined and refused."""
-    chosen = sorted({n * len(rows) // 24 for n in range(24)})
-    groups_in = Counter(split for _, split in {(row.group, row.split) for row in rows})
+    """Writes the page that a person looks at before training.
 
-    def shows(n: int) -> dict[str, str]:
-        image = html_module.thumbnail(spool.get(taken.kept[n]))
-        return {
-            "image": image,
-            "caption": rows[n].captions[0],
-            "row": rows[n].row,
-            "split": rows[n].split,
-        }
+    It shows how the catalogue was read, and what was stored, changed, joined and refused.
+    """
+    rows, decoded = contents.rows, contents.decoded
+    chosen = sorted({n * len(rows) // MOST_SAMPLES for n in range(MOST_SAMPLES)})
+    groups = Counter(split for _, split in {(row.group, row.split) for row in rows})
 
-    html = html_module.render(
+    def figure(n: int) -> dict[str, str]:
+        row = rows[n]
+        image = html.thumbnail(store.get(decoded.samples[n]))
+        return {"image": image, "caption": row.captions[0], "row": row.row, "split": row.split}
+
+    page = html.render(
         "prepare.html.j2",
         receipt=receipt,
         options=options,
-        splits=[
-            (name, receipt.counts[name], groups_in[name]) for name in splits_module.SPLIT_NAMES
-        ],
-        words=html_module.bars(len(caption.split()) for row in rows for caption in row.captions),
-        samples=[shows(n) for n in chosen],
-        pairs=[(shows(a), shows(b)) for a, b in pairs[:6]],
-        bad=taken.bad[:200],
+        splits=[(name, receipt.counts[name], groups[name]) for name in NAMES],
+        words=html.bars(len(caption.split()) for row in rows for caption in row.captions),
+        samples=[figure(n) for n in chosen],
+        pairs=[(figure(a), figure(b)) for a, b in contents.pairs[:MOST_PAIRS]],
+        rejected=decoded.rejected[:MOST_REJECTED],
     )
-    path.write_text(html, encoding="utf-8", errors="backslashreplace")
+    path.write_text(page, encoding="utf-8", errors="backslashreplace")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unidiff_cli.data.prompts import load_prompts
 from unidiff_cli.reports.schema import ConfusionMatrix
 
-TEMPLATES = ("{value}", "a photo of a {value}", "a {value} product", "{attribute}: {value}")
+TEMPLATES = load_prompts().class_prompts
 # Captions -> unit embeddings (n, D).
 Embed = Callable[[list[str]], np.ndarray]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unidiff_cli import machine
+from unidiff_cli.models.encoders import CLIP, EncoderName
 from unidiff_cli.reports.schema import Role
 
 if TYPE_CHECKING:
-    from unidiff_cli.models.encoders import EncoderName
-    from unidiff_cli.models.families.stable_diffusion import StableDiffusion as Base
+    from unidiff_cli.models.base import BaseModel
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ModelUnderTest:
     image_size: int
     model_hash: str
     alpha: float = 1.0
-    encoder: EncoderName = "clip"
+    encoder: EncoderName = CLIP
 
     @property
     def role(self) -> Role:
@@ -37,17 +37,18 @@ class ModelUnderTest:
             return "base"
         if self.alpha < 1:
             return "blend"
-        return "tuned" if self.encoder == "clip" else "encoder"
+        return "tuned" if self.encoder == CLIP else "encoder"
 
-    def load(self) -> Base:
+    def load(self) -> BaseModel:
         """The model, on the GPU if there is one. Raises UsageError, EnvironmentProblem."""
         from unidiff_cli.models import loading, weights
 
-        model: Base = loading.load_base(self.source, self.image_size).eval()
+        model = loading.load_base(self.source, self.image_size).eval()
         if self.alpha < 1:
             base = loading.load_base(self.base, self.image_size)
-            # The base has no second stream to blend with.
-            base.dual_stream = model.dual_stream
+            # The base has none to blend them with.
+            for layers in model.added.values():
+                base.attach(layers)
             weights.blend(base.state_dict(), model.state_dict(), self.alpha)
             model = base.eval()
         return model.to(machine.device())

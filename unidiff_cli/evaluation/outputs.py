@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from unidiff_cli.data.shards import Row
-    from unidiff_cli.models.families.stable_diffusion import StableDiffusion as Base
+    from unidiff_cli.models.base import BaseModel
+    from unidiff_cli.models.encoders import ImageEncoder
 
 T = TypeVar("T")
 # Answers stored of each query.
@@ -64,12 +65,12 @@ class ModelOutputs:
         self._on_progress = on_progress
         self._arrays = ArrayCache(eval_set.cache / subject.model_hash if eval_set.cache else None)
         self._memo: dict[tuple[Hashable, str], Any] = {}
-        self._base: Base | None = None
+        self._base: BaseModel | None = None
 
     # ------------------------------------------------------------ services
 
     @property
-    def base(self) -> Base:
+    def base(self) -> BaseModel:
         """The model itself, loaded when an output has to be computed."""
         if self._base is None:
             self._base = self.subject.load()
@@ -111,19 +112,12 @@ class ModelOutputs:
     @cached_property
     def image_embeds(self) -> np.ndarray:
         """Unit embeddings of the rows' images, (N, D)."""
-        from unidiff_cli.models.encoders import embed_images
-
         eval_set, on_progress = self.eval_set, self.progress("embedding images")
         return self.array(
             Output.IMAGE_EMBEDS,
             [eval_set.shards_hash, [row.id for row in eval_set.rows], self.subject.encoder],
-            lambda: embed_images(
-                self.base,
-                eval_set.shards,
-                eval_set.rows,
-                eval_set.evaluate.batch_size,
-                on_progress,
-                self.subject.encoder,
+            lambda: self._encoder.embed_rows(
+                eval_set.shards, eval_set.rows, eval_set.evaluate.batch_size, on_progress
             ),
         )
 
@@ -141,18 +135,15 @@ class ModelOutputs:
 
     def embed_images(self, key: str, images: Sequence[Image], images_hash: str) -> np.ndarray:
         """Unit embeddings of images, (n, D); `images_hash` stands for their pixels."""
-        import torch
+        batch_size = self.eval_set.evaluate.batch_size
+        depends = [images_hash, self.subject.encoder]
+        return self.array(key, depends, lambda: self._encoder.embed_images(images, batch_size))
 
-        def make() -> np.ndarray:
-            size = self.eval_set.evaluate.batch_size
-            with torch.no_grad():
-                parts = [
-                    self.base.embed(images[i : i + size], self.subject.encoder)
-                    for i in range(0, len(images), size)
-                ]
-            return torch.cat(parts).cpu().numpy()
+    @property
+    def _encoder(self) -> ImageEncoder:
+        from unidiff_cli.models.encoders import encoder_of
 
-        return self.array(key, [images_hash, self.subject.encoder], make)
+        return encoder_of(self.base, self.subject.encoder)
 
     @cached_property
     def probe_image_embeds(self) -> np.ndarray:
@@ -284,7 +275,8 @@ class ModelOutputs:
         def make(start: int, stop: int) -> np.ndarray:
             base = self.base
             images = [open_image(eval_set.shards, row) for row in eval_set.denoise_rows[start:stop]]
-            return base.encode(base.diffusion_pixels(images))[0].float().cpu().numpy()
+            posterior = base.encode_latents(base.diffusion_pixels(images))
+            return posterior.mean.float().cpu().numpy()
 
         rows = eval_set.denoise_rows
         depends = [eval_set.shards_hash, [row.id for row in rows]]

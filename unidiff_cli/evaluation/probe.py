@@ -8,11 +8,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from unidiff_cli.data.prompts import load_prompts
 from unidiff_cli.data.sample import Sample
 from unidiff_cli.errors import UsageError
 
@@ -37,7 +37,7 @@ class ProbeSet:
     @classmethod
     def everyday_objects(cls) -> ProbeSet:
         """Ten renderings of each everyday object that no shop of clothes shows."""
-        from unidiff_cli.sample_catalog import OBJECTS, draw, random_object
+        from unidiff_cli.sample_catalog import OBJECTS, random_object, render
 
         classes = list(OBJECTS)
         looks = [
@@ -46,8 +46,8 @@ class ProbeSet:
             for i in range(RENDERINGS)
         ]
         labels = np.repeat(np.arange(len(classes)), RENDERINGS)
-        prompts = [f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}" for name in classes]
-        return cls([draw(look, RENDERING_SIDE) for look in looks], labels, classes, prompts)
+        prompts = [load_prompts().of_object(name) for name in classes]
+        return cls([render(look, RENDERING_SIDE) for look in looks], labels, classes, prompts)
 
     @classmethod
     @cache
@@ -83,17 +83,17 @@ def _class_photos(folder: str) -> Sequence[Sample]:
     """The samples of a catalogue that have a class and are for testing."""
     from unidiff_cli.config.schema import Prepare
     from unidiff_cli.data import readers
+    from unidiff_cli.data.locations import locate
 
-    path = Path(folder).expanduser()
-    if not path.exists():
+    location = locate(folder)
+    if not location.exists():
         raise UsageError(
             f"There is no evaluate.probe {folder}.",
             "Name a folder with a table, or leave it out.",
         )
-    samples = [item for item in readers.choose(path, Prepare()) if isinstance(item, Sample)]
+    samples = [item for item in readers.choose(folder, Prepare()) if isinstance(item, Sample)]
     return [s for s in samples if s.attributes.get("class") and s.split in (None, "test")]
 
 
 def _open_image(photo: Sample) -> Image.Image:
-    source = io.BytesIO(photo.image) if isinstance(photo.image, bytes) else photo.image
-    return Image.open(source).convert("RGB")
+    return Image.open(io.BytesIO(photo.image.read())).convert("RGB")

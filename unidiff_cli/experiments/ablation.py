@@ -156,8 +156,14 @@ def _choose_metrics(
 
 def joint_recipes(recipes: Mapping[str, Recipe]) -> list[str]:
     """The recipes of two objectives, one for retrieval and one for generation, and nothing else."""
-    joint = {"contrastive", "denoise"}
-    return [name for name, recipe in recipes.items() if set(recipe.active()) == joint]
+
+    def joint(recipe: Recipe) -> bool:
+        objectives = list(recipe.active().values())
+        taught = [o for o in objectives if o.teaches_retrieval and not o.measures_generation]
+        generating = [o for o in objectives if o.measures_generation and not o.teaches_retrieval]
+        return len(objectives) == 2 and len(taught) == 1 and len(generating) == 1
+
+    return [name for name, recipe in recipes.items() if joint(recipe)]
 
 
 # ---------------------------------------------------------------- the grid

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict
 
 from unidiff_cli import registry
 from unidiff_cli.config.load import read_recipe
-from unidiff_cli.config.schema import Recipe
 from unidiff_cli.evaluation.measure import base_model, export_model, model_results
 from unidiff_cli.evaluation.model_under_test import ModelUnderTest
 from unidiff_cli.evaluation.outputs import ModelOutputs
@@ -22,7 +21,8 @@ from unidiff_cli.evaluation.results_file import StoredResults, read_results, wri
 from unidiff_cli.experiments.folds import open_eval_set, train_recipe
 from unidiff_cli.exporters.export import export
 from unidiff_cli.models import sources
-from unidiff_cli.models.encoders import EncoderName
+from unidiff_cli.models.encoders import CLIP
+from unidiff_cli.objectives import trained_encoder
 from unidiff_cli.progress import Progress
 from unidiff_cli.project import run_log
 from unidiff_cli.project.files import file_digest, write_json
@@ -131,7 +131,10 @@ def run_cell(cell: Cell, on_progress: Progress | None = None) -> None:
         run = train_recipe(project, recipe, on_progress)
         export(project, run)
         training = _training(project, run)
-        tuned = replace(export_model(project, run, cell.variant), encoder=trained_encoder(recipe))
+        tuned = replace(
+            export_model(project, run, cell.variant),
+            encoder=trained_encoder(recipe.active().values()) or CLIP,
+        )
         base_outputs = ModelOutputs(base_model(tuned), eval_set, None, on_progress)
         outputs = ModelOutputs(tuned, eval_set, base_outputs, on_progress)
     _write(cell, model_results(outputs, metrics), outputs.subject.model_hash, training)
@@ -155,12 +158,6 @@ def _create_project(cell: Cell) -> Project:
             project.path(name).symlink_to(folder, target_is_directory=True)
     (cell.folder / "recipe.yaml").write_text(cell.recipe, encoding="utf-8")
     return project
-
-
-def trained_encoder(recipe: Recipe) -> EncoderName:
-    """The image encoder that a recipe teaches: CLIP, or DiffDis where it teaches that one alone."""
-    reads = {name for objective in recipe.active().values() for name in objective.reads}
-    return "diffdis" if "dual_stream" in reads and "image_embeds" not in reads else "clip"
 
 
 def _training(project: Project, run: str) -> Training:

@@ -1,12 +1,15 @@
-"""Readers: each understands one way to keep a catalogue and yields its rows as Samples.
+"""Readers: each reads one way of keeping a catalogue and yields its rows as samples.
 
-    class Spreadsheet(Reader):                    # readers/spreadsheet.py, `prepare.reader: spreadsheet`
+In comes the `Location` of a catalogue; out go `Sample` and `Rejected`, one for every row that
+`prepare.where` keeps. To add one, write a file here with a class of its name:
+
+    class Spreadsheet(Reader):                    # readers/spreadsheet.py, `reader: spreadsheet`
         @classmethod
-        def accepts(cls, path): ...
-        def describe(self): ...                   # what was understood, shown to the user
-        def __iter__(self): ...                   # Sample or Bad, one for every row that `where` keeps
+        def accepts(cls, location): ...
+        def describe(self): ...
+        def __iter__(self): ...
 
-A reader opens and names images; decoding them is prepare's. It never writes, and follows no address that
+A reader opens and names images; prepare decodes them. It never writes, and follows no address that
 leads out of the catalogue.
 """
 
@@ -18,45 +21,50 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions as captions_module
-from unidiff_cli.data.sample import SPLITS, Extent, Rejected, Sample
+from unidiff_cli.data.locations import Location, locate
+from unidiff_cli.data.sample import Extent, Rejected, Sample
+from unidiff_cli.data.splits import SPLITS
 from unidiff_cli.errors import UsageError
-from unidiff_cli.project.project import FOLDERS, is_project
+
+MENDED = "captions with markup or broken letters, repaired"
 
 
 class Reader(ABC):
-    """A catalogue, iterated as often as one likes; `notes` and `filtered` are of the latest pass."""
+    """A catalogue, iterated as often as one likes.
 
-    root: Path  # the folder image paths are relative to
+    `location` is the file or folder that is read, and `root` the folder that image paths are
+    relative to. `notes` (what a person should know, and how often) and `filtered` (rows that
+    `prepare.where` leaves out) are those of the latest pass.
+    """
 
-    def __init__(self, path: Path, options: Prepare) -> None:
-        self.path, self.options = path, options
-        self.root = path if path.is_dir() else path.parent
+    def __init__(self, location: Location, options: Prepare) -> None:
+        self.location, self.options = location, options
+        self.root = location if location.is_folder() else location.parent
         self.notes: Counter[str] = Counter()
         self.filtered = 0
 
     @classmethod
     @abstractmethod
-    def accepts(cls, path: Path) -> bool:
+    def accepts(cls, location: Location) -> bool:
         """Whether this file or folder is such a catalogue."""
 
     @abstractmethod
     def describe(self) -> str:
-        """What was understood: a few lines for the user."""
+        """How the catalogue is read: a few lines for a person."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Sample | Rejected]:
-        """Every row, as a Sample or as Bad with a reason."""
+        """Every row, as a sample or with the reason why it is none."""
 
     def peek(self, count: int = 3) -> list[str]:
         """The first samples as lines for `describe`."""
         samples = islice((item for item in self if isinstance(item, Sample)), count)
-        return [f"  {s.row}: {s.captions[0]}" for s in samples]
+        return [f"  {sample.row}: {sample.captions[0]}" for sample in samples]
 
     def extent(self) -> Extent:
         """Digest, rows and bytes of the catalogue, without opening an image."""
@@ -65,41 +73,40 @@ class Reader(ABC):
             rows += 1
             state: tuple[Any, ...] = (item,)
             if isinstance(item, Sample):
-                size, changed = _state(item.image)
-                state = (item.row, item.captions, item.product, item.split, size, changed)
+                size, version = _state(item.image)
+                state = (item.row, item.captions, item.product, item.split, size, version)
                 total += size
             digest.update(repr(state).encode("utf-8", "backslashreplace"))
         return Extent(digest.hexdigest()[:16], rows, total)
 
     # ---- what readers share
 
-    def _fresh(self) -> None:
+    def _begin_pass(self) -> None:
         self.notes.clear()
         self.filtered = 0
 
-    def _wanted(self, cells: Mapping[str, Any]) -> bool:
+    def _keeps(self, cells: Mapping[str, Any]) -> bool:
         """Whether `prepare.where` keeps a row; the others are counted."""
-        for column, value in self.options.where.items():
-            found = captions_module.words(cells.get(column))
-            if found != value and not (
-                isinstance(cells.get(column), bool) and found.lower() == value.lower()
-            ):
+        for column, wanted in self.options.where.items():
+            text = captions_module.cell_text(cells.get(column))
+            is_truth = isinstance(cells.get(column), bool) and text.lower() == wanted.lower()
+            if text != wanted and not is_truth:
                 self.filtered += 1
                 return False
         return True
 
     def _captions(self, values: Iterable[str]) -> tuple[str, ...]:
-        """Captions cleaned, empty and repeated ones dropped; repairs are counted."""
-        kept = []
+        """Captions mended, empty and repeated ones dropped; those that were mended are counted."""
+        captions = []
         for value in values:
             caption = captions_module.clean(value)
             if caption != captions_module.fold(value):
-                self.notes["captions with markup or broken letters, repaired"] += 1
-            kept.append(caption)
-        return tuple(dict.fromkeys(filter(None, kept)))
+                self.notes[MENDED] += 1
+            captions.append(caption)
+        return tuple(dict.fromkeys(filter(None, captions)))
 
     def _split(self, value: str) -> str | None:
-        """A split's name as one of train, val, test; an unknown one is read as train and counted."""
+        """A split's name as one of train, val, test; an unknown one is read as train, counted."""
         if not value:
             return None
         split = SPLITS.get(value.strip().lower())
@@ -108,71 +115,36 @@ class Reader(ABC):
         return split or "train"
 
 
-def _state(image: Path | bytes) -> tuple[int, int]:
-    """Size and time of change of an image; zeros where there is none."""
-    if isinstance(image, bytes):
-        return len(image), 0
+def _state(image: Location) -> tuple[int, int]:
+    """Size and version of an image; zeros where there is none."""
     try:
-        found = image.stat()
-        return found.st_size, found.st_mtime_ns
+        stat = image.stat()
+        return stat.size, stat.version
     except (OSError, ValueError):
         return 0, 0
 
 
-def walk(root: Path) -> Iterator[Path]:
-    """All visible files below a folder in a fixed order; project directories inside it are left out."""
-    seen: set[tuple[int, int]] = set()
+def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:
+    """The reader of a catalogue.
 
-    def below(folder: Path, rooms: frozenset[str]) -> Iterator[Path]:
-        found = folder.stat()
-        if (found.st_dev, found.st_ino) in seen:  # a link that leads back up
-            return
-        seen.add((found.st_dev, found.st_ino))
-        try:
-            entries = sorted(os.scandir(folder), key=lambda e: os.fsencode(e.name))
-        except PermissionError:
-            return
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name == "__MACOSX":
-                continue
-            if not entry.is_dir():
-                yield Path(entry.path)
-            elif entry.name not in rooms and not is_project(Path(entry.path)):
-                yield from below(Path(entry.path), frozenset())
-
-    yield from below(root, frozenset(FOLDERS) if is_project(root) else frozenset())
-
-
-def shown(name: str | Path) -> str:
-    """A path as text that UTF-8 can hold: bytes that are none are written \\xff."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def choose(path: str | os.PathLike[str], options: Prepare) -> Reader:
-    """The reader of a catalogue: the one `prepare.reader` names, else a table, tars, a plug-in's, a folder.
-
-    Raises UsageError where nothing is there or nobody can read it.
+    It is the one that `prepare.reader` names, else the first that accepts it of: table, webdataset,
+    installed ones, folder. Raises UsageError where nothing is there or no reader accepts it.
     """
-    here = Path(path).expanduser().absolute()
-    if not here.exists():
+    location = locate(address)
+    if not location.exists():
         raise UsageError(
-            f"There is no catalogue at {path}.",
+            f"There is no catalogue at {address}.",
             "Give a folder of images, or a table that names them.",
         )
     if options.reader != "auto":
-        return registry.load("readers", options.reader)(here, options)
-    known = registry.names("readers")
-    order = [
-        "table",
-        "webdataset",
-        *(n for n in known if n not in ("table", "webdataset", "folder")),
-        "folder",
-    ]
-    for name in order:
+        return registry.load("readers", options.reader)(location, options)
+    ends = ("table", "webdataset", "folder")
+    installed = [name for name in registry.names("readers") if name not in ends]
+    for name in (*ends[:2], *installed, *ends[2:]):
         reader: type[Reader] = registry.load("readers", name)
-        if reader.accepts(here):
-            return reader(here, options)
+        if reader.accepts(location):
+            return reader(location, options)
     raise UsageError(
-        f"{path} is nothing unidiff can read.",
+        f"{address} is nothing unidiff can read.",
         "Give a folder, a table (csv, tsv, jsonl, json, parquet) or WebDataset tars.",
     )

@@ -1,17 +1,28 @@
-"""A folder of images without a table: side-car text files are captions, sub-folders are classes."""
+"""A folder of images without a table: text files beside them are captions, sub-folders classes."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
-from unidiff_cli.data.readers import Reader, shown, walk
-from unidiff_cli.data.sample import FOREIGN, IMAGE_SUFFIXES, SPLITS, Rejected, Sample
+from unidiff_cli.data.locations import Location, shown
+from unidiff_cli.data.prompts import load_prompts
+from unidiff_cli.data.readers import Reader
+from unidiff_cli.data.sample import (
+    FOREIGN_SUFFIXES,
+    IMAGE_SUFFIXES,
+    Cause,
+    Reason,
+    Rejected,
+    Sample,
+)
+from unidiff_cli.data.splits import SPLITS
+from unidiff_cli.data.walk import OURS, UNREADABLE, walk
 from unidiff_cli.errors import UsageError
 
 SIDECARS = (".txt", ".caption")
@@ -20,49 +31,54 @@ NO_CLASS = frozenset(
     ("images", "image", "imgs", "img", "photos", "pictures", "pics", "data", "dataset")
 )
 MAX_SIDECAR = 1 << 20
+# Images looked at to describe a folder.
+HEAD = 10_000
 
 
 class Folder(Reader):
-    """Images below a folder; each line of `a.txt` is a caption of `a.jpg` and wins over the folder's name."""
+    """Images below a folder; each line of `a.txt` is a caption of `a.jpg` and wins over classes."""
 
-    def __init__(self, path: Path, options: Prepare) -> None:
-        super().__init__(path, options)
+    def __init__(self, location: Location, options: Prepare) -> None:
+        super().__init__(location, options)
         for column in options.where:
             if column not in COLUMNS:
                 raise UsageError(
-                    f"prepare.where names the column '{column}', but a folder without a table has none of that name.",
+                    f"prepare.where names the column '{column}', "
+                    "but a folder without a table has none of that name.",
                     f"Known: {', '.join(COLUMNS)}.",
                 )
 
     @classmethod
-    def accepts(cls, path: Path) -> bool:
-        return path.is_dir()
+    def accepts(cls, location: Location) -> bool:
+        return location.is_folder()
 
     def describe(self) -> str:
-        classes = Counter(
-            s.attributes.get("class", "") for s in islice(self, 10_000) if isinstance(s, Sample)
-        )
+        samples = (item for item in islice(self, HEAD) if isinstance(item, Sample))
+        classes = Counter(sample.attributes.get("class", "") for sample in samples)
         named = [name for name, _ in classes.most_common(8) if name]
         lines = ["a folder of images without a table"]
         if named:
-            lines.append(
-                f"classes from sub-folders: {', '.join(named)}{', …' if len(classes) > 8 else ''}"
-            )
+            more = ", …" if len(classes) > 8 else ""
+            lines.append(f"classes from sub-folders: {', '.join(named)}{more}")
+        lines += [f"{self.notes[note]:,} {note}" for note in (OURS, UNREADABLE) if self.notes[note]]
         return "\n".join([*lines, *self.peek()])
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
-        self._fresh()
-        files = list(walk(self.root))
-        beside = {f for f in files if f.suffix.lower() in SIDECARS}
-        for path in files:
-            if path.suffix.lower() in IMAGE_SUFFIXES | FOREIGN:
-                columns = self._columns(path)
-                if self._wanted(columns):
-                    yield self._sample(path, columns, beside)
+        self._begin_pass()
+        files = list(walk(self.root, self.notes))
+        sidecars = {file for file in files if file.suffix in SIDECARS}
+        for file in files:
+            if file.suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES:
+                columns = self._columns(file)
+                if self._keeps(columns):
+                    yield self._sample(file, columns, sidecars)
 
-    def _columns(self, path: Path) -> dict[str, Any]:
-        """What an image's place says: train/men/shirts/a.jpg is split train, class shirts, folder men/shirts."""
-        folders = [shown(name) for name in path.relative_to(self.root).parts[:-1]]
+    def _columns(self, image: Location) -> dict[str, Any]:
+        """What an image's path says.
+
+        train/men/shirts/a.jpg is split train, class shirts, folder men/shirts.
+        """
+        folders = image.relative_to(self.root).split("/")[:-1]
         columns = {}
         if folders and folders[0].lower() in SPLITS:
             columns["split"] = SPLITS[folders.pop(0).lower()]
@@ -73,43 +89,41 @@ class Folder(Reader):
             columns["folder"] = "/".join(folders)
         return columns
 
-    def _sample(self, path: Path, columns: dict[str, Any], beside: set[Path]) -> Sample | Rejected:
-        row = shown(path.relative_to(self.root))
-        sidecar = next(
-            (s for suffix in SIDECARS for s in _names(path, suffix) if s in beside), None
-        )
+    def _sample(
+        self, image: Location, columns: dict[str, Any], sidecars: set[Location]
+    ) -> Sample | Rejected:
+        row = image.relative_to(self.root)
+        sidecar = next((s for s in _sidecars_of(image) if s in sidecars), None)
         if sidecar:
-            found, reason = (
-                self._captions(_text(sidecar)),
-                f"no caption: {shown(sidecar.name)} is empty",
-            )
+            texts = self._captions(_lines(sidecar))
+            reason = f"no caption: {shown(sidecar.name)} is empty"
         else:
-            label = {
-                **columns,
-                "class": str(columns.get("class", "")).replace("_", " ").replace("-", " "),
-            }
-            try:
-                found, reason = (
-                    (captions.fill(self.options.caption or "a photo of {class}", label),),
-                    "",
-                )
-            except KeyError as missing:
-                found = ()
-                reason = f"no caption: no .txt beside it and no sub-folder that gives its {missing.args[0]}"
-        return (
-            Sample(row, path, found, columns, split=columns.get("split"))
-            if found
-            else Rejected(row, reason, row)
-        )
+            texts, reason = self._from_columns(columns)
+        if not texts:
+            return Rejected(row, Reason(reason, Cause.NO_CAPTION), row)
+        return Sample(row, image, texts, columns, split=columns.get("split"))
+
+    def _from_columns(self, columns: dict[str, Any]) -> tuple[tuple[str, ...], str]:
+        """The caption that an image's path gives, or why there is none."""
+        name = str(columns.get("class", "")).replace("_", " ").replace("-", " ")
+        template = self.options.caption or load_prompts().class_caption
+        try:
+            return (captions.fill(template, {**columns, "class": name}),), ""
+        except KeyError as missing:
+            return (), (
+                f"no caption: no .txt beside it and no sub-folder that gives its {missing.args[0]}"
+            )
 
 
-def _names(path: Path, suffix: str) -> tuple[Path, Path]:
-    """a.txt and a.jpg.txt for a.jpg."""
-    return path.with_suffix(suffix), path.with_name(path.name + suffix)
+def _sidecars_of(image: Location) -> Iterator[Location]:
+    """a.txt and a.jpg.txt of a.jpg, and the like, likeliest first."""
+    for suffix in SIDECARS:
+        yield image.sibling(PurePosixPath(image.name).with_suffix(suffix).name)
+        yield image.sibling(image.name + suffix)
 
 
-def _text(path: Path) -> list[str]:
-    with open(path, "rb") as stream:
+def _lines(sidecar: Location) -> list[str]:
+    with sidecar.open() as stream:
         data = stream.read(MAX_SIDECAR)
     try:
         text = data.decode("utf-8-sig")

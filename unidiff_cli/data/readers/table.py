@@ -1,7 +1,7 @@
-"""A table that names images: CSV, TSV, JSON lines, JSON or parquet, alone or in a folder beside its images.
+"""A table that names images: CSV, TSV, JSON lines, JSON or parquet, alone or in a folder.
 
 Columns are found by their names and by what they hold (values that are files), or mapped by
-`prepare.columns.*`; `prepare.columns.split: ''` turns a found column off.
+`prepare.columns.*`; `prepare.columns.split: ''` says that there is none.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
 from unidiff_cli.data.columns import ROLES
-from unidiff_cli.data.readers import Reader, _tables, shown
-from unidiff_cli.data.sample import IMAGE_SUFFIXES, SPLITS, Extent, Rejected, Sample
+from unidiff_cli.data.locations import InMemory, Location, shown
+from unidiff_cli.data.readers import Reader, _tables
+from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent, Reason, Rejected, Sample
+from unidiff_cli.data.splits import SPLITS
 from unidiff_cli.errors import UsageError, nearest
 
-HEAD = 1000  # rows looked at to understand a table
+# Rows looked at to understand a table.
+HEAD = 1000
 NAMED = (
     "captions",
     "metadata",
@@ -42,94 +45,108 @@ _DRIVE = re.compile(r"[a-zA-Z]:[\\/]")
 class Table(Reader):
     """The rows of one table, images read from below its folder."""
 
-    def __init__(self, path: Path, options: Prepare) -> None:
-        super().__init__(path, options)
-        self.path = find(path) or path
-        if self.path.is_dir():
+    def __init__(self, location: Location, options: Prepare) -> None:
+        super().__init__(find(location) or location, options)
+        if self.location.is_folder():
             raise UsageError(
-                f"{path} holds no table.", f"Known endings: {', '.join(_tables.SUFFIXES)}."
+                f"{location} holds no table.", f"Known endings: {', '.join(_tables.SUFFIXES)}."
             )
-        self.root = self.path.parent
-        records = islice(_tables.read(self.path), HEAD)
-        self._head = [_stub(cells) for _, cells in records if not isinstance(cells, str)]
-        self._place = ("", "")  # the folder and the ending that make a cell a file
+        records = islice(_tables.read(self.location), HEAD)
+        self._head = [_without_bytes(cells) for _, cells in records if isinstance(cells, dict)]
+        # The folder and the ending that make a cell a file.
+        self._place = ("", "")
         self.columns = list(dict.fromkeys(name for cells in self._head for name in cells))
         self.roles: dict[str, str | None] = dict.fromkeys(ROLES)
         if self._head:
             self._understand()
 
     @classmethod
-    def accepts(cls, path: Path) -> bool:
-        return find(path) is not None
+    def accepts(cls, location: Location) -> bool:
+        return find(location) is not None
 
     def describe(self) -> str:
-        kind = self.path.suffix[1:].lower()
+        kind = self.location.suffix[1:]
         if kind in ("csv", "tsv"):
-            kind += f", columns separated by a {_tables.SEPARATORS[_tables.separator(self.path)]}"
-        roles = {**self.roles, "caption": None} if self.options.caption else self.roles
-        said = [f"{role} = {column}" for role, column in roles.items() if column]
-        if self.options.caption:
-            said.append(f'caption = "{self.options.caption}"')
+            sep = _tables.SEPARATORS[_tables.separator(self.location)]
+            kind += f", columns separated by a {sep}"
+        template = self.options.caption
+        roles = {**self.roles, "caption": None} if template else self.roles
+        columns = [f"{role} = {column}" for role, column in roles.items() if column]
+        if template:
+            columns.append(f'caption = "{template}"')
         others = [c for c in self.columns if c not in roles.values()]
-        lines = [f"{self.path.name}: {kind}", f"columns: {', '.join(said)}"]
+        lines = [f"{self.location.name}: {kind}", f"columns: {', '.join(columns)}"]
         if others:
             lines.append(f"kept as attributes: {', '.join(others)}")
-        if self._place != ("", ""):
-            lines.append(
-                f"images are found as {os.path.join(self._place[0], '<' + str(self.roles['image']) + '>')}{self._place[1]}"
-            )
+        folder, ending = self._place
+        if folder or ending:
+            pattern = os.path.join(folder, f"<{self.roles['image']}>") + ending
+            lines.append(f"images are found as {pattern}")
         return "\n".join([*lines, *self.peek()])
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
-        self._fresh()
-        for number, cells in _tables.read(self.path, self.notes):
-            row = f"{shown(self.path.name)}:{number}"
-            if isinstance(cells, str):
+        self._begin_pass()
+        for number, cells in _tables.read(self.location, self.notes):
+            row = f"{shown(self.location.name)}:{number}"
+            if isinstance(cells, Reason):
                 yield Rejected(row, cells)
-            elif self._wanted(cells):
+            elif self._keeps(cells):
                 yield self._sample(row, cells)
 
     def extent(self) -> Extent:
-        if not self._head or not isinstance(self._bytes(self._head[0]), bytes):
+        if not self._head or self._bytes(self._head[0]) is None:
             return super().extent()
-        import pyarrow.parquet  # images inside the table: its own size and time say it all
+        # With the images inside the table its own size and time say it all.
+        import pyarrow.parquet
 
-        state, rows = self.path.stat(), pyarrow.parquet.ParquetFile(self.path).metadata.num_rows
-        return Extent(f"{state.st_size:x}-{state.st_mtime_ns:x}", rows, state.st_size)
+        stat = self.location.stat()
+        with self.location.open() as stream:
+            rows = pyarrow.parquet.ParquetFile(stream).metadata.num_rows
+        return Extent(f"{stat.size:x}-{stat.version:x}", rows, stat.size)
 
     # ---- one row
 
     def _sample(self, row: str, cells: _tables.Cells) -> Sample | Rejected:
-        named = _name(cells.get(self.roles["image"] or ""))
-        image: Path | bytes | str | None = self._bytes(cells)
-        given = "" if image else shown(named)
-        image = image or self._locate(named)
-        if isinstance(image, str):
-            return Rejected(row, image, given)
-        try:
-            found = self._captions(self._written(cells))
-        except KeyError as empty:
-            return Rejected(row, f"no caption: the column '{empty.args[0]}' is empty", given)
-        if not found:
-            return Rejected(
-                row, f"no caption: the column '{self.roles['caption']}' is empty", given
-            )
-        if max(map(len, found)) > captions.MAX_LENGTH:
-            return Rejected(row, f"a caption longer than {captions.MAX_LENGTH:,} characters", given)
-        own = {
-            role: captions.words(cells.get(column)) for role, column in self.roles.items() if column
+        data = self._bytes(cells)
+        cell = _file_name(cells.get(self.roles["image"] or ""))
+        path = "" if data else shown(cell)
+        image = InMemory(row, data) if data else self._locate(cell)
+        if isinstance(image, Reason):
+            return Rejected(row, image, path)
+        texts = self._texts(cells)
+        if isinstance(texts, Reason):
+            return Rejected(row, texts, path)
+        values = {
+            role: captions.cell_text(cells.get(column))
+            for role, column in self.roles.items()
+            if column
         }
         dropped = (self.roles["image"], None if self.options.caption else self.roles["caption"])
-        attributes = {k: _tables.plain(v) for k, v in cells.items() if k not in dropped}
-        split = self._split(own.get("split", ""))
         return Sample(
-            row, image, found, attributes, own.get("id") or None, own.get("product") or None, split
+            row,
+            image,
+            texts,
+            attributes={k: _tables.plain(v) for k, v in cells.items() if k not in dropped},
+            id=values.get("id") or None,
+            product=values.get("product") or None,
+            split=self._split(values.get("split", "")),
         )
 
-    def _written(self, cells: _tables.Cells) -> list[str]:
-        if self.options.caption:
-            return [captions.fill(self.options.caption, cells)]
-        return list(captions.several(cells.get(self.roles["caption"] or "")))
+    def _texts(self, cells: _tables.Cells) -> tuple[str, ...] | Reason:
+        """The captions of a row, or why there are none."""
+        column = self.roles["caption"] or ""
+        try:
+            if self.options.caption:
+                texts = self._captions([captions.fill(self.options.caption, cells)])
+            else:
+                texts = self._captions(captions.cell_captions(cells.get(column)))
+        except KeyError as empty:
+            texts, column = (), empty.args[0]
+        if not texts:
+            return Reason(f"no caption: the column '{column}' is empty", Cause.NO_CAPTION)
+        if max(map(len, texts)) > captions.MAX_LENGTH:
+            return Reason(f"a caption longer than {captions.MAX_LENGTH:,} characters")
+        return texts
 
     def _bytes(self, cells: _tables.Cells) -> bytes | None:
         """The image itself, where the table holds it, as Hugging Face's parquet does."""
@@ -137,30 +154,33 @@ class Table(Reader):
         value = value.get("bytes") if isinstance(value, dict) else value
         return bytes(value) if isinstance(value, bytes | bytearray) else None
 
-    def _locate(self, value: str) -> Path | str:
+    def _locate(self, cell: str) -> Location | Reason:
         """The file a cell means, or why it means none that may be opened."""
-        if not value:
-            return f"no image: the column '{self.roles['image']}' is empty"
-        if _URL.match(value):
-            return "a web address: unidiff reads images from disk, so download it first"
-        if value.startswith(("/", "\\")) or _DRIVE.match(value):
-            return "an absolute path: images are named relative to the table"
-        if "\0" in value:
-            return "a path with a NUL byte"
-        name = os.path.normpath(os.path.join(self._place[0], value + self._place[1]))
+        if not cell:
+            return Reason(f"no image: the column '{self.roles['image']}' is empty")
+        if _URL.match(cell):
+            return Reason("a web address: unidiff reads images from disk, so download it first")
+        if cell.startswith(("/", "\\")) or _DRIVE.match(cell):
+            return Reason("an absolute path: images are named relative to the table")
+        if "\0" in cell:
+            return Reason("a path with a NUL byte")
+        folder, ending = self._place
+        name = os.path.normpath(os.path.join(folder, cell + ending))
         if name.split(os.sep)[0] == "..":
-            return "a path that leads out of the catalogue's folder"
-        path = self.root / name
-        if not _is_file(path):
-            plain = os.path.normpath(name.replace("\\", "/").strip())
-            for other in (
-                unicodedata.normalize("NFC", plain),
-                unicodedata.normalize("NFD", plain),
-                plain,
-            ):
-                if not other.startswith("..") and _is_file(self.root / other):
-                    return self.root / other
-        return path
+            return Reason("a path that leads out of the catalogue's folder")
+        file = self.root.child(name)
+        return file if file.is_file() else self._spelled_otherwise(name) or file
+
+    def _spelled_otherwise(self, name: str) -> Location | None:
+        """A file of this name with other slashes, or another spelling of its accents."""
+        plain = os.path.normpath(name.replace("\\", "/").strip())
+        spellings = (
+            unicodedata.normalize("NFC", plain),
+            unicodedata.normalize("NFD", plain),
+            plain,
+        )
+        files = (self.root.child(other) for other in spellings if not other.startswith(".."))
+        return next((file for file in files if file.is_file()), None)
 
     # ---- understanding the table
 
@@ -168,17 +188,17 @@ class Table(Reader):
         for role in ROLES:
             self.roles[role] = self._mapped(role)
         self._find_images()
-        taken = self.roles["image"]
+        images = self.roles["image"]
         for role in ("caption", "id", "product", "split"):
             if self.roles[role] is None and not (role == "caption" and self.options.caption):
-                named = [c for c in self._named(role) if c != taken]
+                named = [c for c in self._named(role) if c != images]
                 self.roles[role] = next((c for c in named if self._fits(role, c)), None)
             elif self.roles[role] == "":
                 self.roles[role] = None
         self._check()
 
     def _mapped(self, role: str) -> str | None:
-        """The column the recipe maps to a role. Raises UsageError where the table has none of that name."""
+        """The column the recipe maps to a role. Raises UsageError where there is none."""
         column: str | None = getattr(self.options.columns, role)
         if column and column not in self.columns:
             raise self._missing(f"prepare.columns.{role}", column)
@@ -186,7 +206,8 @@ class Table(Reader):
 
     def _missing(self, key: str, column: str) -> UsageError:
         return UsageError(
-            f"{key} is '{column}', but {self.path.name} has no such column.{nearest(column, self.columns)}",
+            f"{key} is '{column}', but {self.location.name} has no such column."
+            f"{nearest(column, self.columns)}",
             f"Its columns: {', '.join(self.columns)}.",
         )
 
@@ -196,50 +217,48 @@ class Table(Reader):
             re.sub(r"[^a-z0-9]+", "_", column.strip().lower()): column
             for column in reversed(self.columns)
         }
-        return [plain[name] for name in ROLES[role].split() if name in plain]
+        return [plain[name] for name in ROLES[role] if name in plain]
 
     def _find_images(self) -> None:
-        """Sets the image column and where its values are files: beside the table, in images/, without an ending."""
+        """Sets the image column and where its values are files.
+
+        They may lie beside the table or in images/ and the like, with or without their ending.
+        """
         mapped = self.roles["image"]
         named = [mapped] if mapped else list(dict.fromkeys([*self._named("image"), *self.columns]))
-        few = self._head[:50]
-        best: tuple[int, str, tuple[str, str]] = (0, "", ("", ""))
-        for place in ((folder, ending) for ending in ENDINGS for folder in FOLDERS):
-            if place[0] and not (self.root / place[0]).is_dir():
+        head = self._head[:50]
+        hits, column, place = 0, "", ("", "")
+        for folder, ending in ((folder, ending) for ending in ENDINGS for folder in FOLDERS):
+            if folder and not self.root.child(folder).is_folder():
                 continue
-            for column in named:
-                hits = sum(self._is_image(cells.get(column), place) for cells in few)
-                if hits > best[0] + (2 if best[0] else 0):
-                    best = (hits, column, place)
-        self.roles["image"] = (
-            best[1] or next(iter(self._named("image")), None) if not mapped else mapped
-        )
-        self._place = best[2]
+            for name in named:
+                more = sum(self._is_image(cells.get(name), folder, ending) for cells in head)
+                if more > hits + (2 if hits else 0):
+                    hits, column, place = more, name, (folder, ending)
+        if not mapped:
+            self.roles["image"] = column or next(iter(self._named("image")), None)
+        self._place = place
 
-    def _is_image(self, value: Any, place: tuple[str, str]) -> bool:
+    def _is_image(self, value: Any, folder: str, ending: str) -> bool:
         if isinstance(value, dict):
             value = value.get("bytes")
         if isinstance(value, bytes | bytearray):
             return True
-        name = _name(value) + place[1]
-        if (
-            not name
-            or len(name) > 1000
-            or "\0" in name
-            or Path(name).suffix.lower() not in IMAGE_SUFFIXES
-        ):
+        name = _file_name(value) + ending
+        if not name or len(name) > 1000 or "\0" in name:
             return False
-        return _is_file(self.root / place[0] / name)
+        if PurePosixPath(name).suffix.lower() not in IMAGE_SUFFIXES:
+            return False
+        return self.root.child(folder).child(name).is_file()
 
     def _fits(self, role: str, column: str) -> bool:
         """Whether a column that has the right name holds the right thing."""
-        values = [captions.words(cells.get(column)) for cells in self._head]
+        values = [captions.cell_text(cells.get(column)) for cells in self._head]
         values = [value for value in values if value]
         if role == "split":
             return any(value.lower() in SPLITS for value in values)
-        if (
-            role == "product"
-        ):  # 'product' also names a kind of goods in some tables; such groups would be the splits
+        if role == "product":
+            # In some tables 'product' names a kind of goods; such groups would be the splits.
             return len(set(values)) >= min(len(values), max(3, 0.05 * len(values)))
         return bool(values)
 
@@ -247,7 +266,7 @@ class Table(Reader):
         columns = f"Its columns: {', '.join(self.columns)}. "
         if self.roles["image"] is None:
             raise UsageError(
-                f"{self.path.name} has no column that names images.",
+                f"{self.location.name} has no column that names images.",
                 columns + "Map one: --set prepare.columns.image=COLUMN",
             )
         for column in self.options.where:
@@ -259,56 +278,52 @@ class Table(Reader):
                     raise self._missing("A column of prepare.caption", column)
         elif self.roles["caption"] is None:
             raise UsageError(
-                f"{self.path.name} has no caption column.",
-                columns
-                + "Map one: --set prepare.columns.caption=COLUMN, or several: --set 'prepare.caption=\"{name} in {color}\"'",
+                f"{self.location.name} has no caption column.",
+                columns + "Map one: --set prepare.columns.caption=COLUMN, "
+                "or several: --set 'prepare.caption=\"{name} in {color}\"'",
             )
 
 
-def _name(value: Any) -> str:
+def _file_name(value: Any) -> str:
     """A cell as a file's name: as written, blanks and all."""
-    return value if isinstance(value, str) and value.strip() else captions.words(value)
+    return value if isinstance(value, str) and value.strip() else captions.cell_text(value)
 
 
-def _stub(value: Any) -> Any:
-    """A row without the images in it, to be kept in memory."""
+def _without_bytes(value: Any) -> Any:
+    """A row without the images in it, so that many fit into memory."""
     if isinstance(value, dict):
-        return {k: _stub(v) for k, v in value.items()}
+        return {k: _without_bytes(v) for k, v in value.items()}
     return value[:8] if isinstance(value, bytes | bytearray) else value
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+def find(location: Location) -> Location | None:
+    """The table a location means: itself, or the one in a folder.
 
-
-def find(path: Path) -> Path | None:
-    """The table a path means: itself, or the one in a folder. Raises UsageError where a folder holds several."""
-    if path.is_file():
-        return path if path.suffix.lower() in _tables.SUFFIXES else None
-    files = (
-        sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-        if path.is_dir()
-        else []
-    )
-    tars = any(
-        p.suffix == ".tar" for p in files
-    )  # parquet and json beside tars are notes of who wrote the tars
-    fit = [
-        p
-        for p in files
-        if p.suffix.lower() in _tables.SUFFIXES and not (tars and p.suffix != ".csv")
+    Raises UsageError where a folder holds several.
+    """
+    if location.is_file():
+        return location if location.suffix in _tables.SUFFIXES else None
+    files = location.files()
+    # Parquet and JSON beside tars are notes of who wrote the tars.
+    has_tars = any(file.name.endswith(".tar") for file in files)
+    tables = [
+        file
+        for file in files
+        if file.suffix in _tables.SUFFIXES and not (has_tars and file.suffix != ".csv")
     ]
-    fit = [p for p in fit if p.suffix.lower() != ".json" or p.stem.lower() in NAMED]
-    named = [p for p in fit if p.stem.lower() in NAMED]
-    for some in (named, fit):
-        if len(some) == 1:
-            return some[0]
-    if not fit:
+    tables = [t for t in tables if t.suffix != ".json" or _stem(t) in NAMED]
+    named = [t for t in tables if _stem(t) in NAMED]
+    for candidates in (named, tables):
+        if len(candidates) == 1:
+            return candidates[0]
+    if not tables:
         return None
-    names = ", ".join(p.name for p in (named or fit)[:6])
+    names = ", ".join(t.name for t in (named or tables)[:6])
     raise UsageError(
-        f"{path} holds several tables: {names}.", f"Name one, such as: unidiff prepare {fit[0]}"
+        f"{location} holds several tables: {names}.",
+        f"Name one, such as: unidiff prepare {tables[0]}",
     )
+
+
+def _stem(file: Location) -> str:
+    return PurePosixPath(file.name).stem.lower()

@@ -1,241 +1,181 @@
-"""WebDataset tars written by others: streamed, never extracted.
+"""WebDataset tars written by others: read in order, never extracted, never unpickled.
 
-A sample is the members that share a name up to its first dot: an image, `.txt` or `.caption`, `.json`. Only
-plain files are read, in order, each at most MAX_MEMBER large. Links, devices, names that lead elsewhere and
-pickles are never opened; nothing of a tar decides what is written or run, so there is no `pipe:` and no
-`WDS_SECURE` to forget. The headers are parsed here: Python before 3.11.14 loops on hostile ones (CVE-2025-8194),
-and tarfile ends without a word at a damaged header (limits.md D2).
+A sample is the members that share a key: the name up to its first dot, as webdataset has it
+(`test_keys_are_those_of_webdataset`). Its image, `.txt` or `.caption` and `.json` are read; nothing
+of a tar decides what is run. webdataset itself is not called here, since importing it imports
+torch: see docs/decisions/2026-11-26-webdataset-where-it-is-safe.md.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import tarfile
-import zlib
+import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from pathlib import PurePosixPath
+from typing import Any
 
 from unidiff_cli.data import captions
 from unidiff_cli.data.columns import ROLES
-from unidiff_cli.data.readers import Reader, _tables, shown
-from unidiff_cli.data.sample import IMAGE_SUFFIXES, Extent, Rejected, Sample
+from unidiff_cli.data.locations import InMemory, Location, shown
+from unidiff_cli.data.readers import Reader, _tables, _tars
+from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent, Reason, Rejected, Sample
 
-BLOCK = 512
-MAX_MEMBER = 256 << 20
-MAX_NAME = 4096
 TEXTS = (".txt", ".caption", ".text")
 PICKLES = (".pkl", ".pickle", ".pyd", ".pth", ".pt", ".pyc", ".npy", ".npz")
+# Notes for a person.
+UNOPENED = "members that hold pickles or arrays, not opened"
+KEYLESS = "members whose names give no key (no ending, or a dot first), left out"
+FURTHER = "further images of a sample, such as 0.mask.png beside 0.png, left out"
+_KEY = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)
+# Names with which webdataset marks what is no sample.
+_META = re.compile(r"__[^/]*__($|/)")
 
-
-class Member(NamedTuple):
-    """One entry of a tar; `problem` says why it has no data."""
-
-    name: str
-    data: bytes
-    problem: str = ""
+# Endings, in lower case and with their dot -> data, of one key.
+Parts = dict[str, bytes]
 
 
 class Webdataset(Reader):
     """The samples of one tar, or of all tars in a folder in the order of their names."""
 
     @classmethod
-    def accepts(cls, path: Path) -> bool:
-        return bool(_tars(path))
+    def accepts(cls, location: Location) -> bool:
+        return bool(_tars_of(location))
 
     def describe(self) -> str:
-        tars = _tars(self.path)
-        return "\n".join(
-            [
-                f"WebDataset: {len(tars)} tar{'s' if len(tars) != 1 else ''}, {tars[0].name} first",
-                *self.peek(),
-            ]
-        )
+        tars = _tars_of(self.location)
+        number = f"{len(tars)} tar{'s' if len(tars) != 1 else ''}"
+        return "\n".join([f"WebDataset: {number}, {tars[0].name} first", *self.peek()])
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
-        self._fresh()
-        for tar in _tars(self.path):
+        self._begin_pass()
+        for tar in _tars_of(self.location):
             key = ""
-            parts: dict[str, bytes] = {}
-            for member in members(tar):
-                place = f"{shown(tar.name)}:{member.name}"
+            parts: Parts = {}
+            for member in _tars.members(tar):
+                row = f"{shown(tar.name)}:{member.name}"
                 if member.problem:
-                    yield Rejected(place, member.problem)
+                    yield Rejected(row, Reason(member.problem))
                     continue
-                name = PurePosixPath(member.name)
-                stem, _, field = name.name.partition(".")
-                found = str(name.with_name(stem)) if stem else str(name)
-                if found != key:
-                    yield from self._sample(tar, key, parts)
-                    key, parts = found, {}
-                parts[f".{field.lower()}"] = member.data
-            yield from self._sample(tar, key, parts)
+                names = split_name(member.name)
+                if names is None:
+                    self.notes[KEYLESS] += 1
+                    continue
+                if names[0] != key:
+                    yield from self._samples(tar, key, parts)
+                    key, parts = names[0], {}
+                ending = f".{names[1].lower()}"
+                if ending in parts:
+                    yield Rejected(row, Reason("a second member of this name in its sample"))
+                parts.setdefault(ending, member.data)
+            yield from self._samples(tar, key, parts)
 
     def extent(self) -> Extent:
         digest, total = hashlib.sha256(), 0
-        for tar in _tars(self.path):
-            state = tar.stat()
-            digest.update(
-                f"{tar.name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode(
-                    "utf-8", "backslashreplace"
-                )
-            )
-            total += state.st_size
+        for tar in _tars_of(self.location):
+            stat = tar.stat()
+            state = f"{tar.name}\0{stat.size}\0{stat.version}\0"
+            digest.update(state.encode("utf-8", "backslashreplace"))
+            total += stat.size
         return Extent(digest.hexdigest()[:16], None, total)
 
-    def _sample(self, tar: Path, key: str, parts: dict[str, bytes]) -> Iterator[Sample | Rejected]:
+    def _samples(self, tar: Location, key: str, parts: Parts) -> Iterator[Sample | Rejected]:
+        """What the members of one key give: a sample, or why there is none, or nothing."""
         if not parts:
             return
-        row = f"{shown(tar.name)}:{key}"
-        for suffix in parts:
-            if _ending(suffix) in PICKLES:
-                self.notes["members that hold pickles or arrays, not opened"] += 1
-        image = next(
-            (data for suffix, data in parts.items() if _ending(suffix) in IMAGE_SUFFIXES), None
-        )
+        row = f"{shown(tar.name)}:{PurePosixPath(key)}"
+        self.notes.update(UNOPENED for ending in parts if _last(ending) in PICKLES)
         try:
             cells = _cells(parts)
         except ValueError as problem:
-            yield Rejected(row, f"its .json is not JSON: {problem}")
+            text = f"its .json is not JSON: {problem}"
+            yield Rejected(row, Reason(text, Cause.NOT_JSON))
             return
-        ours = cells.get("unidiff") if isinstance(cells.get("attributes"), dict) else None
-        columns = (
-            cells["attributes"] if ours else {k: v for k, v in cells.items() if k != "caption"}
-        )
-        if not self._wanted(columns):
+        is_ours = cells.get("unidiff") and isinstance(cells.get("attributes"), dict)
+        columns = {k: v for k, v in cells.items() if k != "caption"}
+        columns = cells["attributes"] if is_ours else columns
+        if not self._keeps(columns):
             return
-        found, reason = self._found(parts, cells)
-        if image is None or not found:
-            yield Rejected(row, reason if image else "no image among its members")
-            return
-        own = {role: self._role(role, cells) for role in ("id", "product", "split")}
-        yield Sample(
-            row, image, found, columns, own["id"], own["product"], self._split(own["split"] or "")
-        )
+        images = [ending for ending in parts if _last(ending) in IMAGE_SUFFIXES]
+        # 0.jpg is the image of 0, whatever 0.mask.png shows.
+        plain = [ending for ending in images if ending == _last(ending)]
+        image, further = next(iter(plain or images), None), images[1:]
+        if plain and further:
+            self.notes[FURTHER] += len(further)
+        else:
+            text = f"a further image of the key '{key}', which ends at the name's first dot"
+            yield from (Rejected(f"{row}{ending}", Reason(text)) for ending in further)
+        texts, reason = self._texts(parts, cells)
+        if image is None:
+            yield Rejected(row, Reason("no image among its members"))
+        elif not texts:
+            yield Rejected(row, Reason(reason, Cause.NO_CAPTION))
+        else:
+            yield Sample(
+                row,
+                InMemory(f"{row}{image}", parts[image]),
+                texts,
+                columns,
+                id=self._role("id", cells),
+                product=self._role("product", cells),
+                split=self._split(self._role("split", cells) or ""),
+            )
 
-    def _found(self, parts: dict[str, bytes], cells: _tables.Cells) -> tuple[tuple[str, ...], str]:
-        """The captions, or why there are none."""
+    def _texts(self, parts: Parts, cells: _tables.Cells) -> tuple[tuple[str, ...], str]:
+        """The captions, and why there are none where there are none."""
+        reason = "no caption: neither a .txt nor a caption in its .json"
         try:
-            return self._captions(
-                self._written(parts, cells)
-            ), "no caption: neither a .txt nor a caption in its .json"
+            return self._captions(self._written(parts, cells)), reason
         except KeyError as empty:
             return (), f"no caption: '{empty.args[0]}' is empty"
 
-    def _written(self, parts: dict[str, bytes], cells: _tables.Cells) -> list[str]:
+    def _written(self, parts: Parts, cells: _tables.Cells) -> list[str]:
+        """The captions as they are written in the sample's members."""
         if self.options.caption:
             return [captions.fill(self.options.caption, cells)]
         mapped = self.options.columns.caption
         texts = [
-            data.decode("utf-8", "replace")
-            for suffix, data in parts.items()
-            if _ending(suffix) in TEXTS
+            data.decode("utf-8", "replace") for end, data in parts.items() if _last(end) in TEXTS
         ]
         if texts and not mapped:
             return [line for text in texts for line in text.splitlines()]
-        names = [mapped] if mapped else ROLES["caption"].split()
-        return next((list(captions.several(cells[name])) for name in names if cells.get(name)), [])
+        names = [mapped] if mapped else ROLES["caption"]
+        written = (captions.cell_captions(cells[name]) for name in names if cells.get(name))
+        return list(next(written, ()))
 
     def _role(self, role: str, cells: _tables.Cells) -> str | None:
-        """An id, product or split: mapped, ours (`unidiff` of a shard), or by the column's usual name."""
+        """An id, product or split: mapped, of a shard of ours, or by the column's usual name."""
         ours = cells.get("unidiff")
         if isinstance(ours, dict):
-            return captions.words(ours.get("group" if role == "product" else role)) or None
+            return captions.cell_text(ours.get("group" if role == "product" else role)) or None
         mapped = getattr(self.options.columns, role)
-        names = ROLES[role].split() if mapped is None else [mapped]
-        return next((word for name in names if (word := captions.words(cells.get(name)))), None)
+        names = ROLES[role] if mapped is None else [mapped]
+        texts = (captions.cell_text(cells.get(name)) for name in names)
+        return next(filter(None, texts), None)
 
 
-def _cells(parts: dict[str, bytes]) -> _tables.Cells:
+def split_name(name: str) -> tuple[str, str] | None:
+    """The key and the ending of a member's name; None for what is no part of a sample."""
+    match = None if _META.match(name) else _KEY.fullmatch(name)
+    return (match[1], match[2]) if match else None
+
+
+def _cells(parts: Parts) -> _tables.Cells:
+    """The sample's .json. Raises ValueError for one that is no object."""
     cells: Any = {}
-    for suffix, data in parts.items():
-        if _ending(suffix) == ".json":
+    for ending, data in parts.items():
+        if _last(ending) == ".json":
             cells = _tables.parse(data.decode("utf-8"))
             if not isinstance(cells, dict):
                 raise ValueError(f"a JSON {type(cells).__name__}, not an object")
     return cells
 
 
-def _ending(suffix: str) -> str:
-    return "." + suffix.rsplit(".", 1)[-1]
+def _last(ending: str) -> str:
+    """.png of .b.png."""
+    return "." + ending.rsplit(".", 1)[-1]
 
 
-def _tars(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path] if path.name.lower().endswith((".tar", ".tar.gz", ".tgz")) else []
-    if not path.is_dir():
-        return []
-    return sorted(
-        p
-        for p in path.iterdir()
-        if p.is_file() and p.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
-    )
-
-
-# ---------------------------------------------------------------- the tar format, read only
-
-
-def members(tar: Path) -> Iterator[Member]:
-    """The plain files of a tar, in order; what is no plain file, or is damaged, comes with its problem."""
-    with open(tar, "rb") as raw, _plain(raw, tar) as stream:
-        try:
-            yield from _members(stream)
-        except (OSError, EOFError, zlib.error) as problem:
-            yield Member("", b"", f"the tar cannot be read on: {problem}")
-
-
-def _plain(raw: IO[bytes], tar: Path) -> IO[bytes]:
-    return gzip.open(raw) if tar.name.lower().endswith("gz") else raw  # type: ignore[return-value]
-
-
-def _members(stream: IO[bytes]) -> Iterator[Member]:
-    long_name, lost = "", False
-    while block := stream.read(BLOCK):
-        if block.count(0) == BLOCK:
-            continue
-        try:
-            info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-            whole = len(block) == BLOCK and 0 <= info.size <= MAX_MEMBER
-        except tarfile.HeaderError:
-            whole = False
-        if not whole:
-            if (
-                not lost
-            ):  # look for the next header that is whole, and say once that something was skipped
-                yield Member(
-                    long_name, b"", "a damaged or oversized tar header; members are missing here"
-                )
-            lost = True
-            continue
-        lost = False
-        data = stream.read(info.size) if info.size else b""
-        stream.read(-info.size % BLOCK)
-        name = long_name or info.name
-        if len(data) < info.size:
-            yield Member(shown(name), b"", "the tar ends in the middle of this member")
-        elif info.type == tarfile.GNUTYPE_LONGNAME:
-            long_name = data[:MAX_NAME].split(b"\0")[0].decode("utf-8", "surrogateescape")
-        elif info.type == tarfile.XHDTYPE:
-            long_name = _pax_path(data)
-        elif info.type not in (tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK):
-            long_name = ""
-            if not info.isdir():
-                yield _member(shown(name), info, data)
-
-
-def _member(name: str, info: tarfile.TarInfo, data: bytes) -> Member:
-    if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
-        return Member(name, b"", "a link, a device or a sparse file; only plain files are read")
-    if name.startswith("/") or ".." in PurePosixPath(name).parts:
-        return Member(name, b"", "a name that leads out of the tar")
-    return Member(name, data)
-
-
-def _pax_path(data: bytes) -> str:
-    """The `path` of a PAX header, '' where it has none; its sizes are not believed."""
-    for line in data.split(b"\n"):
-        record = line.partition(b" ")[2]
-        if record.startswith(b"path="):
-            return record[5 : 5 + MAX_NAME].decode("utf-8", "surrogateescape")
-    return ""
+def _tars_of(location: Location) -> list[Location]:
+    if location.is_file():
+        return [location] if _tars.is_tar(location) else []
+    return [file for file in location.files() if _tars.is_tar(file)]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL.Image import Image
-from torch.nn.functional import normalize
 
 from unidiff_cli.models.clip import Clip
 from unidiff_cli.models.encoders import embed_captions
@@ -61,11 +60,8 @@ class Scorer(Clip):
             resized = [self._resize(_centre_square(np.asarray(image))) for image in batch]
             # (B, 3, s, s), 0..255.
             x = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).to(self.device)
-            pooled = self.clip.vision_model(
-                pixel_values=(x / 255 - self.clip_mean) / self.clip_std
-            ).pooler_output
-            features.append(pooled.cpu().numpy())
-            embeds.append(normalize(self.clip.visual_projection(pooled), dim=-1).cpu().numpy())
+            for columns, part in zip((features, embeds), self.image_features(x), strict=True):
+                columns.append(part.cpu().numpy())
         return np.concatenate(features), np.concatenate(embeds)
 
     def embed_captions(self, captions: Sequence[str]) -> np.ndarray:

@@ -73,13 +73,14 @@ def _batch_errors(outputs: ModelOutputs, start: int, stop: int) -> np.ndarray:
     z = torch.from_numpy(np.array(outputs.latents[start:stop])).to(base.device)  # (B, c, h, w)
     with torch.no_grad():
         captions = [row.captions[0] for row in eval_set.denoise_rows[start:stop]]
-        states = base.text(base.tokenize(captions))[0]
+        text = base.encode_text(captions)
         for k in range(count):
             u = keyed_random(eval_set.evaluate.seed, k, places, "t", (), uniform=True)
-            t = ((k + u) / count * len(base.abar)).long().to(base.device)
+            t = base.schedule.timesteps((k + u) / count).to(base.device)
             eps = keyed_random(eval_set.evaluate.seed, k, places, "noise", tuple(z.shape[1:])).to(
                 base.device
             )
-            off = base.denoise(base.noisy(z, eps, t), t, states) - base.target(z, eps, t)
+            prediction = base.denoise(base.schedule.add_noise(z, eps, t), t, text)
+            off = prediction - base.schedule.target(z, eps, t)
             errors.append(off.float().square().mean(dim=(1, 2, 3)).cpu())
     return torch.stack(errors).mean(dim=0).double().numpy()

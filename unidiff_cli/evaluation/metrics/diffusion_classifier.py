@@ -190,18 +190,16 @@ def _class_errors(
     """An attribute's denoise errors: the number of an image -> what `predict_by_error` calls."""
     import torch
 
+    from unidiff_cli.models.base import TextFeatures
     from unidiff_cli.models.keyed_random import keyed_random
 
     base, eval_set = outputs.base, outputs.eval_set
     seed, size = eval_set.evaluate.seed, eval_set.evaluate.batch_size
-    times = trial_timesteps(len(base.abar), seed=seed)
+    times = trial_timesteps(len(base.schedule), seed=seed)
     # A template -> K prompts.
     by_template = list(zip(*class_prompts(attribute, values), strict=True))
     with torch.no_grad():
-        states = torch.stack(
-            [base.text(base.tokenize(prompts))[0] for prompts in by_template]
-        )  # (T, K, L, d)
-    epsilon = base.scheduler.config.prediction_type == "epsilon"
+        templates = [base.encode_text(prompts) for prompts in by_template]
 
     def errors_of(n: int) -> Errors:
         z = torch.from_numpy(np.array(outputs.latents[n])).to(base.device)  # (c, h, w)
@@ -217,11 +215,13 @@ def _class_errors(
                     [keyed_random(seed, trial, [n], "class", tuple(z.shape)) for trial, _ in batch]
                 ).to(base.device)
                 each = z.expand(len(batch), *z.shape)
-                text = torch.stack([states[trial % len(states), k] for trial, k in batch])
-                off = base.denoise(base.noisy(each, eps, t), t, text) - base.target(each, eps, t)
+                text = TextFeatures.cat(
+                    [templates[trial % len(templates)].rows([k]) for trial, k in batch]
+                )
+                prediction = base.denoise(base.schedule.add_noise(each, eps, t), t, text)
+                off = prediction - base.schedule.target(each, eps, t)
                 error = off.float().square().mean(dim=(1, 2, 3))
-                # ε − ε̂ = √ᾱ (v − v̂)
-                parts.append((error if epsilon else base.abar[t] * error).double().cpu())
+                parts.append(base.schedule.noise_error(error, t).double().cpu())
             return torch.cat(parts).reshape(last - first, len(left)).numpy()
 
         return errors

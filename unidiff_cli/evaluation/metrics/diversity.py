@@ -63,9 +63,9 @@ def prompt_sensitivity(grid: np.ndarray) -> float:
     return float(_sensitivity(grid, np.ones((1, len(grid))))[0])
 
 
-def bootstrap_sensitivity(grid: np.ndarray, draws: int = 1000, seed: int = 0) -> np.ndarray:
+def bootstrap_sensitivity(grid: np.ndarray, samples: int = 1000, seed: int = 0) -> np.ndarray:
     """S of bootstrap samples of the prompts, (B,)."""
-    return _sensitivity(grid, resamples(len(grid), draws, seed))
+    return _sensitivity(grid, resamples(len(grid), samples, seed))
 
 
 def _sensitivity(grid: np.ndarray, w: np.ndarray) -> np.ndarray:

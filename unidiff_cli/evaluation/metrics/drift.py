@@ -76,16 +76,14 @@ def _denoiser_predictions(outputs: ModelOutputs) -> np.ndarray:
     def make() -> np.ndarray:
         base = outputs.base
         generator = torch.Generator().manual_seed(0)
-        side, parts = base.image_size // base.pipeline.vae_scale_factor, []
+        parts = []
         with torch.no_grad():
-            states = base.text(base.tokenize(prompts))[0]
+            text = base.encode_text(prompts)
             for t in TIMESTEPS:
-                z = torch.randn(
-                    (len(prompts), base.unet.config.in_channels, side, side),
-                    generator=generator,
-                )
-                times = torch.full((len(prompts),), t * len(base.abar) // 1000, device=base.device)
-                parts.append(base.denoise(z.to(base.device), times, states).float().cpu())
+                z = torch.randn((len(prompts), *base.latent_shape), generator=generator)
+                step = t * len(base.schedule) // 1000
+                times = torch.full((len(prompts),), step, device=base.device)
+                parts.append(base.denoise(z.to(base.device), times, text).float().cpu())
         return torch.cat(parts).numpy()
 
     return outputs.array("drift.predictions", [prompts, TIMESTEPS], make)

@@ -167,7 +167,7 @@ def refusal(images: int, feature_size: int, kind: str = "") -> WorkError | None:
 def bootstrap_fid(
     real: np.ndarray,
     generated: np.ndarray,
-    draws: int = RESAMPLES,
+    samples: int = RESAMPLES,
     seed: int = 0,
     groups: Sides | None = None,
 ) -> np.ndarray:
@@ -177,7 +177,7 @@ def bootstrap_fid(
     A resample has fewer different images, so its FID is higher; `interval` takes that shift out.
     """
     distances = []
-    for wr, wg in zip(*both_sides(len(real), len(generated), draws, seed, groups), strict=True):
+    for wr, wg in zip(*both_sides(len(real), len(generated), samples, seed, groups), strict=True):
         parts = (np.repeat(x, w.astype(int), axis=0) for x, w in ((real, wr), (generated, wg)))
         distances.append(frechet_distance(*(Moments.of(x) for x in parts)))
     return np.array(distances)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.data.captions import same_text
-from unidiff_cli.data.splits import group_numbers
+from unidiff_cli.data.captions import number_distinct, same_text
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
@@ -29,7 +28,7 @@ BLOCK = 1024
 
 def distinct_prompts(labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """The first index of each distinct label, (P,), and the number of each image's prompt, (n,)."""
-    prompt_of = group_numbers(labels, len(labels))
+    prompt_of = np.array(number_distinct(labels))
     return np.unique(prompt_of, return_index=True)[1], prompt_of
 
 

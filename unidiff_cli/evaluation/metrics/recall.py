@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.data.captions import same_text
-from unidiff_cli.data.splits import group_numbers
+from unidiff_cli.data.captions import number_distinct
 from unidiff_cli.evaluation.attribute_columns import categories
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.ranking import hits, median_rank, rank_answers
@@ -37,7 +36,7 @@ def recall_both_ways(
     Rows whose captions are equal are right answers to each other; the list of captions has each
     once.
     """
-    caption_of = group_numbers([same_text(caption) for caption in captions], len(captions))
+    caption_of = np.array(number_distinct(captions))
     first = np.unique(caption_of, return_index=True)[1]
     pairs = np.stack([caption_of, np.arange(len(caption_of))], axis=1)
     t2i = rank_answers(texts[first], images, pairs)

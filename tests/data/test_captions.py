@@ -1,0 +1,68 @@
+"""Captions: mended, filled in from columns, equal whatever their case and blanks."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unidiff_cli.data import captions
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        ("Men&#39;s  caf&eacute;\n tee", "Men's café tee"),
+        ("<p>Soft <b>cotton</b><br/></p>", "Soft cotton"),
+        ("<A HREF='/x' class=y>Hat</A>", "Hat"),
+        ("<image>\na hat", "a hat"),
+        # What only looks like markup.
+        ("size < M > S", "size < M > S"),
+        ("coat <S-XXL>, <NEW>, <leather>", "coat <S-XXL>, <NEW>, <leather>"),
+        ("pen&notebook, boho&ethnic", "pen&notebook, boho&ethnic"),
+        ("H&M &amp AT&T, R&D;", "H&M & AT&T, R&D;"),
+        # Letters that were read in a wrong encoding.
+        ("cafÃ© â€“ red", "café – red"),
+        ("naïve, Ã la carte, 30 â‚¬", "naïve, à la carte, 30 €"),
+        # Letters, quotes and ligatures that are right.
+        ("café", "café"),
+        ("日本", "日本"),
+        ("“smart” ‘quotes’ of ﬁne ｗool", "“smart” ‘quotes’ of ﬁne ｗool"),
+        ("e\u0301", "e\u0301"),
+        # What would obey a terminal.
+        ("a \x1b[31mred\x1b[0m dress\a\0", "a red dress"),
+        ("a\ud800b", "a\ufffdb"),
+    ],
+)
+def test_captions_are_mended(raw, wanted):
+    assert captions.clean(raw) == wanted
+    assert captions.clean(wanted) == wanted
+
+
+@given(st.text())
+def test_a_clean_caption_is_one_line_that_utf8_can_hold(text):
+    caption = captions.clean(text)
+    caption.encode()
+    assert caption == caption.strip() and "\n" not in caption and "\0" not in caption
+
+
+def test_a_template_is_filled_in_from_columns():
+    cells = {"name": "Dress", "color": ["red", None, "blue"], "size": None}
+    assert captions.fields("{name} in {color}") == ["name", "color"]
+    assert captions.fill("{name} in {color}", cells) == "Dress in red, blue"
+    with pytest.raises(KeyError, match="size"):
+        captions.fill("{name} {size}", cells)
+
+
+def test_equal_captions_have_one_number():
+    texts = ["Red  dress", "a hat", "red dress ", "A HAT", "red dresses"]
+    assert captions.number_distinct(texts) == [0, 1, 0, 1, 2]
+    assert captions.number_distinct([]) == []
+
+
+@given(st.text())
+def test_what_equal_captions_have_in_common_stays(text):
+    assert captions.same_text(captions.same_text(text)) == captions.same_text(text)
+
+
+def test_equal_captions_differ_in_case_and_blanks_only():
+    assert captions.same_text("Red  dress") == captions.same_text("red dress ")
+    assert captions.same_text("red dress") != captions.same_text("red dresses")

@@ -1,0 +1,297 @@
+"""What every location, executor and reader must hold: a second one is added to the tables here."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.catalogue import contents, encoded, photo, put, tar_of
+from unidiff_cli import registry
+from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data import readers
+from unidiff_cli.data.executors import Executor, ProcessExecutor
+from unidiff_cli.data.images import PreparedImage, prepare_image
+from unidiff_cli.data.locations import InMemory, LocalPath, Location, locate
+from unidiff_cli.data.readers import Reader
+from unidiff_cli.data.sample import Rejected, Sample
+
+# ---------------------------------------------------------------- locations
+
+DATA = b"some bytes \0 of a file"
+
+
+def local_file(folder: Path) -> Location:
+    return LocalPath(put(folder / "Image.JPG", DATA))
+
+
+def memory_file(folder: Path) -> Location:
+    return InMemory("shard.tar:Image.JPG", DATA)
+
+
+def local_folder(folder: Path) -> Location:
+    for name in ("b/inner.txt", "a.txt", "é.txt", ".hidden"):
+        put(folder / name, DATA)
+    return LocalPath(folder)
+
+
+FILES = {"LocalPath": local_file, "InMemory": memory_file}
+FOLDERS = {"LocalPath": local_folder}
+
+
+@pytest.fixture(params=FILES)
+def file(request, tmp_path) -> Location:
+    return FILES[request.param](tmp_path)
+
+
+@pytest.fixture(params=FOLDERS)
+def folder(request, tmp_path) -> Location:
+    return FOLDERS[request.param](tmp_path)
+
+
+class TestFile:
+    def test_it_opens_as_often_as_one_likes(self, file):
+        assert file.read() == file.read() == DATA
+        with file.open() as first, file.open() as second:
+            assert first.read(4) == second.read(4) == DATA[:4]
+
+    def test_it_has_a_name_a_suffix_and_a_size(self, file):
+        assert file.name.endswith("Image.JPG") and file.suffix == ".jpg"
+        assert file.size == file.stat().size == len(DATA)
+
+    def test_it_is_a_file_that_exists(self, file):
+        assert file.stat().kind == "file"
+        assert file.exists() and file.is_file() and not file.is_folder()
+
+    def test_its_version_stays_while_it_does(self, file):
+        assert file.version == file.stat().version == file.version
+
+    def test_it_pickles_and_equals_its_copy(self, file):
+        copy = pickle.loads(pickle.dumps(file))
+        assert copy == file and hash(copy) == hash(file) and copy.read() == DATA
+
+    def test_its_image_is_prepared_like_any_other(self, file):
+        assert prepare_image(file, 64, 10**6).text == "text, not an image"
+
+
+class TestFolder:
+    def test_its_entries_come_in_a_fixed_order(self, folder):
+        entries = [(entry.location.name, entry.is_folder) for entry in folder.entries()]
+        files = [(".hidden", False), ("a.txt", False), ("b", True), ("é.txt", False)]
+        assert entries == files
+
+    def test_its_visible_files(self, folder):
+        assert [file.name for file in folder.files()] == ["a.txt", "é.txt"]
+
+    def test_it_is_a_folder_that_exists(self, folder):
+        assert folder.is_folder() and folder.exists() and not folder.is_file()
+
+    def test_a_child_is_named_by_its_relative_path(self, folder):
+        child = folder.child("b/inner.txt")
+        assert child.read() == DATA and child.relative_to(folder) == "b/inner.txt"
+        assert child.parent == folder.child("b") and child.parent.parent == folder
+        assert folder.child("b").sibling("a.txt") == folder.child("a.txt")
+
+    def test_two_addresses_of_one_folder_have_one_identity(self, folder):
+        assert folder.child("b").parent.stat().identity == folder.stat().identity
+        assert folder.child("b").stat().identity != folder.stat().identity
+
+    def test_what_is_missing_says_so(self, folder):
+        missing = folder.child("missing.txt")
+        assert not missing.exists() and missing.files() == []
+        for read in (missing.stat, missing.open):
+            with pytest.raises(FileNotFoundError):
+                read()
+
+
+def test_a_changed_file_has_another_version(tmp_path):
+    file = local_file(tmp_path)
+    before = file.version
+    os.utime(file, ns=(before, before + 1))
+    assert file.version != before
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert locate(tmp_path / "pipe").stat().kind == "other"
+
+
+def test_an_address_that_cannot_be_is_nothing_and_no_error():
+    for address in ("x" * 5000, "a\0b"):
+        assert not locate("/tmp").child(address).exists()
+
+
+def test_a_word_is_a_path_from_here_and_a_tilde_is_home(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert str(locate("shop")) == str(tmp_path / "shop")
+    assert str(locate("~/shop")) == str(tmp_path / "home" / "shop")
+
+
+# ---------------------------------------------------------------- executors
+
+EXECUTORS: dict[str, Callable[[], Executor]] = {
+    "one process": lambda: ProcessExecutor(1),
+    "processes": lambda: ProcessExecutor(2),
+}
+# Those whose work is not done in this process.
+ISOLATED = ("processes",)
+COUNT = 400
+
+
+@pytest.fixture(params=EXECUTORS)
+def executor(request) -> Executor:
+    return EXECUTORS[request.param]()
+
+
+def slow_if_even(number: int) -> str:
+    time.sleep(0.002 * (number % 2 == 0))
+    return str(number)
+
+
+def fail_at_70(number: int) -> str:
+    if number == 70:
+        raise ArithmeticError("70")
+    return str(number)
+
+
+def crash_at_70(number: int) -> str:
+    if number == 70:
+        os.kill(os.getpid(), 9)
+    return str(number)
+
+
+class TestExecutor:
+    def test_results_come_in_the_order_of_the_sources(self, executor):
+        results = list(executor.map(slow_if_even, range(COUNT), "crashed"))
+        assert results == [str(n) for n in range(COUNT)]
+
+    @pytest.mark.parametrize("count", [0, 1, 3])
+    def test_few_sources(self, executor, count):
+        results = list(executor.map(str, range(count), "crashed"))
+        assert results == [str(n) for n in range(count)]
+
+    def test_sources_are_taken_only_so_far_ahead(self, executor):
+        taken = []
+        sources = (taken.append(n) or n for n in range(10 * executor.ahead))
+        results = executor.map(str, sources, "crashed")
+        for asked in range(1, 40):
+            next(results)
+            assert len(taken) <= asked + executor.ahead
+        results.close()
+
+    def test_an_exception_is_raised(self, executor):
+        with pytest.raises(ArithmeticError, match="70"):
+            list(executor.map(fail_at_70, range(COUNT), "crashed"))
+
+    def test_closing_ends_the_work(self, executor):
+        results = executor.map(slow_if_even, range(COUNT), "crashed")
+        next(results)
+        results.close()
+        assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("name", ISOLATED)
+@pytest.mark.parametrize("count", [120, COUNT])
+def test_a_source_that_ends_its_process_costs_itself(name, count):
+    results = list(EXECUTORS[name]().map(crash_at_70, range(count), "crashed"))
+    assert results == ["crashed" if n == 70 else str(n) for n in range(count)]
+
+
+# ---------------------------------------------------------------- readers
+
+
+def folder_catalogue(root: Path) -> Path:
+    for n in range(4):
+        put(root / ("hats" if n % 2 else "bags") / f"{n}.jpg", encoded(photo(n)))
+    put(root / "bags" / "0.txt", "a bag\n")
+    put(root / "4.jpg", encoded(photo(4)))
+    return root
+
+
+def table_catalogue(root: Path) -> Path:
+    rows = [{"image": f"{n}.jpg", "caption": f"thing {n}", "class": "hats"} for n in range(4)]
+    for n in range(4):
+        put(root / f"{n}.jpg", encoded(photo(n)))
+    rows.append({"image": "../4.jpg", "caption": "outside", "class": "hats"})
+    put(root / "captions.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    return root
+
+
+def tar_catalogue(root: Path) -> Path:
+    root.mkdir(parents=True)
+    entries = []
+    for n in range(4):
+        cells = json.dumps({"caption": f"thing {n}", "class": "hats"}).encode()
+        entries += [(f"{n}.jpg", encoded(photo(n))), (f"{n}.json", cells)]
+    tar_of(root / "a.tar", [*entries, ("4.jpg", encoded(photo(4)))])
+    return root
+
+
+# Each makes a catalogue of four samples and one row that is none; some are of the class hats.
+CATALOGUES = {
+    "folder": folder_catalogue,
+    "table": table_catalogue,
+    "webdataset": tar_catalogue,
+}
+
+
+@pytest.fixture(params=registry.names("readers"))
+def reader(request, tmp_path) -> Reader:
+    path = CATALOGUES[request.param](tmp_path / "shop")
+    return registry.load("readers", request.param)(locate(path), Prepare())
+
+
+class TestReader:
+    def test_it_accepts_its_own_and_nothing_that_is_not_there(self, reader):
+        assert type(reader).accepts(reader.location)
+        assert not type(reader).accepts(reader.location.child("missing"))
+
+    def test_it_is_chosen_for_its_own(self, reader, tmp_path):
+        assert type(readers.choose(tmp_path / "shop", Prepare())) is type(reader)
+
+    def test_every_row_is_a_sample_or_rejected_with_a_reason(self, reader):
+        items = list(reader)
+        samples = [item for item in items if isinstance(item, Sample)]
+        rejected = [item for item in items if isinstance(item, Rejected)]
+        assert (len(samples), len(rejected)) == (4, 1) and rejected[0].reason.text
+        assert len({item.row for item in items}) == 5
+
+    def test_samples_have_captions_and_images_that_decode(self, reader):
+        for sample in reader:
+            if isinstance(sample, Sample):
+                assert sample.captions and all(sample.captions)
+                assert isinstance(prepare_image(sample.image, 64, 10**6), PreparedImage)
+
+    def test_it_reads_the_same_as_often_as_one_likes(self, reader):
+        assert list(reader) == list(reader)
+
+    def test_it_says_how_it_reads(self, reader):
+        description = reader.describe()
+        assert description.strip() and len(description.splitlines()) <= 12
+
+    def test_its_extent_is_that_of_its_rows(self, reader):
+        extent = reader.extent()
+        assert extent.rows in (None, 5) and extent.bytes > 0
+        assert reader.extent() == extent
+
+    def test_rows_that_where_leaves_out_are_counted(self, reader):
+        chosen = Prepare(where={"class": "hats"})
+        filtered = type(reader)(reader.location, chosen)
+        rows = list(filtered)
+        assert rows and len(rows) + filtered.filtered == 5
+        list(filtered)
+        assert len(rows) + filtered.filtered == 5
+
+    def test_it_writes_nothing(self, reader, tmp_path):
+        before = contents(tmp_path)
+        list(reader), reader.describe(), reader.extent()
+        assert contents(tmp_path) == before
+
+
+def test_every_reader_has_a_catalogue_here():
+    assert set(registry.names("readers")) <= set(CATALOGUES)
