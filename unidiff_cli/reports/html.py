@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,25 +46,3 @@ def thumbnail(image: Image.Image | bytes, side: int = THUMBNAIL) -> str:
     stream, form = io.BytesIO(), "png" if exact else "jpeg"
     small.save(stream, form, **({"optimize": True} if exact else {"quality": 85}))
     return f"data:image/{form};base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def bars(values: Iterable[int], most: int = 24) -> list[tuple[str, int, float]]:
-    """A histogram of whole numbers: (label, count, height of 1) a bar, at most so many."""
-    numbers = sorted(values)
-    if not numbers:
-        return []
-    low, high = numbers[0], numbers[-1]
-    width = max(1, -(-(high - low + 1) // most))
-    counts = [0] * ((high - low) // width + 1)
-    for number in numbers:
-        counts[(number - low) // width] += 1
-    return [
-        (
-            str(low + n * width)
-            if width == 1
-            else f"{low + n * width}–{low + (n + 1) * width - 1}",
-            count,
-            count / max(counts),
-        )
-        for n, count in enumerate(counts)
-    ]

@@ -219,6 +219,8 @@ def _svg(figure: Any) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\s(width|height)="[\d.]+pt"', "", text, count=2)
+    # An element of HTML needs no namespaces, and a page should name no address.
+    text = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", text)
     # The SVGs of a page share one space of ids.
     prefix = f"p{zlib.crc32(text.encode()):08x}-"
     text = re.sub(r'\bid="', f'id="{prefix}', text)
