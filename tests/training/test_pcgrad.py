@@ -1,5 +1,7 @@
 """Gradient conflict on the text tower: PCGrad by hand, and the cut changes no gradient."""
 
+from functools import partial
+
 import pytest
 import torch
 from accelerate import Accelerator
@@ -28,7 +30,10 @@ def test_pcgrad_by_hand():
     assert float(pcgrad.cosine(a, b)) == pytest.approx(-(0.5**0.5))
     (x,), (y,) = pcgrad.project(a, b)
     assert x.tolist() == [0.5, 0.5] and y.tolist() == [0.0, 1.0]
-    agreeing = vectors([1.0, 1.0])
+
+
+def test_gradients_that_agree_are_left_as_they_are():
+    a, agreeing = vectors([1.0, 0.0]), vectors([1.0, 1.0])
     (x,), (y,) = pcgrad.project(a, agreeing)
     assert x.tolist() == [1.0, 0.0] and y.tolist() == [1.0, 1.0]
 
@@ -36,143 +41,155 @@ def test_pcgrad_by_hand():
 def test_what_one_reader_alone_reaches_is_left_as_it_is():
     a, b = vectors([1.0], [7.0]), vectors([-1.0], None)
     assert float(pcgrad.cosine(a, b)) == -1
-    (x, own), (y, none) = pcgrad.project(a, b)
-    assert (x.item(), own.item(), y.item(), none) == (0.0, 7.0, 0.0, None)
+    (x, alone), (y, none) = pcgrad.project(a, b)
+    assert (x.item(), alone.item(), y.item(), none) == (0.0, 7.0, 0.0, None)
 
 
 @pytest.fixture
-def joint(tiny_base):
+def module(tiny_base):
+    """The fashion recipe's, ready to train, in float64."""
     recipe = load_recipe(tiny_base)
-    joint = (
-        TrainingModule(loading.load_base(str(tiny_base), 32), recipe.active(), 0).double().train()
-    )
-    parameter_groups(joint, recipe.train)
-    return joint
+    base = loading.load_base(str(tiny_base), 32)
+    module = TrainingModule(base, recipe.active(), 0).double().train()
+    parameter_groups(module, recipe.train)
+    return module
 
 
-def cut(joint, batch):
-    forward = joint.forward_pass(batch)
-    forward.cut_text()
-    joint.losses(forward)[0].backward()
-    return forward
-
-
-def test_the_two_readers_add_up_to_the_whole_gradient(joint):
-    """float64; and each is the gradient of its own terms, taken by itself."""
-    batch, tower, everything = (
-        batch_of(8),
-        shared_text_parameters(joint),
-        list(trained_parameters(joint).values()),
-    )
-    joint(batch)[0].backward()
-    whole = {name: p.grad.clone() for name, p in trained_parameters(joint).items()}
-    joint.zero_grad()
-    forward = joint.forward_pass(batch)
-    forward.cut_text()
-    angle = pcgrad.backward(
-        joint.losses(forward)[0], forward, tower, everything, False, lambda total: total.backward()
-    )
-    scale = max(float(g.abs().max()) for g in whole.values())
-    for name, parameter in trained_parameters(joint).items():
+def test_the_two_readers_add_up_to_the_whole_gradient(module):
+    batch, tower = batch_of(8), shared_text_parameters(module)
+    parameters = trained_parameters(module)
+    module(batch)[0].backward()
+    whole = {name: p.grad.clone() for name, p in parameters.items()}
+    module.zero_grad()
+    forward = module.forward_pass(batch)
+    cut = forward.detach_text_tower()
+    run = module.losses(forward)[0].backward
+    pcgrad.backward(run, cut, tower, list(parameters.values()), projected=False)
+    scale = max(float(gradient.abs().max()) for gradient in whole.values())
+    for name, parameter in parameters.items():
         assert float((parameter.grad - whole[name]).abs().max()) < 1e-12 * scale, name
-    assert -1 <= float(angle) <= 1
-    joint.zero_grad()
-    joint.objectives = {"contrastive": joint.objectives["contrastive"]}
-    alone = torch.autograd.grad(joint(batch)[0], tower, allow_unused=True)
-    joint.objectives = {k: v for k, v in load_recipe_of(joint).items() if k != "contrastive"}
-    other = torch.autograd.grad(joint(batch)[0], tower, allow_unused=True)
-    assert float(pcgrad.cosine(alone, other)) == pytest.approx(float(angle), abs=1e-10)
 
 
-def load_recipe_of(joint):
-    return load_recipe(joint.base.source.diffusion).active()
+def test_a_reader_has_the_gradient_of_its_own_terms(module):
+    batch, tower, objectives = batch_of(8), shared_text_parameters(module), module.objectives
+    retrieval, generation = readers(module, batch, tower)
+    module.objectives = {"contrastive": objectives["contrastive"]}
+    by_retrieval = torch.autograd.grad(module(batch)[0], tower, allow_unused=True)
+    module.objectives = {k: v for k, v in objectives.items() if k != "contrastive"}
+    by_generation = torch.autograd.grad(module(batch)[0], tower, allow_unused=True)
+    angle = float(pcgrad.cosine(retrieval, generation))
+    assert -1 <= angle <= 1
+    assert float(pcgrad.cosine(by_retrieval, by_generation)) == pytest.approx(angle, abs=1e-10)
 
 
-def test_projected_gradients_work_against_neither(joint):
-    """The contrastive gradient against itself, ascended: a conflict by construction; then the real two."""
-    tower = shared_text_parameters(joint)
-    finding, drawing = pcgrad.readers(cut(joint, batch_of(8)), tower)
+def readers(module, batch, tower):
+    """Both readers' gradients of the tower, from one backward of a cut step."""
+    forward = module.forward_pass(batch)
+    cut = forward.detach_text_tower()
+    module.losses(forward)[0].backward()
+    return pcgrad.reader_gradients(cut, tower)
+
+
+def test_projected_gradients_work_against_neither(module):
+    """The real two; then retrieval's against itself, ascended: a conflict by construction."""
+    retrieval, generation = readers(module, batch_of(8), shared_text_parameters(module))
     opposed = [
-        g if g is None or f is None else g - 3 * f for f, g in zip(finding, drawing, strict=True)
+        g if g is None or r is None else g - 3 * r
+        for r, g in zip(retrieval, generation, strict=True)
     ]
-    for a, b in ((finding, drawing), (finding, opposed)):
+    for a, b in ((retrieval, generation), (retrieval, opposed)):
         x, y = pcgrad.project(a, b)
-        assert (
-            float(pcgrad.products(x, b)[0]) >= -1e-12 and float(pcgrad.products(y, a)[0]) >= -1e-12
-        )
-    assert float(pcgrad.cosine(finding, opposed)) < 0
+        assert float(pcgrad.products(x, b)[0]) >= -1e-12
+        assert float(pcgrad.products(y, a)[0]) >= -1e-12
+    assert float(pcgrad.cosine(retrieval, opposed)) < 0
 
 
-def fit_of(tiny_base, *assignments, name="fashion"):
+# ---------------------------------------------------------------- in the trainer
+
+
+def trainer_of(tiny_base, *assignments, name="fashion"):
     recipe = load_recipe(tiny_base, *assignments, name=name)
     base = loading.load_base(str(tiny_base), 32)
-    return Trainer(
-        Accelerator(cpu=True),
-        TrainingModule(base, recipe.active(), 0, recipe.train.chunk),
-        recipe.train,
-    )
+    module = TrainingModule(base, recipe.active(), 0, recipe.train.chunk)
+    return Trainer(Accelerator(cpu=True), module, recipe.train)
 
 
-def test_the_cosine_is_logged_every_so_many_steps_and_where_there_are_two_readers(tiny_base):
-    fit = fit_of(tiny_base, "train.gradient_cosine_every=2")
-    logged = [
-        "gradient_cosine" in step.parts
-        for step in fit.steps(iter([batch_of(8, step=k) for k in range(4)]))
-    ]
-    assert logged == [True, False, True, False]
-    alone = fit_of(tiny_base, "train.gradient_cosine_every=1", name="clip-only")
-    assert all("gradient_cosine" not in step.parts for step in alone.steps(iter([batch_of(8)])))
+def steps_of(trainer, count):
+    return list(trainer.steps(iter([batch_of(8, step=k) for k in range(count)])))
+
+
+def test_the_cosine_is_logged_every_so_many_steps(tiny_base):
+    steps = steps_of(trainer_of(tiny_base, "train.gradient_cosine_every=2"), 4)
+    assert ["gradient_cosine" in step.parts for step in steps] == [True, False, True, False]
+
+
+def test_without_two_readers_there_is_no_cosine(tiny_base):
+    trainer = trainer_of(tiny_base, "train.gradient_cosine_every=1", name="clip-only")
+    assert all("gradient_cosine" not in step.parts for step in steps_of(trainer, 1))
 
 
 @pytest.mark.parametrize(
     "name, assignments",
     [
-        (
-            "diffdis",
-            ["train.trains=[text, denoiser, new_layers]"],
-        ),  # reads the embeddings and detaches them
+        # It reads the embeddings and detaches them.
+        ("diffdis", ["train.trains=[text, denoiser, new_layers]"]),
         ("fashion", ["objectives.contrastive=null", "objectives.consistency.kind=cross_modal"]),
     ],
 )
 def test_a_reader_that_only_looks_gives_no_cosine_and_ends_no_run(tiny_base, name, assignments):
-    fit = fit_of(tiny_base, "train.gradient_cosine_every=1", *assignments, name=name)
-    start = fit.base.clip.text_model.embeddings.token_embedding.weight.detach().clone()
-    steps = list(fit.steps(iter([batch_of(8, step=k) for k in range(2)])))
+    options = ("train.gradient_cosine_every=1", "train.warmup=0")
+    trainer = trainer_of(tiny_base, *options, *assignments, name=name)
+    text = trainer.base.parameter_groups()["text"][0]
+    start = text.detach().clone()
+    steps = steps_of(trainer, 2)
     assert len(steps) == 2 and all("gradient_cosine" not in step.parts for step in steps)
-    assert not torch.equal(
-        start, fit.base.clip.text_model.embeddings.token_embedding.weight
-    )  # drawing moves it
+    # Generation moves it.
+    assert not torch.equal(start, text)
+
+
+def opposed_gradients(tiny_base, *assignments):
+    """A step whose retrieval term is turned round, to fight the denoise term: its parts, its
+    gradients by name, and the names of the text tower's parameters."""
+    trainer = trainer_of(tiny_base, "train.gradient_cosine_every=0", *assignments)
+    module = trainer.module.double().train()
+    term = module.terms["contrastive"]
+    generator = torch.Generator().manual_seed(1)
+    fixed = torch.randn(8, 16, dtype=torch.float64, generator=generator)
+
+    def turned(forward):
+        return -term(forward)[0] - (fixed * forward.text_embeds).sum(), {}
+
+    module.terms["contrastive"] = turned
+    parameters = trained_parameters(module)
+    _, parts = trainer._backward(batch_of(8), list(parameters.values()))
+    tower = trainer.base.clip.text_model.named_parameters()
+    within = {f"clip.text_model.{name}" for name, _ in tower}
+    return parts, {name: p.grad for name, p in parameters.items()}, within
+
+
+def assert_close(gradients, expected, names):
+    for name in names:
+        scale = 1e-10 * float(expected[name].abs().max()) + 1e-14
+        close = partial(torch.allclose, rtol=1e-9, atol=scale)
+        assert close(gradients[name], expected[name]), name
 
 
 def test_pcgrad_takes_the_conflict_out_of_the_text_tower_alone(tiny_base):
-    """A finding term turned round fights the denoise term; chunks give the same."""
+    _, plain, within = opposed_gradients(tiny_base)
+    parts, projected, _ = opposed_gradients(tiny_base, "train.pcgrad=true")
+    # Or this test tests nothing.
+    assert parts["gradient_cosine"] < 0
+    assert_close(projected, plain, plain.keys() - within)
+    changed = (not torch.allclose(projected[n], plain[n], rtol=1e-3) for n in within)
+    assert any(changed)
 
-    def gradients(*assignments):
-        fit = fit_of(tiny_base, "train.gradient_cosine_every=0", *assignments)
-        fit.module.double().train()
-        term = fit.module.terms["contrastive"]
-        tower = fit.base.clip.text_model
-        fit.module.terms["contrastive"] = lambda forward: (
-            -term(forward)[0] - (fixed * forward.text_embeds).sum(),
-            {},
-        )
-        parts = fit._backward(batch_of(8), list(trained_parameters(fit.module).values()))[1]
-        within = {f"clip.text_model.{name}" for name, _ in tower.named_parameters()}
-        return parts, {n: p.grad for n, p in trained_parameters(fit.module).items()}, within
 
-    fixed = torch.randn(8, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    _, plain, within = gradients()
-    parts, projected, _ = gradients("train.pcgrad=true")
-    _, chunked, _ = gradients("train.pcgrad=true", "train.chunk=3")
-    assert parts["gradient_cosine"] < 0  # or this test tests nothing
-    for name, gradient in plain.items():
-        scale = 1e-10 * float(gradient.abs().max()) + 1e-14
-        assert torch.allclose(chunked[name], projected[name], rtol=1e-9, atol=scale), name
-        if name not in within:
-            assert torch.allclose(projected[name], gradient, rtol=1e-9, atol=scale), name
-    assert any(not torch.allclose(projected[n], plain[n], rtol=1e-3) for n in within)
+def test_pcgrad_by_chunks_is_the_same(tiny_base):
+    _, projected, _ = opposed_gradients(tiny_base, "train.pcgrad=true")
+    _, chunked, _ = opposed_gradients(tiny_base, "train.pcgrad=true", "train.chunk=3")
+    assert_close(chunked, projected, projected)
 
 
 def test_pcgrad_without_two_readers_is_refused(tiny_base):
     with pytest.raises(UsageError, match="pcgrad"):
-        fit_of(tiny_base, "train.pcgrad=true", name="clip-only")
+        trainer_of(tiny_base, "train.pcgrad=true", name="clip-only")

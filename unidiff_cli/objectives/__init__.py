@@ -53,7 +53,10 @@ class Objective(Section):
 
     @property
     def trains(self) -> frozenset[Tower]:
-        """The towers that its gradient reaches; one that no objective names does not train."""
+        """The towers it is there to train; one that no objective names does not train.
+
+        Its gradient may reach another, and moves it where some objective trains that one.
+        """
         return frozenset()
 
     @property

@@ -1,0 +1,101 @@
+"""What trains and at which rate, over the run; and when DDP looks for missing gradients."""
+
+import pytest
+import torch
+
+from tests.support.projects import load_recipe
+from unidiff_cli.training.optimizer import (
+    move_schedule,
+    rate_schedule,
+    some_without_gradient,
+    trained_towers,
+)
+
+
+def factors(tiny_base, *assignments, start=0):
+    """The factor on the learning rate at each step of a run, from a step on."""
+    options = load_recipe(tiny_base, *assignments).train
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
+    schedule, rates = rate_schedule(optimizer, options), []
+    move_schedule(schedule, start)
+    for _ in range(start, options.steps):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+TEN = ("train.steps=10", "train.warmup=2")
+
+
+def test_cosine_rises_from_zero_and_falls_to_zero(tiny_base):
+    rates = factors(tiny_base, *TEN)
+    assert rates[:3] == pytest.approx([0, 0.5, 1]) and rates[6] == pytest.approx(0.5)
+    assert rates[9] == pytest.approx(0.0380602)
+
+
+def test_linear_falls_by_the_same_each_step(tiny_base):
+    rates = factors(tiny_base, *TEN, "train.schedule=linear")
+    assert rates == pytest.approx([0, 0.5, *(k / 8 for k in range(8, 0, -1))])
+
+
+def test_constant_has_no_warm_up(tiny_base):
+    assert factors(tiny_base, *TEN, "train.schedule=constant") == [1.0] * 10
+
+
+def test_warm_up_takes_half_the_steps_at_most(tiny_base):
+    rates = factors(tiny_base, "train.steps=4", "train.warmup=100")
+    assert rates == pytest.approx([0, 0.5, 1, 0.5])
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear", "polynomial", "constant_with_warmup"])
+def test_a_schedule_moved_to_a_step_is_the_same_from_there_on(tiny_base, name):
+    options = (*TEN, f"train.schedule={name}")
+    assert factors(tiny_base, *options, start=4) == factors(tiny_base, *options)[4:]
+
+
+# ---------------------------------------------------------------- towers
+
+
+def towers(tiny_base, *assignments, name="fashion"):
+    recipe = load_recipe(tiny_base, *assignments, name=name)
+    return recipe.active().values(), recipe.train
+
+
+@pytest.mark.parametrize(
+    "name, assignments, expected",
+    [
+        ("fashion", (), {"vision", "text", "denoiser"}),
+        ("clip-only", (), {"vision", "text"}),
+        ("sd-only", (), {"denoiser"}),
+        ("diffdis", (), {"denoiser", "new_layers"}),
+        ("fashion", ("train.lr.text=0",), {"vision", "denoiser"}),
+        ("fashion", ("train.trains=[text]",), {"text"}),
+        ("clip-only", ("objectives.sigmoid.weight=1",), {"vision", "text"}),
+        ("fashion", ("objectives.sigmoid.weight=1",), {"vision", "text", "denoiser", "new_layers"}),
+    ],
+)
+def test_a_tower_trains_that_is_named_has_a_rate_and_is_reached(
+    tiny_base, name, assignments, expected
+):
+    assert trained_towers(*towers(tiny_base, *assignments, name=name)) == expected
+
+
+@pytest.mark.parametrize(
+    "name, assignments, missing",
+    [
+        ("fashion", (), False),
+        ("clip-only", (), False),
+        ("diffdis", (), False),
+        # CLIP's own temperature has no gradient.
+        ("clip-only", ("objectives.sigmoid.weight=1", "objectives.contrastive=null"), True),
+        # Half of the denoiser has none.
+        ("fashion", ("objectives.denoise=null",), True),
+        # The text tower's projection has none.
+        ("fashion", ("objectives.contrastive=null",), True),
+    ],
+)
+def test_parameters_may_miss_a_gradient_where_no_objective_covers_their_tower(
+    tiny_base, name, assignments, missing
+):
+    assert some_without_gradient(*towers(tiny_base, *assignments, name=name)) is missing
