@@ -37,6 +37,15 @@ def test_a_histogram_takes_any_whole_numbers(values):
     assert svg.startswith("<svg") and "words" in svg and "captions" in svg
 
 
+def test_a_histogram_has_a_bar_for_each_number_or_range():
+    def bars(values):
+        # A bar, like the background, is a path with a fill.
+        return plots.histogram(values, x="", y="").count("fill: var(--series-1)")
+
+    assert bars([3, 3, 4]) == 2
+    assert bars([1, 100]) == 20 and bars(range(1000)) == plots.BINS
+
+
 def test_the_same_data_give_the_same_svg():
     first, second = (plots.lines({"a": ([1, 2], [1, 2])}, x="x", y="y") for _ in range(2))
     assert first == second

@@ -14,7 +14,7 @@ from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.shards import Row
 from unidiff_cli.data.splits import NAMES
 from unidiff_cli.project.receipt import Receipt
-from unidiff_cli.reports import html
+from unidiff_cli.reports import html, plots
 
 # Words of a caption; CLIP reads 77 tokens.
 LONG = 50
@@ -86,12 +86,13 @@ def write_page(
         image = html.thumbnail(store.get(decoded.samples[n]))
         return {"image": image, "caption": row.captions[0], "row": row.row, "split": row.split}
 
+    words = [len(caption.split()) for row in rows for caption in row.captions]
     page = html.render(
         "prepare.html.j2",
         receipt=receipt,
         options=options,
         splits=[(name, receipt.counts[name], groups[name]) for name in NAMES],
-        words=html.bars(len(caption.split()) for row in rows for caption in row.captions),
+        words=plots.histogram(words, x="words in a caption", y="captions"),
         samples=[figure(n) for n in chosen],
         pairs=[(figure(a), figure(b)) for a, b in contents.pairs[:MOST_PAIRS]],
         rejected=decoded.rejected[:MOST_REJECTED],

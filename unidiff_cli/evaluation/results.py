@@ -146,23 +146,23 @@ def compare_results(
     tests = {}
     for key, spec in specs.items():
         if key in before.per_item and key in after.per_item:
-            first, second = before.per_item[key], after.per_item[key]
-            if len(first.values) == len(second.values) and len(first.values):
+            items, others = before.per_item[key], after.per_item[key]
+            if len(items.values) == len(others.values) and len(items.values):
                 tests[key] = paired(
-                    first.values, second.values, first.weights, first.groups, spec.better
+                    items.values, others.values, items.weights, items.groups, spec.better
                 )
         elif key in before.bootstrap and key in after.bootstrap:
-            samples = before.bootstrap[key], after.bootstrap[key]
-            finite = np.isfinite(samples[0].values) & np.isfinite(samples[1].values)
+            first, second = before.bootstrap[key], after.bootstrap[key]
+            finite = np.isfinite(first.values) & np.isfinite(second.values)
             if finite.sum() > 1:
                 tests[key] = paired_bootstrap(
                     before.figures[key],
                     after.figures[key],
-                    samples[0].values[finite],
-                    samples[1].values[finite],
-                    items=samples[0].items,
-                    groups=samples[0].groups,
-                    better=spec.better,
+                    first.values[finite],
+                    second.values[finite],
+                    first.items,
+                    first.groups,
+                    spec.better,
                 )
     return tests
 
@@ -174,8 +174,13 @@ def figure_tests(
     tests = []
     for metric, before in results[against].items():
         for key, test in compare_results(specs, before, results[model][metric]).items():
-            words = sentence(test, specs[key].label, specs[key].percent)
             tests.append(
-                FigureTest(**asdict(test), model=model, against=against, figure=key, sentence=words)
+                FigureTest(
+                    **asdict(test),
+                    model=model,
+                    against=against,
+                    figure=key,
+                    sentence=sentence(test, specs[key].label, specs[key].percent),
+                )
             )
     return tests

@@ -24,7 +24,7 @@ from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import RECEIPT, Receipt, close, versions
 from unidiff_cli.reports.ablation import write_tables
-from unidiff_cli.reports.schema import AblationCounts, AblationReport, ValidationCurve
+from unidiff_cli.reports.ablation_schema import AblationCounts, AblationReport, ValidationCurve
 
 # Measured where the recipe names no metrics.
 METRICS = ("recall", "kid", "clip_score", "retention", "collapse", "drift", "denoise_loss")

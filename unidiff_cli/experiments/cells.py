@@ -28,7 +28,7 @@ from unidiff_cli.project import run_log
 from unidiff_cli.project.files import file_digest, write_json
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import versions
-from unidiff_cli.reports.schema import Validation
+from unidiff_cli.reports.ablation_schema import Validation
 
 # The variant that is measured and not trained.
 BASE = "base"

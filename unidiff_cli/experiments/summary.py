@@ -17,7 +17,8 @@ from unidiff_cli.evaluation.results import (
     pool,
 )
 from unidiff_cli.experiments.cells import CellResult
-from unidiff_cli.reports.schema import FigureSpec, FigureTest, SeedFigure
+from unidiff_cli.reports.ablation_schema import SeedFigure
+from unidiff_cli.reports.schema import FigureSpec, FigureTest
 
 # Variant -> seed -> the results of the folds; the first variant is the base.
 Grid = Mapping[str, Mapping[int, Sequence[CellResult]]]

@@ -9,14 +9,9 @@ from pathlib import Path
 
 from unidiff_cli.project.files import write_json
 from unidiff_cli.reports import html, plots
+from unidiff_cli.reports.ablation_schema import AblationReport, SeedFigure, ValidationCurve
 from unidiff_cli.reports.plots import Plot
-from unidiff_cli.reports.schema import (
-    AblationReport,
-    FigureSpec,
-    FigureTest,
-    SeedFigure,
-    ValidationCurve,
-)
+from unidiff_cli.reports.schema import FigureSpec, FigureTest
 from unidiff_cli.reports.wording import format_value
 
 

@@ -96,12 +96,15 @@ def _meters(report: Report) -> Iterator[Plot]:
 
 
 def _bars(report: Report) -> Iterator[Plot]:
-    """The bars of all models, those of one title in one plot."""
-    by_title: dict[str, dict[str, Bars]] = {}
+    """The bars of all models, those of one title in one plot; series with a name come last."""
+    models: dict[str, dict[str, Bars]] = {}
+    named: dict[str, dict[str, Bars]] = {}
     for model, details in _details(report):
         for bars in details.bars:
+            by_title = named if bars.series else models
             by_title.setdefault(bars.title, {})[bars.series or model] = bars
-    for title, series in by_title.items():
+    for title in models:
+        series = models[title] | named.get(title, {})
         first = next(iter(series.values()))
         groups = {
             label: {

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from unidiff_cli.reports.wording import MARKS
+from unidiff_cli.reports.wording import MARKS, format_value
 
 # The longest side of an image in a page, in px: sharp at the size it is shown.
 THUMBNAIL = 160
@@ -29,6 +28,7 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters["number"] = lambda number: format_value(number, percent=False)
     environment.globals["marks"] = MARKS
     return environment.get_template(template).render(**values)
 
@@ -46,25 +46,3 @@ def thumbnail(image: Image.Image | bytes, side: int = THUMBNAIL) -> str:
     stream, form = io.BytesIO(), "png" if exact else "jpeg"
     small.save(stream, form, **({"optimize": True} if exact else {"quality": 85}))
     return f"data:image/{form};base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def bars(values: Iterable[int], most: int = 24) -> list[tuple[str, int, float]]:
-    """A histogram of whole numbers: (label, count, height of 1) a bar, at most so many."""
-    numbers = sorted(values)
-    if not numbers:
-        return []
-    low, high = numbers[0], numbers[-1]
-    width = max(1, -(-(high - low + 1) // most))
-    counts = [0] * ((high - low) // width + 1)
-    for number in numbers:
-        counts[(number - low) // width] += 1
-    return [
-        (
-            str(low + n * width)
-            if width == 1
-            else f"{low + n * width}–{low + (n + 1) * width - 1}",
-            count,
-            count / max(counts),
-        )
-        for n, count in enumerate(counts)
-    ]

@@ -81,7 +81,7 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, x: str) -> str:
     _percent(axes.xaxis)
     if len(series) > 1:
         # Above the axes: bars reach everywhere.
-        _legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series))
+        _legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(series)))
     return _svg(figure)
 
 
@@ -167,7 +167,9 @@ def _square(x: int, y: int, share: float) -> Any:
 
 
 def _percent(axis: Any) -> None:
-    axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1))
 
 
 def _row_labels(axes: Any, names: Iterable[str]) -> None:
@@ -217,6 +219,8 @@ def _svg(figure: Any) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\s(width|height)="[\d.]+pt"', "", text, count=2)
+    # An element of HTML needs no namespaces, and a page should name no address.
+    text = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", text)
     # The SVGs of a page share one space of ids.
     prefix = f"p{zlib.crc32(text.encode()):08x}-"
     text = re.sub(r'\bid="', f'id="{prefix}', text)
