@@ -246,7 +246,7 @@ def extraction(sizes: Sizes) -> Figures:
                 return [theirs(x).numpy() for x in nchw.split(32)]
 
         ways: dict[str, Callable[[], Any]] = {
-            "ours": lambda: ours.features_of(Image.open(file) for file in files),
+            "ours": lambda: ours.features(Image.open(file) for file in files),
             "forward": forward,
             **{f"clean_fid_{n}_workers": lambda n=n: read(n) for n in sizes.workers},
             "clean_fid_forward": their_forward,
@@ -453,9 +453,9 @@ def recall(sizes: Sizes) -> Figures:
             np.matmul(some, answers.T, out=buffer[: len(some)])
 
     product_before, _ = seconds(product)
-    peak, took, ranked = grown(lambda: ranking.ranked(queries, answers, pairs))
+    peak, took, ranked = grown(lambda: ranking.rank_answers(queries, answers, pairs))
     product_after, _ = seconds(product)
-    peak_top, took_top, best = grown(lambda: ranking.ranked(queries, answers, pairs, top=TOP))
+    peak_top, took_top, best = grown(lambda: ranking.rank_answers(queries, answers, pairs, top=TOP))
     alone = (product_before + product_after) / 2
     return {
         "queries": n, "answers": n, "dimension": queries.shape[1],
@@ -479,7 +479,7 @@ def embeddings(n: int, d: int = 128) -> tuple[np.ndarray, np.ndarray]:
 
 
 def against_dense(
-    queries: np.ndarray, answers: np.ndarray, found: ranking.Ranked, checked: int
+    queries: np.ndarray, answers: np.ndarray, found: ranking.Ranking, checked: int
 ) -> Figures:
     """How many of some queries' ranks, and of their best answers, are not those of cosines in double.
 

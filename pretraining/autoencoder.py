@@ -1,4 +1,9 @@
-"""The autoencoder: 64 px images to 16 x 16 x 6 latents of zero mean and unit variance a channel."""
+"""The autoencoder: 64 px images to latents of zero mean and unit variance a channel.
+
+Latents are (6, 16, 16).
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -6,13 +11,17 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor, nn
 
-from pretraining.data import SIZE, Mixture
+from pretraining.data import Mixture
+from pretraining.images import SIZE
 
 BATCH = 16
-CHANNELS = 6  # of the latents: Stable Diffusion's 4 wash out hue and prints at 64 px, 8 cost the denoiser more
+# Channels of the latents: Stable Diffusion's 4 wash out hue and prints at 64 px, 8 cost the
+# denoiser more.
+CHANNELS = 6
 
 
 def make_autoencoder() -> AutoencoderKL:
+    """An untrained autoencoder of nano's shape."""
     return AutoencoderKL(
         block_out_channels=(16, 32, 64),
         down_block_types=("DownEncoderBlock2D",) * 3,
@@ -32,7 +41,10 @@ def scaled(pixels: np.ndarray) -> Tensor:
 
 
 class Reconstruction(nn.Module):
-    """Squared and absolute error, plus what those alone get wrong at this size: the hue, and edges."""
+    """The autoencoder and its loss.
+
+    Squared and absolute error, and what those alone get wrong at this size: the hue, and edges.
+    """
 
     def __init__(self, vae: AutoencoderKL):
         super().__init__()
@@ -40,19 +52,20 @@ class Reconstruction(nn.Module):
         self.locked = False
 
     def lock_encoder(self) -> "Reconstruction":
-        """Train the decoder only: what has learned to make latents goes on making the same."""
+        """Trains the decoder only: what learned from latents keeps the latents it learned from."""
         self.locked = True
         for part in (self.vae.encoder, self.vae.quant_conv):
             part.requires_grad_(False)
         return self
 
-    def forward(self, batch: dict) -> dict[str, Tensor]:
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         x = batch["x"]
         with torch.autocast("cpu", torch.bfloat16):
             posterior = self.vae.encode(x).latent_dist
             y = self.vae.decode(posterior.mode() if self.locked else posterior.sample()).sample
         e = y.float() - x
-        chroma = e - e.mean(1, keepdim=True)  # the error in hue and saturation: grey errors vanish
+        # The error in hue and saturation: grey errors vanish.
+        chroma = e - e.mean(1, keepdim=True)
         edges = e.diff(dim=-1).abs().mean() + e.diff(dim=-2).abs().mean()
         squared, absolute = e.square().mean(), e.abs().mean()
         kl = posterior.kl().float().mean() / posterior.mean[0].numel()
@@ -60,8 +73,10 @@ class Reconstruction(nn.Module):
         return {"loss": loss, "squared": squared, "chroma": chroma.square().mean(), "kl": kl}
 
 
-def batches(data: Mixture):
-    def batch(rng: np.random.Generator) -> dict:
+def batches(data: Mixture) -> Callable[[np.random.Generator], dict[str, Tensor]]:
+    """A function of a generator to a random batch."""
+
+    def batch(rng: np.random.Generator) -> dict[str, Tensor]:
         return {"x": scaled(data.pixels(data.pick(BATCH, rng)))}
 
     return batch
@@ -79,20 +94,24 @@ def encode(vae: AutoencoderKL, pixels: np.ndarray, chunk: int = 128) -> Tensor:
 
 
 @torch.no_grad()
-def round_trip(vae: AutoencoderKL, pixels: np.ndarray) -> Image.Image:
+def round_trip(vae: AutoencoderKL, pixels: np.ndarray) -> np.ndarray:
+    """`pixels` (N, 64, 64, 3) uint8 after a round trip through the autoencoder."""
+    y = torch.cat([vae.decode(z).sample for z in encode(vae, pixels).split(64)])
+    return y.float().clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def round_trip_sheet(vae: AutoencoderKL, pixels: np.ndarray) -> Image.Image:
     """Originals (N, 64, 64, 3) over what the autoencoder makes of them."""
-    y = vae.decode(encode(vae, pixels)).sample.float().clamp(-1, 1)
-    again = ((y.permute(0, 2, 3, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
-    return Image.fromarray(
-        np.concatenate([np.concatenate(list(row), axis=1) for row in (pixels, again)])
-    )
+    rows = (pixels, round_trip(vae, pixels))
+    return Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows]))
 
 
 @torch.no_grad()
 def fold_normalisation(vae: AutoencoderKL, pixels: np.ndarray) -> None:
-    """Make every latent channel zero-mean and unit-variance over `pixels`, inside quant_conv and post_quant_conv.
+    """Makes every latent channel zero-mean and unit-variance over `pixels`.
 
-    Stable Diffusion's pipeline knows one scalar `scaling_factor`; the two 1 x 1 convolutions can hold a shift and scale per channel.
+    The shift and scale go into quant_conv and post_quant_conv: Stable Diffusion's pipeline knows
+    one scalar `scaling_factor`; the two 1 x 1 convolutions can hold a shift and scale per channel.
     """
     z = encode(vae, pixels)  # (N, 6, 16, 16)
     mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3))

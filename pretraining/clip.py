@@ -1,4 +1,10 @@
-"""The two small CLIPs: nano's own (its text tower conditions the denoiser) and the scorer, of another seed and shape."""
+"""The two small CLIPs.
+
+Nano's, whose text tower conditions the denoiser, and the scorer, of another seed and shape.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,13 +18,25 @@ from transformers import (
     CLIPVisionConfig,
 )
 
-from pretraining.data import SIZE, Mixture
+from pretraining.data import Mixture
+from pretraining.images import SIZE
 from pretraining.tokenizer import LENGTH
 
 BATCH = 128
-SHAPES = {  # width, layers, heads of the text and of the vision tower; width of the common space
-    "clip": {"text": (256, 4, 4), "vision": (192, 6, 3), "projection": 128},
-    "scorer": {"text": (128, 3, 4), "vision": (128, 5, 4), "projection": 96},
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Width, layers and heads of each tower, and the width of the common space."""
+
+    text: tuple[int, int, int]
+    vision: tuple[int, int, int]
+    projection: int
+
+
+SHAPES = {
+    "clip": Shape(text=(256, 4, 4), vision=(192, 6, 3), projection=128),
+    "scorer": Shape(text=(128, 3, 4), vision=(128, 5, 4), projection=96),
 }
 PROCESSOR = CLIPImageProcessor(
     size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE}
@@ -26,8 +44,9 @@ PROCESSOR = CLIPImageProcessor(
 
 
 def make_clip(name: str, tokenizer: CLIPTokenizer) -> CLIPModel:
+    """An untrained CLIP of a shape in SHAPES."""
     shape = SHAPES[name]
-    width, layers, heads = shape["text"]
+    width, layers, heads = shape.text
     text = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -36,12 +55,13 @@ def make_clip(name: str, tokenizer: CLIPTokenizer) -> CLIPModel:
         num_attention_heads=heads,
         hidden_act="gelu",
         max_position_embeddings=LENGTH,
-        projection_dim=shape["projection"],
+        projection_dim=shape.projection,
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,  # the real one: with the default, every caption is pooled at its first token
+        # With the default, every caption would be pooled at its first token.
+        eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    width, layers, heads = shape["vision"]
+    width, layers, heads = shape.vision
     vision = CLIPVisionConfig(
         hidden_size=width,
         intermediate_size=4 * width,
@@ -50,15 +70,14 @@ def make_clip(name: str, tokenizer: CLIPTokenizer) -> CLIPModel:
         hidden_act="gelu",
         image_size=SIZE,
         patch_size=8,
-        projection_dim=shape["projection"],
+        projection_dim=shape.projection,
     )
-    return CLIPModel(
-        CLIPConfig(
-            text_config=text.to_dict(),
-            vision_config=vision.to_dict(),
-            projection_dim=shape["projection"],
-        )
+    config = CLIPConfig(
+        text_config=text.to_dict(),
+        vision_config=vision.to_dict(),
+        projection_dim=shape.projection,
     )
+    return CLIPModel(config)
 
 
 def normalised(pixels: np.ndarray) -> Tensor:
@@ -68,63 +87,64 @@ def normalised(pixels: np.ndarray) -> Tensor:
 
 
 class Contrast(nn.Module):
-    """CLIP's loss, where captions of the same words are all right answers (many photos share one caption), and beside it
+    """A CLIP and its loss: contrast, and beside it the words of an image's captions.
 
-    the words of an image's captions told from the image alone, by a linear layer that is thrown away: SuperClass
-    (Huang et al. 2024, arXiv 2411.03313). Contrast needs some knowledge of words and images before it teaches any;
-    the words teach the image tower from the first step.
+    In the contrast, captions of the same words are all right answers: many photos share one. The
+    words are predicted from the image alone, by a linear layer that is thrown away: SuperClass
+    (Huang et al. 2024, arXiv 2411.03313). Contrast needs some knowledge of words and images before
+    it teaches any; the words teach the image tower from the first step.
     """
 
     def __init__(self, clip: CLIPModel):
         super().__init__()
         self.clip = clip
-        self.words = nn.Linear(
-            clip.config.vision_config.hidden_size, clip.config.text_config.vocab_size
-        )
-        clip.set_attn_implementation(
-            "eager"
-        )  # half the time of torch's own attention on a CPU, whose bfloat16 backward is slow
+        config = clip.config
+        self.words = nn.Linear(config.vision_config.hidden_size, config.text_config.vocab_size)
+        # Half the time of torch's attention on a CPU, whose bfloat16 backward is slow.
+        clip.set_attn_implementation("eager")
 
     def lock_text(self) -> "Contrast":
-        """Train the image tower only, on the text tower as it is (locked tuning: Zhai et al. 2022, arXiv 2111.07991)."""
+        """Trains the image tower only, on the text tower as it is.
+
+        Locked tuning: Zhai et al. 2022, arXiv 2111.07991.
+        """
         for part in (self.clip.text_model, self.clip.text_projection):
             part.requires_grad_(False)
         return self
 
-    def forward(self, batch: dict) -> dict[str, Tensor]:
-        clip = self.clip
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        clip, cross_entropy = self.clip, nn.functional.cross_entropy
         with torch.autocast("cpu", torch.bfloat16):
-            seen = clip.vision_model(pixel_values=batch["x"]).pooler_output  # (B, width)
-            read = clip.text_model(
-                input_ids=batch["ids"], attention_mask=batch["mask"]
-            ).pooler_output
-            image, text = clip.visual_projection(seen), clip.text_projection(read)
-            guess = self.words(seen)  # (B, vocabulary)
+            pooled = clip.vision_model(pixel_values=batch["x"]).pooler_output  # (B, width)
+            read = clip.text_model(input_ids=batch["ids"], attention_mask=batch["mask"])
+            image = clip.visual_projection(pooled)
+            text = clip.text_projection(read.pooler_output)
+            guess = self.words(pooled)  # (B, vocabulary)
         image, text = (nn.functional.normalize(e.float(), dim=-1) for e in (image, text))
         logits = clip.logit_scale.exp() * text @ image.t()  # (B texts, B images)
         same = (batch["ids"][:, None] == batch["ids"][None]).all(-1).float()
         target = same / same.sum(1, keepdim=True)
-        contrast = (
-            nn.functional.cross_entropy(logits, target)
-            + nn.functional.cross_entropy(logits.t(), target)
-        ) / 2
-        words = nn.functional.cross_entropy(guess.float(), batch["words"])
-        hits = same.gather(1, logits.argmax(1, keepdim=True)).mean()
+        contrast = (cross_entropy(logits, target) + cross_entropy(logits.t(), target)) / 2
+        words = cross_entropy(guess.float(), batch["words"])
         return {
             "loss": contrast + words,
             "contrast": contrast,
             "words": words,
-            "hits": hits,
+            "hits": same.gather(1, logits.argmax(1, keepdim=True)).mean(),
             "scale": clip.logit_scale.exp(),
         }
 
 
-def batches(data: Mixture, tokenizer: CLIPTokenizer):
+def batches(
+    data: Mixture, tokenizer: CLIPTokenizer
+) -> Callable[[np.random.Generator], dict[str, Tensor]]:
+    """A function of a generator to a random batch."""
     tokens, rarity = _words(data, tokenizer)
 
-    def batch(rng: np.random.Generator) -> dict:
+    def batch(rng: np.random.Generator) -> dict[str, Tensor]:
         picks = data.pick(BATCH, rng)
-        # To the longest caption of the batch, not to 40: what follows the end token changes nothing that is pooled.
+        # To the longest caption of the batch, not to 40: what follows the end token changes nothing
+        # that is pooled.
         ids = tokenizer(
             [p.caption for p in picks],
             padding="longest",
@@ -135,9 +155,8 @@ def batches(data: Mixture, tokenizer: CLIPTokenizer):
         words = torch.zeros(BATCH, len(rarity))
         for i, p in enumerate(picks):
             words[i, tokens[p.source][p.row]] = rarity[tokens[p.source][p.row]]
-        x = normalised(_exposed(data.pixels(picks), rng))
         return {
-            "x": x,
+            "x": normalised(_exposed(data.pixels(picks), rng)),
             "ids": ids.input_ids,
             "mask": ids.attention_mask,
             "words": words / words.sum(1, keepdim=True),
@@ -147,27 +166,32 @@ def batches(data: Mixture, tokenizer: CLIPTokenizer):
 
 
 def _words(data: Mixture, tokenizer: CLIPTokenizer) -> tuple[dict[str, list[list[int]]], Tensor]:
-    """The tokens of each image's captions, without start and end, and how rare each token is: ln(images / images with it)."""
+    """The tokens of each image's captions, without start and end, and how rare each token is.
+
+    Rarity is ln(images / images with it).
+    """
     tokens = {
         name: [
-            sorted({t for ids in tokenizer(words).input_ids for t in ids[1:-1]})
-            for words in source.captions
+            sorted({t for ids in tokenizer(captions).input_ids for t in ids[1:-1]})
+            for captions in source.captions
         ]
         for name, source in data.sources.items()
     }
-    found = torch.ones(len(tokenizer))
+    images = torch.ones(len(tokenizer))
     for rows in tokens.values():
         for row in rows:
-            found[row] += 1
-    return tokens, (sum(map(len, tokens.values())) / found).log().clamp(min=0)
+            images[row] += 1
+    return tokens, (sum(map(len, tokens.values())) / images).log().clamp(min=0)
 
 
 def _exposed(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast and a patch of each image changed a little: no colour changes its name by that."""
+    """Brightness, contrast and a patch of each image changed a little.
+
+    No colour changes its name by that.
+    """
     n = len(pixels)
-    gain, lift = (
-        rng.uniform(a, b, (n, 1, 1, 1)).astype(np.float32) for a, b in ((0.8, 1.2), (-15, 15))
-    )
+    gain = rng.uniform(0.8, 1.2, (n, 1, 1, 1)).astype(np.float32)
+    lift = rng.uniform(-15, 15, (n, 1, 1, 1)).astype(np.float32)
     pixels = np.clip((pixels - 128.0) * gain + 128 + lift, 0, 255)
     for i in np.flatnonzero(rng.random(n) < 0.25):
         h, w = rng.integers(8, 28, 2)

@@ -1,5 +1,9 @@
-"""The denoiser: a small UNet on normalised latents, v-prediction, zero-terminal signal-to-noise ratio."""
+"""The denoiser: a small UNet on normalised latents.
 
+It predicts v, with a zero-terminal signal-to-noise ratio.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +18,24 @@ from pretraining.autoencoder import CHANNELS, encode
 from pretraining.data import Mixture
 from pretraining.tokenizer import LENGTH
 
-BATCH = 16  # a process
-DROPPED = 0.1  # share of captions replaced by the empty one
+# Images a step and process.
+BATCH = 16
+# The part of captions that the empty one replaces.
+DROPPED = 0.1
 PROMPTS = (
-    "blue trousers", "a yellow t-shirt", "green hat", "black dress with white stripes",
-    "purple skirt", "a red mug", "a pink jacket", "a photo of a black t-shirt",
-)  # fmt: skip
+    "blue trousers",
+    "a yellow t-shirt",
+    "green hat",
+    "black dress with white stripes",
+    "purple skirt",
+    "a red mug",
+    "a pink jacket",
+    "a photo of a black t-shirt",
+)
 
 
 def make_unet(width: int) -> UNet2DConditionModel:
+    """An untrained UNet of nano's shape, for text states of this width."""
     return UNet2DConditionModel(
         sample_size=16,
         in_channels=CHANNELS,
@@ -33,18 +46,22 @@ def make_unet(width: int) -> UNet2DConditionModel:
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         norm_num_groups=16,
         cross_attention_dim=width,
-        attention_head_dim=4,  # diffusers reads this as the number of heads
+        # diffusers reads this as the number of heads.
+        attention_head_dim=4,
     )
 
 
 def make_scheduler() -> DDIMScheduler:
+    """Nano's noise schedule."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
         clip_sample=False,
-        set_alpha_to_one=True,  # the last step lands on the clean latent
-        steps_offset=1,  # unused with trailing steps, but the pipeline warns of 0
+        # The last step lands on the clean latent.
+        set_alpha_to_one=True,
+        # Unused with trailing steps, but the pipeline warns of 0.
+        steps_offset=1,
         prediction_type="v_prediction",
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",
@@ -52,20 +69,21 @@ def make_scheduler() -> DDIMScheduler:
 
 
 class Denoise(nn.Module):
-    """Error of the predicted v, with min-SNR-5 weights (Hang et al. 2023) except that noisy steps keep weight 1.
+    """The denoiser and its loss: the error of the predicted v.
 
-    The paper's weight for v, min(snr, 5) / (snr + 1), is 0 at zero signal, and the first step decides the colour.
+    It has min-SNR-5 weights (Hang et al. 2023), except that noisy steps keep weight 1. The paper's
+    weight for v, min(snr, 5) / (snr + 1), is 0 at zero signal, and the first step decides the
+    colour.
     """
 
     def __init__(self, unet: UNet2DConditionModel):
         super().__init__()
         self.unet = unet.to(memory_format=torch.channels_last)
-        unet.set_attn_processor(
-            AttnProcessor()
-        )  # a third faster on a CPU than torch's own attention, whose bfloat16 backward is slow
+        # A third faster on a CPU than torch's attention, whose bfloat16 backward is slow.
+        unet.set_attn_processor(AttnProcessor())
         self.register_buffer("abar", make_scheduler().alphas_cumprod.clone(), persistent=False)
 
-    def forward(self, batch: dict) -> dict[str, Tensor]:
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         x, t, eps = batch["x"], batch["t"], batch["eps"]
         abar = self.abar[t][:, None, None, None]
         z = abar.sqrt() * x + (1 - abar).sqrt() * eps
@@ -79,7 +97,10 @@ class Denoise(nn.Module):
 
 
 def cache_latents(folder: Path, data: Mixture, vae: AutoencoderKL) -> None:
-    """Latents of every view, plain and mirrored, as float16 arrays (N, V, 2, 6, 16, 16) in `folder`."""
+    """Latents of every view, plain and mirrored, as float16 arrays in `folder`.
+
+    One array a source, (N, V, 2, 6, 16, 16).
+    """
     for name, source in data.sources.items():
         n, views = len(source), min(data.views, source.pixels.shape[1])
         latents = np.empty((n, views, 2, CHANNELS, 16, 16), dtype=np.float16)
@@ -94,10 +115,8 @@ def cache_latents(folder: Path, data: Mixture, vae: AutoencoderKL) -> None:
 def cache_states(
     folder: Path, data: Mixture, text: CLIPTextModel, tokenizer: CLIPTokenizer
 ) -> None:
-    """Text states (40, width) of every caption and of the empty one, as a float16 array in `folder`."""
-    captions = sorted(
-        {c for source in data.sources.values() for words in source.captions for c in words} | {""}
-    )
+    """Text states (40, width) of every caption and of the empty one, as a float16 array."""
+    captions = sorted({*data.captions(), ""})
     shape = (len(captions), LENGTH, text.config.hidden_size)
     states = np.lib.format.open_memmap(folder / "states.npy", "w+", np.float16, shape)
     for i in range(0, len(captions), 256):
@@ -113,41 +132,47 @@ def cache_states(
     (folder / "captions.txt").write_text("\n".join(captions))
 
 
-def sheet(pipeline: StableDiffusionPipeline) -> Image.Image:
-    """What it draws by now: "red dress" with seeds 0 to 7 above, eight other prompts with seed 0 below."""
-    pipeline.set_progress_bar_config(disable=True)
-    rows = []
-    for prompts, seeds in ((["red dress"] * 8, range(8)), (list(PROMPTS), [0] * 8)):
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        how = {"num_inference_steps": 25, "guidance_scale": 4.0, "output_type": "np"}
-        rows.append(
-            np.concatenate(list(pipeline(prompts, generator=generators, **how).images), axis=1)
-        )
-    page = (np.concatenate(rows) * 255).round().astype(np.uint8)  # (128, 512, 3)
-    return Image.fromarray(page).resize((1024, 256), Image.Resampling.NEAREST)
-
-
-def batches(latents_at: Path, states_at: Path, data: Mixture):
+def batches(
+    latents_at: Path, states_at: Path, data: Mixture
+) -> Callable[[np.random.Generator], dict[str, Tensor]]:
+    """A function of a generator to a random batch, from the cached latents and text states."""
     latents = {name: np.load(latents_at / f"{name}.npy", mmap_mode="r") for name in data.sources}
     states = np.load(states_at / "states.npy", mmap_mode="r")
     index = {c: i for i, c in enumerate((states_at / "captions.txt").read_text().split("\n"))}
 
-    def batch(rng: np.random.Generator) -> dict:
+    def batch(rng: np.random.Generator) -> dict[str, Tensor]:
         picks = data.pick(BATCH, rng)
-        x = np.stack([latents[p.source][p.row, p.view, int(p.mirrored)] for p in picks]).astype(
-            np.float32
-        )
+        x = np.stack([latents[p.source][p.row, p.view, int(p.mirrored)] for p in picks])
+        x = x.astype(np.float32)
         rows = [index["" if rng.random() < DROPPED else p.caption] for p in picks]
-        t = (
-            (rng.permutation(BATCH) + rng.random(BATCH)) * 1000 / BATCH
-        )  # one in each sixteenth of the schedule
+        # One in each sixteenth of the schedule.
+        t = (rng.permutation(BATCH) + rng.random(BATCH)) * 1000 / BATCH
+        eps = torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32))
         return {
             "x": torch.from_numpy(x).contiguous(memory_format=torch.channels_last),
-            "eps": torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32)).contiguous(
-                memory_format=torch.channels_last
-            ),
+            "eps": eps.contiguous(memory_format=torch.channels_last),
             "t": torch.from_numpy(t.astype(np.int64)),
             "states": torch.from_numpy(states[rows].astype(np.float32)),
         }
 
     return batch
+
+
+def sheet(pipeline: StableDiffusionPipeline) -> Image.Image:
+    """What the denoiser generates by now.
+
+    "red dress" with seeds 0 to 7 above, eight other prompts with seed 0 below.
+    """
+    pipeline.set_progress_bar_config(disable=True)
+    rows = []
+    for prompts, seeds in ((["red dress"] * 8, range(8)), (list(PROMPTS), [0] * 8)):
+        images = pipeline(
+            prompts,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            num_inference_steps=25,
+            guidance_scale=4.0,
+            output_type="np",
+        ).images
+        rows.append(np.concatenate(list(images), axis=1))
+    page = (np.concatenate(rows) * 255).round().astype(np.uint8)  # (128, 512, 3)
+    return Image.fromarray(page).resize((1024, 256), Image.Resampling.NEAREST)

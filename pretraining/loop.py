@@ -6,29 +6,51 @@ import math
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
-CHECKPOINT_EVERY = 60.0  # seconds of training between two checkpoints
-IMAGE_EVERY = 300.0  # and between two images
-WARMUP = 0.03  # share of the time in which the learning rate rises
+# Seconds of training between two checkpoints, and between two sample images.
+CHECKPOINT_EVERY = 60.0
+IMAGE_EVERY = 300.0
+# The part of the time in which the learning rate rises.
+WARMUP = 0.03
+
+MakeBatch = Callable[[np.random.Generator], dict[str, Tensor]]
+MakeImage = Callable[[nn.Module], Image.Image]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is trained; `ema` is the decay of the averaged weights, 0 for none."""
+
+    seconds: float
+    lr: float
+    seed: int
+    decay: float = 0.01
+    ema: float = 0.0
 
 
 def rank() -> int:
+    """The number of this process."""
     return int(os.environ.get("RANK", "0"))
 
 
 def world() -> int:
+    """The number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def learning_rate(share: float) -> float:
-    """The factor on the learning rate when `share` of the time is spent: a short rise, then a cosine down to 2 %."""
+    """The factor on the learning rate when `share` of the time is spent.
+
+    A short rise, then a cosine down to 2 %.
+    """
     if share < WARMUP:
         return max(share / WARMUP, 0.02)
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (share - WARMUP) / (1 - WARMUP)))
@@ -36,98 +58,148 @@ def learning_rate(share: float) -> float:
 
 def parameter_groups(model: nn.Module, decay: float) -> list[dict]:
     """Two groups: matrices and kernels decay; biases, norms and scalars do not."""
-    wanted = [p for p in model.parameters() if p.requires_grad]
+    trained = [p for p in model.parameters() if p.requires_grad]
     return [
-        {"params": [p for p in wanted if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in wanted if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
 
 
-def fit(
+def train(
     folder: Path,
     model: nn.Module,
-    batch: Callable[[np.random.Generator], dict],
-    *,
-    seconds: float,
-    lr: float,
-    seed: int,
-    decay: float = 0.01,
-    ema: float = 0.0,
-    image: Callable[[nn.Module], Image.Image] | None = None,
+    batch: MakeBatch,
+    settings: Settings,
+    image: MakeImage | None = None,
 ) -> nn.Module:
-    """Train `model` for `seconds` of wall clock and give back the weights to use (the average ones if `ema`).
+    """Trains `model` for some seconds of wall clock and gives the weights to use.
 
-    `model(batch)` returns a dict of scalars; the one named `loss` is minimised. A run that was cut continues from `folder/last.pt`:
-    the time already spent counts, and the batch of step n depends on (seed, n, rank) only. `image(weights to use)`, if given, is
-    kept as `folder/<step>.png` now and then.
+    They are the averaged ones if there are any. `model(batch)` returns a dict of scalars; the one
+    named `loss` is minimised. A run that was cut continues from `folder/last.pt`: the time already
+    spent counts, and the batch of step n depends on (seed, n, rank) only. `image(weights to use)`,
+    if given, is saved as `folder/<step>.png` now and then.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if world() > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
-    average = copy.deepcopy(model).requires_grad_(False) if ema else None
-    optimiser = torch.optim.AdamW(
-        parameter_groups(model, decay), lr=lr, betas=(0.9, 0.98), fused=True
-    )
-    step, spent, samples = 0, 0.0, 0
-    if (folder / "last.pt").exists():
-        state = torch.load(folder / "last.pt", weights_only=True)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        if average is not None:
-            average.load_state_dict(state["average"])
-        step, spent, samples = state["step"], state["spent"], state["samples"]
+    state = _State(folder, model, settings)
     forward = nn.parallel.DistributedDataParallel(model) if world() > 1 else model
-
     model.train()
-    began, saved, pictured = time.monotonic() - spent, time.monotonic(), time.monotonic()
+    began = time.monotonic() - state.spent
+    checkpoint, sample = _Every(CHECKPOINT_EVERY), _Every(IMAGE_EVERY)
     with open(folder / "log.jsonl", "a") as log:
         while True:
-            spent = _agreed(time.monotonic() - began)
-            if spent >= seconds:
+            state.spent = _agreed(time.monotonic() - began)
+            if state.spent >= settings.seconds:
                 break
-            factor = min(learning_rate(spent / seconds), (step + 1) / 50)
-            for group in optimiser.param_groups:
-                group["lr"] = lr * factor
-            data = batch(np.random.default_rng([seed, step, rank()]))
-            torch.manual_seed(
-                hash((seed, step, rank()))
-            )  # ints only, so the hash is the same in every process
-            scalars = forward(data)
-            scalars["loss"].backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            step, samples = step + 1, samples + world() * len(next(iter(data.values())))
-            if average is not None:
-                _blend(average, model, min(ema, (1 + step) / (10 + step)))
-            if rank() == 0 and (step % 20 == 0 or step < 5):
-                line = {
-                    "step": step,
-                    "samples": samples,
-                    "seconds": round(spent, 1),
-                    "lr": lr * factor,
-                }
-                log.write(
-                    json.dumps(line | {k: round(v.item(), 5) for k, v in scalars.items()}) + "\n"
-                )
+            lr, scalars = state.take_step(forward, batch)
+            if rank() > 0:
+                continue
+            if state.step % 20 == 0 or state.step < 5:
+                log.write(state.log_line(lr, scalars))
                 log.flush()
-            if rank() == 0 and time.monotonic() - saved > CHECKPOINT_EVERY:
-                _save(folder, model, optimiser, average, step, spent, samples)
-                saved = time.monotonic()
-            if rank() == 0 and image and time.monotonic() - pictured > IMAGE_EVERY:
-                image((average if average is not None else model).eval()).save(
-                    folder / f"{step:06d}.png"
-                )
+            if checkpoint.is_due():
+                state.save()
+            if image and sample.is_due():
+                image(state.weights().eval()).save(folder / f"{state.step:06d}.png")
                 model.train()
-                pictured = time.monotonic()
     if rank() == 0:
-        _save(folder, model, optimiser, average, step, spent, samples)
-        (folder / "done.json").write_text(
-            json.dumps(
-                {"steps": step, "samples": samples, "seconds": round(spent), "processes": world()}
-            )
-        )
-    return (average if average is not None else model).eval()
+        state.save()
+        (folder / "done.json").write_text(state.summary())
+    return state.weights().eval()
+
+
+def load_trained(folder: Path, model: nn.Module) -> nn.Module:
+    """`model` with the finished weights of `folder`."""
+    state = torch.load(folder / "last.pt", weights_only=True)
+    model.load_state_dict(state.get("average", state["model"]))
+    return model.eval()
+
+
+class _Every:
+    """Says once in so many seconds that something is due."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self.last = seconds, time.monotonic()
+
+    def is_due(self) -> bool:
+        due = time.monotonic() - self.last > self.seconds
+        if due:
+            self.last = time.monotonic()
+        return due
+
+
+class _State:
+    """What a run that was cut continues from: weights, optimiser and counts."""
+
+    def __init__(self, folder: Path, model: nn.Module, settings: Settings):
+        self.folder, self.model, self.settings = folder, model, settings
+        self.average = copy.deepcopy(model).requires_grad_(False) if settings.ema else None
+        groups = parameter_groups(model, settings.decay)
+        self.optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98), fused=True)
+        self.step, self.spent, self.samples = 0, 0.0, 0
+        if (folder / "last.pt").exists():
+            self._load()
+
+    def take_step(self, forward: nn.Module, batch: MakeBatch) -> tuple[float, dict[str, Tensor]]:
+        """One step; gives its learning rate and its scalars."""
+        seed, step = self.settings.seed, self.step
+        factor = min(learning_rate(self.spent / self.settings.seconds), (step + 1) / 50)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.lr * factor
+        data = batch(np.random.default_rng([seed, step, rank()]))
+        # Numbers only, so the hash is the same in every process.
+        torch.manual_seed(hash((seed, step, rank())))
+        scalars = forward(data)
+        scalars["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step, self.samples = step + 1, self.samples + world() * len(next(iter(data.values())))
+        if self.average is not None:
+            self._blend(min(self.settings.ema, (1 + self.step) / (10 + self.step)))
+        return self.settings.lr * factor, scalars
+
+    def weights(self) -> nn.Module:
+        """The weights to use: the averaged ones, if there are any."""
+        return self.average if self.average is not None else self.model
+
+    def log_line(self, lr: float, scalars: dict[str, Tensor]) -> str:
+        counts = {"step": self.step, "samples": self.samples, "seconds": round(self.spent, 1)}
+        values = {name: round(value.item(), 5) for name, value in scalars.items()}
+        return json.dumps(counts | {"lr": lr} | values) + "\n"
+
+    def summary(self) -> str:
+        """The text of done.json."""
+        counts = {"steps": self.step, "samples": self.samples, "seconds": round(self.spent)}
+        return json.dumps(counts | {"processes": world()})
+
+    def save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "spent": self.spent,
+            "samples": self.samples,
+        }
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
+        torch.save(state, self.folder / "next.pt")
+        os.replace(self.folder / "next.pt", self.folder / "last.pt")
+
+    def _load(self) -> None:
+        state = torch.load(self.folder / "last.pt", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.step, self.spent = state["step"], state["spent"]
+        self.samples = state["samples"]
+
+    @torch.no_grad()
+    def _blend(self, ema: float) -> None:
+        averages, weights = list(self.average.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(averages, weights, 1 - ema)
 
 
 def _agreed(seconds: float) -> float:
@@ -137,37 +209,3 @@ def _agreed(seconds: float) -> float:
     value = torch.tensor([seconds], dtype=torch.float64)
     dist.broadcast(value, 0)
     return value.item()
-
-
-@torch.no_grad()
-def _blend(average: nn.Module, model: nn.Module, ema: float) -> None:
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - ema)
-
-
-def _save(
-    folder: Path,
-    model: nn.Module,
-    optimiser,
-    average: nn.Module | None,
-    step: int,
-    spent: float,
-    samples: int,
-) -> None:
-    state = {
-        "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "step": step,
-        "spent": spent,
-        "samples": samples,
-    }
-    if average is not None:
-        state["average"] = average.state_dict()
-    torch.save(state, folder / "next.pt")
-    os.replace(folder / "next.pt", folder / "last.pt")
-
-
-def trained(folder: Path, model: nn.Module) -> nn.Module:
-    """`model` with the finished weights of `folder`."""
-    state = torch.load(folder / "last.pt", weights_only=True)
-    model.load_state_dict(state.get("average", state["model"]))
-    return model.eval()

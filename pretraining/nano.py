@@ -1,11 +1,15 @@
-"""Make nano and its scorer: python -m pretraining.nano --photos DIR --fashion-mnist DIR --work DIR --budget 72m
+"""Makes nano and its scorer.
 
-The budget is wall clock for the training stages; on two cores two stages, or two halves of one, run side by side:
+    python -m pretraining.nano --photos DIR --fashion-mnist DIR --work DIR --budget 72m
 
-    core 1   data | clip                           | states | denoiser (half) | vision, decoder (half) | write | measure, card
-    core 2   data | autoencoder | latents | scorer |        | denoiser (half) | vision, decoder (half) |
+The budget is wall clock for the training stages; on two cores two stages, or two halves of one, run
+side by side:
 
-Every stage keeps its checkpoints in --work, is skipped when it is finished there, and continues when it was cut.
+    core 1  data  clip                           states  denoiser  vision, decoder  write, measure
+    core 2        autoencoder, latents, scorer           denoiser  vision, decoder
+
+Every stage keeps its checkpoints in --work, is skipped when it is finished there, and continues
+when it was cut. --luma and --grocery are never learned from: they are measured on, where given.
 """
 
 import argparse
@@ -32,109 +36,102 @@ STAGES = (
 
 
 def main() -> None:
-    args = arguments()
-    if args.stage:
-        from pretraining.stages import Making
+    given = arguments()
+    if given.stage:
+        # torch loads in the processes of stages only.
+        from pretraining.stages import Pretraining
 
-        given = {k: v for k, v in vars(args).items() if k != "stage"}
-        Making(**given).run(args.stage)
+        fields = {k: v for k, v in vars(given).items() if k != "stage"}
+        Pretraining(**fields).run(given.stage)
         return
-    record(args)
-    start("data", args).wait_or_stop()
-    clip = start("clip", args)
-    start("autoencoder", args).wait_or_stop()
-    start("latents", args).wait_or_stop()
-    start("scorer", args).wait_or_stop()
+    record(given)
+    start("data", given).wait_or_stop()
+    clip = start("clip", given)
+    start("autoencoder", given).wait_or_stop()
+    start("latents", given).wait_or_stop()
+    start("scorer", given).wait_or_stop()
     clip.wait_or_stop()
-    start("states", args, threads=2).wait_or_stop()
-    start("denoiser", args, processes=2).wait_or_stop()
-    start("vision", args, processes=2).wait_or_stop()
-    start("decoder", args, processes=2).wait_or_stop()
-    start("write", args, threads=2).wait_or_stop()
-    start("measure", args, threads=2).wait_or_stop()
+    start("states", given, threads=2).wait_or_stop()
+    start("denoiser", given, processes=2).wait_or_stop()
+    start("vision", given, processes=2).wait_or_stop()
+    start("decoder", given, processes=2).wait_or_stop()
+    start("write", given, threads=2).wait_or_stop()
+    start("measure", given, threads=2).wait_or_stop()
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m pretraining.nano", description=__doc__.splitlines()[0]
     )
-    parser.add_argument(
-        "--photos", type=Path, required=True, help="clothing-dataset-small: images/, captions.jsonl"
-    )
-    parser.add_argument(
-        "--fashion-mnist",
-        type=Path,
-        required=True,
-        help="of Debian's dataset-fashion-mnist: train-*-ubyte.gz",
-    )
+    add = parser.add_argument
+    photos = "clothing-dataset-small: images/, captions.jsonl"
+    mnist = "of Debian's dataset-fashion-mnist: train-*-ubyte.gz"
+    out = Path("unidiff_cli/models/embedded")
+    add("--photos", type=Path, required=True, help=photos)
+    add("--fashion-mnist", type=Path, required=True, help=mnist)
     for name in ("luma", "grocery"):
-        parser.add_argument(
-            f"--{name}", type=Path, help="never learned from: measured on, where it is given"
-        )
-    parser.add_argument(
-        "--work", type=Path, required=True, help="arrays, checkpoints, logs; not in the work tree"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("unidiff_cli/bases"), help="where nano/, nano_scorer/ go"
-    )
-    parser.add_argument(
-        "--budget", type=minutes, default="72m", help="wall clock for training: 60m, 2h"
-    )
-    parser.add_argument("--renders", type=int, default=24_000, help="drawn garments")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stage", choices=STAGES, help="this stage only")
+        add(f"--{name}", type=Path, help="never learned from: measured on, where it is given")
+    add("--work", type=Path, required=True, help="arrays, checkpoints, logs; not in the work tree")
+    add("--out", type=Path, default=out, help="where nano/, nano_scorer/ go")
+    add("--budget", type=seconds, default="72m", help="wall clock for training: 60m, 2h")
+    add("--renders", type=int, default=24_000, help="rendered garments")
+    add("--seed", type=int, default=0)
+    add("--stage", choices=STAGES, help="this stage only")
     return parser.parse_args()
 
 
-def record(args: argparse.Namespace) -> None:
-    """Add to --work/started.json what begins or continues this work: the commit, the command, the time."""
-    path = args.work / "started.json"
-    args.work.mkdir(parents=True, exist_ok=True)
+def record(given: argparse.Namespace) -> None:
+    """Adds to --work/started.json what begins or continues this work.
+
+    That is the commit, the command and the time.
+    """
+    path = given.work / "started.json"
+    given.work.mkdir(parents=True, exist_ok=True)
     starts = json.loads(path.read_text()) if path.exists() else []
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], capture_output=True, text=True).stdout.strip()
-
     begun = {
-        "commit": git("rev-parse", "--short", "HEAD"),
-        "changed": git("status", "--porcelain", "--", "pretraining", "unidiff_cli/sample_catalog"),
-        "renders": args.renders, "budget": args.budget, "seed": args.seed,
+        "commit": _git("rev-parse", "--short", "HEAD"),
+        "changed": _git("status", "--porcelain", "--", "pretraining", "unidiff_cli/sample_catalog"),
+        "renders": given.renders,
+        "budget": given.budget,
+        "seed": given.seed,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
+    }
     path.write_text(json.dumps([*starts, begun], indent=2))
 
 
-def minutes(text: str) -> float:
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], capture_output=True, text=True).stdout.strip()
+
+
+def seconds(text: str) -> float:
     """Seconds of "90s", "60m" or "2h"."""
     return float(text[:-1]) * {"s": 1, "m": 60, "h": 3600}[text[-1]]
 
 
 class Running(subprocess.Popen):
+    """A stage in a process of its own."""
+
     def wait_or_stop(self) -> None:
+        """Waits for the stage, and ends this program when it failed."""
         if code := self.wait():
-            sys.exit(
-                f"{self.args[-2]} ended with {code}. Its checkpoints are kept: run the command again."
-            )
+            name = self.args[-2]
+            sys.exit(f"{name} ended with {code}. Its checkpoints are kept: run the command again.")
 
 
-def start(stage: str, args: argparse.Namespace, threads: int = 1, processes: int = 1) -> Running:
-    """This program again, for one stage, with its own number of threads (torch reads it once, at import)."""
+def start(stage: str, given: argparse.Namespace, threads: int = 1, processes: int = 1) -> Running:
+    """This program again, for one stage, with its number of threads.
+
+    torch reads that number once, at import.
+    """
     python = [sys.executable]
-    if (
-        processes > 1
-    ):  # `accelerate launch --cpu --num_processes 2` would start one process and say nothing
+    # `accelerate launch --cpu --num_processes 2` would start one process without a word.
+    if processes > 1:
         python += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    given = {k: v for k, v in vars(args).items() if k not in ("stage", "budget") and v is not None}
-    given |= {"stage": stage, "budget": f"{args.budget}s"}
-    command = [
-        *python,
-        "-m",
-        "pretraining.nano",
-        *(f"--{k.replace('_', '-')}={v}" for k, v in given.items()),
-    ]
-    return Running(
-        command, env=os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
-    )
+    fields = {k: v for k, v in vars(given).items() if k not in ("stage", "budget")}
+    fields |= {"stage": stage, "budget": f"{given.budget}s"}
+    options = [f"--{k.replace('_', '-')}={v}" for k, v in fields.items() if v is not None]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    return Running([*python, "-m", "pretraining.nano", *options], env=environment)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The stages of nano's making: each reads and writes folders of --work, and is skipped when its own is finished."""
+"""The stages of nano's making: each reads and writes folders of --work.
+
+A stage is skipped when its folder is finished.
+"""
 
 import shutil
 from dataclasses import dataclass
@@ -7,18 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from PIL import Image
 from torch import nn
 from transformers import CLIPModel, CLIPTokenizer
 
-from pretraining import autoencoder, card, clip, data, denoiser, folder
-from pretraining import measure as measure_module
+from pretraining import autoencoder, card, clip, data, denoiser, folder, loop
 from pretraining.data import Mixture
-from pretraining.loop import fit, trained
+from pretraining.images import Images
+from pretraining.measure import QUICK, Sizes, Sources, measure
+from pretraining.photos import CROPS, VIEWS
 from pretraining.tokenizer import make_tokenizer
-from unidiff_cli.models import sources as sources_module
+from unidiff_cli.models.sources import EMBEDDED
 
-# Shares of the budget; clip runs beside autoencoder and scorer, and what is left is for the caches and write.
+# Shares of the budget; clip runs beside autoencoder and scorer, and what is left is for the caches
+# and write.
 SHARES = {
     "clip": 0.36,
     "autoencoder": 0.20,
@@ -27,88 +33,97 @@ SHARES = {
     "vision": 0.17,
     "decoder": 0.1,
 }
-# Of a batch. The CLIPs also learn real outlines from dyed images, which are too soft to draw from.
-READ = {"renders": 0.5, "photos": 0.3, "dyed": 0.2}
-DRAWN = {"renders": 0.8, "photos": 0.2}
+# Of a batch. The CLIPs also learn real outlines from dyed images, which are too soft to learn
+# generation from.
+CLIP_MIXTURE = {"renders": 0.5, "photos": 0.3, "dyed": 0.2}
+DENOISER_MIXTURE = {"renders": 0.8, "photos": 0.2}
 MIXTURES = {
-    "clip": READ,
-    "vision": READ,
-    "scorer": READ,
+    "clip": CLIP_MIXTURE,
+    "vision": CLIP_MIXTURE,
+    "scorer": CLIP_MIXTURE,
     "autoencoder": {"renders": 0.5, "photos": 0.5},
+    "decoder": {"renders": 0.35, "photos": 0.35, "white": 0.3},
 }
-MIXTURES["decoder"] = {"renders": 0.35, "photos": 0.35, "white": 0.3}
-SCORER_SEED = 1_000  # added to the seed
+# Added to the seed for the scorer.
+SCORER_SEED = 1_000
+# A budget below this is a test's: a few images are measured.
+QUICK_BUDGET = 1_200
 
 
 @dataclass
-class Making:
+class Pretraining:
+    """One making of nano: where everything is, its seed and its budget in seconds.
+
+    `luma` and `grocery` are only measured on.
+    """
+
     photos: Path
     fashion_mnist: Path
     work: Path
     out: Path
-    budget: float  # seconds
+    budget: float
     renders: int
     seed: int
-    luma: Path | None = None  # only measured on
+    luma: Path | None = None
     grocery: Path | None = None
 
     def run(self, stage: str) -> None:
+        """Runs a stage, the method of that name, unless it is finished."""
         if (self.work / stage / "done.json").exists():
             return
         self.stage = stage
-        seed = self.seed + (SCORER_SEED if stage == "scorer" else 0)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
+        np.random.seed(self.stage_seed)
+        torch.manual_seed(self.stage_seed)
         getattr(self, stage)()
+
+    # ------------------------------------------------------------ stages
 
     def data(self) -> None:
         data.prepare(self.work / "data", self.photos, self.fashion_mnist, self.renders)
         if not (self.work / "tokenizer").exists():
-            sources = Mixture(self.work / "data", READ).sources.values()
-            captions = (c for source in sources for words in source.captions for c in words)
+            captions = Mixture(self.work / "data", CLIP_MIXTURE).captions()
             make_tokenizer(captions).save_pretrained(self.work / "tokenizer")
 
     def clip(self) -> None:
-        self._fit(
-            clip.Contrast(self._clip),
-            clip.batches(self.mixture, self.tokenizer),
-            lr=1e-3,
-            decay=0.1,
-        )
+        loss = clip.Contrast(clip.make_clip(self.stage, self.tokenizer))
+        self._train(loss, clip.batches(self.mixture, self.tokenizer), lr=1e-3, decay=0.1)
 
     scorer = clip
 
     def vision(self) -> None:
-        """More of the same for the image tower alone: the denoiser has learned to read the text tower as it is."""
-        loss = trained(
-            self.work / "clip", clip.Contrast(clip.make_clip("clip", self.tokenizer))
-        ).lock_text()
-        self._fit(loss, clip.batches(self.mixture, self.tokenizer), lr=5e-4, decay=0.1)
+        """More of the same for the image tower alone.
+
+        The denoiser has learned to read the text tower as it is.
+        """
+        loss = clip.Contrast(clip.make_clip("clip", self.tokenizer))
+        loss = loop.load_trained(self.work / "clip", loss).lock_text()
+        self._train(loss, clip.batches(self.mixture, self.tokenizer), lr=5e-4, decay=0.1)
 
     def autoencoder(self) -> None:
         loss = autoencoder.Reconstruction(autoencoder.make_autoencoder())
-        photos = data.Images.load(self.work / "data" / "photos-test").pixels[:240:20, 0]
+        photos = Images.load(self.work / "data" / "photos-test").pixels[:240:20, 0]
 
-        def image(loss):
-            return autoencoder.round_trip(loss.vae, photos)
+        def image(loss: autoencoder.Reconstruction) -> Image.Image:
+            return autoencoder.round_trip_sheet(loss.vae, photos)
 
-        self._fit(loss, autoencoder.batches(self.mixture), lr=2e-3, image=image)
+        self._train(loss, autoencoder.batches(self.mixture), image, lr=2e-3)
 
     def latents(self) -> None:
-        loss = autoencoder.Reconstruction(autoencoder.make_autoencoder())
-        vae = trained(self.work / "autoencoder", loss).vae
-        drawings = self.mixture.sources["renders"].pixels
-        rows = np.sort(np.random.permutation(len(drawings))[:2_000])
-        autoencoder.fold_normalisation(vae, drawings[rows, 0])
+        vae = self._trained_autoencoder("autoencoder")
+        renderings = self.mixture.sources["renders"].pixels
+        rows = np.sort(np.random.permutation(len(renderings))[:2_000])
+        autoencoder.fold_normalisation(vae, renderings[rows, 0])
         folder.rounded(vae).save_pretrained(self.work / "latents" / "vae")
         denoiser.cache_latents(self.work / "latents", self.mixture, vae)
         (self.work / "latents" / "done.json").write_text("{}")
 
     def decoder(self) -> None:
-        """More for the decoder alone, with what shops do and neither source has: things cut out on pure white."""
-        vae = AutoencoderKL.from_pretrained(self.work / "latents" / "vae")
-        loss = autoencoder.Reconstruction(vae).lock_encoder()
-        self._fit(loss, autoencoder.batches(self.mixture), lr=1e-3)
+        """More for the decoder alone, with what shops do and neither source has.
+
+        That is things cut out on pure white.
+        """
+        loss = autoencoder.Reconstruction(self._normalised_autoencoder()).lock_encoder()
+        self._train(loss, autoencoder.batches(self.mixture), lr=1e-3)
 
     def states(self) -> None:
         (self.work / "states").mkdir(exist_ok=True)
@@ -118,65 +133,72 @@ class Making:
 
     def denoiser(self) -> None:
         batches = denoiser.batches(self.work / "latents", self.work / "states", self.mixture)
-        vae = AutoencoderKL.from_pretrained(self.work / "latents" / "vae")
+        vae = self._normalised_autoencoder()
         text = folder.text_tower(self._trained_clip("clip"))
 
-        def image(loss):
+        def image(loss: denoiser.Denoise) -> Image.Image:
             return denoiser.sheet(folder.make_pipeline(loss.unet, vae, text, self.tokenizer))
 
-        self._fit(denoiser.Denoise(self._unet), batches, lr=1e-3, ema=0.999, image=image)
+        loss = denoiser.Denoise(self._make_unet())
+        self._train(loss, batches, image, lr=1e-3, ema=0.999)
 
     def write(self) -> None:
-        unet = folder.rounded(trained(self.work / "denoiser", denoiser.Denoise(self._unet)).unet)
-        loss = autoencoder.Reconstruction(autoencoder.make_autoencoder())
-        vae = folder.rounded(trained(self.work / "decoder", loss).vae)
-        folder.write_pipeline(
-            self.out / "nano", unet, vae, self._trained_clip("vision"), self.tokenizer
-        )
+        loss = denoiser.Denoise(self._make_unet())
+        unet = folder.rounded(loop.load_trained(self.work / "denoiser", loss).unet)
+        vae = folder.rounded(self._trained_autoencoder("decoder"))
+        vision = self._trained_clip("vision")
+        folder.write_pipeline(self.out / "nano", unet, vae, vision, self.tokenizer)
         folder.write_clip(self.out / "nano_scorer", self._trained_clip("scorer"), self.tokenizer)
-        numbers = self.out / "nano" / "base.yaml"  # how it is used is chosen by hand, and kept
-        if not numbers.exists():
-            shutil.copyfile(sources_module.EMBEDDED / "nano" / "base.yaml", numbers)
+        # How the base is used is chosen by hand, and stays.
+        settings = self.out / "nano" / "base.yaml"
+        if not settings.exists():
+            shutil.copyfile(EMBEDDED / "nano" / "base.yaml", settings)
 
     def measure(self) -> None:
-        measured = {"photos": self.photos, "luma": self.luma, "grocery": self.grocery}
-        quick = self.budget < 1200
-        measure_module.measure(
-            self.out,
-            **measured,
-            out=self.work / "measured",
-            training=self.work / "data",
-            quick=quick,
-        )
-        card.write(
-            self.work, self.out, {"photos": self.photos, "fashion_mnist": self.fashion_mnist}
-        )
+        sources = Sources(self.photos, self.luma, self.grocery, training=self.work / "data")
+        sizes = QUICK if self.budget < QUICK_BUDGET else Sizes()
+        measure(self.out, sources, self.work / "measured", sizes)
+        origins = {"photos": self.photos, "fashion_mnist": self.fashion_mnist}
+        card.write(self.work, self.out, origins)
 
-    def _fit(self, loss: nn.Module, batches, **how) -> None:
-        seed = self.seed + (SCORER_SEED if self.stage == "scorer" else 0)
-        seconds = SHARES[self.stage] * self.budget
-        fit(self.work / self.stage, loss, batches, seconds=seconds, seed=seed, **how)
+    # ------------------------------------------------------------ what stages share
+
+    @property
+    def stage_seed(self) -> int:
+        return self.seed + (SCORER_SEED if self.stage == "scorer" else 0)
 
     @cached_property
     def mixture(self) -> Mixture:
-        reads = self.stage in ("clip", "vision", "scorer")
-        views = data.VIEWS + (data.CROPS if reads else 0)
-        return Mixture(self.work / "data", MIXTURES.get(self.stage, DRAWN), views)
+        shares = MIXTURES.get(self.stage, DENOISER_MIXTURE)
+        views = VIEWS + CROPS if self.stage in ("clip", "vision", "scorer") else VIEWS
+        return Mixture(self.work / "data", shares, views)
 
     @cached_property
     def tokenizer(self) -> CLIPTokenizer:
         return folder.load_tokenizer(self.work / "tokenizer")
 
-    @property
-    def _clip(self) -> CLIPModel:
-        return clip.make_clip(self.stage, self.tokenizer)
+    def _train(
+        self,
+        loss: nn.Module,
+        batches: loop.MakeBatch,
+        image: loop.MakeImage | None = None,
+        **settings: float,
+    ) -> None:
+        seconds = SHARES[self.stage] * self.budget
+        full = loop.Settings(seconds=seconds, seed=self.stage_seed, **settings)
+        loop.train(self.work / self.stage, loss, batches, full, image)
 
     def _trained_clip(self, name: str) -> CLIPModel:
         shape = "scorer" if name == "scorer" else "clip"
-        return folder.rounded(
-            trained(self.work / name, clip.Contrast(clip.make_clip(shape, self.tokenizer))).clip
-        )
+        loss = clip.Contrast(clip.make_clip(shape, self.tokenizer))
+        return folder.rounded(loop.load_trained(self.work / name, loss).clip)
 
-    @property
-    def _unet(self):
-        return denoiser.make_unet(clip.SHAPES["clip"]["text"][0])
+    def _trained_autoencoder(self, name: str) -> AutoencoderKL:
+        loss = autoencoder.Reconstruction(autoencoder.make_autoencoder())
+        return loop.load_trained(self.work / name, loss).vae
+
+    def _normalised_autoencoder(self) -> AutoencoderKL:
+        return AutoencoderKL.from_pretrained(self.work / "latents" / "vae")
+
+    def _make_unet(self) -> UNet2DConditionModel:
+        return denoiser.make_unet(clip.SHAPES["clip"].text[0])

@@ -96,6 +96,7 @@ def quoted_part_names(module: Path, tree: ast.Module) -> list[str]:
         if isinstance(node, ast.Constant)
         and node.value in names
         and node.value != own
+        and (own, node.value) not in HOMONYMS
         and id(node) not in skipped
     ]
 
@@ -104,6 +105,8 @@ def quoted_part_names(module: Path, tree: ast.Module) -> list[str]:
 NAMED_KINDS = ("objectives", "exporters", "indexes", "models")
 # Part names that are words of the language of this code, or names of others' libraries and files.
 ORDINARY_WORDS = {"diffusers"}
+# Names of parts that a file uses for something of its own.
+HOMONYMS = {("consistency", "contrastive")}
 # A default in the schema names a part by design: it is what a recipe says when it says nothing.
 DEFAULTS = {Path("unidiff_cli/config/schema.py")}
 

@@ -48,6 +48,7 @@ from unidiff_cli.evaluation.results import FigureSpec, PerItem
 class Sharpness(Metric):
     """The mean absolute gradient of grey levels."""
 
+    needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "sharpness": FigureSpec("Sharpness", "generation", "higher"),
     }
@@ -60,7 +61,7 @@ class Sharpness(Metric):
         return {"sharpness": PerItem(self._values(outputs), groups)}
 
     def _values(self, outputs):
-        grey = outputs.generated.mean(axis=-1)
+        grey = outputs.generated_images.mean(axis=-1)
         return abs(grey[:, :, 1:] - grey[:, :, :-1]).mean(axis=(1, 2))
 '''
 EXPORTER = '''

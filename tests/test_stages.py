@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import evaluate, export, generate, index, prepare, retrieve, train
-from unidiff_cli.generation.generate import read
+from unidiff_cli.generation.record import read_record
 from unidiff_cli.project.receipt import Receipt
 
 
@@ -78,7 +78,7 @@ def test_generate_writes_outputs_and_retrieve_nothing(whole):
     assert names == {"outputs"} and first != second
     for name in ("0.png", "1.png"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
-    assert read(first / "1.png").seed == 4
+    assert read_record(first / "1.png").seed == 4
     names, hits = folders_changed(whole, retrieve, "red dress", k=3)
     assert names == set() and [hit.rank for hit in hits] == [1, 2, 3]
 

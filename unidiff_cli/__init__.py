@@ -1,8 +1,11 @@
 """unidiff: adapt CLIP and Stable Diffusion together to your own catalogue.
 
-    from unidiff_cli import Project, Recipe, prepare, train, export, index, evaluate, compare, generate, retrieve
+    from unidiff_cli import Project, Recipe, load_recipe
+    from unidiff_cli import prepare, train, export, index, evaluate, compare, generate, retrieve
+    from unidiff_cli import Generator, Retriever
 
-The names load on first use, so `import unidiff_cli` is cheap and torch waits until a stage needs it.
+The names load on first use, so `import unidiff_cli` is cheap, and torch waits until a stage needs
+it.
 """
 
 from importlib import import_module
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_WHERE = {
+_MODULES = {
     "Project": "project.project",
     "Recipe": "config.schema",
     "load_recipe": "models.sources",
@@ -21,9 +24,11 @@ _WHERE = {
     "evaluate": "evaluation.evaluate",
     "compare": "evaluation.evaluate",
     "generate": "generation.generate",
+    "Generator": "generation.generator",
     "retrieve": "retrieval.retrieve",
+    "Retriever": "retrieval.retriever",
 }
-__all__ = ["__version__", *_WHERE]
+__all__ = ["__version__", *_MODULES]
 
 if TYPE_CHECKING:
     from unidiff_cli.config.schema import Recipe as Recipe
@@ -31,8 +36,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(import_module(f"unidiff_cli.{_WHERE[name]}"), name)
+    if name in _MODULES:
+        return getattr(import_module(f"unidiff_cli.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'unidiff_cli' has no attribute '{name}'")
 
 

@@ -55,7 +55,7 @@ def test_threads_are_given_back(monkeypatch):
 
 def test_wrong_ranks_and_answers_are_counted():
     queries, answers = evaluate.embeddings(200)
-    right = ranking.ranked(
+    right = ranking.rank_answers(
         queries, answers, np.repeat(np.arange(200)[:, None], 2, axis=1), top=evaluate.TOP
     )
     found = evaluate.against_dense(queries, answers, right, 200)
@@ -104,21 +104,21 @@ def extractor():
 
 def test_features_keep_the_images_order_over_batches(extractor):
     grays = np.arange(2 * BATCH + 3)
-    found = extractor.features_of(np.full((9, 7, 3), gray, np.uint8) for gray in grays)
+    found = extractor.features(np.full((9, 7, 3), gray, np.uint8) for gray in grays)
     assert found.shape == (len(grays), 2048) and found.dtype == np.float32
     assert found[:, 0] == pytest.approx((grays - 128) / 128, abs=1e-5)
 
 
 def test_images_are_arrays_or_files_and_none_is_no_feature(extractor, tmp_path):
     Image.fromarray(np.full((8, 8), 64, np.uint8)).save(tmp_path / "gray.png")
-    found = extractor.features_of(
+    found = extractor.features(
         [Image.open(tmp_path / "gray.png"), np.full((8, 8, 3), 64, np.uint8)]
     )
     assert found[:, 0] == pytest.approx([-0.5, -0.5])
-    assert extractor.features_of([]).shape == (0, 2048)
+    assert extractor.features([]).shape == (0, 2048)
 
 
 def test_a_image_that_cannot_be_read_is_an_error(extractor, tmp_path):
     (tmp_path / "cut.jpg").write_bytes(b"")
     with pytest.raises(OSError):
-        extractor.features_of(Image.open(path) for path in tmp_path.iterdir())
+        extractor.features(Image.open(path) for path in tmp_path.iterdir())

@@ -53,7 +53,7 @@ def test_the_page_is_whole_and_self_contained(tmp_path):
     text = page_of(tmp_path)
     page = Page(text)
     assert page.open == [] and page.addresses
-    assert all(address.startswith("data:image/jpeg;base64,") for address in page.addresses)
+    assert all(address.startswith("data:image/") for address in page.addresses)
     assert not re.search(r"https?://", text) and "prefers-color-scheme: dark" in text
 
 

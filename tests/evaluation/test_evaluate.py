@@ -680,7 +680,7 @@ def test_folds_refuse_before_training_what_one_of_them_does_not_allow(
         if eval_set.fold == 1:
             raise WorkError("The second fold has no such thing.")
 
-    monkeypatch.setattr(Recall, "check", refuse)
+    monkeypatch.setattr(Recall, "check", check)
     with pytest.raises(WorkError, match="The second fold has no such thing"):
         cross_validation.evaluate_folds(project, asking_folds(), 2)
 

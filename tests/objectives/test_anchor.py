@@ -1,22 +1,26 @@
-"""Anchor: zero at the base, felt by what trains only, and its frozen copy is nowhere but in memory."""
+"""Anchor: zero at the base, felt by what trains only, its frozen copy nowhere but in memory."""
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from tests.support.batches import batch_of
-from tests.support.projects import load_recipe
-from tests.support.runs import GRADIENTS, Cut, cut_at, losses
+from tests.support.batches import batch_of, forward_of
+from tests.support.projects import copy_project, load_recipe
+from tests.support.runs import (
+    GRADIENTS,
+    Cut,
+    assert_equal_gradients,
+    cut_at,
+    gradients_of_one_and_two,
+    losses,
+)
 from unidiff_cli import train
 from unidiff_cli.models import loading
+from unidiff_cli.objectives import needs_of
 from unidiff_cli.objectives.anchor import drift
 from unidiff_cli.project import checkpoints
-from unidiff_cli.training.module import TrainingModule, combined_needs
+from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import parameter_groups, trained_parameters
 
 ANCHORED = "objectives.anchor.weight=1"
@@ -27,11 +31,11 @@ def base(tiny_base):
     return loading.load_base(str(tiny_base), 32)
 
 
-def move(joint, by=0.05):
+def move(module, distance=0.05):
     torch.manual_seed(0)
     with torch.no_grad():
-        for parameter in trained_parameters(joint).values():
-            parameter.add_(by * torch.randn_like(parameter))
+        for parameter in trained_parameters(module).values():
+            parameter.add_(distance * torch.randn_like(parameter))
 
 
 def test_drift_by_hand():
@@ -41,7 +45,7 @@ def test_drift_by_hand():
     by_hand = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
     assert float(drift(even, frozen, temperature=1.0)) == pytest.approx(by_hand, rel=1e-12)
     assert float(drift(even, 0.1 * frozen, temperature=0.1)) == pytest.approx(by_hand, rel=1e-12)
-    # Both captions prefer the first image, and no image prefers a caption: only the columns differ.
+    # Both captions prefer the first image, and no image prefers a caption: only columns differ.
     lopsided = torch.tensor([[ln3, ln3], [0.0, 0.0]], dtype=torch.float64)
     assert float(drift(even, lopsided, temperature=1.0)) == pytest.approx(by_hand / 2, rel=1e-12)
     assert float(drift(lopsided, lopsided)) == 0
@@ -50,85 +54,98 @@ def test_drift_by_hand():
 @pytest.mark.parametrize("name", ["fashion", "clip-only"])
 def test_zero_at_the_base_and_positive_after_it_moved(base, tiny_base, name):
     recipe = load_recipe(tiny_base, ANCHORED, name=name)
-    joint = TrainingModule(base, recipe.active(), seed=0)
-    parameter_groups(joint, recipe.train)
-    assert joint(batch_of(8))[1]["anchor"] == 0
-    move(joint)
-    assert joint(batch_of(8))[1]["anchor"] > 1e-4
+    module = TrainingModule(base, recipe.active(), seed=0)
+    parameter_groups(module, recipe.train)
+    assert module(batch_of(8))[1]["anchor"] == 0
+    move(module)
+    assert module(batch_of(8))[1]["anchor"] > 1e-4
 
 
 def test_only_what_trains_gets_a_gradient(base, tiny_base):
     recipe = load_recipe(tiny_base, ANCHORED, "train.trains=[vision]", name="clip-only")
-    joint = TrainingModule(base, {"anchor": recipe.active()["anchor"]}, seed=0)
-    groups = parameter_groups(joint, recipe.train)
-    move(joint)
-    joint(batch_of(8))[0].backward()
-    assert any(p.grad.abs().sum() > 0 for p in base.towers()["vision"])
-    assert all(p.grad is None for p in [*base.towers()["text"], *joint.frozen.parameters()])
-    held = {id(p) for group in groups for p in group["params"]}
-    assert not held & {id(p) for p in joint.frozen.parameters()}
+    module = TrainingModule(base, {"anchor": recipe.active()["anchor"]}, seed=0)
+    groups = parameter_groups(module, recipe.train)
+    move(module)
+    module(batch_of(8))[0].backward()
+    towers, frozen = base.parameter_groups(), list(module.frozen.parameters())
+    assert any(p.grad.abs().sum() > 0 for p in towers["vision"])
+    assert all(p.grad is None for p in [*towers["text"], *frozen])
+    optimised = {id(p) for group in groups for p in group["params"]}
+    assert not optimised & {id(p) for p in frozen}
+
+
+def test_it_needs_the_frozen_embeddings_of_images_and_captions(tiny_base):
+    recipe = load_recipe(tiny_base, ANCHORED, name="sd-only")
+    needs = needs_of(recipe.active().values())
+    assert needs.frozen_image_embeds and needs.frozen_text_embeds and needs.clip_pixels
 
 
 def test_a_run_that_does_not_read_it_keeps_no_copy(base, tiny_base):
     relational = load_recipe(tiny_base, "objectives.consistency.kind=relational").active()
-    assert TrainingModule(base, relational, 0).frozen is None
-    asked = combined_needs(load_recipe(tiny_base, ANCHORED, name="sd-only").active())
-    assert asked.frozen_images and asked.frozen_texts and asked.pixels
-    assert (
-        not combined_needs(relational).frozen_images and not combined_needs(relational).frozen_texts
-    )
-    held = load_recipe(tiny_base, "objectives.consistency.kind=relational+anchor").active()
-    assert (
-        TrainingModule(base, held, 0).frozen is not None
-        and TrainingModule(base, held, 0, cached=True).frozen is None
-    )
+    module = TrainingModule(base, relational, 0)
+    assert module.frozen is None
+    assert not module.needs.frozen_image_embeds and not module.needs.frozen_text_embeds
+
+
+def test_cached_images_need_no_copy(base, tiny_base):
+    kind = "objectives.consistency.kind=relational+anchor"
+    objectives = load_recipe(tiny_base, kind).active()
+    assert TrainingModule(base, objectives, 0).frozen is not None
+    assert TrainingModule(base, objectives, 0, cached=True).frozen is None
 
 
 def test_half_precision_is_zero_at_the_base_too(base, tiny_base):
-    joint = TrainingModule(
-        base, load_recipe(tiny_base, ANCHORED, name="clip-only").active(), seed=0
-    )
+    recipe = load_recipe(tiny_base, ANCHORED, name="clip-only")
+    module = TrainingModule(base, recipe.active(), seed=0)
     with torch.autocast("cpu", torch.bfloat16):
-        total, parts = joint(batch_of(8))
+        _, parts = module(batch_of(8))
     assert parts["anchor"] == 0 and parts["anchor"].dtype == torch.float32
 
 
-def test_a_run_resumes_exactly_and_its_checkpoints_hold_no_copy(project, tmp_path, recipe):
-    from tests.support.projects import copy_project
+def test_anchored_weights_pull_what_trains_back_to_the_base(base, tiny_base):
+    options = ("objectives.anchor.kind=weights", "train.trains=[denoiser]")
+    recipe = load_recipe(tiny_base, *options, name="sd-only")
+    module = TrainingModule(base, recipe.active(), seed=0)
+    assert not module.needs.frozen_image_embeds and not module.needs.clip_pixels
+    parameter_groups(module, recipe.train)
+    weight = base.unet.conv_in.weight
+    start = weight.detach().clone()
+    with torch.no_grad():
+        weight.add_(0.5)
+        # Does not train, so it does not count.
+        base.logit_scale.add_(1)
+    loss, _ = module.terms["anchor"](forward_of(base, batch_of(4), module.needs))
+    assert float(loss.detach()) == pytest.approx(0.5 * 0.25 * weight.numel(), rel=1e-5)
+    loss.backward()
+    assert torch.allclose(weight.grad, weight - start)
+    assert len(module.terms["anchor"].pairs) == len(base.parameter_groups()["denoiser"])
 
+
+# ---------------------------------------------------------------- whole runs
+
+
+def test_a_run_resumes_exactly_and_its_checkpoints_hold_no_copy(project, tmp_path, recipe):
     anchored, whole = load_recipe(recipe.base, ANCHORED), copy_project(project, tmp_path / "whole")
     name, _ = train(whole, anchored)
     with pytest.raises(Cut):
-        train(project, anchored, on_step=cut_at(5))  # after the checkpoint of step 3
+        # After the checkpoint of step 3.
+        train(project, anchored, on_step=cut_at(5))
     train(project, anchored, resume=True)
     assert losses(project, name) == losses(whole, name)
-    kept = checkpoints.tensors(project.path("runs", name, "checkpoints", "step-000006"), "weights")
-    assert kept.keys() <= dict(loading.load_base(str(recipe.base), 32).named_parameters()).keys()
+    checkpoint = project.path("runs", name, "checkpoints", "step-000006")
+    weights = checkpoints.tensors(checkpoint, "weights")
+    base = loading.load_base(str(recipe.base), 32)
+    assert weights.keys() <= dict(base.named_parameters()).keys()
 
 
 def test_two_processes_train_where_nothing_reads_the_temperature(project, recipe):
-    """DDP waits for the gradient of every parameter it was not told may have none."""
+    """DDP waits for the gradient of every parameter, unless it is to look for those without."""
     without = [f"objectives.{name}=null" for name in ("contrastive", "consistency")]
-    asked = load_recipe(recipe.base, ANCHORED, *without, "train.processes=2", "train.steps=3")
-    name, _ = train(project, asked)
+    options = [ANCHORED, *without, "train.processes=2", "train.steps=3"]
+    name, _ = train(project, load_recipe(recipe.base, *options))
     assert sorted(losses(project, name)) == [1, 2, 3]
 
 
 def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
-    from safetensors.torch import load_file
-
-    moved = "torch.manual_seed(0)\nfor p in trained(joint).values(): p.data.add_(0.05 * torch.randn_like(p))\n"
-    code = GRADIENTS.replace("load_recipe(sys.argv[1])", f"load_recipe(sys.argv[1], '{ANCHORED}')")
-    code = code.replace("batch = batch_of(8)\n", f"batch = batch_of(8)\n{moved}")
-    assert ANCHORED in code and moved in code
-    script, one, two = (
-        tmp_path / name for name in ("gradients.py", "one.safetensors", "two.safetensors")
-    )
-    script.write_text(code)
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parents[2])}
-    subprocess.run([sys.executable, script, tiny_base, one], check=True, env=env)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run([*launch, script, tiny_base, two], check=True, env=env)
-    ours, theirs = load_file(two), load_file(one)
-    scale = max(float(gradient.abs().max()) for gradient in theirs.values())
-    assert all(float((ours[k] - v).abs().max()) < 1e-12 * scale for k, v in theirs.items())
+    one, two = gradients_of_one_and_two(GRADIENTS, tmp_path, tiny_base, ANCHORED)
+    assert_equal_gradients(one, two)

@@ -1,28 +1,29 @@
-"""Prior: general captions and the base's own images of them, drawn once, seen alike by any number of processes."""
-
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""Prior: the base's own images of general captions, generated once, the same on any processes."""
 
 import pytest
 import torch
 
-from tests.support.batches import batch_of
-from tests.support.projects import load_recipe
-from tests.support.runs import GRADIENTS, Cut, cut_at, losses
+from tests.support.batches import batch_of, forward_of, with_prior
+from tests.support.projects import copy_project, load_recipe
+from tests.support.runs import (
+    GRADIENTS,
+    Cut,
+    assert_equal_gradients,
+    cut_at,
+    gradients_of_one_and_two,
+    losses,
+)
 from unidiff_cli import train
 from unidiff_cli.data.dataset import BatchPlan, PriorDataset, Samples
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import EnvironmentProblem, NotReady, UsageError
 from unidiff_cli.models import loading
-from unidiff_cli.models.forward import ForwardPass
 from unidiff_cli.objectives.denoise import Denoise
 from unidiff_cli.objectives.prior import GENERAL, Prior
 from unidiff_cli.sample_catalog import OBJECTS
-from unidiff_cli.training import precompute
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import parameter_groups
+from unidiff_cli.training.precompute import generate_latents
 
 SMALL = ("objectives.prior.images=6", "objectives.prior.every=2", "generate.batch_size=4")
 
@@ -32,22 +33,12 @@ def base(tiny_base):
     return loading.load_base(str(tiny_base), 32)
 
 
-def with_prior(batch, every=2):
-    """A batch and general captions of random latents, as `General` gives them."""
-    numbers = [p // every for p in batch.positions if p % every == 0]
-    if numbers:
-        one = batch_of(len(numbers))
-        rows = [
-            torch.randn(8, 8, 8, generator=torch.Generator().manual_seed(n)).abs() for n in numbers
-        ]
-        one.positions, one.captions, one.clip_pixels = (
-            [-1 - n for n in numbers],
-            [f"place {n}" for n in numbers],
-            None,
-        )
-        one.latents = torch.stack(rows)
-        batch.prior = one
-    return batch
+def module_of(base, tiny_base, *assignments, name="sd-only"):
+    recipe = load_recipe(tiny_base, *SMALL, *assignments, name=name)
+    return TrainingModule(base, recipe.active(), seed=0), recipe
+
+
+# ---------------------------------------------------------------- the loss
 
 
 def test_the_built_in_captions_name_nothing_of_the_probe():
@@ -59,8 +50,8 @@ def test_the_built_in_captions_name_nothing_of_the_probe():
     assert GENERAL.is_file()
 
 
-def test_one_text_forward_and_one_more_pass_of_the_unet(base, tiny_base, monkeypatch):
-    sizes: dict[str, list[int]] = {"text": [], "denoise": []}
+def test_one_text_forward_and_one_more_pass_of_the_denoiser(base, tiny_base, monkeypatch):
+    sizes: dict[str, list[int]] = {"encode_text": [], "denoise": []}
     for name in sizes:
         whole = getattr(base, name)
 
@@ -69,208 +60,200 @@ def test_one_text_forward_and_one_more_pass_of_the_unet(base, tiny_base, monkeyp
             return _whole(first, *more)
 
         monkeypatch.setattr(base, name, counted)
-    joint = TrainingModule(base, load_recipe(tiny_base, *SMALL, name="joint").active(), seed=0)
-    assert "prior" in load_recipe(tiny_base, *SMALL, name="joint").active()
-    total, parts = joint.train()(with_prior(batch_of(8)))
-    assert sizes == {"text": [8 + 4 + 1], "denoise": [8, 4]} and torch.isfinite(total)
+    module, recipe = module_of(base, tiny_base, name="joint")
+    assert "prior" in recipe.active()
+    total, _ = module.train()(with_prior(batch_of(8)))
+    assert sizes == {"encode_text": [8 + 4 + 1], "denoise": [8, 4]} and torch.isfinite(total)
+
+
+def assert_is_the_denoise_loss_of_its_rows(base, module, batch):
+    with torch.no_grad():
+        loss, _ = module.terms["prior"](forward_of(base, batch, module.needs))
+        denoise, _ = Denoise().loss(forward_of(base, batch.prior, module.needs))
+    assert torch.allclose(loss, denoise, rtol=1e-5)
 
 
 def test_it_is_the_denoise_loss_of_its_own_rows(base, tiny_base):
-    recipe = load_recipe(tiny_base, *SMALL, name="sd-only")
-    joint = TrainingModule(base, recipe.active(), seed=0)
-    batch = with_prior(batch_of(8))
-    with torch.no_grad():
-        ours, _ = joint.terms["prior"](ForwardPass(base, batch, joint.needs, 0, 0))
-        theirs, _ = Denoise().loss(ForwardPass(base, batch.prior, joint.needs, 0, 0))
-    assert torch.allclose(ours, theirs, rtol=1e-5)
-    # of 8 samples the UNet sees four, numbered 0 to 3: with `every` 2 two of them bring one of these
+    module, _ = module_of(base, tiny_base)
+    assert_is_the_denoise_loss_of_its_rows(base, module, with_prior(batch_of(8)))
+
+
+def test_it_counts_the_samples_that_the_denoiser_sees(base, tiny_base):
+    """Of 8 it sees four, numbered 0 to 3: with `every` 2 two of them bring one of these."""
+    module, _ = module_of(base, tiny_base)
+    batch = batch_of(8)
     batch.denoise_rows, batch.denoise_positions = [1, 3, 5, 7], [0, 1, 2, 3]
     batch.latents = batch.latents[1::2]
     batch.prior = with_prior(batch_of(4)).prior
-    with torch.no_grad():
-        ours, _ = joint.terms["prior"](ForwardPass(base, batch, joint.needs, 0, 0))
-        theirs, _ = Denoise().loss(ForwardPass(base, batch.prior, joint.needs, 0, 0))
-    assert torch.allclose(ours, theirs, rtol=1e-5)
+    assert_is_the_denoise_loss_of_its_rows(base, module, batch)
 
 
-def test_the_unet_trains_on_it_alone(base, tiny_base):
-    recipe = load_recipe(tiny_base, *SMALL, "objectives.denoise=null", name="sd-only")
-    joint = TrainingModule(base, recipe.active(), seed=0)
-    assert not joint.needs.latents and {
-        g["name"] for g in parameter_groups(joint, recipe.train)
-    } == {"denoiser"}
-    joint.train()(with_prior(batch_of(4)))[0].backward()
+def test_the_denoiser_trains_on_it_alone(base, tiny_base):
+    module, recipe = module_of(base, tiny_base, "objectives.denoise=null")
+    groups = parameter_groups(module, recipe.train)
+    assert not module.needs.latents and {group["name"] for group in groups} == {"denoiser"}
+    module.train()(with_prior(batch_of(4)))[0].backward()
     assert base.unet.conv_out.weight.grad.abs().sum() > 0
-    base.unet.zero_grad()
-    joint(batch_of(4))[0].backward()  # none fell to this process
+
+
+def test_a_step_without_a_row_of_it_leaves_a_gradient_of_zero(base, tiny_base):
+    module, recipe = module_of(base, tiny_base, "objectives.denoise=null")
+    parameter_groups(module, recipe.train)
+    module.train()(batch_of(4))[0].backward()
     assert base.unet.conv_in.weight.grad.abs().sum() == 0
 
 
-def test_images_are_drawn_once_and_an_interrupted_drawing_goes_on(
-    project, base, recipe, monkeypatch
-):
-    captions, seen = ["a lake", "a fox", "a tram"] * 2, []
+# ---------------------------------------------------------------- its images
+
+
+def stop(label, done, total):
+    raise Cut
+
+
+def test_images_are_generated_once_and_an_interrupted_call_goes_on(project, base, recipe):
+    captions, progress = ["a lake", "a fox", "a tram"] * 2, []
     options = load_recipe(recipe.base, *SMALL).generate
-
-    def stop(label, done, total):
-        raise Cut
-
     with pytest.raises(Cut):
-        precompute.generate_prior(project, base, "w", captions, options, stop)
-    files = precompute.generate_prior(
-        project, base, "w", captions, options, lambda *at: seen.append(at[1:])
+        generate_latents(project, base, "w", captions, options, stop)
+    files = generate_latents(
+        project, base, "w", captions, options, lambda *at: progress.append(at[1:])
     )
-    assert seen == [(6, 6)]  # the first four were kept
-    precompute.generate_prior(
-        project, base, "w", captions, options, stop
-    )  # nothing is left to draw
-    latents = PriorDataset(captions, files, 2, 0).latents
-    assert latents.shape == (6, 8, 8, 8)
-    for other in (("v", captions), ("w", captions[:5])):
-        assert set(precompute.generate_prior(project, base, *other, options)).isdisjoint(files)
+    # The first four were kept.
+    assert progress == [(6, 6)]
+    # Nothing is left to generate.
+    generate_latents(project, base, "w", captions, options, stop)
+    assert PriorDataset(captions, files, 2, 0).latents.shape == (6, 8, 8, 8)
+
+
+def test_other_weights_and_other_captions_have_other_files(project, base, recipe):
+    captions, options = ["a lake", "a fox"], load_recipe(recipe.base, *SMALL).generate
+    files = generate_latents(project, base, "w", captions, options)
+    for weights, others in (("v", captions), ("w", captions[:1])):
+        assert set(generate_latents(project, base, weights, others, options)).isdisjoint(files)
 
 
 def test_another_batch_size_pairs_captions_with_the_same_images(project, base, recipe):
-    """An interrupted drawing goes on with fewer at a time, as one out of memory is told to."""
+    """An interrupted call goes on with fewer at a time, as one out of memory is told to."""
     captions = [f"place {i}" for i in range(6)]
 
-    def drawn(size, stop=None):
+    def generated(size, on_progress=None):
         options = load_recipe(recipe.base, *SMALL, f"generate.batch_size={size}").generate
-        return PriorDataset(
-            captions, precompute.generate_prior(project, base, "w", captions, options, stop), 2, 0
-        ).latents
-
-    def stop(label, done, total):
-        raise Cut
+        files = generate_latents(project, base, "w", captions, options, on_progress)
+        return PriorDataset(captions, files, 2, 0).latents
 
     with pytest.raises(Cut):
-        drawn(4, stop)
-    mixed = drawn(2)
-    assert len(mixed) == 6 and (mixed == drawn(4)).all()
-    (place,) = project.path("cache").glob("*/prior")
-    for file in place.iterdir():
+        generated(4, stop)
+    mixed = generated(2)
+    assert len(mixed) == 6 and (mixed == generated(4)).all()
+    (folder,) = project.path("cache").glob("*/prior")
+    for file in folder.iterdir():
         file.unlink()
-    assert torch.allclose(
-        torch.from_numpy(drawn(3)).float(), torch.from_numpy(mixed).float(), atol=2e-2
-    )
-    next(place.glob("000005.npy")).unlink()
+    again = torch.from_numpy(generated(3)).float()
+    assert torch.allclose(again, torch.from_numpy(mixed).float(), atol=2e-2)
+    next(folder.glob("000005.npy")).unlink()
     with pytest.raises(EnvironmentProblem, match="holds 5 images of the prior's 6 captions"):
-        PriorDataset(captions, sorted(place.glob("*.npy")), 2, 0).latents  # noqa: B018
+        PriorDataset(captions, sorted(folder.glob("*.npy")), 2, 0).latents  # noqa: B018
 
 
-def test_as_many_are_drawn_as_the_unet_sees_others(project, base, prepared):
+# ---------------------------------------------------------------- which are seen
+
+
+@pytest.fixture
+def prior_of(project, base, tiny_base):
+    """A prior of five captions, one for every so many samples."""
+    captions = [f"place {i}" for i in range(5)]
+    options = load_recipe(tiny_base, *SMALL).generate
+    files = generate_latents(project, base, "w", captions, options)
+    return lambda every: PriorDataset(captions, files, every, 0)
+
+
+def test_as_many_are_seen_as_the_denoiser_sees_others(base, prepared, prior_of):
     """With denoise_batch a quarter of 4 of 16, not of all 16."""
-    shards, captions = Shards.open(prepared.path("shards")), [f"place {i}" for i in range(5)]
-    files = precompute.generate_prior(
-        project, base, "w", captions, load_recipe(base.source.diffusion, *SMALL).generate
-    )
+    shards, transforms = Shards.open(prepared.path("shards")), base.transforms()
+    rows, prior = shards.rows("train"), prior_of(2)
     for world in (1, 2):
-        shares = [
-            Samples(
-                shards,
-                shards.rows("train"),
-                BatchPlan(16, 0, denoise_batch=4, rank=r, world=world),
-                transforms=base.transforms(),
-                prior=PriorDataset(captions, files, 2, 0),
-            )
-            for r in range(world)
-        ]
+        plans = [BatchPlan(16, 0, denoise_batch=4, rank=r, world=world) for r in range(world)]
+        shares = [Samples(shards, rows, p, transforms=transforms, prior=prior) for p in plans]
         for step in range(3):
             parts = [share[step].prior for share in shares]
-            assert [p for part in parts if part for p in part.positions] == [
-                -1 - 2 * step,
-                -2 - 2 * step,
-            ]
+            positions = [p for part in parts if part for p in part.positions]
+            assert positions == [-1 - 2 * step, -2 - 2 * step]
 
 
-def test_which_are_seen_does_not_depend_on_the_processes(project, base, prepared):
-    shards = Shards.open(prepared.path("shards"))
-    captions = [f"place {i}" for i in range(5)]
-    files = precompute.generate_prior(
-        project, base, "w", captions, load_recipe(base.source.diffusion, *SMALL).generate
-    )
+def test_which_are_seen_does_not_depend_on_the_processes(prepared, prior_of):
+    shards, prior = Shards.open(prepared.path("shards")), prior_of(3)
 
     def seen(world):
-        shares = [
-            Samples(
-                shards,
-                shards.rows("train"),
-                BatchPlan(8, 0, rank=r, world=world),
-                prior=PriorDataset(captions, files, 3, 0),
-            )
-            for r in range(world)
-        ]
+        plans = [BatchPlan(8, 0, rank=rank, world=world) for rank in range(world)]
+        shares = [Samples(shards, shards.rows("train"), plan, prior=prior) for plan in plans]
         parts = [share[step].prior for step in range(3) for share in shares]
         return [
-            (p, c, float(z.sum()))
-            for b in parts
-            if b
-            for p, c, z in zip(b.positions, b.captions, b.latents, strict=True)
+            (position, caption, float(latents.sum()))
+            for part in parts
+            if part
+            for position, caption, latents in zip(
+                part.positions, part.captions, part.latents, strict=True
+            )
         ]
 
     whole = seen(1)
-    assert whole == seen(2) == seen(8) and [p for p, *_ in whole] == [-1 - n for n in range(8)]
-    assert {c for _, c, _ in whole[:5]} == set(captions)  # each before any comes again
+    assert whole == seen(2) == seen(8)
+    assert [position for position, *_ in whole] == [-1 - n for n in range(8)]
+    # Each before any comes again.
+    assert {caption for _, caption, _ in whole[:5]} == {f"place {i}" for i in range(5)}
 
 
-def test_a_run_resumes_exactly_and_other_captions_are_refused(project, tmp_path, recipe):
-    from tests.support.projects import copy_project
+# ---------------------------------------------------------------- whole runs
 
-    mine = tmp_path / "captions.txt"
-    mine.write_text("# mine\na lake\na fox\n")
-    asked = load_recipe(
-        recipe.base,
-        *SMALL,
-        f"objectives.prior.captions={mine}",
-        "train.steps=3",
-        "train.checkpoint_every=2",
-    )
-    whole, said = copy_project(project, tmp_path / "whole"), []
-    name, _ = train(whole, asked, on_progress=lambda label, *_: said.append(label))
-    assert "drawing the prior" in said
+
+@pytest.fixture
+def captions_file(tmp_path):
+    file = tmp_path / "captions.txt"
+    file.write_text("# general\na lake\na fox\n")
+    return file
+
+
+@pytest.fixture
+def with_captions(recipe, captions_file):
+    """A short recipe with a prior of captions of one's own."""
+    captions = f"objectives.prior.captions={captions_file}"
+    schedule = ("train.steps=3", "train.checkpoint_every=2")
+    return load_recipe(recipe.base, *SMALL, captions, *schedule)
+
+
+def test_a_run_with_it_resumes_exactly(project, tmp_path, with_captions):
+    whole, labels = copy_project(project, tmp_path / "whole"), set()
+    name, _ = train(whole, with_captions, on_progress=lambda label, *at: labels.add(label))
+    assert "generating the prior" in labels
     with pytest.raises(Cut):
-        train(project, asked, on_step=cut_at(3))
-    mine.write_text("a lake\na wolf\n")
-    with pytest.raises(NotReady, match="prior's captions changed"):
-        train(project, asked, resume=True)
-    mine.write_text("# mine\na lake\na fox\n")
-    train(project, asked, resume=True)
+        train(project, with_captions, on_step=cut_at(3))
+    train(project, with_captions, resume=True)
     assert losses(project, name) == losses(whole, name)
-    mine.write_text("# nothing\n")
+
+
+def test_a_run_does_not_go_on_with_other_captions(project, with_captions, captions_file):
+    with pytest.raises(Cut):
+        train(project, with_captions, on_step=cut_at(1))
+    captions_file.write_text("a lake\na wolf\n")
+    with pytest.raises(NotReady, match="The prior's captions changed since run"):
+        train(project, with_captions, resume=True)
+
+
+def test_a_file_without_captions_is_refused(project, with_captions, captions_file):
+    captions_file.write_text("# nothing\n")
     with pytest.raises(UsageError, match="holds no prompt"):
-        train(project, asked, force=True)
+        train(project, with_captions)
 
 
 def test_two_processes_train_with_it(project, recipe):
-    asked = load_recipe(
-        recipe.base, *SMALL, "objectives.prior.every=8", "train.processes=2", "train.steps=2"
-    )
-    name, _ = train(project, asked)  # every step all of it falls to the first process
+    """Every step all of it falls to the first process."""
+    options = ("objectives.prior.every=8", "train.processes=2", "train.steps=2")
+    name, _ = train(project, load_recipe(recipe.base, *SMALL, *options))
     assert sorted(losses(project, name)) == [1, 2]
 
 
 def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
-    from safetensors.torch import load_file
-
-    code = GRADIENTS.replace(
-        "load_recipe(sys.argv[1])", "load_recipe(sys.argv[1], 'objectives.prior.weight=1')"
-    )
-    code = code.replace(
-        "module = joint\n",
-        "from tests.objectives.test_prior import with_prior\nwith_prior(batch, 3)\nmodule = joint\n",
-        1,
-    )
-    assert (
-        "prior.weight" in code and "with_prior(batch, 3)" in code
-    )  # 0, 3 and 6: two of one process, one of the other
-    script, one, two = (
-        tmp_path / name for name in ("gradients.py", "one.safetensors", "two.safetensors")
-    )
-    script.write_text(code.replace("weight=1'", "weight=1', 'objectives.prior.every=3'"))
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "CHECKOUT": str(Path(__file__).parents[2])}
-    subprocess.run([sys.executable, script, tiny_base, one], check=True, env=env)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run([*launch, script, tiny_base, two], check=True, env=env)
-    ours, theirs = load_file(two), load_file(one)
-    scale = max(float(gradient.abs().max()) for gradient in theirs.values())
-    assert all(float((ours[k] - v).abs().max()) < 1e-12 * scale for k, v in theirs.items())
+    """Samples 0, 3 and 6 bring one each: two of one process, one of the other."""
+    prior = ("objectives.prior.weight=1", "objectives.prior.every=3")
+    one, two = gradients_of_one_and_two(GRADIENTS, tmp_path, tiny_base, *prior)
+    assert_equal_gradients(one, two)

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from unidiff_cli.objectives._losses import min_snr, relational, symmetric_cross_entropy, targets
+from unidiff_cli.models.schedule import DdpmSchedule
+from unidiff_cli.objectives._losses import relational, symmetric_cross_entropy, targets
+from unidiff_cli.objectives.sigmoid import sigmoid_loss
 
 
 def _unit(n, d, seed):
@@ -21,60 +23,68 @@ def test_contrastive_equals_open_clip_when_every_caption_is_its_own():
     ours = symmetric_cross_entropy(scale * image @ text.T, shares, left_out)
     theirs = open_clip.ClipLoss()(image, text, scale)
     assert torch.allclose(ours, theirs, rtol=1e-12)
-    for mine, other in zip(
-        torch.autograd.grad(ours, (image, text)),
-        torch.autograd.grad(theirs, (image, text)),
-        strict=True,
-    ):
-        assert torch.allclose(mine, other, rtol=1e-10, atol=1e-14)
+    gradients = (torch.autograd.grad(loss, (image, text)) for loss in (ours, theirs))
+    for gradient, reference in zip(*gradients, strict=True):
+        assert torch.allclose(gradient, reference, rtol=1e-10, atol=1e-14)
 
 
 def test_equal_captions_are_no_negatives_and_products_are_left_out():
     captions, groups = torch.tensor([1, 1, 2, 3]), torch.tensor([7, 8, 8, 9])
     shares, left_out = targets(captions, groups, "ignore")
     assert shares[0].tolist() == [0.5, 0.5, 0, 0]
-    assert left_out.nonzero().tolist() == [[1, 2], [2, 1]]  # one product, two captions
+    # One product, two captions.
+    assert left_out.nonzero().tolist() == [[1, 2], [2, 1]]
     assert not targets(captions, groups, "negative")[1].any()
     positive, _ = targets(captions, groups, "positive")
     assert torch.allclose(positive[1], torch.tensor([1 / 3, 1 / 3, 1 / 3, 0]))
-    # with two equal rows the loss of a perfect model goes to ln 2 a row, not to infinity
+    # With two equal rows the loss of a perfect model goes to ln 2 a row, not to infinity.
     logits = 50.0 * torch.block_diag(torch.ones(2, 2), torch.eye(2))
     assert float(symmetric_cross_entropy(logits, shares, left_out)) == pytest.approx(
         math.log(2) / 2, abs=1e-3
     )
 
 
+def test_sigmoid_equals_open_clip():
+    open_clip_loss = pytest.importorskip("open_clip.loss")
+    scale, bias = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (10.0, -10.0))
+    inputs = (_unit(12, 16, 0), _unit(12, 16, 1), scale, bias)
+    image, text, *_ = inputs
+    shares, left_out = targets(torch.arange(12), torch.arange(12), "ignore")
+    ours = sigmoid_loss(scale * image @ text.T + bias, shares > 0, left_out)
+    theirs = open_clip_loss.SigLipLoss()(*inputs)
+    assert torch.allclose(ours, theirs, rtol=1e-12)
+    gradients = (torch.autograd.grad(loss, inputs) for loss in (ours, theirs))
+    for gradient, reference in zip(*gradients, strict=True):
+        assert torch.allclose(gradient, reference, rtol=1e-10, atol=1e-14)
+
+
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_denoise_equals_diffusers(tmp_path, prediction):
-    """The same latents, noise and timesteps through diffusers' own scheduler and min-SNR weights."""
+    """The same latents, noise and timesteps by diffusers' own scheduler and min-SNR weights."""
     from diffusers.training_utils import compute_snr
 
     from tests.support.base import write_base
-    from unidiff_cli.data.batch import Batch
+    from tests.support.batches import batch_of
     from unidiff_cli.models import loading
-    from unidiff_cli.models.forward import ForwardPass, Needs
+    from unidiff_cli.models.forward import ForwardOptions, ForwardPass
     from unidiff_cli.objectives.denoise import Denoise
 
     base = loading.load_base(str(write_base(tmp_path / "base", prediction=prediction)), 32)
-    latents = torch.cat(
-        [torch.randn(6, 4, 8, 8), torch.zeros(6, 4, 8, 8)], dim=1
-    )  # deviation 0: the mean itself
-    captions = [f"thing {i}" for i in range(6)]
-    batch = Batch(
-        0, list(range(6)), [], captions, torch.arange(6), torch.arange(6), latents=latents
-    )
-    forward = ForwardPass(base, batch, Needs(False, True, True), seed=3, step=0)
+    batch, objective = batch_of(6), Denoise(caption_drop=0.0)
+    # Deviation 0: the mean itself.
+    batch.latents = torch.cat([torch.randn(6, 4, 8, 8), torch.zeros(6, 4, 8, 8)], dim=1)
+    forward = ForwardPass(base, batch, objective.needs, ForwardOptions(seed=3, training=True))
+    unet, scheduler = base.unet, base.pipeline.scheduler
     with torch.no_grad():
-        ours, _ = Denoise(caption_drop=0.0).loss(forward)
-        noisy = base.scheduler.add_noise(forward.latents, forward.noise, forward.timesteps)
-        predicted = base.unet(
-            noisy, forward.timesteps, base.text(base.tokenize(captions))[0]
-        ).sample
+        ours, _ = objective.loss(forward)
+        noisy = scheduler.add_noise(forward.latents, forward.noise, forward.timesteps)
+        states = base.encode_text(batch.captions).states
+        predicted = unet(noisy, forward.timesteps, states).sample
         if prediction == "epsilon":
             target = forward.noise
         else:
-            target = base.scheduler.get_velocity(forward.latents, forward.noise, forward.timesteps)
-        snr = compute_snr(base.scheduler, forward.timesteps)
+            target = scheduler.get_velocity(forward.latents, forward.noise, forward.timesteps)
+        snr = compute_snr(scheduler, forward.timesteps)
         weights = torch.stack([snr, 5.0 * torch.ones_like(snr)], dim=1).min(dim=1)[0]
         weights = weights / snr if prediction == "epsilon" else weights / (snr + 1)
         theirs = ((predicted - target) ** 2).mean(dim=(1, 2, 3)) * weights
@@ -82,9 +92,9 @@ def test_denoise_equals_diffusers(tmp_path, prediction):
 
 
 def test_min_snr_at_zero_terminal_snr_is_finite():
-    abar = torch.tensor([0.0, 0.5, 1 - 1e-7])
-    assert torch.isfinite(min_snr(abar, 5.0, "epsilon")).all()
-    assert min_snr(abar, 5.0, "v_prediction")[0] == 0
+    abar, t = torch.tensor([0.0, 0.5, 1 - 1e-7]), torch.arange(3)
+    assert torch.isfinite(DdpmSchedule(abar, "epsilon").loss_weights(t, 5.0)).all()
+    assert DdpmSchedule(abar, "v_prediction").loss_weights(t, 5.0)[0] == 0
 
 
 def test_relational_is_invariant_and_zero_when_both_agree_or_collapse():
@@ -99,7 +109,8 @@ def test_relational_is_invariant_and_zero_when_both_agree_or_collapse():
     assert torch.allclose(relational(3 * v @ rotation + 5, u), loss, rtol=1e-9)
     assert relational(v, 2 * v + 1).abs() < 1e-12
     point = torch.ones(16, 8, dtype=torch.float64)
-    assert relational(point, point).abs() < 1e-12  # a perfect minimum: it does not prevent collapse
+    # A perfect minimum: it does not prevent collapse.
+    assert relational(point, point).abs() < 1e-12
     uncentred = torch.cat([10 * torch.ones(16, 1, dtype=torch.float64), v], dim=1)
     assert torch.allclose(relational(uncentred, u), loss, rtol=1e-9)
 

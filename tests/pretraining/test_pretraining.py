@@ -1,8 +1,7 @@
-"""The making of nano: its data is what it says, and the whole command runs, small, from nothing to two folders and a card."""
+"""The making of nano: its loop, its autoencoder's latents, its cards, and the whole command."""
 
-import gzip
 import json
-import random
+import re
 import subprocess
 import sys
 
@@ -10,103 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from pretraining import clip, data
+from pretraining import loop
 from pretraining.autoencoder import encode, fold_normalisation, make_autoencoder
-from pretraining.tokenizer import make_tokenizer
-from unidiff_cli.sample_catalog import caption, draw, held_out, random_look
+from pretraining.card_tables import NANO_ROWS, SCORER_ROWS, table
+from tests.support.nano_sources import write_sources
+from unidiff_cli.models.sources import EMBEDDED
 
 pytest.importorskip("resvg_py")
-
-
-def idx(values: np.ndarray) -> bytes:
-    """An IDX file of unsigned bytes, as MNIST's are."""
-    head = bytes([0, 0, 8, values.ndim]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
-    return head + values.astype(np.uint8).tobytes()
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    """Folders shaped like the sources: drawings stand in for the photos, discs for Fashion-MNIST."""
-    root = tmp_path_factory.mktemp("sources")
-    (root / "photos" / "images").mkdir(parents=True)
-    rows = []
-    for i in range(40):
-        rng = random.Random(i)
-        kind = ("dress", "hat", "shorts")[i % 3]
-        name = f"images/{i}.jpg"
-        draw(random_look(rng, type=kind, view="front"), 96).save(root / "photos" / name)
-        words = "shorts" if kind == "shorts" else f"a {kind}"
-        rows.append(
-            {
-                "image": name,
-                "caption": f"a photo of {words}",
-                "class": kind,
-                "split": "test" if i % 4 == 3 else "train",
-            }
-        )
-    (root / "photos" / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    y, x = np.mgrid[:28, :28] - 13.5
-    grey = np.stack([np.where(x**2 + y**2 < 60 + 8 * k, 60 + 15 * k, 0) for k in range(10)] * 4)
-    (root / "mnist").mkdir()
-    (root / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(grey)))
-    (root / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(
-        gzip.compress(idx(np.arange(40) % 10))
-    )
-    return root
-
-
-def test_dyed_images_show_the_colour_they_name(sources):
-    dyed = data.dyed(sources / "mnist", 40)
-    assert dyed.pixels.shape == (40, 1, 64, 64, 3) and dyed.pixels.dtype == np.uint8
-    right = 0
-    for pixels, captions in zip(dyed.pixels[:, 0], dyed.captions, strict=True):
-        name = next(word for word in captions[0].split() if word in data.COLOURS)
-        middle = pixels[26:38, 26:38].reshape(-1, 3).mean(0)
-        gaps = {
-            c: np.linalg.norm(data.lab(middle[None]) - data.lab(np.array([rgb], float)))
-            for c, rgb in data.COLOURS.items()
-        }
-        right += name in sorted(gaps, key=gaps.get)[:2]
-    assert (
-        right >= 34
-    )  # the discs are lit from dark to bright, so neighbours in lightness are taken for one another
-    assert "a photo of" in dyed.captions[0][0]
-
-
-def test_drawings_never_show_a_pair_that_is_kept_out():
-    for seed in range(300):
-        rng = random.Random(seed)
-        if rng.random() >= data.OBJECTS_SHARE:
-            look = random_look(rng)
-            assert not held_out(look), caption(look, rng)
-
-
-def test_a_mixture_gives_each_source_its_share_and_only_the_views_asked_for(sources, tmp_path):
-    data.prepare(tmp_path, sources / "photos", sources / "mnist", 24)
-    mixture = data.Mixture(tmp_path, {"renders": 0.75, "photos": 0.25}, views=data.VIEWS)
-    picks = mixture.pick(4_000, np.random.default_rng(0))
-    share = np.mean([p.source == "photos" for p in picks])
-    assert abs(share - 0.25) < 0.03
-    assert {p.view for p in picks if p.source == "photos"} == set(range(data.VIEWS))
-    assert {p.view for p in picks if p.source == "renders"} == {0}
-    assert mixture.pixels(picks[:8]).shape == (8, 64, 64, 3)
-
-    # The words of a batch: only those of the image's own captions, rare ones more, each row a distribution.
-    tokenizer = make_tokenizer(
-        c for s in mixture.sources.values() for words in s.captions for c in words
-    )
-    batch = clip.batches(mixture, tokenizer)(np.random.default_rng(0))
-    assert torch.allclose(batch["words"].sum(1), torch.ones(clip.BATCH), atol=1e-5)
-    first = mixture.pick(clip.BATCH, np.random.default_rng(0))[0]
-    own = {
-        t
-        for ids in tokenizer(mixture.sources[first.source].captions[first.row]).input_ids
-        for t in ids
-    }
-    assert set(batch["words"][0].nonzero().flatten().tolist()) <= own
-    assert batch["x"].shape == (clip.BATCH, 3, 64, 64)
-    test = data.Images.load(tmp_path / "photos-test")
-    assert len(test) == 10 and test.pixels.shape[1] == 1
 
 
 def test_folding_the_normalisation_changes_the_latents_and_not_the_images():
@@ -123,14 +32,75 @@ def test_folding_the_normalisation_changes_the_latents_and_not_the_images():
     assert torch.allclose(before, after, atol=1e-3)
 
 
+# ---------------------------------------------------------------- the loop
+
+
+class Line(torch.nn.Module):
+    """Learns y = 2 x."""
+
+    def __init__(self):
+        super().__init__()
+        self.slope = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, batch):
+        return {"loss": (self.slope * batch["x"] - 2 * batch["x"]).square().mean()}
+
+
+def random_points(rng):
+    return {"x": torch.from_numpy(rng.standard_normal(8, dtype=np.float32))}
+
+
+def test_a_loop_learns_and_says_what_it_did(tmp_path):
+    # Few steps fit into the time where others use the cores: more than the start is not asked for.
+    settings = loop.Settings(seconds=0.5, lr=0.5, seed=0, ema=0.5)
+    line = loop.train(tmp_path, Line(), random_points, settings)
+    assert 0 < line.slope.item() < 4
+    done = json.loads((tmp_path / "done.json").read_text())
+    assert done["samples"] == 8 * done["steps"] and done["processes"] == 1
+    logged = [json.loads(row) for row in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert logged[0]["step"] == 1
+    assert torch.equal(loop.load_trained(tmp_path, Line()).slope, line.slope)
+
+
+def test_a_loop_that_was_cut_goes_on_where_it_was(tmp_path):
+    loop.train(tmp_path, Line(), random_points, loop.Settings(seconds=0.2, lr=0.1, seed=0))
+    steps = json.loads((tmp_path / "done.json").read_text())["steps"]
+    loop.train(tmp_path, Line(), random_points, loop.Settings(seconds=0.4, lr=0.1, seed=0))
+    assert json.loads((tmp_path / "done.json").read_text())["steps"] > steps
+    logged = [json.loads(row) for row in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in logged] == sorted(row["step"] for row in logged)
+
+
+# ---------------------------------------------------------------- the cards
+
+
+def test_a_figure_that_was_not_measured_has_no_row():
+    rows = table(NANO_ROWS, {"speed": {"loading_seconds": 0.2}}).splitlines()
+    assert rows[2:] == ["| opening it, torch imported | 0.20 s | at most 1.50 s |  |"]
+
+
+@pytest.mark.parametrize(("name", "rows"), [("nano", NANO_ROWS), ("nano_scorer", SCORER_ROWS)])
+def test_the_card_in_the_package_has_the_tables_rows(name, rows):
+    card = (EMBEDDED / name / "README.md").read_text(encoding="utf-8")
+    lines = card.split("| what | measured | target | beside it |\n|---|---|---|---|\n")[1]
+    lines = lines.split("\n\n")[0].splitlines()
+    for line, row in zip(lines, rows, strict=True):
+        label = ".*".join(map(re.escape, re.split(r"{.*?}", row.label)))
+        assert re.match(rf"\| {label} \|", line), line
+
+
+# ---------------------------------------------------------------- the command
+
+
 @pytest.mark.slow
-def test_the_whole_command_runs_small_and_goes_on_where_it_was_cut(sources, tmp_path):
+def test_the_whole_command_runs_small_and_goes_on_where_it_was_cut(tmp_path):
     from diffusers import StableDiffusionPipeline
 
-    command = [
-        sys.executable, "-m", "pretraining.nano", "--photos", sources / "photos", "--fashion-mnist", sources / "mnist",
-        "--work", tmp_path / "work", "--out", tmp_path / "out", "--budget", "40s", "--renders", "48",
-    ]  # fmt: skip
+    sources = write_sources(tmp_path / "sources")
+    command = [sys.executable, "-m", "pretraining.nano"]
+    command += ["--photos", sources / "photos", "--fashion-mnist", sources / "mnist"]
+    command += ["--work", tmp_path / "work", "--out", tmp_path / "out"]
+    command += ["--budget", "40s", "--renders", "48"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     card = (tmp_path / "out" / "nano" / "README.md").read_text()
@@ -138,9 +108,10 @@ def test_the_whole_command_runs_small_and_goes_on_where_it_was_cut(sources, tmp_
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "out" / "nano")
     assert pipeline.unet.config.in_channels == pipeline.vae.config.latent_channels
     # Cut after the autoencoder: only what is missing is made again.
-    stamp = (tmp_path / "work" / "autoencoder" / "last.pt").stat().st_mtime_ns
+    autoencoder = tmp_path / "work" / "autoencoder" / "last.pt"
+    written = autoencoder.stat().st_mtime_ns
     (tmp_path / "work" / "denoiser" / "done.json").unlink()
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "work" / "autoencoder" / "last.pt").stat().st_mtime_ns == stamp
+    assert autoencoder.stat().st_mtime_ns == written
     assert (tmp_path / "work" / "denoiser" / "done.json").exists()

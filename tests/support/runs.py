@@ -1,4 +1,9 @@
-"""Runs that end in the middle, and what a run logged."""
+"""Runs that end in the middle, what a run logged, and gradients of one and of two processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 from unidiff_cli.project import run_log
 
@@ -18,6 +23,7 @@ def cut_at(step):
 
 
 def losses(project, run):
+    """The loss of every step that a run logged."""
     return {
         line["step"]: line["loss"]
         for line in run_log.read(project.path("runs", run))
@@ -25,31 +31,81 @@ def losses(project, run):
     }
 
 
+# One process's part of a step in float64, through DDP where there are two. The arguments are a
+# base, the file for the gradients, and the assignments of a recipe.
 GRADIENTS = """
-import os, sys, torch
-sys.path.insert(0, os.environ["CHECKOUT"])
-from tests.conftest import copy_project, load_recipe
-from tests.support.batches import batch_of
-from unidiff_cli import bases
-from unidiff_cli.fit import Joint, freeze, trained
-world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-recipe = load_recipe(sys.argv[1])
-base = bases.load(sys.argv[1], 32)
-joint = Joint(base, recipe.active(), 0).double().train()
-freeze(joint, recipe.train)
-base.tokenizer  # token ids stay integers
-batch = batch_of(8)
-share = 8 // world
-mine = slice(rank * share, (rank + 1) * share)
-for name in ("positions", "captions", "caption_ids", "group_ids", "clip_pixels", "latents"):
-    setattr(batch, name, getattr(batch, name)[mine])
-module = joint
+import sys, torch
+from safetensors.torch import save_file
+from tests.support.batches import batch_of, share_of, with_prior
+from tests.support.gradients import moved_module, processes
+folder, out, *assignments = sys.argv[1:]
+world, rank = processes()
+module = moved_module(folder, assignments)
+batch = share_of(batch_of(8), rank, world)
+if module.needs.prior:
+    with_prior(batch, every=3)
+wrapped = module
 if world > 1:
     torch.distributed.init_process_group("gloo")
     assert torch.distributed.get_world_size() == 2
-    module = torch.nn.parallel.DistributedDataParallel(joint)
-module(batch)[0].backward()
-if rank == 0:
-    from safetensors.torch import save_file
-    save_file({k: p.grad.contiguous() for k, p in trained(joint).items()}, sys.argv[2])
+    wrapped = torch.nn.parallel.DistributedDataParallel(module)
+wrapped(batch)[0].backward()
 """
+
+# The same through the trainer, its chunks, sub-batch and PCGrad.
+TRAINED = """
+import sys
+from accelerate import Accelerator
+from safetensors.torch import save_file
+from tests.support.batches import batch_of, share_of
+from tests.support.projects import load_recipe
+from unidiff_cli.data.order import subsample
+from unidiff_cli.models.loading import load_base
+from unidiff_cli.training.module import TrainingModule
+from unidiff_cli.training.optimizer import trained_parameters
+from unidiff_cli.training.trainer import Trainer
+folder, out, *assignments = sys.argv[1:]
+accelerator = Accelerator(cpu=True)
+rank = accelerator.process_index
+recipe = load_recipe(folder, *assignments)
+base = load_base(folder, 32)
+module = TrainingModule(base, recipe.active(), 0, recipe.train.chunk).double()
+trainer = Trainer(accelerator, module, recipe.train)
+batch = share_of(batch_of(8), rank, accelerator.num_processes)
+batch.denoise_rows = subsample(batch.positions, 4, 8)
+batch.latents = batch.latents[batch.denoise_rows]
+trainer.wrapped.train()
+trainer._backward(batch, list(trained_parameters(module).values()))
+"""
+
+SAVE = """
+from unidiff_cli.training.optimizer import trained_parameters
+if rank == 0:
+    save_file({k: p.grad.contiguous() for k, p in trained_parameters(module).items()}, out)
+"""
+
+
+def gradients_of_one_and_two(script, folder, base, *assignments):
+    """The gradients that a script leaves, by parameter: of one process, and of two."""
+    from safetensors.torch import load_file
+
+    file = folder / "gradients.py"
+    file.write_text(script + SAVE)
+    root = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    gradients = []
+    for number, launcher in enumerate(([], launch)):
+        out = folder / f"{number}.safetensors"
+        command = [sys.executable, *launcher, str(file), str(base), str(out), *assignments]
+        subprocess.run(command, check=True, env=env)
+        gradients.append(load_file(out))
+    return gradients
+
+
+def assert_equal_gradients(one, two):
+    """Equal to 1e-12 of the largest, whatever the number of processes."""
+    scale = max(float(gradient.abs().max()) for gradient in one.values())
+    for name, gradient in one.items():
+        assert float((two[name] - gradient).abs().max()) < 1e-12 * scale, name

@@ -68,7 +68,9 @@ def test_a_sub_batch_is_those_samples_with_their_own_noise(tiny_base):
         setattr(
             alone,
             key,
-            [value[i] for i in alone.denoise_rows] if isinstance(value, list) else value[alone.denoise_rows],
+            [value[i] for i in alone.denoise_rows]
+            if isinstance(value, list)
+            else value[alone.denoise_rows],
         )
     alone.denoise_rows = None
     for key in ("denoise", "consistency"):

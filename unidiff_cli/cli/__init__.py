@@ -1,6 +1,6 @@
-"""The command line: words in, words out. One file holds one group of commands; no logic is here.
+"""The command line: one file holds one group of commands.
 
-In: arguments. Out: calls of the stages, and what they give back as text or JSON.
+In: arguments. Out: calls of the stages, and what they return, as text or JSON.
 A new command is a function in one of these files and a line in `program.py`.
 """
 

@@ -11,17 +11,22 @@ import typer
 from unidiff_cli import machine
 from unidiff_cli.cli import console
 from unidiff_cli.cli.options import Json, open_project
-from unidiff_cli.models.sources import SCORER, SD15, embedded_bases, missing_for_sd15
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import versions
 
-LEAST_FREE = 2e9  # bytes; below it a run of even a small base may not finish
+# Bytes; below it a run of even a small base may not finish.
+LEAST_FREE = 2e9
 
 
 def examine(project: Project) -> dict[str, dict[str, Any]]:
-    """Everything worth knowing, area → what → value; no names, no paths of the user's but the project's."""
+    """What decides whether unidiff works here: area → fact → value.
+
+    No names and no paths of the user's but the project's.
+    """
     import psutil
     import torch
+
+    from unidiff_cli.models.sources import SCORER, SD15, embedded_bases, missing_for_sd15
 
     memory = psutil.virtual_memory()
     devices = {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
@@ -58,14 +63,16 @@ def problems(facts: dict[str, dict[str, Any]]) -> list[str]:
     ]
     if facts["disk"]["free_gb"] * 1e9 < LEAST_FREE:
         wrong.append(
-            f"Only {facts['disk']['free_gb']} GB are free for {facts['disk']['project']}; make room or use -C."
+            f"Only {facts['disk']['free_gb']} GB are free for {facts['disk']['project']}. "
+            "Free some space, or use -C."
         )
     if not any(
         key.startswith("base ") and value == "embedded, ready"
         for key, value in facts["offline"].items()
     ):
         wrong.append(
-            "No embedded base is in this installation. Run: pip install --force-reinstall unidiff-cli"
+            "No embedded base is in this installation. "
+            "Run: pip install --force-reinstall unidiff-cli"
         )
     return wrong
 
@@ -80,7 +87,7 @@ def doctor_command(context: typer.Context, json_out: Json = False) -> None:
         rows = [
             [area, key, value] for area, values in facts.items() for key, value in values.items()
         ]
-        console.show_table(["area", "what", "value"], rows)
+        console.show_table(["area", "fact", "value"], rows)
         for sentence in sentences:
             console.say(sentence)
     if sentences:

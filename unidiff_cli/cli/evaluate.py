@@ -42,20 +42,22 @@ def evaluate_command(
     export: ExportName = None,
     alphas: Annotated[
         str,
-        typer.Option("--alphas", help="Also blends of base and tuned weights: 0,0.25,0.5,0.75,1"),
+        typer.Option("--alphas", help="Also measure blends of base and tuned: 0.25,0.5,0.75"),
     ] = "",
     folds: Annotated[
         int,
         typer.Option(
-            "--folds", min=0, help="Cross-validate: train and test on so many folds by product."
+            "--folds",
+            min=0,
+            help="Cross-validation: train and test on this many folds of products.",
         ),
     ] = 0,
     gate: Annotated[
         str,
         typer.Option(
             "--gate",
-            help="Exit 1 unless the tuned figures, or diffdis's, keep these bounds: "
-            "r1_t2i>=0.6,diffdis.r1_t2i>=0.3",
+            help="Exit with 1 unless the figures of the tuned model, or of diffdis, meet these "
+            "bounds: r1_t2i>=0.6,diffdis.r1_t2i>=0.3",
         ),
     ] = "",
     inception: Inception = None,
@@ -72,26 +74,27 @@ def evaluate_command(
     if dry_run:
         console.say(settings.yaml())
         return
+    if folds and (folds == 1 or export or blends):
+        raise UsageError(
+            "--folds needs 2 or more and trains its own models.",
+            "Leave --export and --alphas out.",
+        )
     folder = "folds" if folds else "report"
     before = receipt_of(project, folder)
     with console.bars(context.obj.quiet) as bars:
+        options["on_progress"] = bars
         if folds:
-            if folds == 1 or export or blends:
-                raise UsageError(
-                    "--folds needs 2 or more and trains its own models.",
-                    "Leave --export and --alphas out.",
-                )
             from unidiff_cli.experiments.cross_validation import evaluate_folds
 
-            receipt = evaluate_folds(project, settings, folds, on_progress=bars, **options)
+            receipt = evaluate_folds(project, settings, folds, **options)
         else:
             from unidiff_cli.evaluation.evaluate import evaluate
+            from unidiff_cli.exporters.model_card import refresh_model_card
 
-            receipt = evaluate(
-                project, settings, export=export, alphas=blends, on_progress=bars, **options
-            )
+            receipt = evaluate(project, settings, export=export, alphas=blends, **options)
+            refresh_model_card(project, receipt.settings["export"])
     _show_figures(project, folder, before, receipt, json_out)
-    _hold_bounds(bounds, receipt.figures, project.path(folder, "report.html"))
+    _check_gates(bounds, receipt.figures, project.path(folder, "report.html"))
 
 
 def compare_command(
@@ -117,22 +120,23 @@ def compare_command(
 
 
 def _with_inception(assignments: list[str] | None, inception: Path | None) -> list[str]:
-    """The assignments, --inception among them: it is another spelling of the recipe's key."""
-    more = [f"evaluate.inception={json.dumps(str(inception.absolute()))}"] if inception else []
-    return [*(assignments or ()), *more]
+    """The assignments with --inception, which is another way to set the recipe's key."""
+    if inception is None:
+        return assignments or []
+    return [*(assignments or ()), f"evaluate.inception={json.dumps(str(inception.absolute()))}"]
 
 
 def _show_figures(
     project: Project, folder: str, before: Receipt | None, receipt: Receipt, json_out: bool
 ) -> None:
-    """The figures as a table, and where the page is."""
+    """Prints the figures as a table, and where the page is."""
     if json_out:
         console.show_file(project.path(folder, "report.json"))
         return
-    models = list(receipt.figures)
-    keys = dict.fromkeys(key for figures in receipt.figures.values() for key in figures)
+    models: dict[str, dict[str, float]] = receipt.figures
+    keys = dict.fromkeys(key for figures in models.values() for key in figures)
     rows = [
-        [key, *(f"{f[key]:.3f}" if key in f else "" for f in receipt.figures.values())]
+        [key, *(f"{figures[key]:.3f}" if key in figures else "" for figures in models.values())]
         for key in keys
     ]
     console.show_table(["figure", *models], rows)
@@ -141,23 +145,25 @@ def _show_figures(
 
 
 def _gates(settings: Any, text: str) -> list[Gate]:
-    """The bounds of --gate, before anything is generated."""
+    """The bounds of --gate, checked before anything is generated."""
     if not text:
         return []
     from unidiff_cli import registry
-    from unidiff_cli.evaluation.gates import gates
+    from unidiff_cli.evaluation.gates import parse_gates
 
     metrics: list[Any] = [
         registry.load("metrics", name)
         for name in settings.evaluate.metrics or registry.names("metrics")
     ]
-    return gates(text, [key for metric in metrics for key in metric.figures])
+    return parse_gates(text, [key for metric in metrics for key in metric.figures])
 
 
-def _hold_bounds(bounds: list[Gate], figures: dict[str, dict[str, float]], page: Path) -> None:
-    if bounds:
-        from unidiff_cli.evaluation.gates import check
+def _check_gates(bounds: list[Gate], figures: dict[str, dict[str, float]], page: Path) -> None:
+    """Prints that the bounds are met. Raises WorkError where one is not."""
+    if not bounds:
+        return
+    from unidiff_cli.evaluation.gates import check_gates
 
-        check(bounds, figures, page)
-        sentence = ", ".join(f"{gate.figure}{gate.sign}{gate.bound:g}" for gate in bounds)
-        console.say(f"The gate is met: {sentence}.")
+    check_gates(bounds, figures, page)
+    sentence = ", ".join(f"{gate.figure}{gate.sign}{gate.bound:g}" for gate in bounds)
+    console.say(f"The gate is met: {sentence}.")

@@ -13,6 +13,7 @@ from unidiff_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from unidiff_cli.config.schema import Recipe
+    from unidiff_cli.project.project import Project
 
 EXAMPLE = (
     "Example: unidiff ablate --recipes clip-only,sd-only,joint,fashion --seeds 0,1,2 --folds 5"
@@ -50,23 +51,10 @@ def ablate_command(
     json_out: Json = False,
 ) -> None:
     """Train and measure recipes × seeds × folds alike, into one table with paired tests."""
-    from unidiff_cli.models.sources import load_recipe
-
     project = open_project(context)
     given = [*(assignments or ()), *([f"train.steps={steps}"] if steps else [])]
-    recipes: dict[str, Recipe] = {}
-    for name in filter(None, (part.strip() for part in variants.split(","))):
-        recipe = load_recipe(name, project, environ=os.environ, assignments=given)
-        if recipe.name in recipes:
-            raise UsageError(
-                f"Two recipes are named '{recipe.name}'.",
-                "Rename one: its name stands in the table.",
-            )
-        recipes[recipe.name] = recipe
-    if wrong := [part for part in seeds.split(",") if not part.strip().isdecimal()]:
-        raise UsageError(
-            f"--seeds cannot read '{wrong[0]}'.", "Give whole numbers between commas: 0,1,2"
-        )
+    recipes = _recipes(project, variants, given)
+    training_seeds = _seeds(seeds)
     if folds == 1:
         raise UsageError(
             "--folds needs 2 or more.", "Leave it out to use the project's own splits."
@@ -78,7 +66,7 @@ def ablate_command(
         receipt = ablate(
             project,
             recipes,
-            [int(part) for part in seeds.split(",")],
+            training_seeds,
             folds,
             jobs=jobs,
             keep_exports=keep_exports,
@@ -90,3 +78,29 @@ def ablate_command(
     console.show_file(project.path("ablation", "table.md"))
     page = project.path("ablation", "report.html")
     say_done(project, "ablation", before, receipt, f"open {page}")
+
+
+def _recipes(project: Project, names: str, assignments: list[str]) -> dict[str, Recipe]:
+    """The recipes of --recipes by their names, in the order given."""
+    from unidiff_cli.models.sources import load_recipe
+
+    recipes: dict[str, Recipe] = {}
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        recipe = load_recipe(name, project, environ=os.environ, assignments=assignments)
+        if recipe.name in recipes:
+            raise UsageError(
+                f"Two recipes are named '{recipe.name}'.",
+                "Rename one: its name stands in the table.",
+            )
+        recipes[recipe.name] = recipe
+    return recipes
+
+
+def _seeds(text: str) -> list[int]:
+    """The whole numbers of --seeds."""
+    parts = text.split(",")
+    if wrong := [part for part in parts if not part.strip().isdecimal()]:
+        raise UsageError(
+            f"--seeds cannot read '{wrong[0]}'.", "Give whole numbers between commas: 0,1,2"
+        )
+    return [int(part) for part in parts]

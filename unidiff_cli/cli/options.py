@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,13 +14,18 @@ from unidiff_cli.cli import console
 from unidiff_cli.errors import UsageError
 from unidiff_cli.project.project import Project
 
-MAX_SEED = 2**62  # torch takes 64 bits, and image i has seed + i
+if TYPE_CHECKING:
+    from unidiff_cli.config.schema import Recipe
+    from unidiff_cli.project.receipt import Receipt
+
+# torch takes 64 bits, and image i has seed + i.
+MAX_SEED = 2**62
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass
 class Invocation:
-    """The options before the command: `context.obj` of every command."""
+    """The options that stand before the command; `context.obj` of every command."""
 
     project: str | None = None
     quiet: bool = False
@@ -33,9 +38,15 @@ def recipe_names(incomplete: str) -> list[str]:
     return [name for name in shipped_recipes() if name.startswith(incomplete)]
 
 
+def format_names(incomplete: str) -> list[str]:
+    from unidiff_cli import registry
+
+    return [name for name in registry.names("exporters") if name.startswith(incomplete)]
+
+
 def finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is no number to draw with.")
+        raise typer.BadParameter(f"{value} is not a finite number.")
     return value
 
 
@@ -59,7 +70,7 @@ RecipeName = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help="A shipped recipe or a path; prepare and train keep it in unidiff.yaml.",
+        help="A shipped recipe or a path; prepare and train write it into unidiff.yaml.",
         autocompletion=recipe_names,
     ),
 ]
@@ -81,10 +92,10 @@ Inception = Annotated[
     Path | None,
     typer.Option(
         "--inception",
-        help="inception-2015-12-05.pt: FID, KID and precision and recall as elsewhere.",
+        help="inception-2015-12-05.pt, for FID and KID comparable with published numbers.",
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Do it again although nothing changed.")]
+Force = Annotated[bool, typer.Option("--force", help="Run again although nothing changed.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the resolved recipe and the plan; write nothing.")
 ]
@@ -92,30 +103,29 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def open_project(context: typer.Context) -> Project:
-    """The project that the command works on. Before the callback ran (completion), `obj` is None."""
+    """The project that the command works on. In a completion no callback ran: `obj` is None."""
     named = context.obj.project if context.obj else None
     return Project.find(named or os.environ.get("UNIDIFF_PROJECT"))
 
 
 def resolved_recipe(
     project: Project, name: str | None, assignments: list[str] | None, base: bool = True
-) -> Any:
+) -> Recipe:
     """The recipe in force, checked whole; a name given here replaces the one in unidiff.yaml."""
     from unidiff_cli.config.load import read_recipe
     from unidiff_cli.models.sources import load_recipe
 
-    layers: Any = {"environ": os.environ, "assignments": assignments or ()}
-    recipe = (
-        load_recipe(name, project, **layers)
-        if base
-        else read_recipe(name, project_file=project.file, **layers)
-    )
+    sources: Any = {"environ": os.environ, "assignments": assignments or ()}
+    if base:
+        recipe = load_recipe(name, project, **sources)
+    else:
+        recipe = read_recipe(name, project_file=project.file, **sources)
     console.note(f"recipe {recipe.name}")
     return recipe
 
 
-def resumed_recipe(project: Project, run: str | None) -> Any:
-    """The recipe that the run to continue began with; None where there is none, which the stage then says."""
+def resumed_recipe(project: Project, run: str | None) -> Recipe | None:
+    """The recipe of the run to continue; None where there is no such run, which `train` refuses."""
     from unidiff_cli.config.load import read_recipe
 
     name = run or next(reversed(project.runs()), "")
@@ -134,6 +144,7 @@ def numbers(text: str) -> list[float]:
 
 
 def share(text: str) -> str:
+    """The value of --max-bad as a recipe has it: 5% is 0.05."""
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
@@ -142,6 +153,7 @@ def share(text: str) -> str:
 
 
 def remember(project: Project, recipe: str | None) -> None:
+    """Writes the name given with --recipe into the project's unidiff.yaml."""
     if recipe:
         from unidiff_cli.config.shipped import remember_recipe
 
@@ -149,16 +161,29 @@ def remember(project: Project, recipe: str | None) -> None:
         remember_recipe(project.file, recipe)
 
 
-def receipt_of(project: Project, *room: str) -> Any:
+def receipt_of(project: Project, *folder: str) -> Receipt | None:
+    """The receipt of a folder of the project, if it is finished."""
     from unidiff_cli.project.receipt import Receipt
 
-    return Receipt.read(project.path(*room))
+    return Receipt.read(project.path(*folder))
 
 
-def say_done(project: Project, room: str, before: Any, receipt: Any, then: str) -> None:
-    """Says what was made, or that it was there already, and what comes next."""
+def receipts_below(project: Project, folder: str) -> dict[str, Receipt | None]:
+    """The receipts of all finished folders below a folder of the project, by their path in it."""
+    from unidiff_cli.project.receipt import RECEIPT
+
+    parent = project.path(folder)
+    names = [str(file.parent.relative_to(parent)) for file in parent.rglob(RECEIPT)]
+    return {name: receipt_of(project, folder, name) for name in names}
+
+
+def say_done(
+    project: Project, folder: str, before: Receipt | None, receipt: Receipt, then: str = ""
+) -> None:
+    """Prints what a folder holds, whether it was up to date already, and what comes next."""
     if before and before.finished == receipt.finished:
-        console.note(f"Nothing to do: {room} is up to date. --force does it again.")
+        console.note(f"Nothing to do: {folder} is up to date. --force does it again.")
     counts = ", ".join(f"{v:,} {k}" for k, v in receipt.counts.items() if isinstance(v, int) and v)
-    console.say(f"{project.path(room)}: {counts or 'done'}")
-    console.note(f"Next: {then}")
+    console.say(f"{project.path(folder)}: {counts or 'done'}")
+    if then:
+        console.note(f"Next: {then}")

@@ -67,7 +67,7 @@ def sample_catalog_command(
     images: Annotated[
         int, typer.Option("--images", min=300, max=1900, help="At least this many images.")
     ] = 700,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the catalogue.")] = 0,
 ) -> None:
     """Render a small catalogue of garments with captions and a table of their true attributes."""
     from unidiff_cli.sample_catalog import write_catalog

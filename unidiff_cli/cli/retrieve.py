@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from unidiff_cli.cli import console
 from unidiff_cli.cli.options import (
+    Assignments,
     ExportName,
     Force,
     Json,
@@ -17,20 +19,32 @@ from unidiff_cli.cli.options import (
     say_done,
     sheet_file,
 )
+from unidiff_cli.models.encoders import CLIP
 
 EXAMPLE = (
     'Examples: unidiff retrieve query.jpg · unidiff retrieve "black yoga pants" -k 5 · both at once'
 )
 
 
-def index_command(context: typer.Context, export: ExportName = None, force: Force = False) -> None:
+def index_command(
+    context: typer.Context,
+    export: ExportName = None,
+    assignments: Assignments = None,
+    force: Force = False,
+) -> None:
     """Embed every image of the catalogue with an export's image encoders."""
+    from unidiff_cli.config.load import read_recipe
     from unidiff_cli.retrieval.build import index
 
     project = open_project(context)
+    recipe = read_recipe(
+        project_file=project.file, environ=os.environ, assignments=assignments or ()
+    )
     before = receipt_of(project, "index")
     with console.bars(context.obj.quiet) as bars:
-        receipt = index(project, export=export, force=force, on_progress=bars)
+        receipt = index(
+            project, export=export, kind=recipe.index.kind, force=force, on_progress=bars
+        )
     say_done(project, "index", before, receipt, 'unidiff retrieve "red dress"')
 
 
@@ -39,9 +53,9 @@ def retrieve_command(
     query: Annotated[list[str], typer.Argument(help="An image, a text, or both.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
     encoder: Annotated[
-        Literal["clip", "diffdis"],
-        typer.Option("--encoder", help="Image encoder: CLIP, or DiffDis if the export has it."),
-    ] = "clip",
+        str,
+        typer.Option("--encoder", help="Image encoder: clip, or diffdis if the export has it."),
+    ] = CLIP,
     sheet: Annotated[
         Path | None,
         typer.Option(

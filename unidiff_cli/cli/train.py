@@ -12,8 +12,9 @@ from unidiff_cli.cli.options import (
     DryRun,
     Force,
     RecipeName,
+    format_names,
     open_project,
-    receipt_of,
+    receipts_below,
     remember,
     resolved_recipe,
     resumed_recipe,
@@ -78,13 +79,13 @@ def train_command(
             on_progress=bars,
         )
         export_name, _ = export(project, name, force=force)
-        index(project, on_progress=bars)
+        index(project, kind=settings.index.kind, on_progress=bars)
     if name in known and not force:
         console.note(f"Nothing to do: run {name} did this very work. --force does it again.")
     steps = receipt.counts["steps"]
     best_step = receipt.figures["best"].get("step", steps)
     console.say(f"{project.path('runs', name)}: {steps} steps, best at step {best_step}")
-    console.say(f"{project.path('exports', export_name)}: the adapted pipeline and clip/")
+    console.say(f"{project.path('exports', export_name)}: the tuned pipeline and clip/")
     console.note('Next: unidiff generate "red dress"; unidiff retrieve QUERY.jpg; unidiff evaluate')
 
 
@@ -103,12 +104,21 @@ def export_command(
             help="Share of the tuned weights; below 1 the base's are blended in, as RUN-aALPHA.",
         ),
     ] = 1.0,
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="File format; only a diffusers export is read by the other commands.",
+            autocompletion=format_names,
+        ),
+    ] = "diffusers",
     force: Force = False,
 ) -> None:
     """Write a run's best weights as a diffusers pipeline with a transformers CLIP in it."""
     from unidiff_cli.exporters.export import export
 
     project = open_project(context)
-    before = {name: receipt_of(project, "exports", name) for name in project.exports()}
-    name, receipt = export(project, run, alpha=alpha, force=force)
-    say_done(project, f"exports/{name}", before.get(name), receipt, "unidiff index")
+    before = receipts_below(project, "exports")
+    name, receipt = export(project, run, alpha=alpha, format=format, force=force)
+    then = "unidiff index" if name in project.exports() else ""
+    say_done(project, f"exports/{name}", before.get(name), receipt, then)

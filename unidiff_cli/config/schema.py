@@ -218,6 +218,20 @@ class Generate(Section):
     batch_size: Positive = Field(8, description="images generated at a time")
 
 
+class IndexSettings(Section):
+    """How the embeddings of the catalogue's images are searched."""
+
+    kind: str = Field("flat", description="the kind of index; flat: exact, compares with all")
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        known = registry.names("indexes")
+        if value not in known:
+            raise ValueError(f"there is no index named '{value}'.{nearest(value, known)}")
+        return value
+
+
 class Evaluate(Section):
     """Evaluation of the tuned model against its base."""
 
@@ -264,6 +278,7 @@ class Recipe(Section):
     objectives: Any = None
     train: Train = Train()
     generate: Generate = Generate()
+    index: IndexSettings = IndexSettings()
     evaluate: Evaluate = Evaluate()
 
     def section(self, *names: str) -> dict[str, Any]:

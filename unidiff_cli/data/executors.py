@@ -167,6 +167,11 @@ def _without_main() -> Iterator[None]:
 def _start(parent: int) -> None:
     """A new process: Ctrl-C is the parent's to handle, and it ends when the parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(parent)
+
+
+def end_with_parent(parent: int) -> None:
+    """Ends this process within a second after its parent, however that ended."""
 
     def follow_parent() -> None:
         while os.getppid() == parent:

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Zero-shot classification: the class whose prompts are nearest to an image's embedding."""
 
 from __future__ import annotations
 
@@ -8,23 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from unidiff_cli.data.prompts import load_prompts
+from unidiff_cli.reports.schema import ConfusionMatrix
 
 TEMPLATES = load_prompts().class_prompts
-Embed = Callable[[list[str]], np.ndarray]  # captions -> unit embeddings (n, D)
+# Captions -> unit embeddings (n, D).
+Embed = Callable[[list[str]], np.ndarray]
 
 
 def class_prompts(
     attribute: str, values: Sequence[str], templates: Sequence[str] = TEMPLATES
 ) -> list[list[str]]:
-    """The prompts of each value, K lists of one prompt a template."""
+    """The prompts of each value: K lists with one prompt for each template."""
     name = attribute.replace("_", " ")
     return [[t.format(attribute=name, value=value) for t in templates] for value in values]
 
 
 def class_embeds(embeds: np.ndarray) -> np.ndarray:
-    """A unit vector for each class, (K, D): the mean of its prompts' unit embeddings (K, T, D), made unit again."""
-    middle = embeds.astype(np.float64).mean(axis=1)
-    return middle / np.maximum(np.linalg.norm(middle, axis=1, keepdims=True), 1e-12)
+    """A unit vector for each class, (K, D): the normalised mean of its prompts' unit embeddings.
+
+    `embeds` is (K, T, D) for K classes and T prompts of each.
+    """
+    mean = embeds.astype(np.float64).mean(axis=1)
+    return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
 
 
 def embed_classes(attribute: str, values: Sequence[str], embed: Embed) -> np.ndarray:
@@ -34,40 +39,38 @@ def embed_classes(attribute: str, values: Sequence[str], embed: Embed) -> np.nda
     return class_embeds(flat.reshape(len(values), -1, flat.shape[1]))
 
 
-def classify(
-    images: np.ndarray, classes: np.ndarray, answers: np.ndarray | None = None
-) -> np.ndarray:
-    """The class of unit embeddings (N, D) among (K, D), int (N,): the nearest.
+def classify(images: np.ndarray, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The nearest class of unit embeddings (N, D) among (K, D), int (N,).
 
-    Cosines are taken to 6 decimals. With `answers` (N,) a tie is told against the model; without, the first class.
+    Cosines are rounded to 6 decimals; a tie with the true class `labels` (N,) counts as wrong.
     """
     scores = np.round(images.astype(np.float64) @ classes.T, 6)
     scores = np.where(np.isfinite(scores), scores, -np.inf)
-    if answers is not None:
-        scores[np.arange(len(scores)), answers] -= 5e-7
+    scores[np.arange(len(scores)), labels] -= 5e-7
     return scores.argmax(axis=1)
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often an image of class i was told to be class j: counts (K, K), true classes down, told ones across."""
+    """Counts of images by true class (down) and predicted class (across), `matrix` (K, K)."""
 
     matrix: np.ndarray
     values: tuple[str, ...]
 
     @property
     def accuracy(self) -> float:
+        """The share of images that are predicted right."""
         return float(np.trace(self.matrix) / self.matrix.sum())
 
     @property
     def recalls(self) -> np.ndarray:
-        """The share of each class that is told right, (K,); nan for a class without images."""
+        """The share of each class that is predicted right, (K,); nan for a class without images."""
         with np.errstate(invalid="ignore"):
             return np.diag(self.matrix) / self.matrix.sum(axis=1)
 
     @property
     def balanced(self) -> float:
-        """The mean over the classes that occur, so that a frequent class weighs no more than a rare one."""
+        """Balanced accuracy: the mean of `recalls`, so that a frequent class weighs no more."""
         return float(np.nanmean(self.recalls))
 
     @property
@@ -75,37 +78,56 @@ class Confusion:
         """The accuracy of a guess, and the balanced accuracy of any constant answer: 1/K."""
         return 1 / len(self.matrix)
 
+    def as_detail(self, title: str) -> ConfusionMatrix:
+        """The matrix for a report."""
+        return ConfusionMatrix(
+            title=title,
+            caption="Each true value (down) by predicted value (across), in %.",
+            labels=list(self.values),
+            counts=self.matrix.tolist(),
+        )
+
     @property
     def majority(self) -> float:
-        """The accuracy of always naming the most frequent class: what accuracy has to beat."""
+        """The accuracy of always naming the most frequent class."""
         return float(self.matrix.sum(axis=1).max() / self.matrix.sum())
 
 
-def confusion(answers: np.ndarray, told: np.ndarray, values: Sequence[str]) -> Confusion:
-    """Counts of true (N,) and told (N,) classes, numbers into `values`."""
+def confusion(labels: np.ndarray, predicted: np.ndarray, values: Sequence[str]) -> Confusion:
+    """The confusion of true (N,) and predicted (N,) classes, which are numbers into `values`."""
     k = len(values)
-    return Confusion(np.bincount(answers * k + told, minlength=k * k).reshape(k, k), tuple(values))
+    counts = np.bincount(labels * k + predicted, minlength=k * k)
+    return Confusion(counts.reshape(k, k), tuple(values))
 
 
 @dataclass(frozen=True)
-class Told:
-    """One attribute, told: `rows` (n,) are the images that have a value, the rest is theirs."""
+class Predictions:
+    """The predicted values of one attribute.
+
+    `rows` (n,) are the numbers of the images that have a value, `labels` (n,) their true classes,
+    `predicted` (n,) the predicted ones.
+    """
 
     rows: np.ndarray
-    answers: np.ndarray  # (n,) true classes
-    told: np.ndarray  # (n,)
+    labels: np.ndarray
+    predicted: np.ndarray
     confusion: Confusion
 
     @property
     def hits(self) -> np.ndarray:
-        """1.0 where it was told right, (n,): what paired tests compare."""
-        return (self.answers == self.told).astype(float)
+        """1.0 where the prediction is right, (n,)."""
+        return (self.labels == self.predicted).astype(float)
 
 
-def tell(images: np.ndarray, attribute: str, column: Sequence[str | None], embed: Embed) -> Told:
-    """What a model tells of an attribute: unit embeddings (N, D) and each image's value, None for none."""
+def predict(
+    images: np.ndarray, attribute: str, column: Sequence[str | None], embed: Embed
+) -> Predictions:
+    """Predicts an attribute of N images from unit embeddings (N, D).
+
+    `column` has each image's value, None for none.
+    """
     values = sorted({v for v in column if v is not None})
     rows = np.array([n for n, v in enumerate(column) if v is not None])
-    answers = np.array([values.index(v) for v in column if v is not None])
-    told = classify(images[rows], embed_classes(attribute, values, embed), answers)
-    return Told(rows, answers, told, confusion(answers, told, values))
+    labels = np.array([values.index(v) for v in column if v is not None])
+    predicted = classify(images[rows], embed_classes(attribute, values, embed), labels)
+    return Predictions(rows, labels, predicted, confusion(labels, predicted, values))

@@ -1,10 +1,10 @@
-"""evaluate: models on the held-out split, figures with intervals, paired tests and a page to read → report/, comparison/."""
+"""evaluate and compare: models on held-out images → report/, comparison/."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 from unidiff_cli.config.schema import Recipe
@@ -12,20 +12,35 @@ from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import UsageError
 from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.evaluation.measure import (
-    base_of,
-    chosen,
+    base_model,
+    blended_model,
+    by_encoder,
+    choose_metrics,
+    evaluation_settings,
+    export_model,
     measure,
-    named,
-    settings_of,
-    subject_of,
-    ways_of,
+    source_name,
 )
 from unidiff_cli.evaluation.model_under_test import ModelUnderTest
-from unidiff_cli.evaluation.report_data import build_report, write_report
+from unidiff_cli.evaluation.report_data import build_report
+from unidiff_cli.evaluation.report_files import write_report
 from unidiff_cli.progress import Progress
-from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What to measure and where to write it: the base first, then other models.
+
+    `settings` are what the receipt says beside the recipe, `needs` figures that must be computed.
+    """
+
+    folder: str
+    title: str
+    models: Sequence[ModelUnderTest]
+    settings: dict[str, Any]
+    needs: Sequence[str] = ()
 
 
 def evaluate(
@@ -38,35 +53,35 @@ def evaluate(
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> Receipt:
-    """Measures the base and the export on the same rows, prompts and seeds, and writes `report/`.
+    """Measures an export and its base on the same rows, prompts and seeds, and writes `report/`.
 
-    The receipt's figures are {"base": {…}, "tuned": {…}}; each of `alphas` adds the export blended with its base, as
-    "alpha 0.5". A report of the same work is returned as it is, unless `force`; what models made before is not made
-    again either way. Raises NotReady, UsageError for an unknown export or alpha, WorkError for an empty split, for a
-    figure that is no number and, before anything is drawn, for one of `needs` that the catalogue does not allow,
-    EnvironmentProblem where weights are not here.
+    The receipt's figures are {"base": {…}, "tuned": {…}}; each of `alphas` adds the export blended
+    with its base, as "alpha 0.5". A finished report of the same work is returned as it is, unless
+    `force`; stored outputs of models are used either way. Raises NotReady, UsageError for an
+    unknown export or alpha, WorkError for an empty split, for a figure that is not finite and,
+    before any image is generated, for one of `needs` that the catalogue does not allow, and
+    EnvironmentProblem for missing weights.
     """
-    if wrong := [a for a in alphas if not 0 <= a <= 1]:
+    if wrong := [alpha for alpha in alphas if not 0 <= alpha <= 1]:
         raise UsageError(
             f"--alphas {wrong[0]:g} is no share.",
             "Give numbers from 0 (the base) to 1 (the tuned weights).",
         )
     with project.lock(existing=True):
         project.receipt("shards")
-        folder = project.export(export)
-        tuned = subject_of(project, folder.name, "tuned")
-        base = base_of(tuned)
-        between = [a for a in dict.fromkeys(alphas) if 0 < a < 1]
-        blends = [
-            replace(tuned, name=f"alpha {a:g}", stamp=digest([tuned.stamp, base.stamp, a]), alpha=a)
-            for a in between
-        ]
-        title = f"{folder.name} against its base"
-        made = {"export": folder.name, "alphas": between}
-        subjects = [base, *blends, *ways_of(tuned, "diffdis")]
-        return _evaluated(
-            project, recipe, "report", title, subjects, made, needs, force, on_progress
+        name = project.export(export).name
+        tuned = export_model(project, name, "tuned")
+        base = base_model(tuned)
+        between = [alpha for alpha in dict.fromkeys(alphas) if 0 < alpha < 1]
+        blends = [blended_model(tuned, base, alpha) for alpha in between]
+        evaluation = Evaluation(
+            "report",
+            f"{name} against its base",
+            [base, *blends, *by_encoder(tuned)],
+            {"export": name, "alphas": between},
+            needs,
         )
+        return _run(project, recipe, evaluation, force, on_progress)
 
 
 def compare(
@@ -77,10 +92,10 @@ def compare(
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> Receipt:
-    """Measures several exports and the base of the first on the same rows, prompts and seeds, and writes `comparison/`.
+    """Measures several exports and the base of the first alike, and writes `comparison/`.
 
-    Each is held against the base, and the first against the others. Raises as `evaluate`, and UsageError for fewer
-    than two names and for exports of different bases or image sizes.
+    Each is tested against the base, and the others against the first. Raises as `evaluate`, and
+    UsageError for fewer than two names and for exports of different bases or image sizes.
     """
     names = list(dict.fromkeys(names))
     if len(names) < 2:
@@ -89,67 +104,65 @@ def compare(
             "Name them, as in: unidiff compare 001-fashion 002-joint",
         )
     with project.lock(existing=True):
-        first, *others = subjects = [
-            subject_of(project, project.export(name).name) for name in names
-        ]
-        base = base_of(first)
-        for other in others:
-            alike = other.base == first.base or base_of(other).stamp == base.stamp
-            if not alike or other.image_size != first.image_size:
-                raise UsageError(
-                    f"{first.name} ({named(first.base)}, {first.image_size} px) and {other.name} ({named(other.base)}, "
-                    f"{other.image_size} px) have not the same base and image size.",
-                    "Compare exports of one base, or evaluate each against its own.",
-                )
-        title, made = " against ".join(names), {"exports": names}
-        subjects = [
-            base,
-            *(way for subject in subjects for way in ways_of(subject, f"{subject.name}, diffdis")),
-        ]
-        return _evaluated(
-            project, recipe, "comparison", title, subjects, made, (), force, on_progress
+        exports = [export_model(project, project.export(name).name) for name in names]
+        base = base_model(exports[0])
+        for other in exports[1:]:
+            _refuse_unlike(exports[0], other, base)
+        models = [model for export in exports for model in by_encoder(export, f"{export.name}, ")]
+        evaluation = Evaluation(
+            "comparison", " against ".join(names), [base, *models], {"exports": names}
+        )
+        return _run(project, recipe, evaluation, force, on_progress)
+
+
+def _refuse_unlike(first: ModelUnderTest, other: ModelUnderTest, base: ModelUnderTest) -> None:
+    """Raises UsageError for exports of different bases or image sizes."""
+    same_base = other.base == first.base or base_model(other).model_hash == base.model_hash
+    if not same_base or other.image_size != first.image_size:
+        one, two = (
+            f"{model.name} ({source_name(model.base)}, {model.image_size} px)"
+            for model in (first, other)
+        )
+        raise UsageError(
+            f"{one} and {two} do not have the same base and image size.",
+            "Compare exports of one base, or evaluate each against its own.",
         )
 
 
-def _evaluated(
+def _run(
     project: Project,
     recipe: Recipe,
-    room: str,
-    title: str,
-    subjects: Sequence[ModelUnderTest],
-    made: dict[str, Any],
-    needs: Sequence[str],
+    evaluation: Evaluation,
     force: bool,
     on_progress: Progress | None,
 ) -> Receipt:
-    # What we read.
+    # What is read.
     prepared = project.receipt("shards")
     shards = Shards.open(project.path("shards"))
-    cache = project.path("cache", "evaluate")
     rows = shards.rows(recipe.evaluate.split)
-    eval_set = EvalSet(shards, rows, recipe.evaluate, recipe.generate, cache, prepared.hash)
-    # What we refuse.
-    metrics, left_out = chosen([eval_set], needs)
-    # What is there already.
+    cache = project.path("cache", "evaluate")
+    eval_set = EvalSet(shards, rows, recipe.evaluate, recipe.generate, cache)
+    # What is refused.
+    metrics, left_out = choose_metrics([eval_set], evaluation.needs)
+    # What is finished already.
+    models = evaluation.models
     settings = {
-        **settings_of(recipe, metrics), **made, "models": {subject.name: subject.stamp for subject in subjects},
-    }  # fmt: skip
-    exports = dict.fromkeys(named(subject.source) for subject in subjects[1:])
-    inputs = {
-        "shards": prepared.hash,
-        **{f"exports/{n}": project.receipt("exports", n).hash for n in exports},
+        **evaluation_settings(recipe, metrics),
+        **evaluation.settings,
+        "models": {model.name: model.model_hash for model in models},
     }
-    done = Receipt.read(project.path(room))
-    if done and done.same_work(settings, inputs) and not force:
-        return done
-    # Do.
+    exports = dict.fromkeys(source_name(model.source) for model in models[1:])
+    inputs = {"shards": prepared.hash}
+    inputs |= {f"exports/{name}": project.receipt("exports", name).hash for name in exports}
+    finished = Receipt.read(project.path(evaluation.folder))
+    if finished and finished.same_work(settings, inputs) and not force:
+        return finished
+    # The work.
     receipt = Receipt("evaluate", settings, inputs, recipe.evaluate.seed)
-    with project.writing(room, receipt=receipt) as fresh:
+    with project.writing(evaluation.folder, receipt=receipt) as folder:
         started = time.monotonic()
-        models, outputs = measure(eval_set, metrics, subjects, on_progress)
-        found = build_report(project, title, subjects, eval_set, metrics, models) | {
-            "left_out": left_out
-        }
-        found["seconds"] = round(time.monotonic() - started, 1)
-        write_report(fresh, found, eval_set, outputs, receipt)
+        measurement = measure(project, eval_set, metrics, models, on_progress)
+        seconds = time.monotonic() - started
+        report = build_report(evaluation.title, [measurement], metrics, left_out, seconds)
+        write_report(folder, report, measurement, receipt)
     return receipt

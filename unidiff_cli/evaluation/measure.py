@@ -1,10 +1,10 @@
-"""TODO docstring."""
+"""Measures models: which models and metrics there are, and every metric of every model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.model_under_test import ModelUnderTest
 from unidiff_cli.evaluation.outputs import ModelOutputs
 from unidiff_cli.evaluation.probe import ProbeSet
-from unidiff_cli.evaluation.results import MetricResult
+from unidiff_cli.evaluation.results import MetricResult, Results
 from unidiff_cli.models import encoders, sources
 from unidiff_cli.progress import Progress
+from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
 
-# The order of a report, where nobody asked for one: what people look for first.
+# The order of a report where no metrics are named: what people look for first.
 ORDER = (
     "recall",
     "zero_shot",
@@ -41,125 +42,173 @@ ORDER = (
     "drift",
     "denoise_loss",
 )
-Measures = dict[str, MetricResult]  # by metric
 
 
-def subject_of(project: Project, export: str, name: str = "") -> ModelUnderTest:
-    """An export as something to measure."""
-    made = project.receipt("exports", export)
-    base, size = made.settings["base"], made.settings["image_size"]
-    return ModelUnderTest(
-        name or export, str(project.path("exports", export)), base, size, made.hash
-    )
+# ---------------------------------------------------------------- models
 
 
-def ways_of(tuned: ModelUnderTest, name: str) -> list[ModelUnderTest]:
-    """An export as its CLIP finds and, under `name`, as its DiffDis does where it has one."""
-    found = [tuned]
-    if "diffdis" in encoders.available_encoders(Path(str(tuned.source))):
-        found.append(replace(tuned, name=name, by="diffdis"))
-    return found
+def export_model(project: Project, export: str, name: str = "") -> ModelUnderTest:
+    """An export as a model to measure, by default under its own name."""
+    receipt = project.receipt("exports", export)
+    base, image_size = receipt.settings["base"], receipt.settings["image_size"]
+    source = str(project.path("exports", export))
+    return ModelUnderTest(name or export, source, base, image_size, receipt.hash)
 
 
-def base_of(of: ModelUnderTest) -> ModelUnderTest:
-    return ModelUnderTest("base", of.base, of.base, of.image_size, sources.files_hash(of.base))
+def base_model(model: ModelUnderTest) -> ModelUnderTest:
+    """The base that a model was trained from."""
+    files_hash = sources.files_hash(model.base)
+    return ModelUnderTest("base", model.base, model.base, model.image_size, files_hash)
 
 
-def named(source: Any) -> str:
-    """A base or an export by its folder or hub id, without where it lies; both halves where they are apart."""
-    halves = (
-        [source[half] for half in ("diffusion", "clip")]
+def blended_model(tuned: ModelUnderTest, base: ModelUnderTest, alpha: float) -> ModelUnderTest:
+    """An export blended with its base; `alpha` is the export's share."""
+    model_hash = digest([tuned.model_hash, base.model_hash, alpha])
+    return replace(tuned, name=f"alpha {alpha:g}", model_hash=model_hash, alpha=alpha)
+
+
+def by_encoder(model: ModelUnderTest, prefix: str = "") -> list[ModelUnderTest]:
+    """An export by CLIP, and by each other image encoder that it has: prefix + encoder."""
+    others = [
+        name for name in encoders.available_encoders(Path(model.source)) if name != model.encoder
+    ]
+    return [model, *(replace(model, name=prefix + name, encoder=name) for name in others)]
+
+
+def source_name(source: Any) -> str:
+    """The folder or hub id of a base or an export; both of a base in two parts."""
+    parts = (
+        [source[part] for part in ("diffusion", "clip")]
         if isinstance(source, Mapping)
         else [source]
     )
-    return " + ".join(Path(str(half)).name for half in halves)
+    return " + ".join(Path(str(part)).name for part in parts)
 
 
-def settings_of(recipe: Recipe, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-    """What decides figures besides the models: the recipe's part, which metrics there are, and who looks at images."""
-    eye = scorer().fingerprint if _sees(metrics) else None
-    photos = ProbeSet.photographed(recipe.evaluate.probe).stamp if recipe.evaluate.probe else None
-    return {
-        **recipe.section("evaluate", "generate"),
-        "metrics": list(metrics),
-        "scorer": eye,
-        "probe": photos,
-    }
+# ---------------------------------------------------------------- metrics
 
 
-def _sees(metrics: Mapping[str, Metric]) -> bool:
-    """Whether anything is drawn and looked at."""
-    reads = {what for metric in metrics.values() for what in metric.reads}
-    return any(what.startswith(("generated", "real", "prompt", "grid")) for what in reads)
-
-
-def measure(
-    eval_set: EvalSet,
-    metrics: Mapping[str, Metric],
-    subjects: Sequence[ModelUnderTest],
-    on_progress: Progress | None = None,
-) -> tuple[dict[str, Measures], dict[str, ModelOutputs]]:
-    """Every metric of every model, the first of which is the base of the others; one model is in memory at a time."""
-    models: dict[str, Measures] = {}
-    seen: dict[str, ModelOutputs] = {}
-    before: ModelOutputs | None = None
-    for subject in subjects:
-        outputs = ModelOutputs(subject, eval_set, before, under(subject.name, on_progress))
-        models[subject.name] = measured_of(outputs, metrics)
-        before, seen[subject.name] = before or outputs, outputs
-    return models, seen
-
-
-def measured_of(outputs: ModelOutputs, metrics: Mapping[str, Metric]) -> Measures:
-    """Every metric of one model, whose weights are let go. Raises WorkError for a figure that is no number."""
-    found = {name: MetricResult.of(metric, outputs) for name, metric in metrics.items()}
-    for measured in found.values():
-        if wrong := [key for key, value in measured.figures.items() if not math.isfinite(value)]:
-            raise WorkError(
-                f"{wrong[0]} of the {outputs.subject.name} model is no number.",
-                "Its weights are broken: train it again.",
-            )
-    outputs.release()
-    return found
-
-
-def under(name: str, on_progress: Progress | None) -> Progress | None:
-    """Progress told under the name of what makes it."""
-    return (
-        (lambda what, done, total: on_progress(f"{name}: {what}", done, total))
-        if on_progress
-        else None
-    )
-
-
-def chosen(
-    folds: Sequence[EvalSet], needs: Sequence[str] = ()
+def choose_metrics(
+    eval_sets: Sequence[EvalSet], needs: Sequence[str] = ()
 ) -> tuple[dict[str, Metric], dict[str, str]]:
-    """The metrics asked for, or all that this catalogue allows in every fold, and why the others were left out.
+    """The metrics to compute, and why each other metric is left out.
 
-    Raises WorkError for an empty split, and for a metric that would mislead and was asked for, by name or by one of the
-    figures in `needs`.
+    These are the metrics that the recipe names, or all that every eval set allows. `needs` are
+    figures that must be among them. Raises WorkError for an empty split, and for a named or needed
+    metric that would mislead.
     """
-    split, asked = folds[0].evaluate.split, folds[0].evaluate.metrics
-    if not all(eval_set.rows for eval_set in folds):
+    split, named = eval_sets[0].evaluate.split, eval_sets[0].evaluate.metrics
+    if not all(eval_set.rows for eval_set in eval_sets):
         raise WorkError(
             f"The catalogue has no {split} images to measure on.",
-            "Give that split a share in prepare.splits and prepare again, or take another: --set evaluate.split=val",
+            "Give that split a share in prepare.splits and prepare again, "
+            "or take another: --set evaluate.split=val",
         )
     metrics: dict[str, Metric] = {}
     left_out: dict[str, str] = {}
-    for name in asked or ORDER + tuple(n for n in registry.names("metrics") if n not in ORDER):
+    for name in named or ORDER + tuple(n for n in registry.names("metrics") if n not in ORDER):
         metric = registry.load("metrics", name)()
-        if metric.on_request and not asked and not set(needs) & set(metric.figures):
+        required = bool(named) or not set(needs).isdisjoint(metric.figures)
+        if metric.on_request and not required:
             left_out[name] = "It takes long, and is measured where evaluate.metrics names it."
             continue
         try:
-            for eval_set in folds:
+            for eval_set in eval_sets:
                 metric.check(eval_set)
         except WorkError as problem:
-            if asked or set(needs) & set(metric.figures):
+            if required:
                 raise
             left_out[name] = problem.fact
         else:
             metrics[name] = metric
     return metrics, left_out
+
+
+def needs_generated_images(metrics: Mapping[str, Metric]) -> bool:
+    """Whether images are generated and judged by the scorer."""
+    return any(metric.needs_generated_images for metric in metrics.values())
+
+
+def evaluation_settings(recipe: Recipe, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """What decides figures besides the models, for a receipt."""
+    probe = recipe.evaluate.probe
+    return {
+        **recipe.section("evaluate", "generate"),
+        "metrics": list(metrics),
+        "scorer": scorer().weights_hash if needs_generated_images(metrics) else None,
+        "probe": ProbeSet.from_catalogue(probe).images_hash if probe else None,
+    }
+
+
+# ---------------------------------------------------------------- results
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Models of a project, measured on one eval set; the first is the base of the others.
+
+    `results` and `outputs` are by the models' names.
+    """
+
+    project: Project
+    eval_set: EvalSet
+    models: Sequence[ModelUnderTest]
+    results: dict[str, Results]
+    outputs: dict[str, ModelOutputs]
+
+
+def measure(
+    project: Project,
+    eval_set: EvalSet,
+    metrics: Mapping[str, Metric],
+    models: Sequence[ModelUnderTest],
+    on_progress: Progress | None = None,
+) -> Measurement:
+    """Every metric of every model; one model is in memory at a time.
+
+    Raises WorkError for a figure that is not a finite number.
+    """
+    measurement = Measurement(project, eval_set, models, {}, {})
+    base_outputs: ModelOutputs | None = None
+    for model in models:
+        progress = with_prefix(model.name, on_progress)
+        outputs = ModelOutputs(model, eval_set, base_outputs, progress)
+        measurement.results[model.name] = model_results(outputs, metrics)
+        measurement.outputs[model.name] = outputs
+        base_outputs = base_outputs or outputs
+    return measurement
+
+
+def model_results(outputs: ModelOutputs, metrics: Mapping[str, Metric]) -> dict[str, MetricResult]:
+    """Every metric of one model, whose weights are freed at the end.
+
+    Raises WorkError for a figure that is not a finite number.
+    """
+    results = {name: metric_result(metric, outputs) for name, metric in metrics.items()}
+    outputs.release()
+    return results
+
+
+def metric_result(metric: Metric, outputs: ModelOutputs) -> MetricResult:
+    """One metric of one model. Raises WorkError for a figure that is not a finite number."""
+    figures = metric.compute(outputs)
+    if wrong := [key for key, value in figures.items() if not math.isfinite(value)]:
+        raise WorkError(
+            f"{wrong[0]} of the {outputs.subject.name} model is no number.",
+            "Its weights are broken: train it again.",
+        )
+    return MetricResult(
+        figures,
+        {key: items for key, items in metric.per_item(outputs).items() if key in figures},
+        {key: samples for key, samples in metric.bootstrap(outputs).items() if key in figures},
+        metric.details(outputs),
+        metric.references(outputs),
+        metric.notes(outputs),
+    )
+
+
+def with_prefix(name: str, on_progress: Progress | None) -> Progress | None:
+    """The same progress with `name` before each label."""
+    if on_progress is None:
+        return None
+    return lambda label, done, total: on_progress(f"{name}: {label}", done, total)

@@ -1,36 +1,54 @@
-"""TODO docstring."""
+"""ModelUnderTest: a model to measure, and how to load it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from unidiff_cli import machine
+from unidiff_cli.models.encoders import CLIP, EncoderName
+from unidiff_cli.reports.schema import Role
 
 if TYPE_CHECKING:
-    from unidiff_cli.models.families.stable_diffusion import StableDiffusion as Base
+    from unidiff_cli.models.base import BaseModel
 
 
 @dataclass(frozen=True)
 class ModelUnderTest:
-    """A model to measure: a base, an export, or an export blended with its base."""
+    """A base, an export, or an export blended with its base (WiSE-FT, arXiv 2109.01903).
+
+    `source` and `base` are what `load_base` takes: the model, and the base that it was trained
+    from. `model_hash` changes with the weights, and for a blend with `alpha` and the base too.
+    `alpha` is the export's share in a blend. `encoder` names what embeds images.
+    """
 
     name: str
-    source: Any  # what `bases.load` takes
-    base: Any  # the base it was trained from
+    source: Any
+    base: Any
     image_size: int
-    stamp: str  # a hash that changes with its weights, and with a blend's base
-    alpha: float = 1.0  # the export's share; WiSE-FT, arXiv 2109.01903
-    by: Literal["clip", "diffdis"] = "clip"  # what looks at images
+    model_hash: str
+    alpha: float = 1.0
+    encoder: EncoderName = CLIP
 
-    def load(self) -> Base:
-        """On the GPU where there is one, else on the CPU. Raises UsageError, EnvironmentProblem."""
+    @property
+    def role(self) -> Role:
+        """What it is among the models of a report."""
+        if self.source == self.base:
+            return "base"
+        if self.alpha < 1:
+            return "blend"
+        return "tuned" if self.encoder == CLIP else "encoder"
+
+    def load(self) -> BaseModel:
+        """The model, on the GPU if there is one. Raises UsageError, EnvironmentProblem."""
         from unidiff_cli.models import loading, weights
 
-        model: Base = loading.load_base(self.source, self.image_size).eval()
+        model = loading.load_base(self.source, self.image_size).eval()
         if self.alpha < 1:
-            before = loading.load_base(self.base, self.image_size)
-            before.dual_stream = model.dual_stream  # the base has none to blend it with
-            weights.blend(before.state_dict(), model.state_dict(), self.alpha)
-            model = before.eval()
+            base = loading.load_base(self.base, self.image_size)
+            # The base has none to blend them with.
+            for layers in model.added.values():
+                base.attach(layers)
+            weights.blend(base.state_dict(), model.state_dict(), self.alpha)
+            model = base.eval()
         return model.to(machine.device())

@@ -1,86 +1,99 @@
-"""TODO docstring."""
+"""ProbeSet: images of known classes from outside the catalogue, for general knowledge."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from unidiff_cli.data.prompts import load_prompts
+from unidiff_cli.data.sample import Sample
 from unidiff_cli.errors import UsageError
 
-if TYPE_CHECKING:
-    pass
-
-PROBE_EACH, PROBE_SIDE = 10, 128  # drawings of each everyday object, px
+# Renderings of each everyday object, and their side in px.
+RENDERINGS, RENDERING_SIDE = 10, 128
+# Beyond the seeds that nano was trained on.
+SEED = 4_000_000
 
 
 @dataclass(frozen=True)
 class ProbeSet:
-    """Images (RGB) of known classes, and which each shows: what a model should know whatever it was tuned on."""
+    """RGB images of known classes: what a model should know whatever it was tuned on.
+
+    `labels` (N,) int are numbers into `classes`; `prompts` has one for each class.
+    """
 
     images: list[Image.Image]
-    labels: np.ndarray  # (N,) int
+    labels: np.ndarray
     classes: list[str]
-    prompts: list[str]  # one for each class
+    prompts: list[str]
 
     @classmethod
-    def drawn(cls, seed: int = 4_000_000) -> ProbeSet:
-        """Ten drawings of each everyday object, which no shop of clothes shows; seeds that nano was not trained on."""
-        from unidiff_cli.sample_catalog import OBJECTS, draw, random_object
+    def everyday_objects(cls) -> ProbeSet:
+        """Ten renderings of each everyday object that no shop of clothes shows."""
+        from unidiff_cli.sample_catalog import OBJECTS, random_object, render
 
         classes = list(OBJECTS)
         looks = [
-            random_object(random.Random(seed + PROBE_EACH * c + i), type=name)
+            random_object(random.Random(SEED + RENDERINGS * c + i), type=name)
             for c, name in enumerate(classes)
-            for i in range(PROBE_EACH)
+            for i in range(RENDERINGS)
         ]
-        labels = np.repeat(np.arange(len(classes)), PROBE_EACH)
+        labels = np.repeat(np.arange(len(classes)), RENDERINGS)
         prompts = [load_prompts().of_object(name) for name in classes]
-        return cls([draw(look, PROBE_SIDE) for look in looks], labels, classes, prompts)
+        return cls([render(look, RENDERING_SIDE) for look in looks], labels, classes, prompts)
 
     @classmethod
     @cache
-    def photographed(cls, folder: str) -> ProbeSet:
-        """The photos of a catalogue with a `class` column, each class asked for by the caption of its first photo.
+    def from_catalogue(cls, folder: str) -> ProbeSet:
+        """The photos of a catalogue with a `class` column, read once.
 
-        Where there is a split column only its test photos count. Raises UsageError for a catalogue without classes.
+        A class's prompt is the caption of its first photo. If there is a split column, only the
+        test photos count. Raises UsageError for a catalogue without two classes.
         """
-        from unidiff_cli.config.schema import Prepare
-        from unidiff_cli.data import readers, sample
-
-        path = Path(folder).expanduser()
-        if not path.exists():
-            raise UsageError(
-                f"There is no evaluate.probe {folder}.",
-                "Name a folder with a table, or leave it out.",
-            )
-        rows = [item for item in readers.choose(path, Prepare()) if isinstance(item, sample.Sample)]
-        tested = [
-            row for row in rows if row.attributes.get("class") and row.split in (None, "test")
-        ]
-        prompts = {str(row.attributes["class"]): row.captions[0] for row in reversed(tested)}
+        photos = _class_photos(folder)
+        prompts = {str(photo.attributes["class"]): photo.captions[0] for photo in reversed(photos)}
         if len(prompts) < 2:
             raise UsageError(
-                f"evaluate.probe {folder} has test photos of {len(prompts)} classes; it needs two or more.",
+                f"evaluate.probe {folder} has test photos of {len(prompts)} classes; "
+                "it needs two or more.",
                 "Give its table the columns image, class and caption.",
             )
         classes = sorted(prompts)
-        images = [Image.open(io.BytesIO(row.image.read())).convert("RGB") for row in tested]
-        labels = np.array([classes.index(str(row.attributes["class"])) for row in tested])
+        labels = np.array([classes.index(str(photo.attributes["class"])) for photo in photos])
+        images = [_open_image(photo) for photo in photos]
         return cls(images, labels, classes, [prompts[name] for name in classes])
 
     @cached_property
-    def stamp(self) -> str:
-        """A hash of the images."""
-        found = hashlib.sha256()
+    def images_hash(self) -> str:
+        """A hash of the images' pixels, 16 hex digits."""
+        sha = hashlib.sha256()
         for image in self.images:
-            found.update(f"{image.size}".encode() + image.tobytes())
-        return found.hexdigest()[:16]
+            sha.update(f"{image.size}".encode() + image.tobytes())
+        return sha.hexdigest()[:16]
+
+
+def _class_photos(folder: str) -> Sequence[Sample]:
+    """The samples of a catalogue that have a class and are for testing."""
+    from unidiff_cli.config.schema import Prepare
+    from unidiff_cli.data import readers
+    from unidiff_cli.data.locations import locate
+
+    location = locate(folder)
+    if not location.exists():
+        raise UsageError(
+            f"There is no evaluate.probe {folder}.",
+            "Name a folder with a table, or leave it out.",
+        )
+    samples = [item for item in readers.choose(folder, Prepare()) if isinstance(item, Sample)]
+    return [s for s in samples if s.attributes.get("class") and s.split in (None, "test")]
+
+
+def _open_image(photo: Sample) -> Image.Image:
+    return Image.open(io.BytesIO(photo.image.read())).convert("RGB")

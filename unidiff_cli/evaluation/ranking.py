@@ -1,65 +1,67 @@
-"""TODO docstring."""
+"""Ranks and average precision of queries over answers, from embeddings, block by block."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    pass
-
-
-BLOCK = 2**24  # similarities held at once: 64 MB, whatever the catalogue's size
-NEVER = np.iinfo(np.int64).max  # the rank of what has no right answer
+# Similarities in memory at once: 64 MB, whatever the catalogue's size.
+BLOCK = 2**24
+# The rank of a query that has no right answer.
+NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """What one pass over the answers tells of each query. Everything else is arithmetic on these."""
+class Ranking:
+    """Where the right answers of Q queries stand in the order by similarity.
 
-    rank: (
-        np.ndarray
-    )  # (Q,) int64: wrong answers before the best right one; NEVER where none is right
-    precision: np.ndarray  # (Q,) float64: average precision, 0 where none is right
-    right: np.ndarray  # (Q,) int64: right answers there are
-    top: np.ndarray  # (Q, top) int64: the best answers, best first, ties by number
+    `rank` (Q,) int64 counts the wrong answers ahead of the best right one; NEVER where none is
+    right. `average_precision` (Q,) float64 is 0 where none is right. `right_count` (Q,) int64 is
+    the number of right answers. `top` (Q, k) int64 lists the best answers, best first, ties by
+    number.
+    """
+
+    rank: np.ndarray
+    average_precision: np.ndarray
+    right_count: np.ndarray
+    top: np.ndarray
 
 
-def ranked(
+def rank_answers(
     queries: np.ndarray, answers: np.ndarray, pairs: np.ndarray, top: int = 0, block: int = BLOCK
-) -> Ranked:
-    """Ranks and average precision of queries (Q, D) over answers (N, D), unit vectors, in O(Q·top + block) memory.
+) -> Ranking:
+    """The ranking of answers (N, D) for queries (Q, D), unit vectors, in O(Q·top + block) memory.
 
-    `pairs` (M, 2) int says that answer pairs[m, 1] is right for query pairs[m, 0]; a query may have many. The ranks
-    are over cosines taken to 6 decimals, since what differs by less is float32's rounding: ties go against the model, so
-    one that gives everything one score finds nothing, among right answers they are none, and a cosine that is no number
-    is the worst. Average precision is the mean over a query's right answers of
-    (right ones so far)/(place), with the same ties (Manning et al., Introduction to Information Retrieval, 8.4).
-    Raises ValueError for a pair outside the arrays.
+    `pairs` (M, 2) int: answer pairs[m, 1] is right for query pairs[m, 0]; a query may have many.
+    Ranks are over cosines rounded to 6 decimals, since smaller differences are float32's rounding.
+    Ties count against the model, so equal scores for all answers give no hit; ties among right
+    answers do not count; a cosine that is not a number is the worst. Average precision is the mean
+    over a query's right answers of (right ones so far)/(place), with the same ties (Manning et al.,
+    Introduction to Information Retrieval, 8.4). Raises ValueError for a pair outside the arrays.
     """
     q, n = len(queries), len(answers)
-    pairs = np.unique(np.asarray(pairs, np.int64).reshape(-1, 2), axis=0)  # by query
+    # Sorted by query.
+    pairs = np.unique(np.asarray(pairs, np.int64).reshape(-1, 2), axis=0)
     if len(pairs) and (pairs.min() < 0 or pairs[:, 0].max() >= q or pairs[:, 1].max() >= n):
         raise ValueError(f"a pair names a query or an answer that is not among {q} and {n}")
     starts = np.searchsorted(pairs[:, 0], np.arange(q + 1))
     rank, precision = np.full(q, NEVER), np.zeros(q)
     best, k = np.zeros((q, min(top, n)), np.int64), min(top, n)
-    clean = bool(np.isfinite(queries).all() and np.isfinite(answers).all())
+    finite = bool(np.isfinite(queries).all() and np.isfinite(answers).all())
     rows = max(1, min(q, block // max(1, n)))
     for start in range(0, q, rows):
         scores = queries[start : start + rows] @ answers.T  # (b, N)
-        if not clean:
+        if not finite:
             scores = np.where(np.isfinite(scores), scores, -np.inf)
         for i, row in enumerate(scores, start):
             if k:
                 best[i] = _best(row, k)
             np.round(row, 6, out=row)
-            some = pairs[starts[i] : starts[i + 1], 1]
-            if len(some):
-                rank[i], precision[i] = _place(row, some)
-    return Ranked(rank, precision, np.diff(starts), best)
+            right = pairs[starts[i] : starts[i + 1], 1]
+            if len(right):
+                rank[i], precision[i] = _place(row, right)
+    return Ranking(rank, precision, np.diff(starts), best)
 
 
 def _best(row: np.ndarray, k: int) -> np.ndarray:
@@ -71,9 +73,10 @@ def _best(row: np.ndarray, k: int) -> np.ndarray:
 
 
 def _place(row: np.ndarray, right: np.ndarray) -> tuple[int, float]:
-    """The wrong answers before the best of the right ones, and the average precision, of rounded scores (N,)."""
-    levels = np.sort(row[right])[::-1]  # (R,) best first
-    # how many of all answers come up to each level, less the right ones that do
+    """The rank of the best right answer and the average precision, of rounded scores (N,)."""
+    # The right answers' scores (R,), best first.
+    levels = np.sort(row[right])[::-1]
+    # How many of all answers reach each level, less the right ones that do.
     if len(levels) <= 16:
         reach = np.array([np.count_nonzero(row >= level) for level in levels])
     else:
@@ -85,14 +88,15 @@ def _place(row: np.ndarray, right: np.ndarray) -> tuple[int, float]:
 
 
 def hits(rank: np.ndarray, k: int) -> np.ndarray:
-    """1.0 for a query with a right answer among the k best, else 0.0, (Q,): what paired tests compare."""
+    """1.0 for a query with a right answer among the k best, else 0.0, (Q,)."""
     return (rank < k).astype(float)
 
 
 def median_rank(rank: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """The median place of the best right answer, 1 for the first; inf where half the queries have none.
+    """The median place of the best right answer, 1 for the first.
 
-    Weighted, the mean of the lower and the upper median, so that weights act as repeats.
+    inf where half the queries have none. With weights it is the mean of the lower and the upper
+    median, so that weights act as repeats.
     """
     order = np.argsort(rank, kind="stable")
     reached = np.cumsum(

@@ -1,163 +1,181 @@
-"""What a metric gives back: figures, what they are means of, and their tests."""
+"""What metrics give back of one model: figures, the values they are means of, and paired tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from unidiff_cli.evaluation.statistics import (
-    FEWEST,
-    Comparison,
-    Interval,
+    MIN_GROUPS,
     bootstrap_mean,
     interval,
     paired,
-    paired_draws,
+    paired_bootstrap,
 )
-
-if TYPE_CHECKING:
-    from unidiff_cli.evaluation.metrics import Metric
-    from unidiff_cli.evaluation.outputs import ModelOutputs
-
-M = TypeVar("M")
-T = TypeVar("T")
-
-
-def once(method: Callable[[M, ModelOutputs], T]) -> Callable[[M, ModelOutputs], T]:
-    """A metric's method that is computed once for each outputs, which keeps it."""
-
-    @wraps(method)
-    def remembered(metric: M, outputs: ModelOutputs) -> T:
-        known = vars(outputs).setdefault("_once", {})
-        key = metric, method.__name__
-        if key not in known:
-            known[key] = method(metric, outputs)
-        return known[key]
-
-    return remembered
-
-
-class FigureSpec(NamedTuple):
-    """How a figure is read: its name on paper, what it judges, and which way is better."""
-
-    label: str
-    judges: Literal["retrieval", "generation", "knowledge"]
-    better: Literal["higher", "lower"]
-    percent: bool = False  # the figure is a share, shown in %
-    headline: bool = True  # counts in the verdict
+from unidiff_cli.reports.schema import Details, FigureSpec, FigureTest, Interval, PairedTest
+from unidiff_cli.reports.wording import sentence
 
 
 class PerItem(NamedTuple):
-    """What a figure is the (weighted) mean of, and which items succeed and fail together."""
+    """The values (n,) that a figure is the (weighted) mean of.
 
-    values: np.ndarray  # (n,)
-    groups: Sequence[object] | np.ndarray  # (n,) a product, a prompt
+    Items of a group (a product, a prompt) succeed and fail together.
+    """
+
+    values: np.ndarray
+    groups: Sequence[object] | np.ndarray
     weights: np.ndarray | None = None
 
 
 class BootstrapSamples(NamedTuple):
-    """Bootstrap figures of what is no mean, nan where a resample has none; the same seed resamples every model alike."""
+    """Bootstrap figures (B,) of a figure that is not a mean, nan where a resample has none.
 
-    values: np.ndarray  # (B,)
+    The same seed resamples every model alike.
+    """
+
+    values: np.ndarray
     items: int
     groups: int
 
 
-class MetricResult(NamedTuple):
-    """One model by one metric, without the model."""
+@dataclass(frozen=True)
+class MetricResult:
+    """One model by one metric. The dictionaries are keyed by figure, `references` by kind first."""
 
     figures: dict[str, float]
-    items: dict[str, PerItem]
-    draws: dict[str, BootstrapSamples]
-    shows: dict[str, Any]
-    references: dict[str, dict[str, float]]
-    notes: list[str]
-
-    @classmethod
-    def of(cls, metric: Metric, outputs: ModelOutputs) -> MetricResult:
-        figures = metric.compute(outputs)
-        items = {key: found for key, found in metric.per_item(outputs).items() if key in figures}
-        draws = {key: found for key, found in metric.bootstrap(outputs).items() if key in figures}
-        return cls(
-            figures, items, draws,
-            metric.details(outputs), metric.references(outputs), metric.notes(outputs),
-        )  # fmt: skip
-
-    @classmethod
-    def pooled(cls, folds: Sequence[MetricResult]) -> MetricResult:
-        """One model kind over folds that share no item: means over all items, other figures as means over folds.
-
-        A figure that some fold has not is left out. Noise of independent folds falls with their number.
-        """
-
-        def shared(each: Sequence[Mapping[str, Any]]) -> list[str]:
-            return [key for key in each[0] if all(key in one for one in each)]
-
-        items, draws = {}, {}
-        for key in shared([f.items for f in folds]):
-            values, groups, weights = zip(*(f.items[key] for f in folds), strict=True)
-            together = None if weights[0] is None else np.concatenate(weights)
-            items[key] = PerItem(
-                np.concatenate(values), [g for each in groups for g in each], together
-            )
-        for key in shared([f.draws for f in folds]):
-            values, counts, groups = zip(*(f.draws[key] for f in folds), strict=True)
-            known = np.isfinite(values)
-            total = np.where(known, values, 0).sum(axis=0)
-            with np.errstate(invalid="ignore"):
-                draws[key] = BootstrapSamples(total / known.sum(axis=0), sum(counts), sum(groups))
-        figures = {
-            key: float(np.mean([f.figures[key] for f in folds]))
-            for key in shared([f.figures for f in folds])
-        }
-        figures |= {key: float(np.average(i.values, weights=i.weights)) for key, i in items.items()}
-        references: dict[str, dict[str, float]] = {}
-        for kind in shared([f.references for f in folds]):
-            for key in shared([f.references[kind] for f in folds]):
-                each = np.array([f.references[kind][key] for f in folds])
-                level = np.sqrt((each**2).sum()) / len(each) if kind == "noise" else each.mean()
-                references.setdefault(kind, {})[key] = float(level)
-        notes = list(dict.fromkeys(note for f in folds for note in f.notes))
-        return cls(figures, items, draws, {}, references, notes)
+    per_item: dict[str, PerItem] = field(default_factory=dict)
+    bootstrap: dict[str, BootstrapSamples] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
+    references: dict[str, dict[str, float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def intervals(self) -> dict[str, Interval]:
-        """95 % bootstrap intervals, whole groups resampled; a figure that has none is left out."""
-        found = {
-            k: bootstrap_mean(i.values, i.weights, i.groups)
-            for k, i in self.items.items()
-            if len(i.values)
-        }
-        for key, drawn in self.draws.items():
-            known = drawn.values[np.isfinite(drawn.values)]
-            if len(known) > 1 and drawn.groups >= FEWEST:
-                found[key] = interval(self.figures[key], known, drawn.items, drawn.groups)
-        return found
+        """Every figure, with its 95 % bootstrap interval where it has one."""
+        intervals = {key: Interval(value) for key, value in self.figures.items()}
+        for key, items in self.per_item.items():
+            if len(items.values):
+                around = bootstrap_mean(items.values, items.weights, items.groups)
+                intervals[key] = Interval(**asdict(around) | {"value": self.figures[key]})
+        for key, samples in self.bootstrap.items():
+            finite = samples.values[np.isfinite(samples.values)]
+            if len(finite) > 1 and samples.groups >= MIN_GROUPS:
+                intervals[key] = interval(self.figures[key], finite, samples.items, samples.groups)
+        return intervals
 
 
-def compared(
-    described: Mapping[str, FigureSpec], before: MetricResult, after: MetricResult
-) -> dict[str, Comparison]:
+# One model by every metric.
+Results = Mapping[str, MetricResult]
+
+
+def pool(folds: Sequence[MetricResult]) -> MetricResult:
+    """One metric over folds that share no item: means over all items, other figures over folds.
+
+    A figure that some fold does not have is left out, and details are too. The null level of
+    independent folds falls with their number.
+    """
+    per_item = {
+        key: _joined([fold.per_item[key] for fold in folds])
+        for key in _shared([fold.per_item for fold in folds])
+    }
+    figures = {
+        key: float(np.mean([fold.figures[key] for fold in folds]))
+        for key in _shared([fold.figures for fold in folds])
+    }
+    for key, items in per_item.items():
+        figures[key] = float(np.average(items.values, weights=items.weights))
+    return MetricResult(
+        figures,
+        per_item,
+        {
+            key: _averaged([fold.bootstrap[key] for fold in folds])
+            for key in _shared([fold.bootstrap for fold in folds])
+        },
+        Details(),
+        _pooled_references([fold.references for fold in folds]),
+        list(dict.fromkeys(note for fold in folds for note in fold.notes)),
+    )
+
+
+def _shared(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys that all have, in the order of the first."""
+    return [key for key in mappings[0] if all(key in mapping for mapping in mappings)]
+
+
+def _joined(folds: Sequence[PerItem]) -> PerItem:
+    values, groups, weights = zip(*folds, strict=True)
+    return PerItem(
+        np.concatenate(values),
+        [group for fold in groups for group in fold],
+        None if weights[0] is None else np.concatenate(weights),
+    )
+
+
+def _averaged(folds: Sequence[BootstrapSamples]) -> BootstrapSamples:
+    values, items, groups = zip(*folds, strict=True)
+    finite = np.isfinite(values)
+    total = np.where(finite, values, 0).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return BootstrapSamples(total / finite.sum(axis=0), sum(items), sum(groups))
+
+
+def _pooled_references(
+    folds: Sequence[Mapping[str, Mapping[str, float]]],
+) -> dict[str, dict[str, float]]:
+    references: dict[str, dict[str, float]] = {}
+    for kind in _shared(folds):
+        for key in _shared([fold[kind] for fold in folds]):
+            values = np.array([fold[kind][key] for fold in folds])
+            if kind == "null_level":
+                level = np.sqrt((values**2).sum()) / len(values)
+            else:
+                level = values.mean()
+            references.setdefault(kind, {})[key] = float(level)
+    return references
+
+
+# ---------------------------------------------------------------- paired tests
+
+
+def compare_results(
+    specs: Mapping[str, FigureSpec], before: MetricResult, after: MetricResult
+) -> dict[str, PairedTest]:
     """Paired tests of two models on the same items, by figure."""
-    found = {}
-    for key, figure in described.items():
-        if key in before.items and key in after.items:
-            mine, theirs = before.items[key], after.items[key]
-            if len(mine.values) == len(theirs.values) and len(mine.values):
-                found[key] = paired(
-                    mine.values, theirs.values, mine.weights, mine.groups, figure.better
+    tests = {}
+    for key, spec in specs.items():
+        if key in before.per_item and key in after.per_item:
+            first, second = before.per_item[key], after.per_item[key]
+            if len(first.values) == len(second.values) and len(first.values):
+                tests[key] = paired(
+                    first.values, second.values, first.weights, first.groups, spec.better
                 )
-        elif key in before.draws and key in after.draws:
-            first, second = before.draws[key], after.draws[key]
-            both = np.isfinite(first.values) & np.isfinite(second.values)
-            if both.sum() > 1:
-                values = (
+        elif key in before.bootstrap and key in after.bootstrap:
+            samples = before.bootstrap[key], after.bootstrap[key]
+            finite = np.isfinite(samples[0].values) & np.isfinite(samples[1].values)
+            if finite.sum() > 1:
+                tests[key] = paired_bootstrap(
                     before.figures[key],
                     after.figures[key],
-                    first.values[both],
-                    second.values[both],
+                    samples[0].values[finite],
+                    samples[1].values[finite],
+                    items=samples[0].items,
+                    groups=samples[0].groups,
+                    better=spec.better,
                 )
-                found[key] = paired_draws(*values, first.items, first.groups, figure.better)
-    return found
+    return tests
+
+
+def figure_tests(
+    model: str, against: str, results: Mapping[str, Results], specs: Mapping[str, FigureSpec]
+) -> list[FigureTest]:
+    """The paired tests of a model against another, by all metrics."""
+    tests = []
+    for metric, before in results[against].items():
+        for key, test in compare_results(specs, before, results[model][metric]).items():
+            words = sentence(test, specs[key].label, specs[key].percent)
+            tests.append(
+                FigureTest(**asdict(test), model=model, against=against, figure=key, sentence=words)
+            )
+    return tests

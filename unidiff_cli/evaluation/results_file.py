@@ -1,64 +1,82 @@
-"""Measured models as files: the arrays that paired tests need as safetensors, the rest as plain JSON data."""
+"""Metric results as files: arrays as safetensors, the rest for a JSON file beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
-from unidiff_cli.evaluation.results import BootstrapSamples, MetricResult, PerItem
+from unidiff_cli.evaluation.results import BootstrapSamples, MetricResult, PerItem, Results
 from unidiff_cli.project.files import atomic_file
 
 
-def write_measured(file: Path, measures: Mapping[str, MetricResult]) -> dict[str, Any]:
-    """Writes the items and draws of every metric, and gives back what else there is, for a JSON beside it."""
+class StoredMetric(BaseModel):
+    """A MetricResult without its arrays; `per_item` and `bootstrap` name those, by figure.
+
+    `bootstrap` holds the numbers of items and of groups.
+    """
+
+    figures: dict[str, float]
+    references: dict[str, dict[str, float]]
+    notes: list[str]
+    per_item: list[str]
+    bootstrap: dict[str, tuple[int, int]]
+
+
+class StoredResults(BaseModel):
+    """Every metric of one model; the arrays hold groups as numbers into `groups`."""
+
+    groups: list[str]
+    metrics: dict[str, StoredMetric]
+
+
+def write_results(file: Path, results: Results) -> StoredResults:
+    """Writes the arrays of every metric and gives back the rest. Details are not stored."""
     from safetensors.numpy import save_file
 
     arrays: dict[str, np.ndarray] = {}
-    names: dict[str, int] = {}  # of groups
-    found: dict[str, Any] = {}
-    for metric, each in measures.items():
-        for key, items in each.items.items():
-            place = f"{metric}/{key}"
-            arrays[f"{place}/values"] = np.asarray(items.values, np.float64)
-            arrays[f"{place}/groups"] = np.array(
-                [names.setdefault(str(g), len(names)) for g in items.groups], np.int64
-            )
+    numbers: dict[str, int] = {}
+    metrics: dict[str, StoredMetric] = {}
+    for metric, result in results.items():
+        for key, items in result.per_item.items():
+            name = f"{metric}/{key}"
+            groups = [numbers.setdefault(str(group), len(numbers)) for group in items.groups]
+            arrays[f"{name}/values"] = np.asarray(items.values, np.float64)
+            arrays[f"{name}/groups"] = np.array(groups, np.int64)
             if items.weights is not None:
-                arrays[f"{place}/weights"] = np.asarray(items.weights, np.float64)
-        for key, draws in each.draws.items():
-            arrays[f"{metric}/{key}/draws"] = np.asarray(draws.values, np.float64)
-        found[metric] = {
-            "figures": each.figures, "references": each.references, "notes": each.notes, "items": list(each.items),
-            "draws": {key: [d.items, d.groups] for key, d in each.draws.items()},
-        }  # fmt: skip
+                arrays[f"{name}/weights"] = np.asarray(items.weights, np.float64)
+        for key, samples in result.bootstrap.items():
+            arrays[f"{metric}/{key}/samples"] = np.asarray(samples.values, np.float64)
+        metrics[metric] = StoredMetric(
+            figures=result.figures,
+            references=result.references,
+            notes=result.notes,
+            per_item=list(result.per_item),
+            bootstrap={key: (each.items, each.groups) for key, each in result.bootstrap.items()},
+        )
     with atomic_file(file) as beside:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, beside)
-    return {"groups": list(names), "metrics": found}
+    return StoredResults(groups=list(numbers), metrics=metrics)
 
 
-def read_measured(file: Path, about: Mapping[str, Any]) -> dict[str, MetricResult]:
-    """What `write_measured` wrote, without `shows`."""
+def read_results(file: Path, stored: StoredResults) -> dict[str, MetricResult]:
+    """What `write_results` wrote. Raises KeyError, OSError or ValueError for other arrays."""
     from safetensors.numpy import load_file
 
-    arrays, names = load_file(file), about["groups"]
-    found = {}
-    for metric, each in about["metrics"].items():
-        items = {
-            key: PerItem(
-                arrays[f"{metric}/{key}/values"],
-                [names[g] for g in arrays[f"{metric}/{key}/groups"]],
-                arrays.get(f"{metric}/{key}/weights"),
-            )
-            for key in each["items"]
+    arrays = load_file(file)
+    results = {}
+    for metric, each in stored.metrics.items():
+        per_item = {}
+        for key in each.per_item:
+            name = f"{metric}/{key}"
+            groups = [stored.groups[number] for number in arrays[f"{name}/groups"]]
+            per_item[key] = PerItem(arrays[f"{name}/values"], groups, arrays.get(f"{name}/weights"))
+        bootstrap = {
+            key: BootstrapSamples(arrays[f"{metric}/{key}/samples"], *counts)
+            for key, counts in each.bootstrap.items()
         }
-        draws = {
-            key: BootstrapSamples(arrays[f"{metric}/{key}/draws"], *counts)
-            for key, counts in each["draws"].items()
-        }
-        found[metric] = MetricResult(
-            each["figures"], items, draws, {}, each["references"], each["notes"]
+        results[metric] = MetricResult(
+            each.figures, per_item, bootstrap, references=each.references, notes=each.notes
         )
-    return found
+    return results

@@ -1,75 +1,77 @@
-"""TODO docstring."""
+"""The verdict of a report: one word for each side of a model, with its figures."""
 
 from __future__ import annotations
 
 from unidiff_cli.evaluation.statistics import LEVEL, holm
-from unidiff_cli.reports.evaluation import SIDES, Found, format_value
+from unidiff_cli.reports.schema import Report
+from unidiff_cli.reports.wording import SIDES, format_value
 
-IMAGES = {
-    "train": "training images",
-    "val": "validation images",
-}  # by split; any other was held out
-
-
-# ---------------------------------------------------------------- the verdict
+# What the images of a split are; those of any other split were held out.
+IMAGES = {"train": "training images", "val": "validation images"}
 
 
-def verdict(found: Found) -> str:
-    """Better, worse, mixed or not distinguishable for each side, with figures: of every model but blends, against what it
-    was tested against. The word allows for a side's several figures (Holm): one of five is found better by chance soon.
+def verdict(report: Report) -> str:
+    """Better, worse, mixed or not distinguishable for each side of every model but blends.
+
+    A model is compared with the base, and with every other model that it was tested against. The
+    word allows for a side's several figures (Holm), since one of five is better by chance soon.
     """
-    first, *others = found["models"]
-    tested = [(name, first) for name in others] + [
-        (t["model"], t["against"]) for t in found["tests"]
-    ]
-    pairs = [pair for pair in dict.fromkeys(tested) if found["models"][pair[0]]["alpha"] == 1]
-    said = []
+    comparisons = [(name, report.base) for name in list(report.models)[1:]]
+    comparisons += [(test.model, test.against) for test in report.tests]
+    pairs = [pair for pair in dict.fromkeys(comparisons) if report.models[pair[0]].role != "blend"]
+    lines = []
     for model, against in pairs:
-        name = f"{model} against {against}: " if len(pairs) > 1 else ""
-        said += [name + " ".join(sides)] if (sides := _sides(found, model, against)) else []
-    counts = found["counts"]
-    over = f"{counts['rows']:,} {IMAGES.get(found['split'], 'held-out images')} of {counts['groups']:,} products or groups"
-    drawn = f", {counts['drawn']:,} drawn" if counts["drawn"] else ""
-    folds = counts.get("folds")
-    runs = (
-        f"{folds} training runs, one a fold"
-        if folds
-        else f"one training run{' each' * (len(pairs) > 1)}"
+        if words := _sides(report, model, against):
+            name = f"{model} against {against}: " if len(pairs) > 1 else ""
+            lines.append(name + " ".join(words))
+    lines.append(_sample(report, len(pairs)))
+    # Several pairs are only readable with a line for each.
+    return ("\n" if len(pairs) > 1 else " ").join(lines)
+
+
+def _sample(report: Report, pairs: int) -> str:
+    """What the figures were taken over."""
+    counts = report.counts
+    images = IMAGES.get(report.split, "held-out images")
+    generated = f", {counts.generated:,} generated" if counts.generated else ""
+    if counts.folds:
+        runs = f"{counts.folds} training runs, one for each fold"
+    else:
+        runs = "one training run each" if pairs > 1 else "one training run"
+    return (
+        f"Over {counts.rows:,} {images} of {counts.groups:,} products or groups{generated}; "
+        f"{runs}, so seeds are not in these intervals."
     )
-    said.append(f"Over {over}{drawn}; {runs}, so seeds are not in these intervals.")
-    return ("\n" if len(pairs) > 1 else " ").join(said)  # a line a pair, or nobody reads it
 
 
-def _sides(found: Found, model: str, against: str) -> list[str]:
-    tests = {
-        t["figure"]: t for t in found["tests"] if (t["model"], t["against"]) == (model, against)
-    }
-    first, said = next(iter(found["models"])), []
-    none = "not distinguishable" + " from before" * (against == first)
+def _sides(report: Report, model: str, against: str) -> list[str]:
+    """A sentence for each side that has tests, and one for the flagged collapse meters."""
+    tests = report.tests_of(model, against)
+    with_base = against == report.base
+    unclear = "not distinguishable from before" if with_base else "not distinguishable"
+    sentences = []
     for side, name in SIDES.items():
         keys = [
-            k
-            for k, d in found["described"].items()
-            if d["judges"] == side and d["headline"] and k in tests
+            key
+            for key, spec in report.specs.items()
+            if spec.judges == side and spec.headline and key in tests
         ]
         if not keys:
             continue
-        p = dict(zip(keys, holm([tests[k]["p"] for k in keys]), strict=True))
-        words = {tests[k]["verdict"] for k in keys if p[k] < 1 - LEVEL} - {"not distinguishable"}
-        word = "mixed" if len(words) > 1 else words.pop() if words else none
-        changes = "; ".join(_change(found, against, model, k) for k in keys)
-        said.append(f"{name}: {word} ({changes}).")
-    flags = found["flags"].get(model, []) if against == first else []
-    if raised := [flag["words"] for flag in flags if flag["raised"]]:
-        said.append(f"Collapse meters tripped: {'; '.join(raised)}.")
-    return said
+        adjusted = dict(zip(keys, holm([tests[key].p for key in keys]), strict=True))
+        words = {tests[key].verdict for key in keys if adjusted[key] < 1 - LEVEL}
+        words -= {"not distinguishable"}
+        word = "mixed" if len(words) > 1 else words.pop() if words else unclear
+        changes = "; ".join(_change(report, against, model, key) for key in keys)
+        sentences.append(f"{name}: {word} ({changes}).")
+    flags = report.flags.get(model, []) if with_base else []
+    if raised := [flag.words for flag in flags if flag.raised]:
+        sentences.append(f"Collapse meters flagged: {'; '.join(raised)}.")
+    return sentences
 
 
-def _change(found: Found, first: str, last: str, key: str) -> str:
-    about, before, after = (
-        found["described"][key],
-        found["figures"][first][key],
-        found["figures"][last][key],
-    )
-    shown = (format_value(f["value"], about["percent"]) for f in (before, after))
-    return f"{about['label']} {' → '.join(shown)}"
+def _change(report: Report, before: str, after: str, key: str) -> str:
+    """A figure of two models: KID 0.2 → 0.1."""
+    spec = report.specs[key]
+    values = (report.figures[model][key].value for model in (before, after))
+    return f"{spec.label} {' → '.join(format_value(value, spec.percent) for value in values)}"

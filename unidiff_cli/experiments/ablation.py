@@ -1,223 +1,233 @@
-"""ablate: a grid of recipes × seeds × folds with the same init, data order and steps → ablation/.
+"""ablate: recipes × seeds × folds with the same base, data order and steps → ablation/.
 
-It runs the stages cell by cell, each in a small project of its own under `cache/`, keeps a cell's figures and lets its
-weights go. A cell whose figures are there already is not done again.
+Each cell of the grid runs the stages in a small project of its own. A cell whose result is stored
+is not done again.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from unidiff_cli import __version__
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.errors import UsageError, WorkError
-from unidiff_cli.evaluation.measure import (
-    chosen,
-    settings_of,
-)
-from unidiff_cli.experiments.cells import BASE, Cell, Progress, _process, _work
-from unidiff_cli.experiments.cross_validation import TRAINED, divided, held_out
-from unidiff_cli.experiments.summary import summarised
+from unidiff_cli.evaluation.measure import choose_metrics, evaluation_settings
+from unidiff_cli.evaluation.metrics import Metric
+from unidiff_cli.experiments.cells import BASE, Cell, CellResult, read_cell
+from unidiff_cli.experiments.folds import TRAINING_SECTIONS, fold_projects, open_eval_set
+from unidiff_cli.experiments.processes import run_cells
+from unidiff_cli.experiments.summary import SECONDS, Grid, Summary, summarise
 from unidiff_cli.models import sources
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import RECEIPT, Receipt, close, versions
 from unidiff_cli.reports.ablation import write_tables
+from unidiff_cli.reports.schema import AblationCounts, AblationReport, ValidationCurve
 
+# Measured where the recipe names no metrics.
 METRICS = ("recall", "kid", "clip_score", "retention", "collapse", "drift", "denoise_loss")
-ALIKE = (
-    "base",
-    "image_size",
-    "generate",
-    "evaluate",
-)  # beside steps and batch size: what all recipes share
+# What all recipes must have in common, beside steps and batch size.
+EQUAL_SECTIONS = ("base", "image_size", "generate", "evaluate")
+EQUAL_TRAINING = ("steps", "batch_size", "no_duplicates")
+# Figures with a plot beside the headline ones, and pairs with a plot of one against the other.
+PLOTTED = ("uniformity_image", "effective_rank_image", "text_drift", "denoiser_drift", SECONDS)
+TRADEOFFS = (("probe_accuracy", "r5_t2i"), ("photo_accuracy", "r5_t2i"))
+LIMITS = (
+    "The s.d. is over training seeds, each seed's figure taken over all folds; a mean of few seeds "
+    "is uncertain by about s.d./√seeds.",
+    "The tests average an item over the seeds first and resample products: they cover other "
+    "products, with these very seeds. They do not cover new seeds, another division into folds, "
+    "or that folds share training images.",
+    "Each figure is tested by itself: one of twenty figures is better or worse by chance.",
+    "Training seconds are those of the steps; cells that ran side by side slowed each other.",
+)
+# Called with a label, how much is done, how much there is, and perhaps a note.
+Progress = Callable[..., None]
+
+
+def ablate(
+    project: Project,
+    recipes: Mapping[str, Recipe],
+    seeds: Sequence[int],
+    folds: int = 0,
+    *,
+    jobs: int = 1,
+    keep_exports: bool = False,
+    on_progress: Progress | None = None,
+) -> Receipt:
+    """Trains and measures every recipe with every seed in every fold, and writes `ablation/`.
+
+    `jobs` cells run at a time. Without folds the project's own splits are used. Raises UsageError
+    for recipes that cannot be compared, and as the stages do; after an Interrupted the same call
+    continues.
+    """
+    # What is read.
+    prepared = project.receipt("shards")
+    # What is refused.
+    refuse_unlike(recipes, seeds)
+    first = next(iter(recipes.values()))
+    projects = fold_projects(project, first, folds) if folds else [project]
+    metrics, left_out = _choose_metrics(project, first, projects, folds)
+    # The work, cell by cell; the base's outputs are stored first, for all others.
+    started = time.monotonic()
+    cells = _cells(project, recipes, seeds, projects, folds, metrics, keep_exports)
+    waiting = [cell for cell in cells if read_cell(cell) is None]
+    on_done = _counter(len(cells), len(waiting), on_progress)
+    run_cells([cell for cell in waiting if cell.variant == BASE], jobs, on_done, on_progress)
+    run_cells([cell for cell in waiting if cell.variant != BASE], jobs, on_done, on_progress)
+    grid = _read(cells)
+    # What is finished already.
+    settings = {
+        "recipes": {name: recipe.section(*TRAINING_SECTIONS) for name, recipe in recipes.items()},
+        **evaluation_settings(first, metrics),
+        "against": next(iter(recipes)),
+        "seeds": list(seeds),
+        "folds": folds,
+        "weights": sources.files_hash(first.base),
+    }
+    inputs, folder = {"shards": prepared.hash}, project.path("ablation")
+    finished = Receipt.read(folder)
+    if finished and finished.same_work(settings, inputs) and not waiting:
+        return finished
+    # The tables.
+    specs = {key: spec for metric in metrics.values() for key, spec in metric.figures.items()}
+    counts = AblationCounts(recipes=len(recipes), seeds=len(seeds), folds=folds, cells=len(cells))
+    summary = summarise(grid, specs, joint_recipes(recipes))
+    report = _report(counts, first, settings["recipes"], summary, grid, left_out)
+    with project.lock(existing=True):
+        receipt = Receipt("ablate", settings, inputs, first.evaluate.seed)
+        receipt.counts = counts.model_dump()
+        receipt.figures = {
+            model: {key: figure.mean for key, figure in figures.items()}
+            for model, figures in report.figures.items()
+        }
+        (folder / RECEIPT).unlink(missing_ok=True)
+        write_tables(folder, report)
+        close(folder, receipt, time.monotonic() - started)
+    return receipt
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def refuse_unlike(recipes: Mapping[str, Recipe], seeds: Sequence[int]) -> None:
+    """Raises UsageError where a difference of figures would not be one of objectives."""
+    if not recipes or not seeds or len(set(seeds)) < len(seeds):
+        raise UsageError(
+            "ablate needs a recipe and seeds that differ.",
+            "As in: --recipes joint,fashion --seeds 0,1,2",
+        )
+    if BASE in recipes:
+        raise UsageError(
+            f"A recipe named '{BASE}' would be taken for the base.", "Rename its file."
+        )
+    (first_name, first), *others = ((name, _equal_keys(r)) for name, r in recipes.items())
+    for name, values in others:
+        for key, value in values.items():
+            if value != first[key]:
+                raise UsageError(
+                    f"{first_name} and {name} differ in {key} ({first[key]} and {value}), which "
+                    "an ablation keeps equal.",
+                    f"Say it for all, as in: --set {key}=VALUE",
+                )
+
+
+def _equal_keys(recipe: Recipe) -> dict[str, Any]:
+    """What all recipes of an ablation must have in common, by key."""
+    training = {f"train.{key}": getattr(recipe.train, key) for key in EQUAL_TRAINING}
+    return recipe.section(*EQUAL_SECTIONS) | training
+
+
+def _choose_metrics(
+    project: Project, recipe: Recipe, projects: Sequence[Project], folds: int
+) -> tuple[dict[str, Metric], dict[str, str]]:
+    """The recipe's metrics or those of METRICS that the catalogue allows, and why not others."""
+    cache, split = project.path("cache", "evaluate"), "test" if folds else ""
+    eval_sets = [
+        open_eval_set(each, recipe, cache, fold, split) for fold, each in enumerate(projects)
+    ]
+    allowed, left_out = choose_metrics(eval_sets)
+    names = recipe.evaluate.metrics or METRICS
+    metrics = {name: allowed[name] for name in names if name in allowed}
+    return metrics, {name: why for name, why in left_out.items() if name in names}
+
+
+def joint_recipes(recipes: Mapping[str, Recipe]) -> list[str]:
+    """The recipes of two objectives, one for retrieval and one for generation, and nothing else."""
+
+    def joint(recipe: Recipe) -> bool:
+        objectives = list(recipe.active().values())
+        taught = [o for o in objectives if o.teaches_retrieval and not o.measures_generation]
+        generating = [o for o in objectives if o.measures_generation and not o.teaches_retrieval]
+        return len(objectives) == 2 and len(taught) == 1 and len(generating) == 1
+
+    return [name for name, recipe in recipes.items() if joint(recipe)]
 
 
 # ---------------------------------------------------------------- the grid
 
 
-def ablate(
-    project: Project,
-    variants: Mapping[str, Recipe],
-    seeds: Sequence[int],
-    folds: int = 0,
-    *,
-    jobs: int = 1,
-    keep: bool = False,
-    on_progress: Progress | None = None,
-) -> Receipt:
-    """Trains and measures every recipe with every seed in every fold, `jobs` at a time, and writes `ablation/`.
-
-    Without folds the project's own splits are used. Raises UsageError for recipes that are no fair comparison, and as
-    the stages do; after an Interrupted the same call goes on where it was.
-    """
-    # What we read.
-    prepared = project.receipt("shards")
-    # What we refuse.
-    refuse_unlike(variants, seeds)
-    first = next(iter(variants.values()))
-    inners = divided(project, first, folds) if folds else [project]
-    metrics, left_out = _metrics(project, first, inners, bool(folds))
-    cells = _cells(project, variants, seeds, inners, folds, metrics, keep)
-    # Do.
-    started = time.monotonic()
-    waiting = [cell for cell in cells if cell.found is None]
-    told = _teller(len(cells), len(waiting), on_progress)
-    _work(
-        [c for c in waiting if c.variant == BASE], jobs, told, on_progress
-    )  # all others look its up
-    _work([c for c in waiting if c.variant != BASE], jobs, told, on_progress)
-    cells = [Cell(**asdict(cell)) for cell in cells]  # which read their files again
-    if lost := [cell.name for cell in cells if cell.found is None]:
-        raise WorkError(
-            f"The figures of {lost[0]} cannot be read back.", "Run the same command again."
-        )
-    settings = {
-        "recipes": {name: r.section(*TRAINED) for name, r in variants.items()},
-        **settings_of(first, metrics), "against": next(iter(variants)), "seeds": list(seeds), "folds": folds, "weights": sources.files_hash(first.base),
-    }  # fmt: skip
-    inputs = {"shards": prepared.hash}
-    room = project.path("ablation")
-    done = Receipt.read(room)
-    if done and done.same_work(settings, inputs) and not waiting:
-        return done
-    with project.lock(existing=True):
-        receipt = Receipt("ablate", settings, inputs, first.evaluate.seed)
-        receipt.counts = {
-            "recipes": len(variants),
-            "seeds": len(seeds),
-            "folds": folds,
-            "cells": len(cells),
-        }
-        found = summarised(
-            _by_model(cells), {k: f for m in metrics.values() for k, f in m.figures.items()}
-        )
-        found |= {
-            "counts": receipt.counts,
-            "steps": first.train.steps,
-            "batch_size": first.train.batch_size,
-        }
-        found |= {"left_out": left_out, "versions": versions(), "recipes": settings["recipes"]}
-        found |= {
-            "curves": _curves(cells),
-            "split": f"{folds} folds" if folds else first.evaluate.split,
-        }
-        receipt.figures = {
-            name: {key: value["mean"] for key, value in each.items()}
-            for name, each in found["figures"].items()
-        }
-        (room / RECEIPT).unlink(missing_ok=True)
-        write_tables(room, found)
-        close(room, receipt, time.monotonic() - started)
-    return receipt
-
-
-def refuse_unlike(variants: Mapping[str, Recipe], seeds: Sequence[int]) -> None:
-    """Raises UsageError where a difference of figures would not be one of recipes."""
-    if not variants or not seeds or len(set(seeds)) < len(seeds):
-        raise UsageError(
-            "ablate needs a recipe and seeds that differ.",
-            "As in: --recipes joint,fashion --seeds 0,1,2",
-        )
-    if BASE in variants:
-        raise UsageError(
-            f"A recipe named '{BASE}' would be taken for the base.", "Rename its file."
-        )
-    (name, first), *others = variants.items()
-    for other, recipe in others:
-        mine, theirs = (
-            {k: r.section(k)[k] for k in ALIKE} | {f"train.{k}": getattr(r.train, k) for k in ("steps", "batch_size", "no_duplicates")}
-            for r in (first, recipe)
-        )  # fmt: skip
-        if unlike := [key for key in mine if mine[key] != theirs[key]]:
-            key = unlike[0]
-            raise UsageError(
-                f"{name} and {other} differ in {key} ({mine[key]} and {theirs[key]}), which an ablation keeps equal.",
-                f"Say it for all, as in: --set {key}=VALUE",
-            )
-
-
-def _metrics(
-    project: Project, recipe: Recipe, inners: Sequence[Project], folds: bool
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The recipe's metrics, or of METRICS what the catalogue allows; and why others were left out."""
-    cache, split = project.path("cache", "evaluate"), "test" if folds else ""
-    metrics, left_out = chosen([held_out(p, recipe, cache, i, split) for i, p in enumerate(inners)])
-    asked = recipe.evaluate.metrics or METRICS
-    return {n: metrics[n] for n in asked if n in metrics}, {
-        n: w for n, w in left_out.items() if n in asked
-    }
-
-
 def _cells(
     project: Project,
-    variants: Mapping[str, Recipe],
+    recipes: Mapping[str, Recipe],
     seeds: Sequence[int],
-    inners: Sequence[Project],
+    projects: Sequence[Project],
     folds: int,
-    metrics: Mapping[str, Any],
-    keep: bool,
+    metrics: Mapping[str, Metric],
+    keep_exports: bool,
 ) -> list[Cell]:
-    """The base once a fold, then every recipe: seed by seed, so that a first seed is whole early."""
-    first = next(iter(variants.values()))
+    """The base once for each fold, then every recipe, seed by seed: a first seed is whole early."""
+    first = next(iter(recipes.values()))
     weights = sources.files_hash(first.base)
-    grid = [(BASE, 0, first)]
-    for seed in seeds:
-        for name, recipe in variants.items():
-            grid.append(
-                (
-                    name,
-                    seed,
-                    recipe.model_copy(
-                        update={"train": recipe.train.model_copy(update={"seed": seed})}
-                    ),
+    variants = [(BASE, 0, first)]
+    variants += [(name, seed, _seeded(r, seed)) for seed in seeds for name, r in recipes.items()]
+    cells = []
+    for variant, seed, recipe in variants:
+        trains = variant != BASE
+        sections = recipe.training_inputs() if trains else recipe.section("base", "image_size")
+        work = [sections, evaluation_settings(recipe, metrics), weights, __version__, folds]
+        for fold, inner in enumerate(projects):
+            cells.append(
+                Cell(
+                    project=project.root,
+                    fold_project=inner.root,
+                    variant=variant,
+                    seed=seed,
+                    fold=fold,
+                    folds=folds,
+                    metrics=tuple(metrics),
+                    recipe=recipe.yaml(),
+                    work=digest([*work, fold, inner.receipt("shards").hash]),
+                    keep_exports=keep_exports,
                 )
             )
-    found = []
-    for name, seed, recipe in grid:
-        trains = recipe.section("base", "image_size") if name == BASE else recipe.training_inputs()
-        same = [trains, settings_of(recipe, metrics), weights, __version__, folds]
-        for fold, inner in enumerate(inners):
-            work = digest([*same, fold, inner.receipt("shards").hash])
-            found.append(Cell(
-                str(project.root), str(inner.root), name, seed, fold, folds, tuple(metrics), recipe.yaml(), work, keep
-            ))  # fmt: skip
-    return found
+    return cells
 
 
-def _by_model(cells: Sequence[Cell]) -> dict[str, dict[int, list[dict[str, Any]]]]:
-    """Model -> seed -> what each fold's cell found."""
-    models: dict[str, dict[int, list[dict[str, Any]]]] = {}
+def _seeded(recipe: Recipe, seed: int) -> Recipe:
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})})
+
+
+def _read(cells: Sequence[Cell]) -> Grid:
+    """The results of all cells. Raises WorkError for one that cannot be read."""
+    grid: dict[str, dict[int, list[CellResult]]] = {}
     for cell in cells:
-        assert cell.found
-        models.setdefault(cell.variant, {}).setdefault(cell.seed, []).append(cell.found)
-    return models
-
-
-def _curves(cells: Sequence[Cell]) -> dict[str, list[dict[str, Any]]]:
-    """Model -> the validations of each of its cells."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for cell in cells:
-        if cell.variant != BASE and cell.found:
-            found.setdefault(cell.variant, []).append(
-                {"cell": cell.name, "validation": cell.found["validation"]}
+        result = read_cell(cell)
+        if result is None:
+            raise WorkError(
+                f"The figures of {cell.name} cannot be read back.", "Run the same command again."
             )
-    return found
+        grid.setdefault(cell.variant, {}).setdefault(cell.seed, []).append(result)
+    return grid
 
 
-# ---------------------------------------------------------------- the work
-
-
-def _teller(cells: int, waiting: int, on_progress: Progress | None) -> Callable[[], None]:
-    """Tells of one more cell done, and how long the others will take."""
+def _counter(cells: int, waiting: int, on_progress: Progress | None) -> Callable[[], None]:
+    """A callback for each cell that is done; it reports how long the others will take."""
     started, done = time.monotonic(), 0
 
-    def told() -> None:
+    def on_done() -> None:
         nonlocal done
         done += 1
         left = (time.monotonic() - started) / done * (waiting - done)
@@ -226,8 +236,41 @@ def _teller(cells: int, waiting: int, on_progress: Progress | None) -> Callable[
 
     if on_progress:
         on_progress("cells", cells - waiting, cells)
-    return told
+    return on_done
 
 
-if __name__ == "__main__":
-    sys.exit(_process(Path(sys.argv[1])))
+def _report(
+    counts: AblationCounts,
+    recipe: Recipe,
+    sections: Mapping[str, dict[str, Any]],
+    summary: Summary,
+    grid: Grid,
+    left_out: Mapping[str, str],
+) -> AblationReport:
+    return AblationReport(
+        counts=counts,
+        split=f"{counts.folds} folds" if counts.folds else recipe.evaluate.split,
+        steps=recipe.train.steps,
+        batch_size=recipe.train.batch_size,
+        recipes=dict(sections),
+        figures=summary.figures,
+        specs=summary.specs,
+        chance=summary.chance,
+        tests=summary.tests,
+        curves={
+            variant: [
+                ValidationCurve(cell=result.cell, validations=result.training.validations)
+                for folds in seeds.values()
+                for result in folds
+                if result.training
+            ]
+            for variant, seeds in grid.items()
+            if variant != BASE
+        },
+        plotted=list(PLOTTED),
+        tradeoffs=list(TRADEOFFS),
+        limits=list(LIMITS),
+        notes=summary.notes,
+        left_out=dict(left_out),
+        versions=versions(),
+    )

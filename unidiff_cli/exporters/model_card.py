@@ -1,57 +1,180 @@
-"""TODO docstring."""
+"""The model card of an export: what it is, what it was trained on, and how it was measured.
+
+Figures of evaluation stand in it only where `report/` holds them for this very export.
+"""
 
 from __future__ import annotations
 
-from unidiff_cli import __version__
-from unidiff_cli.config import schema
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData, try_to_load_from_cache
+from huggingface_hub.repocard import metadata_load
+
+from unidiff_cli import __version__, registry
+from unidiff_cli.config.load import read_recipe
+from unidiff_cli.config.schema import Recipe
+from unidiff_cli.exporters import Exporter
+from unidiff_cli.models.sources import Source, resolve_base
+from unidiff_cli.project.files import write_text
+from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.reports.schema import Interval, Report
+from unidiff_cli.reports.wording import format_value
 
-CARD = """\
----
-library_name: diffusers
-pipeline_tag: text-to-image
-tags: [clip, stable-diffusion, image-text-retrieval, unidiff]
----
-# {name}
-
-CLIP and Stable Diffusion adapted together to one catalogue by unidiff {version}, recipe `{recipe}`.
-One text tower serves both: this folder is a diffusers pipeline, `clip/` a transformers CLIPModel.
-
-```python
-from diffusers import StableDiffusionPipeline
-from transformers import CLIPModel, CLIPProcessor
-
-pipe = StableDiffusionPipeline.from_pretrained("{name}")
-image = pipe("{prompt}", num_inference_steps={steps}, guidance_scale={guidance}, height={size}, width={size}).images[0]
-clip, processor = CLIPModel.from_pretrained("{name}/clip"), CLIPProcessor.from_pretrained("{name}/clip")
-```
-
-| what | |
-|---|---|
-| base | {base} |
-| data | {train} training and {val} validation images of one catalogue; its photos are not in this folder |
-| objectives | {objectives} |
-| schedule | {train_steps} steps of {batch_size}; these are the averaged weights of step {best}{blend} |
-| validation at that step | {figures} |
-
-Licence: that of the base's weights; look it up before you publish. Measured against the base on held-out
-products: see the project's `report/` (`unidiff evaluate`). Images are drawn by a model: check them before a
-customer sees them.
-"""
-BLEND = (
-    ", {alpha:g} of them and {rest:g} of the base's, weight by weight (WiSE-FT, arXiv 2109.01903); "
-    "the figures below are of the unblended ones"
-)
+FILE = "README.md"
+TEMPLATE = Path(__file__).with_name("model_card.md.j2")
+TAGS = ["clip", "stable-diffusion", "image-text-retrieval", "unidiff"]
+# What a figure judges -> the task of the Hugging Face hub that it stands under.
+TASKS = {
+    "retrieval": "image-text-retrieval",
+    "generation": "text-to-image",
+    "knowledge": "zero-shot-image-classification",
+}
 
 
-def _card(name: str, recipe: schema.Recipe, receipt: Receipt) -> str:
-    figures = receipt.figures["validation"]
-    return CARD.format(
-        name=name, version=__version__, recipe=recipe.name, prompt="red dress",
-        steps=recipe.generate.steps, guidance=recipe.generate.guidance, size=recipe.image_size,
-        base=recipe.base, train=receipt.counts["train"], val=receipt.counts["val"],
+@dataclass(frozen=True)
+class Measured:
+    """The headline figures of an export beside its base's, as the report has them."""
+
+    split: str
+    images: int
+    base: str
+    tuned: str
+    rows: list[dict[str, str]]
+    results: list[EvalResult]
+
+
+def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) -> ModelCard:
+    """The card of an export by its name, its run's recipe and its receipt."""
+    exporter: Exporter = registry.load("exporters", receipt.settings["format"])()
+    report = _report(project, name, receipt)
+    measured = _measured(report) if report else None
+    _, source = resolve_base(recipe.base)
+    data = ModelCardData(
+        license=_licence(source),
+        base_model=_hub_ids(source.diffusion, source.clip) or None,
+        tags=TAGS,
+        model_name=name,
+        eval_results=measured.results if measured else None,
+        library_name=exporter.library_name,
+        pipeline_tag=exporter.pipeline_tag,
+    )
+    validation = receipt.figures["validation"]
+    return ModelCard.from_template(
+        data,
+        template_path=str(TEMPLATE),
+        name=name,
+        version=__version__,
+        recipe=recipe,
+        exporter=exporter,
+        usage=exporter.usage(name, recipe),
+        base=_base_name(recipe.base),
+        counts=receipt.counts,
+        figures=receipt.figures,
+        alpha=receipt.settings["alpha"],
         objectives=", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items()),
-        train_steps=recipe.train.steps, batch_size=recipe.train.batch_size, best=receipt.figures["step"],
-        blend=BLEND.format(alpha=alpha, rest=1 - alpha) if (alpha := receipt.settings["alpha"]) < 1 else "",
-        figures=", ".join(f"{k} {v:.3g}" for k, v in figures.items()) or "no validation split",
-    )  # fmt: skip
+        validation=", ".join(f"{k} {v:.3g}" for k, v in validation.items())
+        or "no validation split",
+        measured=measured,
+    )
+
+
+def refresh_model_card(project: Project, name: str) -> None:
+    """Writes the card of an export again, with what `report/` now says of it.
+
+    The card stays as it is where the run of the export is gone. Raises NotReady.
+    """
+    with project.lock(existing=True):
+        receipt = project.receipt("exports", name)
+        [run] = receipt.inputs
+        file, recipe = project.path("exports", name, FILE), project.path(run, "recipe.yaml")
+        if not recipe.is_file():
+            return
+        card = model_card(project, name, read_recipe(recipe), receipt)
+        if not file.is_file() or file.read_text(encoding="utf-8") != card.content:
+            write_text(file, card.content)
+
+
+def _report(project: Project, name: str, receipt: Receipt) -> Report | None:
+    """The report of `unidiff evaluate`, where it measured this export as it is now."""
+    measured = Receipt.read(project.path("report"))
+    if measured is None or measured.inputs.get(f"exports/{name}") != receipt.hash:
+        return None
+    try:
+        file = project.path("report", "report.json")
+        return Report.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _measured(report: Report) -> Measured:
+    base = report.base
+    tuned = next(name for name, model in report.models.items() if model.role == "tuned")
+    rows, results = [], []
+    for key, figure in report.specs.items():
+        value = report.figures[tuned].get(key)
+        if not figure.headline or value is None:
+            continue
+        before = report.figures[base].get(key)
+        rows.append(
+            {
+                "label": figure.label,
+                "base": _cell(before, figure.percent) if before else "",
+                "tuned": _cell(value, figure.percent),
+            }
+        )
+        results.append(
+            EvalResult(
+                task_type=TASKS[figure.judges],
+                dataset_type="catalogue",
+                dataset_name="held-out products of the catalogue",
+                dataset_split=report.split,
+                metric_type=key,
+                metric_name=figure.label,
+                metric_value=value.value,
+            )
+        )
+    return Measured(report.split, report.counts.rows, base, tuned, rows, results)
+
+
+def _cell(value: Interval, percent: bool) -> str:
+    """A figure and, where it has one, its interval."""
+    text = format_value(value.value, percent)
+    if value.low is None or value.high is None:
+        return text
+    return f"{text} ({format_value(value.low, percent)} … {format_value(value.high, percent)})"
+
+
+def _base_name(base: Any) -> str:
+    """The base without where it lies: hub ids as they are, folders by their name."""
+    if isinstance(base, str):
+        return Path(base).name
+    halves = base if isinstance(base, Mapping) else base.model_dump()
+    return " + ".join(
+        half if half in _hub_ids(half) else Path(half).name
+        for half in (halves["diffusion"], halves["clip"])
+    )
+
+
+def _hub_ids(*sources: str) -> list[str]:
+    """Those of a base's sources that are on the hub; the others are folders, by their path."""
+    return list(dict.fromkeys(source for source in sources if not Path(source).is_absolute()))
+
+
+def _licence(source: Source) -> str:
+    """The licence that the base's own cards declare; "unknown" where they do not name one."""
+    places = {source.diffusion, source.clip} - {str(Path(source.diffusion) / "clip")}
+    licences = {_declared_licence(place) for place in places}
+    return licences.pop() if len(licences) == 1 else "unknown"
+
+
+def _declared_licence(source: str) -> str:
+    card = Path(source) / FILE
+    if not Path(source).is_absolute():
+        cached = try_to_load_from_cache(source, FILE)
+        card = Path(cached) if isinstance(cached, str) else card
+    metadata = metadata_load(card) if card.is_file() else None
+    return str((metadata or {}).get("license", "unknown"))

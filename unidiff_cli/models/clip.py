@@ -1,12 +1,12 @@
-"""One CLIP: captions and images to unit vectors. The half of every base that finds, and the frozen scorer."""
+"""One CLIP: captions and images to unit vectors. The retrieval half of a base, and the scorer."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from PIL.Image import Image
@@ -14,15 +14,16 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
+from unidiff_cli.data.batch import Transform
 from unidiff_cli.errors import EnvironmentProblem
+from unidiff_cli.models.base import DualEncoder, TextFeatures
 
-Transform = Callable[[Sequence[Image]], Tensor]
 
-
-class Clip(nn.Module):
+class Clip(DualEncoder):
     """A transformers CLIPModel with what turns captions and images into its inputs."""
 
-    clip_mean: Tensor  # (1, 3, 1, 1) buffers
+    # (1, 3, 1, 1) buffers.
+    clip_mean: Tensor
     clip_std: Tensor
 
     def __init__(
@@ -37,23 +38,22 @@ class Clip(nn.Module):
 
     @classmethod
     def read(cls, folder: str | Path) -> Self:
-        """A CLIPModel folder or hub id in fp32, on the CPU. Raises EnvironmentProblem where it is not there."""
+        """A CLIPModel folder or hub id in fp32, on the CPU.
+
+        Raises EnvironmentProblem where it is not on this machine.
+        """
         try:
             clip = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-            return cls(
-                clip, CLIPTokenizer.from_pretrained(folder), image_processor(folder, clip)
-            ).eval()
+            tokenizer = CLIPTokenizer.from_pretrained(folder)
+            return cls(clip, tokenizer, image_processor(folder, clip)).eval()
         except (OSError, ValueError, KeyError, SafetensorError) as problem:
             fact = f"The CLIP {folder} cannot be loaded: {first_line(problem)}"
             raise EnvironmentProblem(fact, "Check the machine with: unidiff doctor") from problem
 
     def frozen(self) -> Clip:
         """A copy of this CLIP with the weights it has now, which never trains."""
-        return (
-            Clip(copy.deepcopy(self.clip), self.tokenizer, self.clip_processor)
-            .eval()
-            .requires_grad_(False)
-        )
+        clip = Clip(copy.deepcopy(self.clip), self.tokenizer, self.clip_processor)
+        return clip.eval().requires_grad_(False)
 
     @property
     def device(self) -> torch.device:
@@ -61,33 +61,42 @@ class Clip(nn.Module):
 
     @property
     def dimension(self) -> int:
-        """D, the length of an embedding."""
         return self.clip.config.projection_dim
 
-    def tokenize(self, captions: Sequence[str]) -> Tensor:
-        """Token ids on this device, padded to the full length as Stable Diffusion does; int64 (B, L)."""
-        length = self.tokenizer.model_max_length
+    # ------------------------------------------------------------ text
+
+    def encode_text(self, captions: Sequence[str]) -> TextFeatures:
+        """States after the final norm and unit embeddings, from one forward."""
+        out = self.clip.text_model(input_ids=self._tokenize(captions))
+        embeds = self.clip.text_projection(out.pooler_output)
+        return TextFeatures(out.last_hidden_state, unit(embeds))
+
+    def _tokenize(self, captions: Sequence[str]) -> Tensor:
+        """Token ids (n, L), int64, padded to the full length as Stable Diffusion does."""
         ids = self.tokenizer(
             list(captions),
             padding="max_length",
-            max_length=length,
+            max_length=self.tokenizer.model_max_length,
             truncation=True,
             return_tensors="pt",
         )
         return ids.input_ids.to(self.device)
 
-    def text(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """States after the final norm (B, L, d) and unit embeddings (B, D), from one forward."""
-        out = self.clip.text_model(input_ids=ids)
-        embeds = self.clip.text_projection(out.pooler_output)
-        return out.last_hidden_state, unit(embeds)
+    # ------------------------------------------------------------ images
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        return self.image_features(pixels)[1]
+
+    def image_features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The vision tower's pooled output (B, d) and unit embeddings (B, D) of clip pixels."""
+        x = (pixels.to(self.device) / 255 - self.clip_mean) / self.clip_std
+        pooled = self.clip.vision_model(pixel_values=x).pooler_output
+        return pooled, unit(self.clip.visual_projection(pooled))
 
     def clip_pixels(self, images: Sequence[Image]) -> Tensor:
-        """What CLIPProcessor would feed the vision tower, before scaling; uint8 (B, 3, s, s)."""
         return pixels(self.clip_processor, images)
 
     def clip_resize(self, images: Tensor) -> Tensor:
-        """`clip_pixels` of images (B, 3, H, W) in [0, 255], not rounded and with gradient; (B, 3, s, s)."""
         short, crop = self.clip_processor.size["shortest_edge"], self.clip_processor.crop_size
         height, width = (round(side * short / min(images.shape[2:])) for side in images.shape[2:])
         full = torch.promote_types(images.dtype, torch.float32)
@@ -97,19 +106,7 @@ class Clip(nn.Module):
         top, left = (height - crop["height"]) // 2, (width - crop["width"]) // 2
         return x[:, :, top : top + crop["height"], left : left + crop["width"]].clamp(0, 255)
 
-    def image(self, pixels: Tensor) -> Tensor:
-        """Unit image embeddings (B, D) of `clip_pixels`, uint8 or, with gradient, floats in [0, 255]."""
-        x = (pixels.to(self.device) / 255 - self.clip_mean) / self.clip_std
-        pooled = self.clip.vision_model(pixel_values=x).pooler_output
-        return unit(self.clip.visual_projection(pooled))
-
-    @torch.no_grad()
-    def embed(self, images: Sequence[Image], by: Literal["clip", "diffdis"] = "clip") -> Tensor:
-        """Unit embeddings of images (B, D), by CLIP's vision tower or, of a base that has it, by DiffDis's diffusion."""
-        return self.image(self.clip_pixels(images))
-
     def transforms(self) -> dict[str, Transform]:
-        """The image functions without the weights, for loader processes."""
         return {"clip_pixels": partial(pixels, self.clip_processor)}
 
 

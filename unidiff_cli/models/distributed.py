@@ -1,18 +1,31 @@
-"""TODO docstring."""
+"""Rows of all processes in one tensor, with gradient, for in-batch losses over processes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    pass
+
+def world_size() -> int:
+    """How many processes train together; 1 where torch.distributed is not in use."""
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
+def gather_rows(tensor: Tensor) -> Tensor:
+    """The rows of all processes in rank order, with gradient to each; the tensor itself on one.
+
+    Every process then holds the whole in-batch loss; DDP's mean of the gradients is its gradient.
+    """
+    return tensor if world_size() == 1 else _Gather.apply(tensor.contiguous())
 
 
 class _Gather(torch.autograd.Function):
-    """all_gather whose gradient is summed over processes: each holds the whole loss (torch deprecates its own in 2.14)."""
+    """all_gather whose gradient is summed over processes, since each holds the whole loss.
+
+    torch deprecates its own in 2.14.
+    """
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -23,7 +36,8 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        whole = gradients[0].clone()  # another gather may share it
+        # A copy: another gather may share it.
+        whole = gradients[0].clone()
         torch.distributed.all_reduce(whole)
         first = torch.distributed.get_rank() * ctx.rows
         return whole[first : first + ctx.rows]

@@ -1,64 +1,204 @@
-"""TODO docstring."""
+"""Image encoders of an export: CLIP's vision tower, and DiffDis where the export has its layers.
+
+The names `clip` and `diffdis` stand in this file only. Nothing heavy is imported before a function
+is called, so that a command line and objectives can use the names.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Self
 
-import numpy as np
-import torch
-from PIL import Image
+from unidiff_cli.errors import UsageError
 
-from unidiff_cli.data.batch import open_image
-from unidiff_cli.data.shards import Row, Shards
-from unidiff_cli.models import loading, sources
-from unidiff_cli.models.clip import Clip
-from unidiff_cli.project.project import Project
+if TYPE_CHECKING:
+    from pathlib import Path
 
-Progress = Callable[[int, int], None]
-EncoderName = Literal["clip", "diffdis"]  # what makes an image's vector
+    import numpy as np
+    import torch
+    from PIL.Image import Image
+    from torch import Tensor
 
+    from unidiff_cli.data.batch import Batch
+    from unidiff_cli.data.shards import Row, Shards
+    from unidiff_cli.models.base import BaseModel, DualEncoder
+    from unidiff_cli.progress import Counter
+    from unidiff_cli.project.project import Project
 
-@torch.no_grad()
-def embed_images(
-    clip: Clip, shards: Shards, rows: Sequence[Row], batch_size: int = 64, on_progress: Progress | None = None,
-    by: EncoderName = "clip",
-) -> np.ndarray:  # fmt: skip
-    """Unit vectors of the rows' images, float32 (N, D), by CLIP or by a base's DiffDis."""
-    found = []
-    for start in range(0, len(rows), batch_size):
-        some = [open_image(shards, row) for row in rows[start : start + batch_size]]
-        found.append(clip.embed(some, by).cpu().numpy())
-        if on_progress:
-            on_progress(min(start + batch_size, len(rows)), len(rows))
-    return np.concatenate(found) if found else np.zeros((0, clip.dimension), np.float32)
+# One of the names below.
+EncoderName = str
+CLIP, DIFFDIS = "clip", "diffdis"
 
 
-@torch.no_grad()
-def embed_image(clip: Clip, image: Image.Image, by: EncoderName = "clip") -> np.ndarray:
-    """The unit vector (D,) of one image."""
-    return clip.embed([image], by)[0].cpu().numpy()
+class ImageEncoder(ABC):
+    """Images to unit embeddings in the space of a model's captions."""
+
+    name: ClassVar[EncoderName]
+    model: DualEncoder
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of an embedding."""
+        return self.model.dimension
+
+    def to(self, device: torch.device) -> Self:
+        """The encoder with its model on a device."""
+        self.model.to(device)
+        return self
+
+    @abstractmethod
+    def embed(self, images: Sequence[Image]) -> Tensor:
+        """Unit embeddings (N, D) of images, float32, without gradient."""
+
+    @abstractmethod
+    def embed_batch(self, batch: Batch) -> Tensor:
+        """`embed` of a batch's images (B, D), from the tensors that a training run has loaded."""
+
+    def embed_images(
+        self,
+        images: Sequence[Image],
+        batch_size: int = 64,
+        on_progress: Counter | None = None,
+    ) -> np.ndarray:
+        """Unit embeddings (N, D) of images, float32."""
+        return self._in_batches(images.__getitem__, len(images), batch_size, on_progress)
+
+    def embed_rows(
+        self,
+        shards: Shards,
+        rows: Sequence[Row],
+        batch_size: int = 64,
+        on_progress: Counter | None = None,
+    ) -> np.ndarray:
+        """Unit embeddings (N, D) of a catalogue's rows, float32."""
+        from unidiff_cli.data.batch import open_image
+
+        def images(part: slice) -> list[Image]:
+            return [open_image(shards, row) for row in rows[part]]
+
+        return self._in_batches(images, len(rows), batch_size, on_progress)
+
+    def embed_captions(self, captions: Sequence[str], batch_size: int = 64) -> np.ndarray:
+        """Unit embeddings (N, D) of captions, float32, by the model's text tower."""
+        return embed_captions(self.model, captions, batch_size)
+
+    def _in_batches(
+        self,
+        images: Callable[[slice], Sequence[Image]],
+        count: int,
+        batch_size: int,
+        on_progress: Counter | None,
+    ) -> np.ndarray:
+        import numpy as np
+
+        parts = []
+        for start in range(0, count, batch_size):
+            stop = min(start + batch_size, count)
+            parts.append(self.embed(images(slice(start, stop))).cpu().numpy())
+            if on_progress:
+                on_progress(stop, count)
+        return np.concatenate(parts) if parts else np.zeros((0, self.dimension), np.float32)
 
 
-@torch.no_grad()
-def embed_captions(clip: Clip, captions: Sequence[str], batch_size: int = 64) -> np.ndarray:
-    """Unit vectors of captions, float32 (N, D)."""
-    found = [
-        clip.text(clip.tokenize(captions[start : start + batch_size]))[1].cpu().numpy()
-        for start in range(0, len(captions), batch_size)
-    ]
-    return np.concatenate(found) if found else np.zeros((0, clip.dimension), np.float32)
+class ClipEncoder(ImageEncoder):
+    """The vision tower."""
+
+    name = CLIP
+
+    def __init__(self, model: DualEncoder) -> None:
+        self.model = model
+
+    def embed(self, images: Sequence[Image]) -> Tensor:
+        return self._embed(self.model.clip_pixels(images))
+
+    def embed_batch(self, batch: Batch) -> Tensor:
+        assert batch.clip_pixels is not None
+        return self._embed(batch.clip_pixels)
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        import torch
+
+        with torch.no_grad():
+            return self.model.encode_images(pixels)
+
+
+class DiffdisEncoder(ImageEncoder):
+    """DiffDis's stream: a text embedding sampled from pure noise for an image's latents."""
+
+    name = DIFFDIS
+    model: BaseModel
+
+    def __init__(self, model: BaseModel) -> None:
+        """Raises UsageError for a model without DiffDis layers."""
+        from unidiff_cli.models.dual_stream import DualStream
+
+        stream = DualStream.of(model)
+        if stream is None:
+            raise UsageError(
+                "This model has no DiffDis layers.",
+                "Train them first: unidiff train --recipe diffdis",
+            )
+        self.model, self.stream = model, stream
+
+    def embed(self, images: Sequence[Image]) -> Tensor:
+        return self._embed(self.model.encode_latents(self.model.diffusion_pixels(images)).mean)
+
+    def embed_batch(self, batch: Batch) -> Tensor:
+        from unidiff_cli.models.forward import latents_of
+
+        return self._embed(latents_of(self.model, batch).mean)
+
+    def _embed(self, latents: Tensor) -> Tensor:
+        return self.stream.sample(self.model, latents)
+
+
+def embed_captions(model: DualEncoder, captions: Sequence[str], batch_size: int = 64) -> np.ndarray:
+    """Unit embeddings (N, D) of captions by a model's text tower, float32."""
+    import numpy as np
+    import torch
+
+    with torch.no_grad():
+        parts = [
+            model.encode_text(captions[start : start + batch_size]).embeds.cpu().numpy()
+            for start in range(0, len(captions), batch_size)
+        ]
+    return np.concatenate(parts) if parts else np.zeros((0, model.dimension), np.float32)
 
 
 def available_encoders(folder: Path) -> list[EncoderName]:
-    """What an export makes an image's vector with."""
-    return ["clip", "diffdis"] if (folder / sources.DUAL_STREAM).is_dir() else ["clip"]
+    """The image encoders of an export, CLIP first."""
+    from unidiff_cli.models.sources import DUAL_STREAM
+
+    return [CLIP, DIFFDIS] if (folder / DUAL_STREAM).is_dir() else [CLIP]
 
 
-def load_encoder(project: Project, folder: Path, by: EncoderName | None = None) -> Clip:
-    """An export's CLIP; the whole base where it also finds, or is asked to find, by DiffDis."""
-    if (by or available_encoders(folder)[-1]) == "clip":
-        return Clip.read(folder / "clip")
+def encoder_of(model: BaseModel, name: EncoderName = CLIP) -> ImageEncoder:
+    """An image encoder of a model in memory. Raises UsageError for one the model has not."""
+    return ClipEncoder(model) if name == CLIP else DiffdisEncoder(model)
+
+
+def load_encoder(project: Project, folder: Path, name: EncoderName = CLIP) -> ImageEncoder:
+    """An image encoder of an export, on the CPU; of CLIP alone where that is enough.
+
+    Raises UsageError for an encoder that the export has not.
+    """
+    return load_encoders(project, folder, [name])[name]
+
+
+def load_encoders(
+    project: Project, folder: Path, names: Sequence[EncoderName] | None = None
+) -> dict[EncoderName, ImageEncoder]:
+    """Several image encoders of an export, by name, all that it has by default; on the CPU.
+
+    They share one model. Raises UsageError for an encoder that the export has not.
+    """
+    from unidiff_cli.models.clip import Clip
+    from unidiff_cli.models.loading import load_base
+
+    names = available_encoders(folder) if names is None else names
+    if set(names) == {CLIP}:
+        return {CLIP: ClipEncoder(Clip.read(folder / "clip"))}
     size = project.receipt("exports", folder.name).settings["image_size"]
-    return loading.load_base(str(folder), size)
+    base = load_base(str(folder), size)
+    return {name: encoder_of(base, name) for name in names}

@@ -1,130 +1,77 @@
-"""Views: everything the objectives may look at in one step, each computed once, on first use.
+"""One batch through a base: all that objectives may read in one step, each output computed once.
 
-The text tower runs once however many objectives ask; a diffusion-only recipe never runs the vision tower.
-Noise, timesteps and drop masks are keyed by (seed, step, sample position, name), so a resume, a re-forward
-and another number of processes draw the same.
+The text tower runs once however many objectives ask; a recipe that only denoises never runs the
+vision tower. Noise, timesteps and drop masks are keyed by (seed, step, sample position, name), so a
+resume, a second forward and another number of processes take the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from unidiff_cli.data.batch import Batch
-
-if TYPE_CHECKING:
-    from unidiff_cli.models.clip import Clip
-    from unidiff_cli.models.families.stable_diffusion import StableDiffusion as Base
-
-
-from unidiff_cli.models.distributed import _Gather
+from unidiff_cli.models.base import BaseModel, DualEncoder, Posterior, TextFeatures
+from unidiff_cli.models.chunks import in_chunks
+from unidiff_cli.models.distributed import gather_rows
 from unidiff_cli.models.keyed_random import keyed_random
+from unidiff_cli.models.needs import Needs, Tower
+from unidiff_cli.models.text_pass import TextCut, TextPass
+
+# The step number that keys the noise of validation: fixed, and no training step's.
+VALIDATION = -1
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What a set of objectives asks of a step, known before it runs."""
+class ForwardOptions:
+    """How batches pass through a base.
 
-    pixels: bool
-    latents: bool
-    null_row: bool  # one more text row, "", for dropped captions and null prompts
-    frozen_images: bool = False  # what the base's CLIP, as it was, makes of the images
-    frozen_texts: bool = False  # and of the captions
-    states: bool = True  # the text tower's token states, of the rows the UNet sees
+    In training captions are dropped and rows gathered from all processes; else neither, and the
+    noise is the same at every step. CLIP's towers run `chunk` rows at a time; 0: all.
+    """
+
+    seed: int
+    training: bool = False
+    chunk: int = 0
 
 
-def latents_of(base: Base, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of a batch's latents, cached or encoded now, (B, c, h, w) each."""
+def latents_of(base: BaseModel, batch: Batch) -> Posterior:
+    """The posterior of a batch's latents, cached or encoded now."""
     if batch.latents is not None:
-        mean, std = batch.latents.to(base.device, base.abar.dtype).chunk(2, dim=1)
-        return mean, std
+        mean, std = batch.latents.to(base.device, base.dtype).chunk(2, dim=1)
+        return Posterior(mean, std)
     assert batch.diffusion_pixels is not None
-    return base.encode(batch.diffusion_pixels)
+    return base.encode_latents(batch.diffusion_pixels)
 
 
 class ForwardPass:
-    """One batch as the base sees it. `seed` and `step` key its randomness.
+    """One batch as a base sees it.
 
-    B rows are embedded; the b rows of `batch.denoise_rows` are what the UNet sees (all B where it is None): latents, text states
-    and draws are theirs, and `sub_batch` picks them from what has B rows.
-
-    With `chunk` the towers run that many rows at a time and keep nothing but their outputs; backward runs them again, a
-    chunk at a time, when it reaches them. That is GradCache (arXiv 2101.06983): the gradient of the whole batch in the
-    memory of a chunk. Dropout, were there any, is replayed.
+    B rows are embedded; the b rows of `batch.denoise_rows` are what the denoiser sees (all B where
+    it is None). Latents, text conditions and random numbers are theirs, and `sub_batch` picks them
+    from what has B rows. `frozen` is the base's CLIP as it was before training.
     """
 
     def __init__(
         self,
-        base: Base,
+        base: BaseModel,
         batch: Batch,
         needs: Needs,
-        seed: int,
-        step: int,
-        caption_drop: float = 0.0,
-        across: bool = False,
-        frozen: Clip | None = None,
-        chunk: int = 0,
+        options: ForwardOptions,
+        frozen: DualEncoder | None = None,
     ) -> None:
-        self.base, self.batch, self.needs, self.frozen, self.chunk = (
-            base,
-            batch,
-            needs,
-            frozen,
-            chunk,
-        )
-        self.seed, self.step, self.caption_drop, self.across = seed, step, caption_drop, across
+        self.base, self.batch, self.needs, self.frozen = base, batch, needs, frozen
+        self.options = options
+        self.training = options.training
+        self.step = batch.step if options.training else VALIDATION
         self._features: dict[tuple[int, str], Tensor] = {}
-        self.cut: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
-    def draw(self, name: str, shape: tuple[int, ...] = (), uniform: bool = False) -> Tensor:
-        """Keyed random numbers (b, *shape) on the base's device, for the rows the UNet sees."""
-        positions = [self.batch.positions[i] for i in self.drawn]
-        return keyed_random(self.seed, self.step, positions, name, shape, uniform).to(self.device)
-
-    def sub_batch(self, tensor: Tensor) -> Tensor:
-        """The rows that the UNet sees, (b, …), of what has a row a sample, (B, …)."""
-        return tensor if self.batch.denoise_rows is None else tensor[self.drawn]
-
-    def gather(self, tensor: Tensor) -> Tensor:
-        """The rows of all processes in rank order, with gradient to each; the tensor itself on one process.
-
-        Every process then holds the whole in-batch loss; DDP's mean of the gradients is its gradient.
-        """
-        if (
-            not self.across
-            or not torch.distributed.is_initialized()
-            or torch.distributed.get_world_size() == 1
-        ):
-            return tensor
-        return _Gather.apply(tensor.contiguous())
-
-    def mean_of(self, values: Tensor, chosen: Tensor) -> Tensor:
-        """The mean over all processes' chosen rows, `values` (n,) those of the n rows set in `chosen`, a scalar.
-
-        This process holds its own rows' part, so scaled that DDP's mean of the gradients is the whole's.
-        """
-        everyones = self.gather(chosen.long())
-        return values.sum() * (len(everyones) // len(chosen)) / everyones.sum().clamp(min=1)
-
-    def full_precision(self) -> AbstractContextManager[None]:
-        """Where cosines are compared: autocast would do the product in half precision."""
-        return torch.autocast(self.device.type, enabled=False)
-
-    @property
-    def training(self) -> bool:
-        """Whether this is a training step: in evaluation nothing is dropped or gathered."""
-        return self.across
-
-    def device_tensor(self, values: list[int]) -> Tensor:
-        """A number a sample, int64 (B,), on the base's device."""
-        return torch.tensor(values, device=self.device)
+    # ------------------------------------------------------------ rows
 
     @property
     def device(self) -> torch.device:
@@ -132,94 +79,104 @@ class ForwardPass:
 
     @property
     def size(self) -> int:
+        """B, the rows of the batch."""
         return len(self.batch.positions)
 
     @property
-    def drawn(self) -> Sequence[int]:
-        """The rows the UNet sees, b of them."""
-        return range(self.size) if self.batch.denoise_rows is None else self.batch.denoise_rows
+    def denoise_rows(self) -> Sequence[int]:
+        """The rows that the denoiser sees, b of them."""
+        rows = self.batch.denoise_rows
+        return range(self.size) if rows is None else rows
 
     @property
-    def ranks(self) -> list[int]:
-        """The numbers of these b rows among all that UNets see in the run, whatever the number of processes."""
-        known = self.batch.denoise_positions
-        return [self.batch.positions[i] for i in self.drawn] if known is None else known
+    def denoise_positions(self) -> Tensor:
+        """The numbers of these b rows among all that denoisers see in the run, int64 (b,).
 
-    def _in_chunks(self, tower: Callable[..., Any], rows: int) -> list[Any]:
-        """tower(first, last) of consecutive rows: all at once, or by chunks that backward computes again."""
-        if not 0 < self.chunk < rows:
-            return [tower(0, rows)]
-        ends = ((first, min(first + self.chunk, rows)) for first in range(0, rows, self.chunk))
-        return [checkpoint(tower, *each, use_reentrant=False) for each in ends]
+        They are the same whatever the number of processes.
+        """
+        positions = self.batch.denoise_positions
+        if positions is None:
+            positions = [self.batch.positions[i] for i in self.denoise_rows]
+        return torch.tensor(positions, device=self.device)
+
+    def sub_batch(self, tensor: Tensor) -> Tensor:
+        """The rows that the denoiser sees, (b, …), of what has a row a sample, (B, …)."""
+        return tensor if self.batch.denoise_rows is None else tensor[self.denoise_rows]
+
+    def random(self, name: str, shape: tuple[int, ...] = (), uniform: bool = False) -> Tensor:
+        """Keyed random numbers (b, *shape) for the rows that the denoiser sees, on the device."""
+        positions = [self.batch.positions[i] for i in self.denoise_rows]
+        numbers = keyed_random(self.options.seed, self.step, positions, name, shape, uniform)
+        return numbers.to(self.device)
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The rows of all processes in training, with gradient to each; else the tensor itself."""
+        return gather_rows(tensor) if self.training else tensor
+
+    def mean_of(self, values: Tensor, chosen: Tensor) -> Tensor:
+        """The mean over all processes' chosen rows, a scalar.
+
+        `values` (n,) are those of the n rows set in `chosen`. This process holds its own rows'
+        part, so scaled that DDP's mean of the gradients is the whole's.
+        """
+        chosen_anywhere = self.gather(chosen.long())
+        share = len(chosen_anywhere) // len(chosen)
+        return values.sum() * share / chosen_anywhere.sum().clamp(min=1)
+
+    def zero(self, tower: Tower) -> Tensor:
+        """A zero with a gradient to a tower, for a step in which a loss has no row."""
+        return self.base.parameter_groups()[tower][0].sum() * 0
+
+    def full_precision(self) -> AbstractContextManager[None]:
+        """Where cosines are compared: autocast would do the product in half precision."""
+        return torch.autocast(self.device.type, enabled=False)
 
     # ------------------------------------------------------------ text
 
     @cached_property
-    def _text(self) -> tuple[Tensor, Tensor]:
-        """States of the rows the UNet sees, of the prior's captions and of "", (b + p + 1, L, d), and embeddings of all,
-        (B + p + 1, D)."""
+    def _text(self) -> TextPass:
+        """Over the B captions, the prior's p captions and, where something reads it, ""."""
         captions = [*self.batch.captions, *(self.batch.prior.captions if self.batch.prior else [])]
-        if self.needs.null_row:
+        if self.needs.empty_caption:
             captions.append("")
-        seen = [*self.drawn, *range(self.size, len(captions))] if self.needs.states else []
+        read = [*self.denoise_rows, *range(self.size, len(captions))] if self.needs.states else []
+        return TextPass.run(self.base, captions, read, self.options.chunk)
 
-        def tower(first: int, last: int) -> tuple[Tensor, Tensor]:
-            states, embeds = self.base.text(self.base.tokenize(captions[first:last]))
-            own = [i - first for i in seen if first <= i < last]
-            return (states if len(own) == len(states) else states[own]), embeds
-
-        parts = self._in_chunks(tower, len(captions))
-        if len(parts) == 1:
-            return parts[0]
-        return torch.cat([states for states, _ in parts]), torch.cat(
-            [embeds for _, embeds in parts]
-        )
-
-    def cut_text(self) -> None:
-        """Ends the objectives' graph at the text tower's outputs: `cut` holds (states, embeddings) and the leaves in
-        their place, where each reader's gradient arrives."""
-        outputs = self._text
-        states, embeds = (
-            output.detach().requires_grad_(output.requires_grad) for output in outputs
-        )
-        self._text = states, embeds
-        self.cut = outputs, self._text
+    def detach_text_tower(self) -> TextCut:
+        """Ends the objectives' graph at the text tower's outputs; call it before any of them."""
+        self._text, cut = self._text.detached()
+        return cut
 
     @property
     def text_embeds(self) -> Tensor:
         """Unit caption embeddings, (B, D)."""
-        return self._text[1][: self.size]
+        return self._text.embeds[: self.size]
 
     @property
-    def null_states(self) -> Tensor:
-        """Text states of the empty caption, (1, L, d)."""
-        assert self.needs.null_row
-        return self._text[0][-1:]
+    def null_condition(self) -> TextFeatures:
+        """The features of the empty caption, of one row."""
+        assert self.needs.empty_caption
+        return self._text.conditions.rows(slice(-1, None))
 
     @cached_property
-    def text_states(self) -> Tensor:
-        """Text states of the captions, some dropped to the empty caption, (b, L, d)."""
-        states = self._text[0][: len(self.drawn)]
-        if not self.caption_drop:
-            return states
-        drop = self.draw("drop", uniform=True) < self.caption_drop
-        return torch.where(drop.view(-1, 1, 1), self.null_states, states)
+    def condition(self) -> TextFeatures:
+        """The features of the b captions that the denoiser reads, some dropped to the empty one."""
+        condition = self._text.conditions.rows(slice(len(self.denoise_rows)))
+        if not (self.training and self.needs.caption_drop):
+            return condition
+        drop = self.random("drop", uniform=True) < self.needs.caption_drop
+        return condition.replaced(drop, self.null_condition)
 
     @cached_property
     def prior(self) -> ForwardPass | None:
-        """The general captions' own forward, with their rows of this step's one text forward; None where the batch has none."""
+        """The general captions' own forward, with their rows of this step's one text forward.
+
+        None where the batch has none.
+        """
         if self.batch.prior is None:
             return None
-        forward = ForwardPass(
-            self.base,
-            self.batch.prior,
-            self.needs,
-            self.seed,
-            self.step,
-            self.caption_drop,
-            self.across,
-        )
-        forward._text = (self._text[0][len(self.drawn) :], self._text[1][self.size :])
+        forward = ForwardPass(self.base, self.batch.prior, self.needs, self.options)
+        forward._text = self._text.after(len(self.denoise_rows), self.size)
         return forward
 
     # ------------------------------------------------------------ images
@@ -227,101 +184,104 @@ class ForwardPass:
     @cached_property
     def image_embeds(self) -> Tensor:
         """Unit image embeddings, (B, D)."""
-        return self._images(self.base)
+        return self._embedded(self.base)
 
-    def _images(self, clip: Clip) -> Tensor:
+    def _embedded(self, encoder: DualEncoder) -> Tensor:
         pixels = self.batch.clip_pixels
         assert pixels is not None
-        return torch.cat(
-            self._in_chunks(
-                lambda first, last: clip.image(pixels[first:last].to(self.device)), self.size
-            )
-        )
+
+        def tower(first: int, last: int) -> Tensor:
+            return encoder.encode_images(pixels[first:last].to(self.device))
+
+        return torch.cat(in_chunks(tower, self.size, self.options.chunk))
 
     @cached_property
     def latents(self) -> Tensor:
         """Latents sampled from the posterior, cached or encoded now, (b, c, h, w)."""
         mean, std = latents_of(self.base, self.batch)
-        return mean + std * self.draw("latent", tuple(mean.shape[1:]))
+        return mean + std * self.random("latent", tuple(mean.shape[1:]))
 
-    # ------------------------------------------------------------ what the base knew
+    # ------------------------------------------------------------ the base before training
 
     @cached_property
     @torch.no_grad()
     def frozen_text_embeds(self) -> Tensor:
-        """Unit caption embeddings by the base as it was before training, (B, D), without gradient."""
-        assert self.frozen is not None
-        captions, clip = self.batch.captions, self.frozen
-        embed = lambda first, last: clip.text(clip.tokenize(captions[first:last]))[1]  # noqa: E731
-        return torch.cat(self._in_chunks(embed, self.size))
+        """Unit caption embeddings (B, D) by the base before training, without gradient."""
+        captions, frozen = self.batch.captions, self.frozen
+        assert frozen is not None
+
+        def tower(first: int, last: int) -> Tensor:
+            return frozen.encode_text(captions[first:last]).embeds
+
+        return torch.cat(in_chunks(tower, self.size, self.options.chunk))
 
     @cached_property
     @torch.no_grad()
     def frozen_image_embeds(self) -> Tensor:
-        """Unit image embeddings by the base as it was before training, (B, D), without gradient; cached or made now."""
+        """Unit image embeddings (B, D) by the base before training, without gradient; cached or
+        computed now."""
         if self.batch.frozen_image_embeds is not None:
             return self.batch.frozen_image_embeds.to(self.device)
         assert self.frozen is not None
-        return self._images(self.frozen)
+        return self._embedded(self.frozen)
 
-    # ------------------------------------------------------------ diffusion
+    # ------------------------------------------------------------ denoiser
 
     @cached_property
     def noise(self) -> Tensor:
-        return self.draw("noise", tuple(self.latents.shape[1:]))
+        """ε of the denoise pass, (b, c, h, w)."""
+        return self.random("noise", tuple(self.latents.shape[1:]))
 
     @cached_property
     def timesteps(self) -> Tensor:
-        """Uniform over the training schedule, int64 (b,)."""
-        return (self.draw("t", uniform=True) * len(self.base.abar)).long()
-
-    @cached_property
-    def _denoise_pass(self) -> tuple[Tensor, dict[str, Tensor]]:
-        with self.base.tapped() as features:
-            prediction = self.base.denoise(self.noisy_latents, self.timesteps, self.text_states)
-        return prediction, features
+        """Uniform over the schedule, int64 (b,)."""
+        return self.base.schedule.timesteps(self.random("t", uniform=True))
 
     @cached_property
     def noisy_latents(self) -> Tensor:
         """z_t of the denoise pass, (b, c, h, w)."""
-        return self.base.noisy(self.latents, self.noise, self.timesteps)
+        return self.base.schedule.add_noise(self.latents, self.noise, self.timesteps)
+
+    @cached_property
+    def _denoise_pass(self) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.base.denoise_with_features(self.noisy_latents, self.timesteps, self.condition)
 
     @property
     def prediction(self) -> Tensor:
         """The denoise pass, (b, c, h, w)."""
         return self._denoise_pass[0]
 
-    def denoiser_features(
-        self, max_timestep: int, layer: str = "mid", prompt: str | None = None
-    ) -> Tensor:
-        """Pooled features (b, d_u) of a block, `mid` or `up1`, of images noised to t < max_timestep under the empty prompt.
+    def denoiser_features(self, max_timestep: int, layer: str, prompt: str | None = None) -> Tensor:
+        """Pooled features (b, d_u) of a layer, of images noised to t < max_timestep.
 
-        A half pass of its own: with the caption as prompt the text would leak into a "visual" feature. With `prompt`
-        "caption" they are those of the denoise pass, at its timesteps and at no cost.
+        They come from a half pass of their own under the empty prompt: with the caption as prompt
+        the text would leak into a "visual" feature. With `prompt` "caption" they are those of the
+        denoise pass, at its timesteps and at no cost.
         """
         if prompt == "caption":
             return self._denoise_pass[1][layer]
         if (max_timestep, layer) not in self._features:
             z_t, t = self._barely_noised(max_timestep)
-            self._features[max_timestep, layer] = self.base.features(
-                z_t, t, self._null_states(), layer
-            )
+            features = self.base.features(z_t, t, self._null_conditions(), layer)
+            self._features[max_timestep, layer] = features
         return self._features[max_timestep, layer]
 
     def denoised(self, max_timestep: int, prompt: str | None = None) -> Tensor:
-        """ẑ₀ (b, c, h, w): the latents the UNet sees behind noise of t < max_timestep, under the empty prompt in a pass of its own.
+        """ẑ₀ (b, c, h, w): the clean latents that the denoiser sees behind noise of
+        t < max_timestep, under the empty prompt in a pass of its own.
 
         With `prompt` "caption" those of the denoise pass, at its timesteps.
         """
+        predicted_clean = self.base.schedule.predicted_clean
         if prompt == "caption":
-            return self.base.clean(self.noisy_latents, self.prediction, self.timesteps)
+            return predicted_clean(self.noisy_latents, self.prediction, self.timesteps)
         z_t, t = self._barely_noised(max_timestep)
-        return self.base.clean(z_t, self.base.denoise(z_t, t, self._null_states()), t)
+        return predicted_clean(z_t, self.base.denoise(z_t, t, self._null_conditions()), t)
 
     def _barely_noised(self, max_timestep: int) -> tuple[Tensor, Tensor]:
-        t = (self.draw("t-small", uniform=True) * max_timestep).long()
-        noise = self.draw("noise-small", tuple(self.latents.shape[1:]))
-        return self.base.noisy(self.latents, noise, t), t
+        t = (self.random("t-small", uniform=True) * max_timestep).long()
+        noise = self.random("noise-small", tuple(self.latents.shape[1:]))
+        return self.base.schedule.add_noise(self.latents, noise, t), t
 
-    def _null_states(self) -> Tensor:
-        return self.null_states.expand(len(self.drawn), -1, -1)
+    def _null_conditions(self) -> TextFeatures:
+        return self.null_condition.expand(len(self.denoise_rows))

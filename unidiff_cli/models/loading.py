@@ -1,18 +1,22 @@
-"""A base by what a recipe names it."""
+"""A base by what a recipe names it: the family that reads it, and the model."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from unidiff_cli.models.families.stable_diffusion import StableDiffusion as Base
+from typing import TYPE_CHECKING, Any, cast
 
 from unidiff_cli import registry
 from unidiff_cli.models.sources import resolve_base
 
+if TYPE_CHECKING:
+    from unidiff_cli.models.base import BaseModel
 
-def load_base(base: Any, image_size: int) -> Base:
-    """The base itself, on the CPU in fp32. Raises UsageError, EnvironmentProblem (weights not here)."""
+
+def load_base(base: Any, image_size: int) -> BaseModel:
+    """The base of a recipe, on the CPU in fp32.
+
+    Raises UsageError for a base that does not exist or does not fit together, and
+    EnvironmentProblem for weights that are not on this machine.
+    """
     _, source = resolve_base(base)
-    family: Any = registry.load("models", source.family())
+    family = cast("type[BaseModel]", registry.load("models", source.family()))
     return family.load(source, image_size)

@@ -1,20 +1,21 @@
-"""Bases: which CLIP and which Stable Diffusion a recipe adapts, found without importing torch.
+"""Where a base's weights are: which CLIP and which Stable Diffusion a recipe adapts. No torch.
 
-A base is one folder (a diffusers pipeline with a transformers `clip/` in it: the embedded ones, and every
-export of ours) or two sources, `{diffusion: …, clip: …}`, each a folder or a hub id. A `base.yaml` in the
-diffusion folder holds the numbers that suit the base: the lowest layer of every recipe.
+A base is one folder (a diffusers pipeline with a transformers `clip/` in it: the embedded ones, and
+every export) or two sources, `{diffusion: …, clip: …}`, each a folder or a hub id. A `base.yaml` in
+the diffusion folder holds the numbers that suit the base: the lowest layer of every recipe.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unidiff_cli import machine
+from unidiff_cli import machine, registry
 from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import BaseFolders, Generate, Recipe
 from unidiff_cli.config.sources import ConfigSource, read_yaml
@@ -22,21 +23,22 @@ from unidiff_cli.errors import EnvironmentProblem, UsageError, nearest
 from unidiff_cli.project.files import digest, file_digest
 from unidiff_cli.project.project import Project
 
-say = logging.getLogger("unidiff")
+logger = logging.getLogger("unidiff")
 EMBEDDED = Path(__file__).parent / "embedded"
 # The folder of the frozen CLIP that scores generated images.
 SCORER = EMBEDDED / "nano_scorer"
 SD15 = BaseFolders(
     diffusion="stable-diffusion-v1-5/stable-diffusion-v1-5", clip="openai/clip-vit-large-patch14"
 )
-READ = (".safetensors", ".json", ".txt")  # the files of a base's parts that decide what it makes
-DUAL_STREAM = "dual_stream"  # the folder of a base's DiffDis layers, beside its diffusers parts
-FAMILIES = {"StableDiffusionPipeline": "stable_diffusion"}  # model_index.json's class -> part
+# The endings of the files that decide what a base computes.
+READ = (".safetensors", ".json", ".txt")
+# The folder of a base's DiffDis layers, beside its diffusers parts.
+DUAL_STREAM = "dual_stream"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a base's two halves are, and why this one was chosen."""
+    """Where a base's two halves are, which text tower wins, and why this base was chosen."""
 
     diffusion: str
     clip: str
@@ -46,13 +48,16 @@ class Source:
     def family(self) -> str:
         """The part that reads this base. Raises UsageError for a pipeline class no part reads."""
         index = _config(self.diffusion, "model_index.json")
-        name = index.get("_class_name", "StableDiffusionPipeline")
-        if name not in FAMILIES:
+        pipeline = index.get("_class_name", "StableDiffusionPipeline")
+        # A family is named as the pipeline it reads: StableDiffusionPipeline, stable_diffusion.
+        words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", pipeline.removesuffix("Pipeline"))
+        family = "_".join(words).lower()
+        if family not in (known := registry.names("models")):
             raise UsageError(
-                f"{self.diffusion} is a {name}; unidiff reads {', '.join(FAMILIES)}.",
+                f"{self.diffusion} is a {pipeline}; unidiff reads: {', '.join(known)}.",
                 "Name another base in the recipe.",
             )
-        return FAMILIES[name]
+        return family
 
 
 def embedded_bases() -> dict[str, Path]:
@@ -66,23 +71,16 @@ def resolve_base(base: Any) -> tuple[Any, Source]:
     Raises UsageError for a name or folder that is not there.
     """
     if isinstance(base, BaseFolders | Mapping):
-        given = BaseFolders.model_validate(base if isinstance(base, Mapping) else base.model_dump())
-        given = given.model_copy(
-            update={k: _absolute(getattr(given, k)) for k in ("diffusion", "clip")}
-        )
-        return given.model_dump(), Source(
-            given.diffusion, given.clip, given.text, "two sources, as the recipe says"
-        )
+        folders = BaseFolders.model_validate(base if isinstance(base, Mapping) else dict(base))
+        halves = {k: _absolute(getattr(folders, k)) for k in ("diffusion", "clip")}
+        value = folders.model_copy(update=halves).model_dump()
+        return value, Source(**value, why="two sources, as the recipe says")
     if base == "auto":
-        missing = missing_for_sd15()
-        if not missing:
-            return SD15.model_dump(), Source(
-                SD15.diffusion, SD15.clip, None, "a GPU and these weights are here (base: auto)"
-            )
-        value, source = resolve_base("nano")
-        return value, Source(
-            source.diffusion, source.clip, None, f"the embedded one, since {missing} (base: auto)"
-        )
+        if missing := missing_for_sd15():
+            value, source = resolve_base("nano")
+            return value, replace(source, why=f"the embedded one, since {missing} (base: auto)")
+        reason = "a GPU and these weights are here (base: auto)"
+        return SD15.model_dump(), Source(SD15.diffusion, SD15.clip, None, reason)
     inside = embedded_bases()
     if base in inside:
         folder = inside[base]
@@ -98,14 +96,15 @@ def resolve_base(base: Any) -> tuple[Any, Source]:
         return str(folder), Source(str(folder), str(folder / "clip"), None, "a folder")
     raise UsageError(
         f"There is no base '{base}'.{nearest(str(base), inside)}",
-        f"Give auto, {', '.join(inside)}, a folder with model_index.json and clip/, or {{diffusion: ID, clip: ID}}.",
+        f"Give auto, {', '.join(inside)}, a folder with model_index.json and clip/, "
+        "or {diffusion: ID, clip: ID}.",
     )
 
 
 def base_defaults(base: Any) -> tuple[Any, ConfigSource]:
     """The resolved base and its own numbers, for `read_recipe`."""
     value, source = resolve_base(base)
-    say.info(f"base {value if isinstance(value, str) else source.diffusion}: {source.why}")
+    logger.info(f"base {value if isinstance(value, str) else source.diffusion}: {source.why}")
     return value, _numbers(source)
 
 
@@ -133,7 +132,7 @@ def load_recipe(name: str | None = None, project: Project | None = None, **sourc
 
 
 def generation_settings(folder: Path, project: Project, **sources: Any) -> Generate:
-    """How an export generates images: by its own numbers, and the project's `generate` above them."""
+    """How an export generates images: its own numbers, the project's `generate` above them."""
     numbers = _numbers(resolve_base(str(folder))[1])
     recipe = read_recipe(
         None, project_file=project.file, defaults=lambda base: (str(folder), numbers), **sources
@@ -142,30 +141,35 @@ def generation_settings(folder: Path, project: Project, **sources: Any) -> Gener
 
 
 def _absolute(place: str) -> str:
-    """A folder by its whole path, so that a run resumed from elsewhere finds it; a hub id as it is."""
+    """A folder by its whole path, for a run resumed from elsewhere; a hub id as it is."""
     folder = Path(place).expanduser()
     return str(folder.absolute()) if folder.is_dir() else place
 
 
 def files_hash(base: Any) -> str:
-    """A hash that changes with what a base finds and draws: its weights, tokenizer, preprocessing and schedule (the files'
-    bytes, or the snapshots' names for hub ids), and which text tower wins."""
+    """A hash over the files that decide what a base computes, and which text tower wins.
+
+    These are its weights, tokenizer, preprocessing and schedule: the files' bytes, or for hub ids
+    the names of the snapshots. It reads every file.
+    """
     _, source = resolve_base(base)
-    found: list[Any] = [source.text]
+    parts: list[Any] = [source.text]
     for place, patterns in ((source.diffusion, ("model_index.json", "*/*")), (source.clip, ("*",))):
-        if Path(place).is_dir():
-            files = sorted(
-                p for pattern in patterns for p in Path(place).glob(pattern) if p.suffix in READ
-            )
-            found += [(str(p.relative_to(place)), file_digest(p)) for p in files]
+        folder = Path(place)
+        if folder.is_dir():
+            files = (path for pattern in patterns for path in folder.glob(pattern))
+            parts += [
+                (str(path.relative_to(folder)), file_digest(path))
+                for path in sorted(path for path in files if path.suffix in READ)
+            ]
         else:
-            found.append(
-                (place, str(_cached(place, "model_index.json") or _cached(place, "config.json")))
-            )
-    return digest(found)
+            index = _cached(place, "model_index.json") or _cached(place, "config.json")
+            parts.append((place, str(index)))
+    return digest(parts)
 
 
-# What suits a Stable Diffusion of a billion parameters whose folder says nothing; its rates are the recipe's defaults.
+# What suits a Stable Diffusion of a billion parameters whose folder says nothing. Its learning
+# rates are the recipe's defaults.
 LARGE = {"train": {"batch_size": 16, "gradient_checkpointing": True}}
 WEIGHTS = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model")
 
@@ -184,8 +188,8 @@ def missing_for_sd15() -> str:
 def _cached(repo: str, file: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(repo, file)
-    return Path(found) if isinstance(found, str) else None
+    path = try_to_load_from_cache(repo, file)
+    return Path(path) if isinstance(path, str) else None
 
 
 def _config(source: str, file: str) -> dict[str, Any]:

@@ -1,37 +1,30 @@
-"""TODO docstring."""
+"""Weights as tensors: two models blended, and a hash over all of one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 
-def blend(own: Mapping[str, Tensor], tuned: Mapping[str, Tensor], alpha: float) -> None:
-    """Moves a base's tensors to (1 − alpha) of themselves and alpha of the tuned ones, in place; exact at 0 and at 1.
+def blend(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], alpha: float) -> None:
+    """Moves a base's tensors to (1 − α) of themselves and α of the tuned ones, in place.
 
-    WiSE-FT, arXiv 2109.01903.
+    Exact at α = 0 and at 1. Source: WiSE-FT, arXiv 2109.01903.
     """
     for key, weight in tuned.items():
         if weight.is_floating_point():
-            own[key].lerp_(weight, alpha)
+            base[key].lerp_(weight, alpha)
 
 
 def weights_hash(*modules: nn.Module) -> str:
     """A sha256 over modules' weights, 16 hex digits."""
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for module in modules:
         for name, tensor in sorted(module.state_dict().items()):
-            found.update(name.encode())
-            found.update(
-                tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
-            )
-    return found.hexdigest()[:16]
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            sha.update(name.encode())
+            sha.update(flat.view(torch.uint8).numpy().data)
+    return sha.hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""How CLIP's image features and the UNet's are compared: the formulas behind `consistency`.
+"""The formulas that losses share: in-batch softmaxes, divergences, and the denoiser's errors.
 
-All are our formulations, not UniDiff's (arXiv 2306.00813). Rows of v (N, D) and u (N, d_u) belong to the same N
-images; `sg` is a stop-gradient.
+How CLIP's image features and the denoiser's are compared is our formulation, not UniDiff's (arXiv
+2306.00813). Rows of v (N, D) and u (N, d_u) belong to the same N images; `sg` is a stop-gradient.
 """
 
 from __future__ import annotations
@@ -11,28 +11,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
     from unidiff_cli.models.forward import ForwardPass
 
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from unidiff_cli.models.forward import ForwardPass
-
-
-NEVER = -1e4  # a logit that is none: finite, since 0 · −∞ is not a number
+# The logit of a pair that does not count: finite, since 0 · −∞ is not a number.
+NEVER = -1e4
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows scaled to length 1; a row of zeros stays one."""
+    """Rows scaled to length 1; a row of zeros stays one.
+
+    Centred features go to zero where they collapse, so the smallest norm is 1e-6 here and bounds
+    the gradient; `models.clip.unit` is for embeddings, which do not, and keeps torch's 1e-12.
+    """
     return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-6)
 
 
@@ -40,6 +30,37 @@ def kl(teacher: Tensor, student: Tensor) -> Tensor:
     """KL(sg P ‖ Q) of each row of log-probabilities, (N,): the teacher gets no gradient."""
     teacher = teacher.detach()
     return (teacher.exp() * (teacher - student)).sum(1)
+
+
+# ---------------------------------------------------------------- images and captions
+
+
+def targets(captions: Tensor, groups: Tensor, same_group: str) -> tuple[Tensor, Tensor]:
+    """Positive shares (N, N), rows summing to 1, and the mask of pairs left out of the softmax.
+
+    Equal captions are positives of each other. Another caption of the same product or duplicate
+    group is `ignore`d (no negative), a `positive`, or a `negative`.
+    """
+    same_caption = captions[:, None] == captions[None, :]
+    same_product = groups[:, None] == groups[None, :]
+    positive = same_caption | same_product if same_group == "positive" else same_caption
+    left_out = same_product & ~positive & (same_group == "ignore")
+    return positive / positive.sum(1, keepdim=True), left_out
+
+
+def symmetric_cross_entropy(logits: Tensor, shares: Tensor, left_out: Tensor) -> Tensor:
+    """½[CE(logits, shares) + CE(logitsᵀ, shares)] over the pairs not left out, a scalar.
+
+    Equals open_clip's loss when every caption and group is its own (shares = I). Source: CLIP,
+    arXiv 2103.00020, figure 3.
+    """
+    logits = logits.masked_fill(left_out, NEVER)
+    image = -(shares * logits.log_softmax(1)).sum(1).mean()
+    text = -(shares.T * logits.log_softmax(0)).sum(0).mean()
+    return (image + text) / 2
+
+
+# ---------------------------------------------------------------- CLIP and the denoiser
 
 
 def relations(features: Tensor, temperature: float) -> Tensor:
@@ -57,34 +78,34 @@ def relations(features: Tensor, temperature: float) -> Tensor:
 def relational(v: Tensor, u: Tensor, temperature: float = 0.1) -> Tensor:
     """(1/2N) Σ_i [KL(sg Pᵘ_i ‖ Pᵛ_i) + KL(sg Pᵛ_i ‖ Pᵘ_i)], a scalar.
 
-    No parameters, any dimensions; invariant to rotation, scale and shift of either. 0 when both collapse, so it
-    does not by itself prevent that.
+    No parameters, any dimensions; invariant to rotation, scale and shift of either. 0 when both
+    collapse, so it does not by itself prevent that.
     """
     log_v, log_u = relations(v, temperature), relations(u, temperature)
     return (kl(log_u, log_v) + kl(log_v, log_u)).mean() / 2
 
 
-def kept(v: Tensor, v0: Tensor, temperature: float = 0.1) -> Tensor:
-    """mean_i KL(P^{v,base}_i ‖ Pᵛ_i): how far the relations of v left those of the frozen base's v0 (N, D)."""
+def relational_drift(v: Tensor, v0: Tensor, temperature: float = 0.1) -> Tensor:
+    """mean_i KL(P^{v,base}_i ‖ Pᵛ_i): how far the relations of v left the base's v0 (N, D)."""
     return kl(relations(v0, temperature), relations(v, temperature)).mean()
 
 
 def projected(v: Tensor, u: Tensor, h_v: Tensor, h_u: Tensor) -> Tensor:
-    """−½ mean[cos(sg v, h_u(u)) + cos(sg u, h_v(v))], a scalar ≥ −1; h_u (N, D) and h_v (N, d_u) are heads' outputs.
+    """−½ mean[cos(sg v, h_u(u)) + cos(sg u, h_v(v))], a scalar ≥ −1.
 
-    As REPA (arXiv 2410.06940) aligns a denoiser's features with a frozen encoder's, but both ways. −1 is also reached
-    when both collapse.
+    h_u (N, D) and h_v (N, d_u) are heads' outputs. As REPA (arXiv 2410.06940) aligns a denoiser's
+    features with a frozen encoder's, but both ways. −1 is also reached when both collapse.
     """
-    ours = (unit(v.detach()) * unit(h_u)).sum(1)
-    theirs = (unit(u.detach()) * unit(h_v)).sum(1)
-    return -(ours + theirs).mean() / 2
+    of_v = (unit(v.detach()) * unit(h_u)).sum(1)
+    of_u = (unit(u.detach()) * unit(h_v)).sum(1)
+    return -(of_v + of_u).mean() / 2
 
 
 def contrastive(h_v: Tensor, h_u: Tensor, groups: Tensor, temperature: float = 0.1) -> Tensor:
-    """½[CE(h_v h_uᵀ/τ, I) + CE(h_u h_vᵀ/τ, I)] over the N images of both heads (N, d), each of unit length.
+    """½[CE(h_v h_uᵀ/τ, I) + CE(h_u h_vᵀ/τ, I)] over N images, of heads' outputs (N, d) at length 1.
 
-    An image's two features meet and part from other images'; those of its own product or duplicate group are left
-    out. ln N when either side collapses.
+    An image's two features meet and part from other images'; those of its own product or duplicate
+    group are left out. ln N when either side collapses.
     """
     cosines = unit(h_v) @ unit(h_u).T / temperature
     itself = cosines.new_ones(len(cosines)).diag()
@@ -93,10 +114,10 @@ def contrastive(h_v: Tensor, h_u: Tensor, groups: Tensor, temperature: float = 0
 
 
 def cross_modal(v: Tensor, h_u: Tensor, e: Tensor, temperature: float = 0.1) -> Tensor:
-    """½ mean_i[KL(sg Pᵘ_i ‖ Pᵛ_i) + KL(sg Pᵛ_i ‖ Pᵘ_i)], Pᵛ = softmax_j(v·e_j/τ), Pᵘ = softmax_j(h(u)·e_j/τ).
+    """½ mean_i[KL(sg Pᵘ_i ‖ Pᵛ_i) + KL(sg Pᵛ_i ‖ Pᵘ_i)], a scalar.
 
-    The captions e (M, D) are the ruler and get no gradient: were they moved, all of them in one place would end every
-    disagreement.
+    Pᵛ = softmax_j(v·e_j/τ), Pᵘ = softmax_j(h(u)·e_j/τ). The captions e (M, D) are the ruler and get
+    no gradient: were they moved, all of them in one place would end every disagreement.
     """
     e = unit(e.detach())
     log_v = (unit(v) @ e.T / temperature).log_softmax(1)
@@ -104,44 +125,12 @@ def cross_modal(v: Tensor, h_u: Tensor, e: Tensor, temperature: float = 0.1) -> 
     return (kl(log_u, log_v) + kl(log_v, log_u)).mean() / 2
 
 
-def targets(captions: Tensor, groups: Tensor, same_group: str) -> tuple[Tensor, Tensor]:
-    """Positive shares (N, N), rows summing to 1, and the mask of pairs left out of the softmax.
-
-    Equal captions are positives of each other. Another caption of the same product or duplicate group is
-    `ignore`d (no negative), a `positive`, or a `negative`.
-    """
-    same_caption = captions[:, None] == captions[None, :]
-    same_product = groups[:, None] == groups[None, :]
-    positive = same_caption | same_product if same_group == "positive" else same_caption
-    left_out = same_product & ~positive & (same_group == "ignore")
-    return positive / positive.sum(1, keepdim=True), left_out
-
-
-def symmetric_cross_entropy(logits: Tensor, shares: Tensor, left_out: Tensor) -> Tensor:
-    """½[CE(logits, shares) + CE(logitsᵀ, shares)] over the pairs not left out; equals open_clip's loss when
-    every caption and group is its own (shares = I). Source: CLIP, arXiv 2103.00020, figure 3."""
-    logits = logits.masked_fill(left_out, -1e4)  # finite: 0 · −∞ is not a number
-    image = -(shares * logits.log_softmax(1)).sum(1).mean()
-    text = -(shares.T * logits.log_softmax(0)).sum(0).mean()
-    return (image + text) / 2
-
-
-def min_snr(abar: Tensor, gamma: float, prediction: str) -> Tensor:
-    """Weights of the squared error (B,): min(SNR, γ)/SNR for ε, min(SNR, γ)/(SNR+1) for v.
-
-    Source: Min-SNR, arXiv 2303.09556, and diffusers' text-to-image example. At zero terminal SNR the ε
-    weight is taken at its limit, 1.
-    """
-    snr = abar / (1 - abar).clamp(min=1e-8)
-    clipped = snr.clamp(max=gamma)
-    return clipped / snr.clamp(min=1e-8) if prediction == "epsilon" else clipped / (snr + 1)
+# ---------------------------------------------------------------- the denoiser
 
 
 def squared_errors(forward: ForwardPass, snr_gamma: float | None) -> Tensor:
-    """w(t)·‖target − f(z_t, t, c)‖² of each sample, the mean over its latents, (B,)."""
-    base, t = forward.base, forward.timesteps
-    target = base.target(forward.latents, forward.noise, t)
+    """w(t)·‖target − f(z_t, t, c)‖² of each sample, the mean over its latents, (b,)."""
+    schedule, t = forward.base.schedule, forward.timesteps
+    target = schedule.target(forward.latents, forward.noise, t)
     error = (forward.prediction - target).square().mean(dim=(1, 2, 3))
-    if snr_gamma is None:
-        return error
-    return error * min_snr(base.abar[t], snr_gamma, base.scheduler.config.prediction_type)
+    return error if snr_gamma is None else error * schedule.loss_weights(t, snr_gamma)

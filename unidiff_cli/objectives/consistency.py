@@ -1,30 +1,54 @@
-"""Reciprocal semantic consistency (RSC) between CLIP's image features and the UNet's.
+"""Reciprocal semantic consistency (RSC) between CLIP's image features and the denoiser's.
 
-UniDiff (arXiv 2306.00813) names such a term "on visual features from CLIP and diffusion models"; its formula
-is not public in a form we could read. What follows is our formulation, not the paper's.
+UniDiff (arXiv 2306.00813) names such a term "on visual features from CLIP and diffusion models";
+its formula is not public in a form we could read. What follows is our formulation, not the paper's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from unidiff_cli.objectives import Objective, Term
+from unidiff_cli.models.encoders import CLIP, EncoderName
+from unidiff_cli.models.needs import Needs, Tower
+from unidiff_cli.objectives import Objective, Term, _losses
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from unidiff_cli.models.base import BaseModel
     from unidiff_cli.models.forward import ForwardPass
 
-from unidiff_cli.objectives import _losses
+Head = Callable[..., Any]
 
-# What a kind looks at beside the image's two features.
-MORE = {
-    "relational+anchor": {"frozen_image_embeds"},
-    "cross_modal": {"text_embeds"},
-}
+
+@dataclass(frozen=True)
+class Features:
+    """What is compared, of the N images of all processes; what a kind does not read is None."""
+
+    # (N, D), CLIP's, and (N, d_u), the denoiser's.
+    v: Tensor
+    u: Tensor
+    # (N,), equal within a product or duplicate group.
+    groups: Tensor
+    # What the heads make of v and of u.
+    h_v: Any = None
+    h_u: Any = None
+    # (N, D), CLIP's before training.
+    v0: Any = None
+
+    def rows(self, chosen: Tensor) -> Features:
+        """Those of the images set in `chosen` (N,)."""
+        h_v, h_u, v0 = (x if x is None else x[chosen] for x in (self.h_v, self.h_u, self.v0))
+        return Features(self.v[chosen], self.u[chosen], self.groups[chosen], h_v, h_u, v0)
+
+    def nothing(self) -> Tensor:
+        """A zero with a gradient to all that made these features."""
+        columns = (self.v, self.u, self.h_v, self.h_u)
+        return sum((0 * column.sum() for column in columns if column is not None), 0 * self.v.sum())
 
 
 class Consistency(Objective):
@@ -44,96 +68,127 @@ class Consistency(Objective):
     ] = 300
     prompt: Literal["caption"] | None = Field(
         None,
-        description="null: the empty prompt, in its own pass; caption: the denoise pass, t < max_timestep",
+        description="null: the empty prompt, in its own pass; caption: the denoise pass, "
+        "t < max_timestep",
     )
     layer: Literal["mid", "up1"] = Field(
         "mid",
-        description="whose features: the UNet's middle block or its second up block (not of decoded)",
+        description="whose features: the denoiser's middle block or its second up block (not of "
+        "decoded)",
     )
     anchor_weight: Annotated[
         float, Field(ge=0, description="weight of the base's own relations (of relational+anchor)")
     ] = 1.0
 
     @property
-    def reads(self) -> frozenset[str]:  # type: ignore[override]
-        """By kind and prompt, so that a run holds no frozen copy and no empty row that it does not look at."""
-        states = "text_states" if self.prompt else "null_states"
-        return frozenset({"image_embeds", "latents", states, *MORE.get(self.kind, ())})
+    def needs(self) -> Needs:
+        """By kind and prompt, so that a run holds no frozen copy and no empty row in vain."""
+        return Needs(
+            image_embeds=True,
+            text_embeds=self.kind == "cross_modal",
+            frozen_image_embeds=self.kind == "relational+anchor",
+            text_states=self.prompt is not None,
+            null_states=self.prompt is None,
+            latents=True,
+        )
 
-    def build(self, base: Any) -> Term:
-        """The kinds that project bring heads: h_v from CLIP's width D, h_u from the UNet's d_u."""
-        if self.kind not in ("projected", "contrastive", "cross_modal"):
+    @property
+    def trains(self) -> frozenset[Tower]:
+        towers: set[Tower] = {"vision", "denoiser"}
+        if self.prompt is not None:
+            towers.add("text")
+        if self._headed:
+            towers.add("new_layers")
+        return frozenset(towers)
+
+    @property
+    def covers(self) -> frozenset[Tower]:
+        """Not the denoiser: its features come from a part of it."""
+        return self.trains - {"denoiser", "text"}
+
+    @property
+    def encoder(self) -> EncoderName | None:
+        """CLIP's, where it is compared by how it matches captions."""
+        return CLIP if self.kind == "cross_modal" else None
+
+    @property
+    def _headed(self) -> bool:
+        return self.kind in ("projected", "contrastive", "cross_modal")
+
+    def build(self, base: BaseModel) -> Term:
+        """The kinds that project bring heads: h_v from CLIP's D, h_u from the denoiser's d_u."""
+        if not self._headed:
             return self.loss
-        from unidiff_cli.objectives._heads import Headed, mlp
+        from unidiff_cli.objectives._heads import LossModule, mlp
 
         d_v, d_u = base.dimension, base.feature_width(self.layer)
         heads = {"h_u": mlp(d_u, d_v)}
         if self.kind != "cross_modal":
             heads["h_v"] = mlp(d_v, d_u if self.kind == "projected" else d_v)
-        return Headed(self.loss, heads)
+        return LossModule(self.loss, heads)
 
     def loss(
-        self, forward: ForwardPass, **heads: Callable[[Tensor], Tensor]
+        self, forward: ForwardPass, h_u: Head | None = None, h_v: Head | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        max_timestep = min(self.max_timestep, len(forward.base.abar))
+        max_timestep = min(self.max_timestep, len(forward.base.schedule))
         if self.kind == "decoded":
             return self._decoded(forward, max_timestep)
-        sides = {
-            "v": forward.sub_batch(forward.image_embeds),
-            "u": forward.denoiser_features(max_timestep, self.layer, self.prompt),
-        }
-        more = {
-            name: forward.sub_batch(getattr(forward, name))
-            for name in sorted(MORE.get(self.kind, ()))
-        }
+        v = forward.sub_batch(forward.image_embeds)
+        u = forward.denoiser_features(max_timestep, self.layer, self.prompt)
+        captions = v0 = None
+        if self.kind == "cross_modal":
+            captions = forward.gather(forward.sub_batch(forward.text_embeds))
+        if self.kind == "relational+anchor":
+            v0 = forward.gather(forward.sub_batch(forward.frozen_image_embeds))
         # The towers may run in half precision; what they are compared by may not.
         with forward.full_precision():
-            sides |= {name: head(sides[name.removeprefix("h_")]) for name, head in heads.items()}
-            rows = {name: forward.gather(side) for name, side in sides.items()}  # (N, ·)
-            more = {name: forward.gather(value) for name, value in more.items()}
-            groups = forward.gather(forward.sub_batch(forward.batch.group_ids.to(forward.device)))
-            figures = {}
-            if self.prompt:
-                near = forward.gather(forward.timesteps) < max_timestep
-                figures["consistency_rows"] = near.sum()
-                if (
-                    near.sum() < 2
-                ):  # no other image to compare with; every parameter keeps a gradient
-                    return sum((0 * r.sum() for r in rows.values()), 0 * rows["v"].sum()), figures
-                rows, groups = {name: r[near] for name, r in rows.items()}, groups[near]
-                if "frozen_image_embeds" in more:
-                    more["frozen_image_embeds"] = more["frozen_image_embeds"][near]
-            return self._compared(rows, more, groups), figures
+            features = Features(
+                forward.gather(v),
+                forward.gather(u),
+                forward.gather(forward.sub_batch(forward.batch.group_ids.to(forward.device))),
+                forward.gather(h_v(v)) if h_v else None,
+                forward.gather(h_u(u)) if h_u else None,
+                v0,
+            )
+            if not self.prompt:
+                return self._compared(features, captions), {}
+            near = forward.gather(forward.timesteps) < max_timestep
+            figures = {"consistency_rows": near.sum()}
+            # A lone image has no other to be compared with.
+            if near.sum() < 2:
+                return features.nothing(), figures
+            return self._compared(features.rows(near), captions), figures
 
-    def _compared(self, rows: dict[str, Tensor], more: dict[str, Tensor], groups: Tensor) -> Tensor:
-        v, u, tau = rows["v"], rows["u"], self.temperature
+    def _compared(self, features: Features, captions: Any) -> Tensor:
+        v, u, tau = features.v, features.u, self.temperature
         match self.kind:
             case "relational":
                 return _losses.relational(v, u, tau)
             case "relational+anchor":
-                anchor = _losses.kept(v, more["frozen_image_embeds"], tau)
-                return _losses.relational(v, u, tau) + self.anchor_weight * anchor
+                drift = _losses.relational_drift(v, features.v0, tau)
+                return _losses.relational(v, u, tau) + self.anchor_weight * drift
             case "projected":
-                return _losses.projected(v, u, rows["h_v"], rows["h_u"])
+                return _losses.projected(v, u, features.h_v, features.h_u)
             case "contrastive":
-                return _losses.contrastive(rows["h_v"], rows["h_u"], groups, tau)
+                return _losses.contrastive(features.h_v, features.h_u, features.groups, tau)
             case _:
-                return _losses.cross_modal(v, rows["h_u"], more["text_embeds"], tau)
+                return _losses.cross_modal(v, features.h_u, captions, tau)
 
     def _decoded(self, forward: ForwardPass, max_timestep: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """1 − mean cos(v, f), f CLIP's feature of the image decoded from the UNet's ẑ₀.
+        """1 − mean cos(v, f), f CLIP's feature of the image decoded from the denoiser's ẑ₀.
 
-        No heads, and gradient to both; it costs a second vision pass and the autoencoder's decoder, forward and
-        backward, for the rows that count only.
+        No heads, and gradient to both. It costs a second vision pass and the autoencoder's decoder,
+        forward and backward, for the rows that count only.
         """
+        base = forward.base
         chosen = forward.timesteps < max_timestep if self.prompt else forward.timesteps >= 0
         v, z0 = forward.sub_batch(forward.image_embeds), forward.denoised(max_timestep, self.prompt)
         if chosen.any():
-            f = forward.base.image(forward.base.clip_resize(forward.base.decode(z0[chosen])))
+            f = base.encode_images(base.clip_resize(base.decode_latents(z0[chosen])))
             with forward.full_precision():
-                apart = 1 - (v[chosen] * f).sum(1)
-        else:  # every parameter keeps a gradient
-            apart = (z0.sum() * 0 + v.sum() * 0).expand(0)
-        return forward.mean_of(apart, chosen), {
-            "consistency_rows": chosen.sum()
-        } if self.prompt else {}
+                distances = 1 - (v[chosen] * f).sum(1)
+        else:
+            # Every parameter keeps a gradient.
+            distances = (z0.sum() * 0 + v.sum() * 0).expand(0)
+        figures = {"consistency_rows": chosen.sum()} if self.prompt else {}
+        return forward.mean_of(distances, chosen), figures

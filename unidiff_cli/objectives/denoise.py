@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from unidiff_cli.models.needs import Needs
 from unidiff_cli.objectives import Objective
+from unidiff_cli.objectives._losses import squared_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,19 +16,22 @@ if TYPE_CHECKING:
     from unidiff_cli.models.forward import ForwardPass
 
 
-from unidiff_cli.objectives._losses import squared_errors
-
-
 class Denoise(Objective):
     """Predicts the noise in a noised image from its caption."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({"text_states", "latents"})
+    trains: ClassVar = frozenset({"text", "denoiser"})
+    covers: ClassVar = frozenset({"denoiser"})
+    measures_generation: ClassVar = True
     caption_drop: Annotated[
         float, Field(ge=0, le=1, description="share of captions dropped, for guidance")
     ] = 0.1
     snr_gamma: Annotated[float, Field(gt=0)] | None = Field(
         5.0, description="min-SNR γ; null weighs all alike"
     )
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(text_states=True, latents=True, caption_drop=self.caption_drop)
 
     def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
         return squared_errors(forward, self.snr_gamma).mean(), {}

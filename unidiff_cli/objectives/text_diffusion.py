@@ -1,32 +1,41 @@
-"""Text diffusion (DiffDis's ITA): a caption's embedding, noised, is predicted from the clean image by the UNet.
+"""Text diffusion (DiffDis's ITA): a caption's noised embedding, predicted from the clean image.
 
-DiffDis, arXiv 2308.09306. The learnable scale is ours: without a temperature the loss cannot fall far.
+The denoiser predicts it with the layers of DiffDis beside it. DiffDis, arXiv 2308.09306. The
+learnable scale is ours: without a temperature the loss cannot fall far.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from unidiff_cli.objectives import Objective, Term
-from unidiff_cli.objectives._losses import symmetric_cross_entropy, targets
+from unidiff_cli.models.encoders import DIFFDIS
+from unidiff_cli.models.needs import Needs
+from unidiff_cli.objectives import Objective
+from unidiff_cli.objectives._losses import NEVER, symmetric_cross_entropy
+from unidiff_cli.objectives._pairs import SameGroup, pair_targets
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from unidiff_cli.models.base import BaseModel
+    from unidiff_cli.models.dual_stream import DualStream
     from unidiff_cli.models.forward import ForwardPass
 
-
-BUCKETS = 4  # quarters of the schedule, each asked equally often and logged: where noise is low, the answer leaks
+# Quarters of the schedule, each sampled equally often and logged: where noise is low, the answer
+# leaks.
+QUARTERS = 4
 
 
 class TextDiffusion(Objective):
-    """Finds with the UNet: from pure noise it draws a text embedding for an image."""
+    """Retrieves with the denoiser: from pure noise it generates a text embedding for an image."""
 
-    reads: ClassVar[frozenset[str]] = frozenset(
-        {"text_embeds", "null_states", "latents", "dual_stream"}
-    )
+    needs: ClassVar = Needs(text_embeds=True, null_states=True, latents=True)
+    trains: ClassVar = frozenset({"denoiser", "new_layers"})
+    # The denoiser runs as far as its middle block only.
+    covers: ClassVar = frozenset({"new_layers"})
+    encoder: ClassVar = DIFFDIS
     gamma: Annotated[
         float, Field(gt=0, le=1, description="γ: how strong e₀ stands against the noise")
     ] = 1.0
@@ -34,7 +43,7 @@ class TextDiffusion(Objective):
         float, Field(ge=0, lt=1, description="share of images dropped, for guidance")
     ] = 0.1
     steps: Annotated[
-        int, Field(ge=1, description="DDIM steps from pure noise to an image's vector")
+        int, Field(ge=1, description="DDIM steps from pure noise to an image's embedding")
     ] = 2
     guidance: Annotated[
         float,
@@ -42,43 +51,48 @@ class TextDiffusion(Objective):
             ge=0, description="classifier-free guidance of these steps; 1: none, at half the passes"
         ),
     ] = 1.0
-    same_group: Literal["ignore", "positive", "negative"] = Field(
-        "ignore",
-        description="what another caption of the same product or duplicate group is to an image",
-    )
+    same_group: SameGroup = "ignore"
 
-    def build(self, base: Any) -> Term:
-        """Gives the base a fresh dual stream where it has none; its weights belong to the base and are exported."""
-        base.attach_dual_stream(gamma=self.gamma, steps=self.steps, guidance=self.guidance)
-        return self.loss
+    def layers(self, base: BaseModel) -> DualStream:
+        """DiffDis's stream, sampled as this recipe says."""
+        from unidiff_cli.models.dual_stream import DualStream
+
+        return DualStream.for_base(base, gamma=self.gamma, steps=self.steps, guidance=self.guidance)
 
     def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
-        base, stream = forward.base, forward.base.dual_stream
-        e0, z = (
-            forward.sub_batch(forward.text_embeds).detach(),
-            forward.latents,
-        )  # e0 of length 1: at unit variance it would leak
-        strata = forward.device_tensor(
-            [rank % BUCKETS for rank in forward.ranks]
-        )  # independent of t_z
-        share = (strata + forward.draw("t-text", uniform=True)) / BUCKETS
-        t = (share * len(base.abar)).long().clamp(max=len(base.abar) - 1)
-        e_t = stream.noisy(e0, forward.draw("noise-text", tuple(e0.shape[1:])), base.abar[t])
+        from unidiff_cli.models.dual_stream import DualStream
+
+        stream, schedule = DualStream.of(forward.base), forward.base.schedule
+        assert stream is not None
+        # e₀ has length 1: at unit variance it would leak.
+        e0, z = forward.sub_batch(forward.text_embeds).detach(), forward.latents
+        t, quarters = self._timesteps(forward)
+        noise = forward.random("noise-text", tuple(e0.shape[1:]))
+        e_t = stream.noisy(e0, noise, t, schedule)
         if self.image_drop and forward.training:
-            kept = forward.draw("drop-image", uniform=True) >= self.image_drop
-            z = z * kept.view(-1, 1, 1, 1)
-        found = base.predict_text(
-            e_t, t, z, forward.null_states.detach()
-        )  # the text tower is not its to move
-        found, texts, strata = (forward.gather(x) for x in (found, e0, strata))
-        ids = (forward.batch.caption_ids, forward.batch.group_ids)
-        captions, groups = (forward.gather(forward.sub_batch(i.to(forward.device))) for i in ids)
-        scale = stream.logit_scale.exp()  # fit keeps it ≤ 100
+            shown = forward.random("drop-image", uniform=True) >= self.image_drop
+            z = z * shown.view(-1, 1, 1, 1)
+        # The text tower is not its to move.
+        null = forward.null_condition.detach()
+        predicted = stream.predict(forward.base, e_t, t, z, null)
+        predicted, texts, quarters = (forward.gather(x) for x in (predicted, e0, quarters))
+        # The trainer keeps it at 100 or below.
+        scale = stream.logit_scale.exp()
         with forward.full_precision():
-            logits = scale * found @ texts.T  # (N, N)
-        shares, left_out = targets(captions, groups, self.same_group)
+            # (N, N)
+            logits = scale * predicted @ texts.T
+        shares, left_out = pair_targets(forward, self.same_group, denoised=True)
         loss = symmetric_cross_entropy(logits, shares, left_out)
-        rows = -(shares * logits.masked_fill(left_out, -1e4).log_softmax(1)).sum(1)
-        quarters = [rows[strata == b] for b in range(BUCKETS)]
-        by = {f"text_diffusion_t{b}": some.mean() for b, some in enumerate(quarters) if len(some)}
-        return loss, {**by, "text_diffusion_scale": scale}
+        rows = -(shares * logits.masked_fill(left_out, NEVER).log_softmax(1)).sum(1)
+        by_quarter = {k: rows[quarters == k] for k in range(QUARTERS)}
+        figures = {f"text_diffusion_t{k}": x.mean() for k, x in by_quarter.items() if len(x)}
+        return loss, {**figures, "text_diffusion_scale": scale}
+
+    def _timesteps(self, forward: ForwardPass) -> tuple[Tensor, Tensor]:
+        """Timesteps (b,), each quarter of the schedule as often, and the quarters (b,).
+
+        They are independent of the denoise pass's.
+        """
+        schedule, quarters = forward.base.schedule, forward.denoise_positions % QUARTERS
+        shares = (quarters + forward.random("t-text", uniform=True)) / QUARTERS
+        return schedule.timesteps(shares).clamp(max=len(schedule) - 1), quarters

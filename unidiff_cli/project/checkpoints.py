@@ -1,8 +1,10 @@
 """Checkpoints of a run: safetensors and one readable JSON, replaced whole, verified before use.
 
-    checkpoints/step-000500/  weights.safetensors  averaged.safetensors  optimizer.safetensors
-                              state.json
-    checkpoints/best/         averaged.safetensors  state.json
+    checkpoints/step-000500/  state.json  and one .safetensors per group of tensors:
+                              weights, averaged: the model's
+                              heads, averaged_heads: the objectives' own layers, never exported
+                              optimizer: the moments of both
+    checkpoints/best/         state.json  averaged.safetensors
 
 `state.json` is written last and holds the sha256 of the others and of itself: a folder without it,
 or whose files differ, is no checkpoint. The oldest are deleted once the newest is in place.
@@ -14,19 +16,18 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from unidiff_cli import machine
 from unidiff_cli.errors import Damaged, EnvironmentProblem
 from unidiff_cli.project import files
 from unidiff_cli.project.files import atomic_folder, digest, file_digest, write_json
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 STATE = "state.json"
 BEST = "best"
-# How the names of an objective's own layers begin: no part of the model, not exported.
-HEADS = "heads."
 
 
 def save(
@@ -35,14 +36,12 @@ def save(
     """Writes one checkpoint whole. Raises EnvironmentProblem when the disk is full; others stay."""
     from safetensors.torch import save_file
 
-    size = sum(t.numel() * t.element_size() for group in tensors.values() for t in group.values())
+    size = sum(x.numel() * x.element_size() for named in tensors.values() for x in named.values())
     try:
         with atomic_folder(folder / name) as fresh:
-            for part, group in tensors.items():
-                file = fresh / f"{part}.safetensors"
-                save_file(
-                    {k: v.detach().cpu().contiguous().clone() for k, v in group.items()}, file
-                )
+            for group, named in tensors.items():
+                whole = {key: x.detach().cpu().contiguous().clone() for key, x in named.items()}
+                save_file(whole, fresh / f"{group}.safetensors")
             digests = {p.name: file_digest(p) for p in sorted(fresh.glob("*.safetensors"))}
             contents = {**state, "files": digests}
             write_json(fresh / STATE, {**contents, "digest": digest(contents)})
@@ -97,11 +96,11 @@ def latest(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | Damaged]]:
             yield checkpoint, problem
 
 
-def tensors(checkpoint: Path, part: str) -> dict[str, Tensor]:
-    """One part of a checkpoint: weights, averaged or optimizer."""
+def tensors(checkpoint: Path, group: str) -> dict[str, Tensor]:
+    """One group of a checkpoint's tensors by parameter name, such as `averaged`."""
     from safetensors.torch import load_file
 
-    return load_file(checkpoint / f"{part}.safetensors")
+    return load_file(checkpoint / f"{group}.safetensors")
 
 
 def prune(folder: Path, keep: int) -> None:

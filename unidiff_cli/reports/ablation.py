@@ -1,145 +1,164 @@
-"""The room `ablation/`: figures of a grid as mean ± s.d. over seeds, paired tests, plots and a page. Trains nothing."""
+"""The files of ablation/: table.json, table.md and report.html, from an AblationReport."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from unidiff_cli.project.files import write_json
 from unidiff_cli.reports import html, plots
-from unidiff_cli.reports.evaluation import format_value
-
-SHOWN = (
-    "uniformity_image",
-    "effective_rank_image",
-    "text_drift",
-    "denoiser_drift",
-    "seconds",
-)  # beside headlines
-
-
-# ---------------------------------------------------------------- the files
+from unidiff_cli.reports.plots import Plot
+from unidiff_cli.reports.schema import (
+    AblationReport,
+    FigureSpec,
+    FigureTest,
+    SeedFigure,
+    ValidationCurve,
+)
+from unidiff_cli.reports.wording import format_value
 
 
-def write_tables(room: Path, found: Mapping[str, Any]) -> None:
-    """table.json, table.md and report.html."""
-    write_json(room / "table.json", found)
-    (room / "table.md").write_text(markdown(found), encoding="utf-8")
+def write_tables(folder: Path, report: AblationReport) -> None:
+    """Writes table.json, table.md and report.html."""
+    write_json(folder / "table.json", report.model_dump(mode="json"))
+    (folder / "table.md").write_text(markdown(report), encoding="utf-8")
     page = html.render(
-        "ablation.html.j2", found=found, rows=rows(found), plots=drawn(found), title=title(found)
+        "ablation.html.j2",
+        report=report,
+        title=title(report),
+        rows=table(report),
+        plots=ablation_plots(report),
     )
-    (room / "report.html").write_text(page, encoding="utf-8")
+    (folder / "report.html").write_text(page, encoding="utf-8")
 
 
-def title(found: Mapping[str, Any]) -> str:
-    counts = found["counts"]
-    folds = f", {counts['folds']} folds" if counts["folds"] else ""
-    return f"{', '.join(found['models'][1:])}: {counts['seeds']} seeds{folds}"
+def title(report: AblationReport) -> str:
+    """The recipes, and how many seeds and folds."""
+    counts = report.counts
+    folds = f", {counts.folds} folds" if counts.folds else ""
+    return f"{', '.join(report.models[1:])}: {counts.seeds} seeds{folds}"
 
 
-def rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a figure: mean ± s.d. of every model, and what its tests say."""
-    tests = {(t["model"], t["against"], t["figure"]): t for t in found["tests"]}
-    against = list(dict.fromkeys(t["against"] for t in found["tests"]))
-    made = []
-    for key, about in found["described"].items():
+# ---------------------------------------------------------------- the table
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of one model, mean ± s.d. as text, and its paired tests."""
+
+    model: str
+    text: str
+    tests: list[FigureTest]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure of every model, and the level of chance as text."""
+
+    key: str
+    spec: FigureSpec
+    cells: list[Cell]
+    chance: str
+
+
+def table(report: AblationReport) -> list[Row]:
+    """A row for each figure."""
+    rows = []
+    for key, spec in report.specs.items():
         cells = []
-        for model in found["models"]:
-            value = found["figures"][model].get(key)
-            said = [t for other in against if (t := tests.get((model, other, key)))]
-            cell = {"model": model, "text": "", "tests": said}
-            if value:
-                spread = (
-                    ""
-                    if value["sd"] is None
-                    else f" ± {format_value(value['sd'], about['percent'])}"
-                )
-                cell["text"] = format_value(value["mean"], about["percent"]) + spread
-            cells.append(cell)
-        chance = found["chance"].get(key)
-        made.append({
-            **about, "key": key, "cells": cells, "chance": "" if chance is None else format_value(chance, about["percent"])
-        })  # fmt: skip
-    return made
+        for model in report.models:
+            figure = report.figures[model].get(key)
+            text = _mean_and_sd(figure, spec.percent) if figure else ""
+            tests = [t for t in report.tests if (t.model, t.figure) == (model, key)]
+            cells.append(Cell(model, text, tests))
+        chance = report.chance.get(key)
+        level = "" if chance is None else format_value(chance, spec.percent)
+        rows.append(Row(key, spec, cells, level))
+    return rows
 
 
-def markdown(found: Mapping[str, Any]) -> str:
-    """The table, the verdicts and what they do not hold."""
-    models = found["models"]
+def _mean_and_sd(figure: SeedFigure, percent: bool) -> str:
+    spread = "" if figure.sd is None else f" ± {format_value(figure.sd, percent)}"
+    return format_value(figure.mean, percent) + spread
+
+
+def markdown(report: AblationReport) -> str:
+    """The table, the tests in words, and what they do not cover."""
+    columns = [*report.models, "chance"]
     lines = [
-        f"**{title(found)}**, {found['steps']} steps of {found['batch_size']} each, measured on `{found['split']}`.", "",
-        f"| mean ± s.d. over seeds | {' | '.join(models)} | chance |", "|---|" + "--:|" * (len(models) + 1),
-    ]  # fmt: skip
-    for row in rows(found):
-        arrow = "↑" if row["better"] == "higher" else "↓"
-        lines.append(
-            f"| {row['label']} {arrow} | {' | '.join(c['text'] for c in row['cells'])} | {row['chance']} |"
-        )
-    lines += ["", *(f"- {test['sentence']}" for test in found["tests"]), ""]
-    lines += [
-        *(f"- {limit}" for limit in found["limits"]),
-        *(f"- {note}" for note in found["notes"]),
+        f"**{title(report)}**, {report.steps} steps of {report.batch_size} each, "
+        f"measured on `{report.split}`.",
+        "",
+        f"| mean ± s.d. over seeds | {' | '.join(columns)} |",
+        "|---|" + "--:|" * len(columns),
     ]
-    lines += [f"- {metric} left out: {reason}" for metric, reason in found["left_out"].items()]
+    for row in table(report):
+        arrow = "↑" if row.spec.better == "higher" else "↓"
+        values = [*(cell.text for cell in row.cells), row.chance]
+        lines.append(f"| {row.spec.label} {arrow} | {' | '.join(values)} |")
+    tests = [f"{test.model} against {test.against}: {test.sentence}" for test in report.tests]
+    left_out = [f"{metric} left out: {reason}" for metric, reason in report.left_out.items()]
+    lines += ["", *(f"- {test}" for test in tests), ""]
+    lines += [f"- {sentence}" for sentence in (*report.limits, *report.notes, *left_out)]
     return "\n".join([*lines, ""])
 
 
-def drawn(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Retrieval against retention, every headline figure by recipe, and the validations of every recipe."""
-    made = []
-    figures, known = found["figures"], found["described"]
-    for find, kept in (("r5_t2i", "probe_accuracy"), ("r5_t2i", "photo_accuracy")):
-        both = {
-            model: [(x, y) for x, y in zip(each[kept]["seeds"], each[find]["seeds"], strict=True)]
-            for model, each in figures.items()
-            if find in each and kept in each
+# ---------------------------------------------------------------- the plots
+
+
+def ablation_plots(report: AblationReport) -> list[Plot]:
+    """Retrieval against general knowledge, the main figures by recipe, and the validations."""
+    return [*_tradeoffs(report), *_figures(report), *_validations(report)]
+
+
+def _tradeoffs(report: AblationReport) -> Iterator[Plot]:
+    caption = "A point for each seed; up and to the right is better."
+    for x, y in report.tradeoffs:
+        points = {
+            model: list(zip(each[x].seeds, each[y].seeds, strict=True))
+            for model, each in report.figures.items()
+            if x in each and y in each
         }
-        if both:
-            svg = plots.scatter(both, x=known[kept]["label"], y=known[find]["label"])
-            made.append(
-                {
-                    "title": "Found and kept",
-                    "said": "A point a seed; up and to the right is better.",
-                    "svg": svg,
-                }
-            )
-    for key, about in known.items():
-        if about["headline"] or key in SHOWN:
-            values = {model: each[key]["seeds"] for model, each in figures.items() if key in each}
-            said = f"A dot a seed; the bar is the mean ± s.d. {about['better'].capitalize()} is better."
-            svg = plots.points(values, x=about["label"], percent=about["percent"])
-            made.append({"title": about["label"], "said": said, "svg": svg})
+        if points:
+            labels = {"x": report.specs[x].label, "y": report.specs[y].label}
+            svg = plots.scatter(points, **labels)
+            yield Plot("Retrieval and general knowledge", caption, svg)
+
+
+def _figures(report: AblationReport) -> Iterator[Plot]:
+    for key, spec in report.specs.items():
+        if spec.headline or key in report.plotted:
+            values = {m: each[key].seeds for m, each in report.figures.items() if key in each}
+            better = f"{spec.better.capitalize()} is better."
+            caption = f"A dot for each seed; the bar is the mean ± s.d. {better}"
+            svg = plots.points(values, x=spec.label, percent=spec.percent)
+            yield Plot(spec.label, caption, svg)
+
+
+def _validations(report: AblationReport) -> Iterator[Plot]:
     terms = dict.fromkeys(
-        k
-        for runs in found["curves"].values()
-        for run in runs
-        for v in run["validation"]
-        for k in v
-        if k != "step"
+        term
+        for curves in report.curves.values()
+        for curve in curves
+        for validation in curve.validations
+        for term in validation.figures
     )
     for term in terms:
-        curves = {model: _mean(runs, term) for model, runs in found["curves"].items()}
-        curves = {model: curve for model, curve in curves.items() if curve[0]}
-        if any(len(xs) > 1 for xs, _ in curves.values()):
-            svg = plots.lines(curves, x="step", y=term, marks=True)
-            made.append(
-                {
-                    "title": f"Validation: {term}",
-                    "said": "Mean over the recipe's cells.",
-                    "svg": svg,
-                }
-            )
-    return made
+        means = {model: _mean_curve(curves, term) for model, curves in report.curves.items()}
+        means = {model: (steps, values) for model, (steps, values) in means.items() if steps}
+        if any(len(steps) > 1 for steps, _ in means.values()):
+            svg = plots.lines(means, x="step", y=term, marks=True)
+            yield Plot(f"Validation: {term}", "Mean over the recipe's cells.", svg)
 
 
-def _mean(runs: Sequence[Mapping[str, Any]], term: str) -> tuple[list[int], list[float]]:
-    """Steps and the mean of a validation figure over the cells that have it."""
+def _mean_curve(curves: Sequence[ValidationCurve], term: str) -> tuple[list[int], list[float]]:
+    """Steps, and the mean of a validation figure over the cells that have it."""
     values: dict[int, list[float]] = {}
-    for run in runs:
-        for line in run["validation"]:
-            if term in line:
-                values.setdefault(line["step"], []).append(line[term])
+    for curve in curves:
+        for validation in curve.validations:
+            if term in validation.figures:
+                values.setdefault(validation.step, []).append(validation.figures[term])
     steps = sorted(values)
     return steps, [statistics.fmean(values[step]) for step in steps]

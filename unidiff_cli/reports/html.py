@@ -1,4 +1,4 @@
-"""Reports as single HTML files: templates filled, images inside, nothing fetched."""
+"""Reports as single HTML files: templates filled, images inside, nothing loaded."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from typing import Any
 
 from PIL import Image
 
-MARKS = {
-    "better": "▲",
-    "worse": "▼",
-    "not distinguishable": "≈",
-}  # a paired test's word, where there is no room for it
+from unidiff_cli.reports.wording import MARKS
+
+# The longest side of an image in a page, in px: sharp at the size it is shown.
+THUMBNAIL = 160
 
 
 def render(template: str, **values: Any) -> str:
     """The HTML of `templates/<template>`; every value is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
     # autoescape by hand: jinja's default goes by the ending, and .j2 is none it knows
     environment = Environment(
-        loader=loader,
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -35,13 +33,19 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def thumbnail(data: bytes, side: int = 128) -> str:
-    """An image's bytes as a small `data:` address."""
-    with Image.open(io.BytesIO(data)) as image:
-        image.thumbnail((side, side))
-        stream = io.BytesIO()
-        image.convert("RGB").save(stream, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+def thumbnail(image: Image.Image | bytes, side: int = THUMBNAIL) -> str:
+    """An image, or an image file's bytes, as a data: URI of at most `side` px.
+
+    A small image stays exact (PNG, since JPEG smears 64 px); a larger one is a JPEG.
+    """
+    opened = Image.open(io.BytesIO(image)) if isinstance(image, bytes) else image
+    exact = max(opened.size) <= side // 2
+    small = opened.convert("RGB")
+    if max(small.size) > side:
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    stream, form = io.BytesIO(), "png" if exact else "jpeg"
+    small.save(stream, form, **({"optimize": True} if exact else {"quality": 85}))
+    return f"data:image/{form};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def bars(values: Iterable[int], most: int = 24) -> list[tuple[str, int, float]]:

@@ -1,6 +1,7 @@
-"""The report's plots: data in, one SVG each, in the page's own colours so that dark and print follow.
+"""The plots of all pages: data in, one SVG each, in the page's own colours.
 
-matplotlib draws them. It knows no CSS, so it draws in stand-in colours that are exchanged for the page's variables.
+matplotlib knows no CSS, so it takes stand-in colours, which are replaced by the variables of
+report.css.j2: dark mode and print follow.
 """
 
 from __future__ import annotations
@@ -8,53 +9,57 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-INK, LINE, CARD = (
-    "#010203",
-    "#010204",
-    "#010205",
-)  # text, grid and what lies below: exchanged at the end
-SERIES = tuple(f"#02030{i}" for i in range(1, 10))  # as many as the page has variables
+# Stand-ins for the colours of text, of the grid and of what lies below.
+INK, LINE, CARD = "#010203", "#010204", "#010205"
+# As many series as the page has variables.
+SERIES = tuple(f"#02030{i}" for i in range(1, 10))
 VARIABLES = {
     INK: "var(--soft)",
     LINE: "var(--line)",
     CARD: "var(--card)",
-    **{c: f"var(--series-{i})" for i, c in enumerate(SERIES)},
+    **{color: f"var(--series-{i})" for i, color in enumerate(SERIES)},
 }
-Curve = Sequence[float | None]
+# Bars of a histogram.
+BINS = 24
+# Characters of a label.
+LABEL, ROW_LABEL = 18, 44
+Values = Sequence[float | None]
+
+
+class Plot(NamedTuple):
+    """A plot with a line to read it by; `svg` is an element of a page."""
+
+    title: str
+    caption: str
+    svg: str
 
 
 def lines(
-    curves: Mapping[str, tuple[Curve, Curve]],
+    curves: Mapping[str, tuple[Values, Values]],
     *,
     x: str,
     y: str,
     percent: bool = False,
     log: bool = False,
     marks: bool = False,
-    bands: Mapping[str, tuple[Curve, Curve]] | None = None,
+    bands: Mapping[str, tuple[Values, Values]] | None = None,
 ) -> str:
-    """Curves by name, each (xs, ys), as an SVG; `bands` are (lows, highs) around some of them."""
+    """Curves (xs, ys) by name; `bands` are (lows, highs) around some of them."""
     figure, axes = _axes(x, y)
-    for i, (name, (xs, ys)) in enumerate(curves.items()):
-        color = SERIES[i % len(SERIES)]
-        known = [(a, b) for a, b in zip(xs, ys, strict=True) if a is not None and b is not None]
-        axes.plot(
-            *zip(*known, strict=True),
-            color=color,
-            label=name,
-            linewidth=1.8,
-            marker="o" if marks else None,
-            markersize=4,
-        )
+    for color, (name, (xs, ys)) in zip(_colors(curves), curves.items(), strict=True):
+        points = [(a, b) for a, b in zip(xs, ys, strict=True) if a is not None and b is not None]
+        marker = {"marker": "o", "markersize": 4} if marks else {}
+        axes.plot(*zip(*points, strict=True), color=color, label=name, linewidth=1.8, **marker)
         if bands and name in bands:
             axes.fill_between(xs, *bands[name], color=color, alpha=0.18, linewidth=0)
     if all(isinstance(a, int) for xs, _ in curves.values() for a in xs):
         axes.xaxis.get_major_locator().set_params(integer=True)
     if percent:
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        _percent(axes.yaxis)
     if log:
         axes.set_yscale("log")
     if len(curves) > 1:
@@ -63,101 +68,96 @@ def lines(
 
 
 def bars(groups: Mapping[str, Mapping[str, float]], *, x: str) -> str:
-    """Bars of shares, lying, so that names of any length can be read: label -> {model: value}."""
-    models = list(dict.fromkeys(model for each in groups.values() for model in each))
-    width = 0.8 / max(1, len(models))
-    figure, axes = _axes(x, "", height=max(2.0, 0.17 * len(groups) * (len(models) + 1) + 1.0))
-    for i, model in enumerate(models):
-        places = [n + (i - (len(models) - 1) / 2) * width for n in range(len(groups))]
-        values = [each.get(model, 0) for each in groups.values()]
-        axes.barh(places, values, width, color=SERIES[i % len(SERIES)], label=model)
-    # A catalogue's values are text, whatever signs of money they hold.
-    axes.set_yticks(range(len(groups)), [_short(name, 44) for name in groups], parse_math=False)
+    """Horizontal bars of shares: label -> {series: value}. Labels of any length can be read."""
+    series = list(dict.fromkeys(name for values in groups.values() for name in values))
+    width = 0.8 / max(1, len(series))
+    figure, axes = _axes(x, "", height=max(2.0, 0.17 * len(groups) * (len(series) + 1) + 1.0))
+    for i, (color, name) in enumerate(zip(_colors(series), series, strict=True)):
+        places = [n + (i - (len(series) - 1) / 2) * width for n in range(len(groups))]
+        values = [each.get(name, 0) for each in groups.values()]
+        axes.barh(places, values, width, color=color, label=name)
+    _row_labels(axes, groups)
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    if len(models) > 1:
-        _legend(
-            axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(models)
-        )  # above: bars reach everywhere
+    _percent(axes.xaxis)
+    if len(series) > 1:
+        # Above the axes: bars reach everywhere.
+        _legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series))
     return _svg(figure)
 
 
 def points(groups: Mapping[str, Sequence[float]], *, x: str, percent: bool = False) -> str:
-    """A row a name: its values as dots, and their mean with a bar of one s.d. to each side."""
+    """A row for each name: its values as dots, and their mean with a bar of one s.d."""
     from statistics import fmean, stdev
 
     figure, axes = _axes(x, "", height=max(1.8, 0.34 * len(groups) + 0.9))
-    for n, (_, values) in enumerate(groups.items()):
-        color, spread = SERIES[n % len(SERIES)], stdev(values) if len(values) > 1 else 0
-        axes.errorbar(
-            fmean(values),
-            n,
-            xerr=spread,
-            fmt="|",
-            color=color,
-            markersize=12,
-            capsize=4,
-            linewidth=1.6,
-        )
+    bar = {"fmt": "|", "markersize": 12, "capsize": 4, "linewidth": 1.6}
+    for n, (color, values) in enumerate(zip(_colors(groups), groups.values(), strict=True)):
+        spread = stdev(values) if len(values) > 1 else 0
+        axes.errorbar(fmean(values), n, xerr=spread, color=color, **bar)
         axes.plot(values, [n] * len(values), "o", color=color, markersize=4, alpha=0.6)
-    axes.set_yticks(range(len(groups)), [_short(name, 44) for name in groups], parse_math=False)
+    _row_labels(axes, groups)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     if percent:
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        _percent(axes.xaxis)
     return _svg(figure)
 
 
 def scatter(groups: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str) -> str:
     """Points (x, y) of shares by name."""
     figure, axes = _axes(x, y)
-    for n, (name, values) in enumerate(groups.items()):
-        axes.plot(
-            *zip(*values, strict=True), "o", color=SERIES[n % len(SERIES)], markersize=6, label=name
-        )
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    for color, (name, values) in zip(_colors(groups), groups.items(), strict=True):
+        axes.plot(*zip(*values, strict=True), "o", color=color, markersize=6, label=name)
+    _percent(axes.xaxis)
+    _percent(axes.yaxis)
     _legend(axes)
     return _svg(figure)
 
 
+def histogram(values: Iterable[int], *, x: str, y: str) -> str:
+    """How often whole numbers occur, in at most BINS bars of equal width."""
+    counts = Counter(values)
+    low, high = min(counts, default=0), max(counts, default=0)
+    width = -(-(high - low + 1) // BINS)
+    heights = [0] * ((high - low) // width + 1)
+    for value, count in counts.items():
+        heights[(value - low) // width] += count
+    figure, axes = _axes(x, y, width=9, height=2.4)
+    middles = [low + n * width + (width - 1) / 2 for n in range(len(heights))]
+    axes.bar(middles, heights, 0.92 * width, color=SERIES[1])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True)
+    return _svg(figure)
+
+
 def matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    """A confusion: shares of each true class (down) told as each class (across)."""
+    """A confusion matrix: the share of each true class (down) predicted as each class (across)."""
     import numpy as np
 
     shares = np.array(counts, float)
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1)
     side = max(3.2, 0.34 * len(names) + 1.4)
-    figure, axes = _axes("told", "true", width=side, height=side * 0.86)
+    figure, axes = _axes("predicted", "true", width=side, height=side * 0.86)
     axes.grid(False)
-    for i in range(len(names)):
-        for j in range(len(names)):
-            if shares[i, j]:
-                axes.add_patch(_square(j, i, float(shares[i, j])))
-                if len(names) <= 12:
-                    color = (
-                        CARD if shares[i, j] > 0.6 else INK
-                    )  # on a dark square, and on a pale one
-                    axes.text(
-                        j,
-                        i,
-                        f"{shares[i, j]:.0%}"[:-1],
-                        ha="center",
-                        va="center",
-                        fontsize=7,
-                        color=color,
-                    )
+    for i, j in np.argwhere(shares).tolist():
+        share = float(shares[i, j])
+        axes.add_patch(_square(j, i, share))
+        if len(names) <= 12:
+            text = {"ha": "center", "va": "center", "fontsize": 7}
+            axes.text(j, i, f"{share:.0%}"[:-1], color=CARD if share > 0.6 else INK, **text)
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xticks(
-        range(len(names)),
-        [_short(n) for n in names],
-        rotation=60,
-        ha="right",
-        fontsize=8,
-        parse_math=False,
-    )
-    axes.set_yticks(range(len(names)), [_short(n) for n in names], fontsize=8, parse_math=False)
+    labels = [_short(name, LABEL) for name in names]
+    style = {"fontsize": 8, "parse_math": False}
+    axes.set_xticks(range(len(names)), labels, rotation=60, ha="right", **style)
+    axes.set_yticks(range(len(names)), labels, **style)
     return _svg(figure)
+
+
+# ---------------------------------------------------------------- matplotlib
+
+
+def _colors(names: Iterable[Any]) -> list[str]:
+    return [SERIES[i % len(SERIES)] for i, _ in enumerate(names)]
 
 
 def _square(x: int, y: int, share: float) -> Any:
@@ -166,17 +166,27 @@ def _square(x: int, y: int, share: float) -> Any:
     return Rectangle((x - 0.5, y - 0.5), 1, 1, color=SERIES[1], alpha=0.75 * share, linewidth=0)
 
 
+def _percent(axis: Any) -> None:
+    axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+
+
+def _row_labels(axes: Any, names: Iterable[str]) -> None:
+    # A catalogue's values are text, whatever dollar signs they have.
+    labels = [_short(name, ROW_LABEL) for name in names]
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)
+
+
 def _legend(axes: Any, **where: Any) -> None:
     for text in axes.legend(frameon=False, labelcolor=INK, fontsize=9, **where).get_texts():
         text.set_parse_math(False)
 
 
-def _short(text: str, most: int = 18) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _axes(x: str, y: str, width: float = 4.6, height: float = 2.9) -> tuple[Any, Any]:
-    """A figure without pyplot, which would keep it, and look for a display."""
+    """A figure without pyplot, which would hold on to it and look for a display."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -195,27 +205,22 @@ def _axes(x: str, y: str, width: float = 4.6, height: float = 2.9) -> tuple[Any,
 
 
 def _svg(figure: Any) -> str:
-    """The figure as an element to put into a page: text stays text, stand-ins become variables, ids are its own."""
+    """The figure as an element of a page; its colours are variables and its ids unique."""
     import matplotlib
 
     stream = io.StringIO()
-    with matplotlib.rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": "unidiff", "font.family": "sans-serif"}
-    ):
-        figure.savefig(
-            stream,
-            format="svg",
-            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
-        )
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "unidiff", "font.family": "sans-serif"}
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with matplotlib.rc_context(style):
+        figure.savefig(stream, format="svg", metadata=metadata)
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\s(width|height)="[\d.]+pt"', "", text, count=2)
-    own = (
-        f"p{zlib.crc32(text.encode()):08x}-"  # several SVGs share one page, and so one space of ids
-    )
-    text = re.sub(r'\bid="', f'id="{own}', text)
-    text = re.sub(r'(xlink:href="#|url\(#)', lambda m: m[0] + own, text)
+    # The SVGs of a page share one space of ids.
+    prefix = f"p{zlib.crc32(text.encode()):08x}-"
+    text = re.sub(r'\bid="', f'id="{prefix}', text)
+    text = re.sub(r'(xlink:href="#|url\(#)', lambda match: match[0] + prefix, text)
     for color, variable in VARIABLES.items():
         text = text.replace(color, variable)
     return text

@@ -1,29 +1,46 @@
-"""TODO docstring."""
+"""What report.json and table.json hold: the typed records that evaluation makes and pages read."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# ---------------------------------------------------------------- report.json
+Better = Literal["higher", "lower"]
+Side = Literal["retrieval", "generation", "knowledge"]
+Word = Literal["better", "worse", "not distinguishable"]
+Probe = Literal["catalogue", "everyday objects"]
+Role = Literal["base", "tuned", "blend", "encoder"]
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    """A record of a report: no unknown keys, no number that is not finite."""
 
-
-class Model(Part):
-    """A model that was measured; the first is the base of the others."""
-
-    source: str
-    weights: str = Field(description="a hash that changes with the weights")
-    alpha: float = Field(
-        description="the export's share, where it is blended with its base; else 1"
+    model_config = ConfigDict(
+        extra="forbid", allow_inf_nan=False, frozen=True, revalidate_instances="always"
     )
 
 
-class Value(Part):
+# ---------------------------------------------------------------- figures and tests
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """How a figure is read: its name on paper, what it judges, and which way is better.
+
+    `percent`: the figure is a share, shown in %. `headline`: it counts in the verdict.
+    """
+
+    label: str
+    judges: Side
+    better: Better
+    percent: bool = False
+    headline: bool = True
+
+
+@dataclass(frozen=True)
+class Interval:
     """A figure, its 95 % interval where it has one, and what it was taken over."""
 
     value: float
@@ -33,35 +50,44 @@ class Value(Part):
     groups: int | None = None
 
 
-class Described(Part):
-    """How a figure is read."""
+@dataclass(frozen=True)
+class PairedTest:
+    """A figure of two models on the same items, and whether chance explains the difference.
 
-    label: str
-    judges: Literal["retrieval", "generation", "knowledge"]
-    better: Literal["higher", "lower"]
-    percent: bool
-    headline: bool
+    `low` and `high` are the 95 % interval of `difference` = after − before; None where there are
+    too few groups for one.
+    """
 
-
-class Test(Part):
-    """A paired test of a model against another; `low` and `high` are the interval of the difference, where there is one."""
-
-    model: str
-    against: str
-    figure: str
+    before: float
+    after: float
     difference: float
     low: float | None
     high: float | None
     p: float
     items: int
     groups: int
-    verdict: Literal["better", "worse", "not distinguishable"]
+    verdict: Word
+
+
+@dataclass(frozen=True)
+class FigureTest(PairedTest):
+    """A paired test of one figure of `model` against another model, with its sentence."""
+
+    model: str
+    against: str
+    figure: str
     sentence: str
 
 
-class Flag(Part):
-    """A collapse meter against the base's."""
+@dataclass(frozen=True)
+class Flag:
+    """A collapse meter of a model and of its base; `raised` where `measure` is past the limit.
 
+    `probe` says what the meter is taken on. `base` and `measure` are None where they are not
+    defined; such a meter is raised.
+    """
+
+    probe: Probe
     meter: str
     base: float | None
     tuned: float
@@ -71,35 +97,235 @@ class Flag(Part):
     words: str
     raised: bool
 
+    @property
+    def name(self) -> str:
+        """The meter in words."""
+        meter = self.meter.replace("_", " ")
+        return meter if self.probe == "catalogue" else f"{self.probe}: {meter}"
+
+    @property
+    def sentence(self) -> str:
+        """What a raised flag means, with the meter of both models."""
+        base = "not defined" if self.base is None else f"{self.base:.3g}"
+        return f"{self.words} ({self.meter} {self.tuned:.3g}, the base's {base})"
+
+    @property
+    def limit_used(self) -> float:
+        """The share of its limit that the meter uses up; above 1 it is raised."""
+        if self.measure is None:
+            return 1.0
+        if self.compares in ("ratio", "least"):
+            return max(0.0, (1 - self.measure) / (1 - self.limit))
+        return max(0.0, self.measure / self.limit)
+
+
+# ---------------------------------------------------------------- details of a metric
+
+
+class Curve(Part):
+    """A line through (x, y). Models whose curves have the same title share a plot."""
+
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    percent: bool = False
+    x: list[float]
+    y: list[float]
+
+
+class Bars(Part):
+    """A share for each label. Models whose bars have the same title share a plot.
+
+    `series` names the bars in the legend; empty: the model's own.
+    """
+
+    title: str
+    caption: str
+    x_label: str
+    series: str = ""
+    values: dict[str, Interval]
+
+
+class ConfusionMatrix(Part):
+    """Counts of items by true class (down) and predicted class (across)."""
+
+    title: str
+    caption: str
+    labels: list[str]
+    counts: list[list[int]]
+
+
+class NearCopy(Part):
+    """A generated image and the training image nearest to it, by their numbers."""
+
+    generated: int
+    training: int
+    cosine: float
+
+
+class Details(Part):
+    """What a metric shows beside its figures."""
+
+    curves: list[Curve] = []
+    bars: list[Bars] = []
+    confusions: list[ConfusionMatrix] = []
+    near_copies: list[NearCopy] = []
+
+
+# ---------------------------------------------------------------- report.json
+
+
+class Model(Part):
+    """A model that was measured."""
+
+    role: Role = Field(
+        description="base; tuned: an export; blend: an export blended with its base; "
+        "encoder: an export measured by another image encoder than CLIP"
+    )
+    source: str
+    weights: str = Field(description="a hash that changes with the weights")
+    alpha: float = Field(description="the export's share in a blend with its base; else 1")
+
+
+class Counts(Part):
+    """What the figures were taken over."""
+
+    rows: int = Field(description="images with captions")
+    groups: int = Field(description="products or groups of duplicates")
+    captions: int = Field(description="distinct captions")
+    generated: int = Field(description="images generated by each model")
+    folds: int | None = None
+
+
+class References(Part):
+    """What figures are compared with, each figure -> value."""
+
+    chance: dict[str, float] = Field({}, description="a random answer's")
+    real: dict[str, float] = Field({}, description="that of real images in place of generated ones")
+    null_level: dict[str, float] = Field(
+        {}, description="the typical size of a figure whose true value is 0"
+    )
+
+
+class Scorer(Part):
+    """The frozen network that judges generated images."""
+
+    name: str
+    weights: str
+    millions: float = Field(description="parameters")
+
+
+class Generation(Part):
+    """How images were generated and judged."""
+
+    prompts: list[str]
+    seeds: list[int]
+    image_size: int
+    steps: int
+    guidance: float
+    scorer: Scorer
+    extractor: str
+
+
+class Losses(Part):
+    """The losses that a training run logged: of each term a value at each step, or None."""
+
+    step: list[int]
+    terms: dict[str, list[float | None]]
+
 
 class Report(Part):
-    """report.json. `docs/report.schema.json` is made from this class."""
+    """report.json. `docs/reference/report.schema.json` is made from this class."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     title: str
     verdict: str
     split: str
-    counts: dict[str, int]
-    models: dict[str, Model]
-    figures: dict[str, dict[str, Value]] = Field(description="model -> figure -> value")
-    described: dict[str, Described]
-    references: dict[str, dict[str, float]] = Field(
-        description="chance, real (images in place of drawn ones), noise (of a figure whose truth is 0) -> figure -> value"
-    )
-    tests: list[Test]
-    flags: dict[str, list[Flag]]
-    shows: dict[str, dict[str, dict[str, Any]]] = Field(
-        description="model -> metric -> curves, confusions, near copies"
-    )
-    notes: dict[str, list[str]] = Field(description="metric -> its own warnings")
+    counts: Counts
+    models: dict[str, Model] = Field(description="the first is the base of the others")
+    figures: dict[str, dict[str, Interval]] = Field(description="model -> figure")
+    specs: dict[str, FigureSpec] = Field(description="figure -> how it is read")
+    references: References
+    tests: list[FigureTest]
+    flags: dict[str, list[Flag]] = Field(description="model -> its collapse meters")
+    details: dict[str, dict[str, Details]] = Field(description="model -> metric")
+    notes: dict[str, list[str]] = Field(description="metric -> warnings about its figures")
     warnings: list[str]
     left_out: dict[str, str] = Field(description="metric -> why it was not computed")
-    losses: dict[str, dict[str, list[float | None]]]
-    scorer: dict[str, Any] | None
-    extractor: str | None
-    image_size: int
-    generate: dict[str, Any]
-    prompts: list[str]
-    seeds: list[int]
+    losses: dict[str, Losses] = Field(description="model -> its training run's")
+    generation: Generation | None = Field(description="null: no images were generated")
     versions: dict[str, str]
     seconds: float
+
+    @property
+    def base(self) -> str:
+        """The name of the base."""
+        return next(iter(self.models))
+
+    def tests_of(self, model: str, against: str) -> dict[str, FigureTest]:
+        """The paired tests of a model against another, by figure."""
+        return {t.figure: t for t in self.tests if (t.model, t.against) == (model, against)}
+
+
+# ---------------------------------------------------------------- table.json of an ablation
+
+
+class SeedFigure(Part):
+    """A figure of a recipe over training seeds: mean, sample s.d. (None for one seed), values."""
+
+    mean: float
+    sd: float | None
+    seeds: list[float]
+
+
+class Validation(Part):
+    """What a training run measured at a step."""
+
+    step: int
+    figures: dict[str, float]
+
+
+class ValidationCurve(Part):
+    """The validations of one cell's training run."""
+
+    cell: str
+    validations: list[Validation]
+
+
+class AblationCounts(Part):
+    """The size of the grid; 0 folds: the project's own splits."""
+
+    recipes: int
+    seeds: int
+    folds: int
+    cells: int
+
+
+class AblationReport(Part):
+    """table.json: recipes trained and measured alike, over seeds and folds."""
+
+    schema_version: Literal[2] = 2
+    counts: AblationCounts
+    split: str
+    steps: int
+    batch_size: int
+    recipes: dict[str, dict[str, Any]] = Field(description="recipe -> the sections that decide it")
+    figures: dict[str, dict[str, SeedFigure]] = Field(
+        description="model -> figure; the first model is the base, which is not trained"
+    )
+    specs: dict[str, FigureSpec]
+    chance: dict[str, float]
+    tests: list[FigureTest]
+    curves: dict[str, list[ValidationCurve]] = Field(description="recipe -> one for each cell")
+    plotted: list[str] = Field(description="figures with a plot beside the headline ones")
+    tradeoffs: list[tuple[str, str]] = Field(description="pairs of figures with a plot, x and y")
+    limits: list[str] = Field(description="what the tests do not cover")
+    notes: list[str]
+    left_out: dict[str, str] = Field(description="metric -> why it was not computed")
+    versions: dict[str, str]
+
+    @property
+    def models(self) -> list[str]:
+        """The base and the recipes."""
+        return list(self.figures)

@@ -1,73 +1,43 @@
-"""The retrieval index: one unit vector an image of the catalogue, bound to the model that made it.
-
-Exact search by one matrix product; up to a million images it needs no approximation.
-"""
+"""The contract of an index: embeddings that are stored once and searched often."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from unidiff_cli.errors import NotReady, UsageError
-from unidiff_cli.models.encoders import EncoderName
-from unidiff_cli.project.project import Project
-
-FILE = "vectors.safetensors"
+from unidiff_cli.config.schema import Section
 
 
-def write(folder: Path, **vectors: np.ndarray) -> None:
-    """Writes the vectors, by what made them; the rows they belong to are the shards' rows, in order."""
-    from safetensors.numpy import save_file
+class Neighbours(NamedTuple):
+    """The nearest rows of a query, best first; equal scores in the order of the rows."""
 
-    save_file({by: np.ascontiguousarray(found) for by, found in vectors.items()}, folder / FILE)
-
-
-def read(folder: Path, by: EncoderName = "clip") -> np.ndarray:
-    """The vectors, float32 (N, D). Raises UsageError where the export has no DiffDis."""
-    from safetensors.numpy import load_file
-
-    found = load_file(folder / FILE)
-    if by not in found:
-        raise UsageError(
-            "The indexed export has no DiffDis layers.",
-            "Train them first: unidiff train --recipe diffdis",
-        )
-    return found[by]
+    # (k,) int64, row numbers of the embeddings that the index was built of.
+    rows: np.ndarray
+    # (k,) float32, their cosines with the query.
+    scores: np.ndarray
 
 
-def search(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest rows of a unit query (D,) and their cosines, best first; ties by row number."""
-    scores = vectors @ query
-    k = min(k, len(scores))
-    near = np.argpartition(-scores, k - 1)[:k] if k < len(scores) else np.arange(len(scores))
-    near = near[np.lexsort((near, -scores[near]))]
-    return near, scores[near]
+class Index(Section):
+    """A kind of index over unit embeddings. It is empty until `build` or `open`."""
 
+    # Whether a search gives the very rows and scores of a comparison with every embedding.
+    exact: ClassVar[bool]
 
-def inputs(project: Project, export: str | None) -> tuple[Path, dict[str, str]]:
-    """The export's folder and the hashes an index of it must be bound to."""
-    shards = project.receipt("shards")
-    folder = project.export(export)
-    return folder, {
-        "shards": shards.hash,
-        f"exports/{folder.name}": project.receipt("exports", folder.name).hash,
-    }
+    @abstractmethod
+    def build(self, embeddings: np.ndarray) -> None:
+        """Takes the unit embeddings of the catalogue's images, float32 (N, D)."""
 
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Writes the index into an empty folder, and nothing outside it."""
 
-def fresh(project: Project, export: str | None) -> Path:
-    """The folder of the export the index was built with. Raises NotReady for an index of another model or catalogue."""
-    folder, now = inputs(project, export)
-    receipt = project.receipt("index")
-    command = "unidiff index" + (f" --export {export}" if export else "")
-    if receipt.settings["export"] != folder.name:
-        raise NotReady(
-            f"The index was built with {receipt.settings['export']}, not with {folder.name}.",
-            f"Run: {command}",
-        )
-    if receipt.inputs != now:
-        changed = " and ".join(k for k in now if receipt.inputs.get(k) != now[k])
-        raise NotReady(
-            f"The index is stale: {changed} changed since it was built.", f"Run: {command}"
-        )
-    return folder
+    @abstractmethod
+    def open(self, folder: Path) -> None:
+        """Takes the index that `save` wrote there."""
+
+    @abstractmethod
+    def search(self, query: np.ndarray, k: int) -> Neighbours:
+        """The k nearest rows of a unit query (D,), or all N where k is larger."""

@@ -1,20 +1,20 @@
-"""A drawn shop to try unidiff on: garments, their photographs, captions, and a catalogue of them."""
+"""A rendered shop to try unidiff on: a `Look` goes in, an image and its captions come out.
+
+`write_catalog` writes a whole catalogue. A new type of garment is a `Kind` in vocabulary.py and a
+function of (look, rng) to a `Shape` in garment.py's CUTS.
+"""
 
 from __future__ import annotations
 
-import csv
-import itertools
-import random
-from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from unidiff_cli.errors import UsageError
-from unidiff_cli.sample_catalog.captions import NAMES, caption
-from unidiff_cli.sample_catalog.look import (
+from unidiff_cli.sample_catalog.captions import caption
+from unidiff_cli.sample_catalog.look import Look, held_out, random_look, random_object
+from unidiff_cli.sample_catalog.shop import stock, write_catalog
+from unidiff_cli.sample_catalog.vocabulary import (
     AUDIENCES,
     COLORS,
     HELD_OUT,
-    HOUSE,
     HOUSE_COLORS,
     HOUSE_CUTS,
     OBJECTS,
@@ -22,11 +22,10 @@ from unidiff_cli.sample_catalog.look import (
     SETTINGS,
     TYPES,
     VIEWS,
-    Look,
-    held_out,
-    random_look,
-    random_object,
 )
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = [
     "AUDIENCES",
@@ -41,125 +40,18 @@ __all__ = [
     "VIEWS",
     "Look",
     "caption",
-    "draw",
     "held_out",
     "random_look",
     "random_object",
+    "render",
     "stock",
     "write_catalog",
 ]
 
-COLUMNS = (
-    "image",
-    "caption",
-    "product",
-    "name",
-    "type",
-    "color",
-    "pattern",
-    "sleeve",
-    "length",
-    "neckline",
-    "cut",
-    "audience",
-    "view",
-)
-# Images there are names for: each type can bear each name once, and a product has two images at least.
-MOST = 2 * len(NAMES) * len(TYPES)
-_SIDES = (("front", "back"), ("front", "detail"), ("front", "back", "detail"))
-_ALIKE = ("skirt", "hat", "beanie", "scarf")  # they look the same from behind
 
+def render(look: Look, size: int = 256) -> Image.Image:
+    """The image of a look, RGB, size x size; the same look gives the same pixels."""
+    # The renderer and Pillow load with the first image.
+    from unidiff_cli.sample_catalog import studio
 
-def draw(look: Look, size: int = 256):
-    """The photograph of a look as an RGB PIL image, size x size; the same look gives the same pixels."""
-    from unidiff_cli.sample_catalog.studio import (
-        draw,  # the renderer and Pillow load on the first image
-    )
-
-    return draw(look, size)
-
-
-def _design(rng: random.Random, type_: str) -> Look:
-    """A product of the house, not yet dyed: its cut and its place in the studio."""
-    kind = TYPES[type_]
-    cuts = [cut for cut, types in HOUSE_CUTS.items() if type_ in types]
-    cut = rng.choice(cuts) if rng.random() < 0.8 else ""
-    fixed = {"sleeve": "long"} if cut == "balloon sleeves" else {}
-    setting = rng.choice([s for s in kind.settings if s in ("hanger", "mannequin", "studio")])
-    # A pattern is pinned, so that the shop sells what random_look holds out.
-    pattern = rng.choice(kind.patterns)
-    return random_look(
-        rng,
-        type=type_,
-        pattern=pattern,
-        cut=cut,
-        setting=setting,
-        background=HOUSE,
-        mirror=False,
-        **fixed,
-    )
-
-
-def _photographed(rng: random.Random, design: Look, color: str, view: str) -> Look:
-    """A product in one colour from one side; the house's camera and lamp hardly move."""
-    return replace(
-        design, color=color, view=view, mirror=view == "back", angle=rng.gauss(0, 1.5), scale=rng.uniform(0.76, 0.88),
-        dx=rng.uniform(-4, 4), dy=rng.uniform(-3, 3), light=-rng.uniform(0.5, 1),
-    )  # fmt: skip
-
-
-def stock(images: int = 700, seed: int = 0) -> list[tuple[dict[str, str], Look]]:
-    """What the house sells: the rows of catalog.csv, each with the look that its image shows.
-
-    The last product comes with all its images, so there may be a few more than asked for.
-    """
-    rng = random.Random(seed)
-    names = {type_: rng.sample(NAMES, len(NAMES)) for type_ in TYPES}
-    # Every type comes round before any comes twice, so that a small shop still sells everything.
-    turns = itertools.chain.from_iterable(rng.sample(tuple(TYPES), len(TYPES)) for _ in NAMES)
-    rows: list[tuple[dict[str, str], Look]] = []
-    for number, type_ in enumerate(turns, 1):
-        design, name = _design(rng, type_), f"{names[type_].pop()} {type_}"
-        sides = _SIDES[1] if type_ in _ALIKE else rng.choice(_SIDES)
-        colors = rng.sample(tuple(HOUSE_COLORS), 2 if rng.random() < 1 / 6 else 1)
-        for color, view in itertools.product(colors, sides):
-            look = _photographed(rng, design, color, view)
-            row = {
-                "image": f"images/p{number:04d}-{color}-{view}.jpg", "caption": caption(look, rng, name),
-                "product": f"p{number:04d}", "name": name,
-            }  # fmt: skip
-            rows.append((row | {column: getattr(look, column) for column in COLUMNS[4:]}, look))
-        if len(rows) >= images:
-            break
-    return rows
-
-
-def write_catalog(directory, *, images: int = 700, seed: int = 0, progress=None) -> int:
-    """Writes images/*.jpg and catalog.csv into an empty or new directory and returns how many images there are.
-
-    At least as many as asked for: a product is whole. The same seed and count give the same bytes.
-    progress(done, total), if given, is called after each image.
-    Raises UsageError for a directory that holds anything, or a count that the shop has no names for.
-    """
-    directory = Path(directory)
-    if not 1 <= images <= MOST:
-        raise UsageError(
-            f"{images} images cannot be drawn; the shop has names for 1 to {MOST:,}.",
-            "Choose a number in that range.",
-        )
-    if directory.exists() and not directory.is_dir():
-        raise UsageError(f"{directory} is a file.", "Name a new directory.")
-    if directory.exists() and any(directory.iterdir()):
-        raise UsageError(f"{directory} is not empty.", "Name a new directory, or empty this one.")
-    (directory / "images").mkdir(parents=True, exist_ok=True)
-    rows = stock(images, seed)
-    for done, (row, look) in enumerate(rows, 1):
-        draw(look).save(directory / row["image"], "JPEG", quality=92)
-        if progress:
-            progress(done, len(rows))
-    # The table comes last: a directory without it was left half-way.
-    with open(directory / "catalog.csv", "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(row for row, _ in rows)
-    return len(rows)
+    return studio.render(look, size)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import colorsys
 import math
-import random
+from collections.abc import Mapping
+from random import Random
 
-from unidiff_cli.sample_catalog.look import COLORS
+from unidiff_cli.sample_catalog.vocabulary import COLORS
+
+Rgb = tuple[float, float, float]
+Palette = Mapping[str, tuple[int, int, int]]
+_BLACK, _WHITE = (0, 0, 0), (250, 249, 246)
 
 
-def lab(rgb) -> tuple:
+def lab(rgb: Rgb) -> Rgb:
     """CIELAB of an sRGB colour of 0-255 (D65): where equal distances look equally different."""
     r, g, b = (((v / 255 + 0.055) / 1.055) ** 2.4 if v > 10.3 else v / 3295 for v in rgb)
     x, y, z = (
@@ -21,95 +26,86 @@ def lab(rgb) -> tuple:
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
 
-def distances(rgb, palette=COLORS) -> dict[str, float]:
-    """How far a colour is from each colour of a palette."""
-    here = lab(rgb)
+def distances(rgb: Rgb, palette: Palette = COLORS) -> dict[str, float]:
+    """How far a colour is from each colour of a palette, in CIELAB."""
+    place = lab(rgb)
     return {
-        name: sum((a - b) ** 2 for a, b in zip(here, lab(named), strict=True)) ** 0.5
+        name: sum((a - b) ** 2 for a, b in zip(place, lab(named), strict=True)) ** 0.5
         for name, named in palette.items()
     }
 
 
-def dye(color: str, rng: random.Random, palette=COLORS) -> tuple:
+def dye(color: str, rng: Random, palette: Palette = COLORS) -> Rgb:
     """A shade of the named colour that nobody would call by another name."""
     hue, light, rich = colorsys.rgb_to_hls(*(v / 255 for v in palette[color]))
-    stray = 1.0 if palette is COLORS else 0.4  # a house dyes by its card
+    # A house dyes by its card.
+    stray = 1.0 if palette is COLORS else 0.4
     for _ in range(12):
-        dh, dl, ds = (
-            rng.gauss(0, 0.01 * stray),
-            rng.gauss(0, 0.035 * stray),
-            rng.gauss(0, 0.06 * stray),
-        )
+        dh, dl, ds = (rng.gauss(0, spread * stray) for spread in (0.01, 0.035, 0.06))
         parts = colorsys.hls_to_rgb(
             (hue + dh) % 1,
             min(max(light + dl, 0.08), 0.97),
             min(max(rich + ds * (rich > 0.1), 0), 1),
         )
-        rgb = tuple(round(v * 255) for v in parts)
-        away = distances(rgb, palette)
+        red, green, blue = (round(v * 255) for v in parts)
+        away = distances((red, green, blue), palette)
         # Folds and light move a colour further: keep twice as near as the next name.
         if away[color] * 2 < min(v for k, v in away.items() if k != color):
-            return rgb
+            return red, green, blue
     return palette[color]
 
 
-def mix(a, b, t: float) -> tuple:
+def mix(a: Rgb, b: Rgb, t: float) -> Rgb:
     """The colour a part `t` of the way from a to b."""
-    return tuple(round(p + (q - p) * t) for p, q in zip(a, b, strict=True))
+    red, green, blue = (round(p + (q - p) * t) for p, q in zip(a, b, strict=True))
+    return red, green, blue
 
 
-def hexa(rgb) -> str:
+def hex_color(rgb: Rgb) -> str:
     """A colour as SVG writes it."""
     return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
-def shades(rgb, rng: random.Random) -> dict[str, str]:
-    """The tones one garment is drawn in."""
+def shades(rgb: Rgb, rng: Random) -> dict[str, str]:
+    """The tones one garment is rendered in."""
     bright = 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2]
-    white = (250, 249, 246)
+
+    def tone(target: Rgb, t: float, on_dark_cloth: float = 0.0) -> str:
+        """The dye towards a target; on dark cloth towards white, or darker could not be seen."""
+        if on_dark_cloth and bright < 60:
+            return hex_color(mix(rgb, _WHITE, on_dark_cloth))
+        return hex_color(mix(rgb, target, t))
+
     # Stripes on a pale cloth go darker in its own hue, on any other white or paler.
     if bright > 175:
-        ink = mix(rgb, tuple(v * 0.42 for v in rgb), rng.uniform(0.5, 0.75))
+        red, green, blue = (v * 0.42 for v in rgb)
+        ink = mix(rgb, (red, green, blue), rng.uniform(0.5, 0.75))
     else:
-        ink = mix(rgb, white, rng.uniform(0.62, 0.97))
-    dark_cloth = bright < 60
+        ink = mix(rgb, _WHITE, rng.uniform(0.62, 0.97))
     return {
-        "base": hexa(rgb), "ink": hexa(ink),
-        "dark": hexa(mix(rgb, (0, 0, 0), 0.16) if not dark_cloth else mix(rgb, white, 0.07)),
-        "light": hexa(mix(rgb, white, 0.1)),
-        "contrast": hexa(mix(rgb, (22, 18, 28), 0.55) if not dark_cloth else mix(rgb, white, 0.3)),
-        "rib": hexa(mix(rgb, (22, 18, 28), 0.3) if not dark_cloth else mix(rgb, white, 0.18)),
-        # A lining darker than black cloth could not be told from it, nor kept free of its print.
-        "deep": hexa(mix(rgb, (12, 8, 14), 0.5) if not dark_cloth else mix(rgb, white, 0.22)),
-        "fold": hexa(mix(rgb, (0, 0, 0), 0.62 if bright < 200 else 0.5)),
-        "line": hexa(mix(rgb, (0, 0, 0), 0.5) if not dark_cloth else mix(rgb, white, 0.3)),
+        "base": hex_color(rgb),
+        "ink": hex_color(ink),
+        "dark": tone(_BLACK, 0.16, on_dark_cloth=0.07),
+        "light": tone(_WHITE, 0.1),
+        "contrast": tone((22, 18, 28), 0.55, on_dark_cloth=0.3),
+        "rib": tone((22, 18, 28), 0.3, on_dark_cloth=0.18),
+        # A lining darker than black cloth would look like it, and take its print.
+        "deep": tone((12, 8, 14), 0.5, on_dark_cloth=0.22),
+        "fold": tone(_BLACK, 0.62 if bright < 200 else 0.5),
+        "line": tone(_BLACK, 0.5, on_dark_cloth=0.3),
         "sole": "#8a6a48" if bright < 90 else "#3a2a20",
-        "trim": hexa((247, 243, 234) if bright < 150 else mix(rgb, (40, 28, 22), 0.75)),
-    }  # fmt: skip
+        "trim": hex_color((247, 243, 234)) if bright < 150 else tone((40, 28, 22), 0.75),
+    }
 
 
-def _disc(x, y, r) -> str:
-    return f"M{x - r:.1f} {y:.1f}a{r:.1f} {r:.1f} 0 1 0 {2 * r:.1f} 0a{r:.1f} {r:.1f} 0 1 0 {-2 * r:.1f} 0"
-
-
-def _bars(step, width) -> str:
-    return "".join(f"M-200 {y}h400v{width}h-400Z" for y in range(-200, 200, step))
-
-
-def _flowers() -> tuple[str, str]:
-    rng, petals, hearts = random.Random(4), "", ""
-    for i, y in enumerate(range(-200, 201, 14)):
-        for x in range(-200 + i % 2 * 14, 201, 28):
-            u, v, turn = x + rng.uniform(-3, 3), y + rng.uniform(-3, 3), rng.uniform(0, 1.25)
-            for k in range(5):
-                petals += _disc(
-                    u + 3.4 * math.cos(turn + k * 1.2566),
-                    v + 3.4 * math.sin(turn + k * 1.2566),
-                    2.7,
-                )
-            petals += f"M{u + 7:.1f} {v + 3:.1f}q4 0 5 5q-5 0 -5 -5"
-            hearts += _disc(u, v, 2)
-    return petals, hearts
+# How far a print may be turned (degrees, one of) and stretched (from, to).
+TURNS: dict[str, tuple[tuple[int, ...], float, float]] = {
+    "striped": ((0, 0, 0, 90), 0.95, 1.6),
+    "dotted": ((0,), 0.8, 1.25),
+    "checked": ((0, 0, 45), 1, 1.5),
+    "floral": ((0,), 0.8, 1.2),
+    "colour-block": ((0, 0, -28, 28), 0.9, 1.2),
+}
 
 
 def cloth(name: str) -> str:
@@ -117,10 +113,12 @@ def cloth(name: str) -> str:
     if name == "striped":
         return f'<path d="{_bars(14, 4)}"/>'
     if name == "dotted":
-        return f'<path d="{"".join(_disc(x + y % 2 * 8, y * 8, 3.5) for x in range(-200, 200, 16) for y in range(-25, 25))}"/>'
+        places = ((x + y % 2 * 8, y * 8) for x in range(-200, 200, 16) for y in range(-25, 25))
+        return f'<path d="{"".join(_disc(x, y, 3.5) for x, y in places)}"/>'
     if name == "checked":
-        one = f'<path fill-opacity=".5" d="{_bars(22, 5)}"/><path d="{_bars(22, 1.2)}" transform="translate(0 14)"/>'
-        return f'{one}<g transform="rotate(90)">{one}</g>'
+        thin = f'<path d="{_bars(22, 1.2)}" transform="translate(0 14)"/>'
+        lines = f'<path fill-opacity=".5" d="{_bars(22, 5)}"/>{thin}'
+        return f'{lines}<g transform="rotate(90)">{lines}</g>'
     if name == "floral":
         return f'<path d="{_flowers()[0]}"/>'
     if name == "hearts":
@@ -135,8 +133,24 @@ def cloth(name: str) -> str:
     )
 
 
-# How far a print may be turned (degrees, one of) and stretched (from, to).
-TURNS = {
-    "striped": ((0, 0, 0, 90), 0.95, 1.6), "dotted": ((0,), 0.8, 1.25), "checked": ((0, 0, 45), 1, 1.5),
-    "floral": ((0,), 0.8, 1.2), "colour-block": ((0, 0, -28, 28), 0.9, 1.2),
-}  # fmt: skip
+def _disc(x: float, y: float, r: float) -> str:
+    half = f"a{r:.1f} {r:.1f} 0 1 0"
+    return f"M{x - r:.1f} {y:.1f}{half} {2 * r:.1f} 0{half} {-2 * r:.1f} 0"
+
+
+def _bars(step: int, width: float) -> str:
+    return "".join(f"M-200 {y}h400v{width}h-400Z" for y in range(-200, 200, step))
+
+
+def _flowers() -> tuple[str, str]:
+    """Path data of petals with leaves, and of the hearts of the same flowers."""
+    rng, petals, hearts = Random(4), "", ""
+    for i, y in enumerate(range(-200, 201, 14)):
+        for x in range(-200 + i % 2 * 14, 201, 28):
+            u, v, turn = x + rng.uniform(-3, 3), y + rng.uniform(-3, 3), rng.uniform(0, 1.25)
+            for k in range(5):
+                angle = turn + k * 1.2566
+                petals += _disc(u + 3.4 * math.cos(angle), v + 3.4 * math.sin(angle), 2.7)
+            petals += f"M{u + 7:.1f} {v + 3:.1f}q4 0 5 5q-5 0 -5 -5"
+            hearts += _disc(u, v, 2)
+    return petals, hearts

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from random import Random
+
+from unidiff_cli.sample_catalog.bodice import Cut, bodice
 from unidiff_cli.sample_catalog.drafting import (
+    Measures,
     Shape,
-    bodice,
     both,
     folds_down,
     path,
     ribs,
+    stroked,
+    styled,
     symmetric,
 )
+from unidiff_cli.sample_catalog.look import Look
 from unidiff_cli.sample_catalog.trimmings import (
     back_collar,
     band,
@@ -21,28 +27,19 @@ from unidiff_cli.sample_catalog.trimmings import (
 )
 
 
-def t_shirt(look, rng) -> Shape:
+def t_shirt(look: Look, rng: Random) -> Shape:
     bottom = 38 if look.length == "cropped" else 68
-    shape = bodice(
-        rng,
-        look,
-        top=-bottom,
-        bottom=bottom,
-        unit=1.06,
-        chest=42,
-        waist=40 + rng.uniform(-2, 2),
-        hem=42,
-    )
-    m = shape.measures
-    shape.seams += path((-m["hem"], bottom - 5), (0, bottom - 2, m["hem"], bottom - 5), close=False)
+    waist = 40 + rng.uniform(-2, 2)
+    cut = Cut(top=-bottom, bottom=bottom, unit=1.06, chest=42, waist=waist, hem=42)
+    shape = bodice(rng, look, cut)
+    hem = shape.measures.hem
+    shape.seams += path((-hem, bottom - 5), (0, bottom - 2, hem, bottom - 5), close=False)
     band(shape, 4.5)
     return shape
 
 
-def shirt(look, rng) -> Shape:
-    shape = bodice(
-        rng,
-        look,
+def shirt(look: Look, rng: Random) -> Shape:
+    cut = Cut(
         unit=1.12,
         top=-66,
         bottom=74,
@@ -51,50 +48,38 @@ def shirt(look, rng) -> Shape:
         hem=40,
         neckline="collar",
         reach=112,
-        tail=16,  # shirt tails
+        # Shirt tails.
+        tail=16,
     )
+    shape = bodice(rng, look, cut)
     m = shape.measures
     if look.view == "back":
         shape.details += back_collar(m)
-        shape.seams += path((-m["sh"] + 4, -44), (0, -40, m["sh"] - 4, -44), close=False) + path(
-            (0, -41), (0, 60), close=False
-        )
+        shape.seams += path((-m.shoulder + 4, -44), (0, -40, m.shoulder - 4, -44), close=False)
+        shape.seams += path((0, -41), (0, 60), close=False)
         return shape
     placket = path((-6.5, -52), (6.5, -52), (6.5, 89), (-6.5, 89))
-    shape.details += f'<path class="light edge" d="{placket}"/>'
+    shape.details += styled("light edge", placket)
     shape.details += collar(m, 1.45, 27) + buttons(0, range(-40, 84, 20), 3.2)
-    shape.details += (
-        f'<path class="pocket" d="{path((12, -24), (30, -24), (30, -6), (21, -1), (12, -6))}"/>'
-    )
+    pocket = path((12, -24), (30, -24), (30, -6), (21, -1), (12, -6))
+    shape.details += styled("pocket", pocket)
     return shape
 
 
-def tank_top(look, rng) -> Shape:
-    shape = bodice(
-        rng,
-        look,
-        unit=1.1,
-        top=-66,
-        bottom=66,
-        chest=36,
-        waist=33 + rng.uniform(-3, 3),
-        hem=37,
-        shoulder=36,
-        neck=19,
-    )
+def tank_top(look: Look, rng: Random) -> Shape:
+    waist = 33 + rng.uniform(-3, 3)
+    cut = Cut(unit=1.1, top=-66, bottom=66, chest=36, waist=waist, hem=37, shoulder=36, neck=19)
+    shape = bodice(rng, look, cut)
     m = shape.measures
-    shape.seams += path((-m["hem"], 60), (0, 63, m["hem"], 60), close=False)
-    shape.seams += both(
-        [((m["sh"] - 3, m["tip"]), (m["sh"] - 13, m["tip"] + 30, m["chest"] - 4, m["pit"] + 1))]
-    )
+    shape.seams += path((-m.hem, 60), (0, 63, m.hem, 60), close=False)
+    armhole = (m.shoulder - 13, m.tip + 30, m.chest - 4, m.pit + 1)
+    shape.seams += both([((m.shoulder - 3, m.tip), armhole)])
     band(shape, 3)
     return shape
 
 
-def hoodie(look, rng) -> Shape:
-    shape = bodice(
-        rng,
-        look,
+def hoodie(look: Look, rng: Random) -> Shape:
+    cut = Cut(
         unit=1.04,
         top=-54,
         bottom=72,
@@ -105,45 +90,43 @@ def hoodie(look, rng) -> Shape:
         neckline="round neck",
         reach=116,
     )
+    shape = bodice(rng, look, cut)
     m = shape.measures
-    hood = symmetric((0, -100), (34, -100, 46, -78, 36, -46), (22, -26, 0, -24))
     if look.view == "back":
         shape.parts.append(symmetric((0, -76), (34, -76, 42, -56, 36, -38), (20, 2, 0, 6)))
         shape.folds += both([((34, -44), (20, -12, 4, -4))])
     else:
+        hood = symmetric((0, -100), (34, -100, 46, -78, 36, -46), (22, -26, 0, -24))
         shape.parts.append(hood)
         hole = symmetric((0, -86), (22, -86, 29, -68, 22, -50), (12, -35, 0, -32))
-        shape.details += f'<path class="deep" d="{hole}"/><path class="seam" d="{hole}"/>'
+        shape.details += styled("deep", hole) + styled("seam", hole)
         cord = both([((9, -38), (12, -20, 9, rng.uniform(-8, 4)))])
-        shape.details += f'<path d="{cord}" fill="none" stroke="#f4f2ee" stroke-width="3.4" stroke-linecap="round"/>'
+        shape.details += stroked(cord, "#f4f2ee", 3.4, ' stroke-linecap="round"')
         pouch = symmetric((0, 10), (22, 10), (38, 42), (38, 58), (0, 60))
         shape.details += f'<path class="dark edge" stroke-width="2" d="{pouch}"/>'
     shape.details += waistband(m, 11) + cuffs(m, 10)
-    shape.hang = (-54, m["sh"])
+    shape.hang = (-54, m.shoulder)
     return shape
 
 
-def sweater(look, rng) -> Shape:
-    shape = bodice(rng, look, unit=1.06, top=-62, bottom=68, chest=44, waist=44, hem=42, loose=1.1)
+def sweater(look: Look, rng: Random) -> Shape:
+    cut = Cut(unit=1.06, top=-62, bottom=68, chest=44, waist=44, hem=42, loose=1.1)
+    shape = bodice(rng, look, cut)
     shape.knit = "knit"
     m = shape.measures
     shape.details += waistband(m, 16, "rib") + cuffs(m, 17, "rib")
     if look.neckline == "turtleneck":
-        y = m["top"]
+        y = m.top
         roll = path((-17, y - 19), (0, y - 22, 17, y - 19), (21, y + 3), (0, y + 11, -21, y + 3))
-        shape.details += (
-            f'<path class="rib edge" d="{roll}"/><path class="ribs" d="{ribs(18, y - 19, y + 3)}"/>'
-        )
+        shape.details += styled("rib edge", roll) + styled("ribs", ribs(18, y - 19, y + 3))
     else:
         band(shape, 13, "neckrib")
     return shape
 
 
-def jacket(look, rng) -> Shape:
+def jacket(look: Look, rng: Random) -> Shape:
     bottom = 46 if look.length == "cropped" else 62
-    shape = bodice(
-        rng,
-        look,
+    cut = Cut(
         unit=1.08,
         top=-60,
         bottom=bottom,
@@ -154,29 +137,32 @@ def jacket(look, rng) -> Shape:
         loose=1.2,
         reach=110,
     )
+    shape = bodice(rng, look, cut)
     m = shape.measures
     shape.details += waistband(m, 14, "contrast") + cuffs(m, 14, "contrast")
     if look.view == "back":
         shape.details += back_collar(m, "contrast")
         shape.seams += path((-40, -36), (0, -32, 40, -36), close=False)
         return shape
-    zip_end = bottom + 2
     # Half-way between the teeth is what 64 pixels show, so the tape beside them is dark and wide.
-    shape.details += f'<path d="M0 -52V{zip_end}" stroke="#2b2c30" stroke-width="9"/><path d="M0 -52V{zip_end}" stroke="#d6d9de" stroke-width="4.6"/><path d="M0 -52V{zip_end}" stroke="#6a6d73" stroke-width="4.6" stroke-dasharray="1 2"/>'
+    zipper = f'<path d="M0 -52V{bottom + 2}"'
+    shape.details += (
+        f'{zipper} stroke="#2b2c30" stroke-width="9"/>'
+        f'{zipper} stroke="#d6d9de" stroke-width="4.6"/>'
+        f'{zipper} stroke="#6a6d73" stroke-width="4.6" stroke-dasharray="1 2"/>'
+    )
     shape.details += collar(m, 1.15, 15, "contrast")
     shape.details += '<rect class="metal" x="-3" y="-44" width="6" height="12" rx="2"/>'
     shape.details += f'<path class="zip" stroke-width="3" d="{both([((16, 6), (28, 30))])}"/>'
-    shape.details += f'<path class="pocket" d="{both([((10, -24), (32, -24), (32, -16), (10, -16), (10, -24))])}"/>'
+    breast = ((10, -24), (32, -24), (32, -16), (10, -16), (10, -24))
+    shape.details += styled("pocket", both([breast]))
     return shape
 
 
-def coat(look, rng) -> Shape:
+def coat(look: Look, rng: Random) -> Shape:
     long = look.length == "long"
-    unit, bottom = (0.62, 93) if long else (0.74, 88)
-    top = -86 if long else -80
-    shape = bodice(
-        rng,
-        look,
+    unit, top, bottom = (0.62, -86, 93) if long else (0.74, -80, 88)
+    cut = Cut(
         unit=unit,
         top=top,
         bottom=bottom,
@@ -187,33 +173,40 @@ def coat(look, rng) -> Shape:
         loose=1.25,
         reach=138,
     )
+    shape = bodice(rng, look, cut)
     m = shape.measures
-    shape.folds += folds_down(rng, 3, m["hem"] * 0.7, m["mid"] + 15, bottom, spread=1.1)
+    shape.folds += folds_down(rng, 3, m.hem * 0.7, m.mid + 15, bottom, spread=1.1)
     if look.view == "back":
         shape.details += back_collar(m)
-        shape.seams += path((0, m["mid"] + 10), (0, bottom + 3), close=False)
+        shape.seams += path((0, m.mid + 10), (0, bottom + 3), close=False)
     else:
-        u, close = m["u"], top + 88 * m["u"]
-        lapel = [
-            (m["neck"] * 1.1, top - 5 * u),
-            (m["neck"] * 2.3, top + 24 * u),
-            (m["neck"] * 1.6, top + 34 * u),
-            (m["neck"] * 2.2, top + 42 * u),
-        ]
-        vee = path(
-            (-m["neck"] * 1.3, top - 2), (0, top - 7 * u, m["neck"] * 1.3, top - 2), (2, close)
-        )
-        shape.details += f'<path class="deep" d="{vee}"/>'
-        shape.details += (
-            f'<path class="contrast edge" d="{both([[(2, close), *lapel]], close=True)}"/>'
-        )
-        shape.seams += path((2, close), (4, bottom + 3), close=False)
-        ys = [close + (6 + k * 26) * u for k in range(4)]
-        shape.details += buttons(-14 * u, ys, 3.6) + buttons(17 * u, ys, 3.6)
-    belt_y = m["mid"] - 8
+        _front_of_coat(shape, m)
     if rng.random() < 0.5:
-        w = m["waist"] + 0.8
-        shape.details += f'<path class="dark edge" d="M{-w:.1f} {belt_y:.1f}H{w:.1f}v7H{-w:.1f}Z"/><rect class="metal" x="-5" y="{belt_y - 1:.1f}" width="10" height="9" rx="2" fill-opacity=".0"/>'
-    shape.details += f'<path class="pocket" d="{both([((m["waist"] * 0.4, m["mid"] + 18), (m["waist"] * 0.85, m["mid"] + 14))])}"/>'
+        w, y = m.waist + 0.8, m.mid - 8
+        shape.details += styled("dark edge", f"M{-w:.1f} {y:.1f}H{w:.1f}v7H{-w:.1f}Z")
+        shape.details += (
+            f'<rect class="metal" x="-5" y="{y - 1:.1f}" width="10" height="9" rx="2" '
+            'fill-opacity=".0"/>'
+        )
+    pocket = ((m.waist * 0.4, m.mid + 18), (m.waist * 0.85, m.mid + 14))
+    shape.details += styled("pocket", both([pocket]))
     shape.focus = (0, top + 48 * unit)
     return shape
+
+
+def _front_of_coat(shape: Shape, m: Measures) -> None:
+    """Adds lapels, the front seam and two rows of buttons."""
+    u, top = m.unit, m.top
+    close = top + 88 * u
+    lapel = [
+        (m.neck * 1.1, top - 5 * u),
+        (m.neck * 2.3, top + 24 * u),
+        (m.neck * 1.6, top + 34 * u),
+        (m.neck * 2.2, top + 42 * u),
+    ]
+    vee = path((-m.neck * 1.3, top - 2), (0, top - 7 * u, m.neck * 1.3, top - 2), (2, close))
+    shape.details += styled("deep", vee)
+    shape.details += styled("contrast edge", both([[(2, close), *lapel]], close=True))
+    shape.seams += path((2, close), (4, m.bottom + 3), close=False)
+    ys = [close + (6 + k * 26) * u for k in range(4)]
+    shape.details += buttons(-14 * u, ys, 3.6) + buttons(17 * u, ys, 3.6)

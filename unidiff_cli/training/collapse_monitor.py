@@ -1,22 +1,24 @@
-"""Watch: a run's collapse meters, taken at every validation and held against those of its base.
+"""The collapse meters of a run, measured at every validation and compared with its base's.
 
-The cheap ones of `metrics.collapse`, on two probes: the validation split, and drawings of everyday objects that no shop
-shows. What the base made of both is kept in the run's folder before the first step, so a resumed run is held against it.
+They are the cheap ones of the metric `collapse`, on two sets of images: the validation split, and
+renderings of everyday objects that no shop shows. The base's embeddings of both are kept in the
+run's folder before the first step, so a resumed run is compared with them.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
-import torch
 
 from unidiff_cli.data.captions import number_distinct
 from unidiff_cli.evaluation.classification import classify
 from unidiff_cli.evaluation.collapse_meters import (
+    PROBE,
     drift,
     effective_rank,
     flags,
@@ -25,87 +27,108 @@ from unidiff_cli.evaluation.collapse_meters import (
     uniformity,
 )
 from unidiff_cli.evaluation.probe import ProbeSet
-from unidiff_cli.models.encoders import embed_captions
+from unidiff_cli.models.base import DualEncoder
+from unidiff_cli.models.encoders import ClipEncoder
+from unidiff_cli.reports.schema import Probe
 
-if TYPE_CHECKING:
-    from unidiff_cli.models.families.stable_diffusion import StableDiffusion as Base
-
-
-FILE = "base_embeds.safetensors"  # what the base made of both probes
-NEUTRAL = "probe_"
+# The base's embeddings of both sets.
+FILE = "base_embeds.safetensors"
+# What the meters are taken on, and how a warning names it.
+PLACES: Mapping[Probe, str] = {
+    "catalogue": "the validation split",
+    "everyday objects": "everyday objects",
+}
 Embeds = Mapping[str, np.ndarray]
 
-probe = cache(ProbeSet.drawn)  # a second and a half, once a process
+logger = logging.getLogger("unidiff")
+
+
+@cache
+def probe() -> ProbeSet:
+    """The everyday objects, rendered once a process, which takes a second and a half."""
+    return ProbeSet.everyday_objects()
 
 
 class CollapseMonitor:
-    """Meters of a model beside its base's. `tripped` names the meters that were warned of, once each."""
+    """Meters of a model beside its base's.
+
+    `tripped` names the meters that were warned of, once each, as `Flag.name` does.
+    """
 
     def __init__(
-        self, base: Base, captions: Sequence[str], folder: Path, images: np.ndarray | None
+        self, base: DualEncoder, captions: Sequence[str], folder: Path, images: np.ndarray | None
     ) -> None:
-        """`base` as it is before the first step, the N held-out captions, and its embeddings (N, D) of their images."""
+        """`base` before the first step, the N held-out captions, and its embeddings (N, D) of
+        their images."""
         from safetensors.numpy import load_file, save_file
 
-        self.own = np.array(number_distinct(captions))  # (N,)
-        self.captions = [
-            captions[i] for i in np.unique(self.own, return_index=True)[1]
-        ]  # (C,) distinct
-        self.pixels = base.clip_pixels(probe().images)  # (P, 3, s, s)
+        # The number of each row's caption among the C distinct ones, (N,).
+        self.caption_of = np.array(number_distinct(captions))
+        first = np.unique(self.caption_of, return_index=True)[1]
+        self.captions = [captions[i] for i in first]
         self.tripped: list[str] = []
+        # Whether the base was measured before, by the run that this one continues.
         self.known = (folder / FILE).is_file()
         if not self.known:
             save_file(dict(self._embeds(base, images)), folder / FILE)
         self.before = load_file(folder / FILE)
         self.base_meters = self._meters(self.before)
 
-    def look(self, model: Base, images: np.ndarray | None) -> tuple[dict[str, float], list[str]]:
-        """The meters of a model, and a sentence for each that tripped for the first time. `images` (N, D) unit."""
-        found = self._meters(self._embeds(model, images))
-        said = []
-        for prefix, where in (("", "the validation split"), (NEUTRAL, "everyday objects")):
-            own, theirs = _of(prefix, found), _of(prefix, self.base_meters)
-            for flag in flags(theirs, own):
-                if flag.raised and prefix + flag.meter not in self.tripped:
-                    self.tripped.append(prefix + flag.meter)
-                    said.append(
-                        f"{where}: {flag.rule.words} ({flag.meter} {flag.tuned:.3g}, the base's {flag.base:.3g})"
-                    )
-        return found, said
+    def measure(
+        self, model: DualEncoder, images: np.ndarray | None
+    ) -> tuple[dict[str, float], list[str]]:
+        """The meters of a model, and a sentence for each that tripped for the first time.
 
-    @torch.no_grad()
-    def _embeds(self, model: Base, images: np.ndarray | None) -> Embeds:
-        seen = [model.image(some).cpu().numpy() for some in self.pixels.split(64)]
-        return {
-            "text": embed_captions(model, self.captions),
-            "probe_image": np.concatenate(seen),
-            "probe_text": embed_captions(model, probe().prompts),
-        } | ({} if images is None else {"image": images})
+        `images` (N, D) are its embeddings of the held-out images.
+        """
+        measured, sentences = self._meters(self._embeds(model, images)), []
+        for probe_name, place in PLACES.items():
+            for flag in flags(self.base_meters, measured, probe_name):
+                if flag.raised and flag.name not in self.tripped:
+                    self.tripped.append(flag.name)
+                    sentences.append(f"{place}: {flag.sentence}")
+        return measured, sentences
 
-    def _meters(self, now: Embeds) -> dict[str, float]:
-        found: dict[str, float] = {}
+    def _embeds(self, model: DualEncoder, images: np.ndarray | None) -> Embeds:
+        encoder = ClipEncoder(model)
+        embeds = {
+            "text": encoder.embed_captions(self.captions),
+            "probe_image": encoder.embed_images(probe().images),
+            "probe_text": encoder.embed_captions(probe().prompts),
+        }
+        return embeds if images is None else {**embeds, "image": images}
+
+    def _meters(self, embeds: Embeds) -> dict[str, float]:
+        measured: dict[str, float] = {}
         if len(self.captions) > 1:
-            found |= _spread(now["text"], "text")
-            found["text_drift"] = drift(now["text"], self.before["text"])
-            if "image" in now:
-                found |= meters(now["image"], now["text"], self.own)
-        labels = probe().labels
-        now_right, before_right = (
-            float((classify(e["probe_image"], e["probe_text"], labels) == labels).mean())
-            for e in (now, self.before)
-        )
-        neutral = _spread(now["probe_image"], "image") | _spread(now["probe_text"], "text")
-        kept = retention(now_right, before_right, 1 / len(probe().classes))
-        neutral |= {"accuracy": now_right} | ({} if np.isnan(kept) else {"retention": kept})
-        return found | {NEUTRAL + key: value for key, value in neutral.items()}
+            measured |= _spread(embeds["text"], "text")
+            measured["text_drift"] = drift(embeds["text"], self.before["text"])
+            if "image" in embeds:
+                measured |= meters(embeds["image"], embeds["text"], self.caption_of)
+        neutral = _spread(embeds["probe_image"], "image") | _spread(embeds["probe_text"], "text")
+        neutral["accuracy"] = _accuracy(embeds)
+        chance = 1 / len(probe().classes)
+        retained = retention(neutral["accuracy"], _accuracy(self.before), chance)
+        if not np.isnan(retained):
+            neutral["retention"] = retained
+        return measured | {PROBE + name: value for name, value in neutral.items()}
+
+
+def _accuracy(embeds: Embeds) -> float:
+    """The share of everyday objects whose class is recognised."""
+    labels = probe().labels
+    predicted = classify(embeds["probe_image"], embeds["probe_text"], labels)
+    return float((predicted == labels).mean())
 
 
 def _spread(x: np.ndarray, side: str) -> dict[str, float]:
     return {f"uniformity_{side}": uniformity(x), f"effective_rank_{side}": effective_rank(x)}
 
 
-def _of(prefix: str, found: Mapping[str, float]) -> dict[str, float]:
-    """The meters of one probe, by their own names."""
-    if prefix:
-        return {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
-    return {k: v for k, v in found.items() if not k.startswith(NEUTRAL)}
+def warn_of_collapse(line: Mapping[str, Any]) -> None:
+    """Says which meters tripped at a validation, by its line of the log."""
+    for sentence in line.get("tripped", ()):
+        logger.warning(
+            f"Step {line['step']}, {sentence}. Lower train.lr, or keep more of the base: "
+            "--set objectives.anchor.weight=1"
+        )

@@ -19,12 +19,16 @@ from unidiff_cli.errors import Interrupted, UnidiffError, WorkError
 from unidiff_cli.project.files import write_json
 
 FAILURE = ".failure.json"
-GRACE = 7200  # seconds a stopped process gets to save: torchrun's own 30 are less than 20 GB take
+# Seconds a stopped process has to save: torchrun's own 30 are less than 20 GB take.
+GRACE = 7200
 
 
 @contextmanager
 def interruptions() -> Iterator[Callable[[], int]]:
-    """Within it SIGINT and SIGTERM are only remembered: the call gives the first, or 0. A second SIGINT stops at once."""
+    """Within it SIGINT and SIGTERM are only remembered: the call gives the first, or 0.
+
+    A second SIGINT stops at once.
+    """
     caught: list[int] = []
 
     def remember(signum: int, frame: Any) -> None:
@@ -44,37 +48,33 @@ def interruptions() -> Iterator[Callable[[], int]]:
 
 
 def launch(
-    module: str, arguments: list[str], count: int, folder: Path, watch: Callable[[], None]
+    module: str, arguments: list[str], count: int, folder: Path, poll: Callable[[], None]
 ) -> None:
-    """Runs `python -m module arguments` in `count` processes that find each other, calling `watch` five times a second.
+    """Runs `python -m module arguments` in `count` processes that find each other.
 
-    Their output goes to folder/workers.log; a signal to this process is passed on; the sentence a process leaves
-    with `leave` is raised here. torchrun starts them, since `accelerate launch --cpu` starts a single process and says
-    nothing (accelerate 1.15); accelerate finds the processes by the environment either way.
+    `poll` is called five times a second. Their output goes to folder/workers.log; a signal to this
+    process is passed on; the error a process leaves with `leave` is raised here. torchrun starts
+    them, since `accelerate launch --cpu` starts a single process and says nothing (accelerate
+    1.15); accelerate finds the processes by the environment either way.
     """
     failure = folder / FAILURE
     failure.unlink(missing_ok=True)
-    threads = max(1, machine.cores() // count)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc-per-node={count}",
-    ]
-    command += [f"--shutdown-timeout={GRACE}", "-m", module]
-    env = {"OMP_NUM_THREADS": str(threads), **os.environ}
-    with open(folder / "workers.log", "ab") as output, interruptions() as stopped:
-        process = subprocess.Popen(
-            [*command, *arguments], env=env, stdout=output, stderr=output, start_new_session=True
+    options = ["--standalone", f"--nproc-per-node={count}", f"--shutdown-timeout={GRACE}"]
+    with interruptions() as caught:
+        process = start_process(
+            "torch.distributed.run",
+            [*options, "-m", module, *arguments],
+            folder / "workers.log",
+            machine.cores() // count,
         )
         try:
-            _wait(process, stopped, watch)
+            _wait(process, caught, poll)
         finally:
-            if process.poll() is None:  # our own error: no process of ours outlives the lock
+            # After an error of this process: none that it launched outlives the lock.
+            if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
-    watch()
+    poll()
     if problem := left(folder):
         raise problem
     if process.returncode:
@@ -84,16 +84,34 @@ def launch(
         )
 
 
+def start_process(
+    module: str, arguments: list[str], output: Path, threads: int
+) -> subprocess.Popen[bytes]:
+    """Starts `python -m module arguments` in a session of its own, where no Ctrl-C reaches it.
+
+    Its output is appended to a file. `threads` is for torch, unless the environment says how many.
+    """
+    environment = {"OMP_NUM_THREADS": str(max(1, threads)), **os.environ}
+    with open(output, "ab") as stream:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            env=environment,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+
+
 def _wait(
-    process: subprocess.Popen[bytes], stopped: Callable[[], int], watch: Callable[[], None]
+    process: subprocess.Popen[bytes], caught: Callable[[], int], poll: Callable[[], None]
 ) -> None:
     sent = False
     while process.poll() is None:
-        if stopped() and not sent:
-            os.killpg(process.pid, stopped())
+        if caught() and not sent:
+            os.killpg(process.pid, caught())
             sent = True
         time.sleep(0.2)
-        watch()
+        poll()
 
 
 def leave(folder: Path, problem: UnidiffError) -> None:
@@ -107,10 +125,11 @@ def left(folder: Path) -> UnidiffError | None:
     failure = folder / FAILURE
     if not failure.exists():
         return None
-    found: dict[str, Any] = json.loads(failure.read_text(encoding="utf-8"))
+    values: dict[str, Any] = json.loads(failure.read_text(encoding="utf-8"))
     failure.unlink()
-    if found["exit_code"] > 128:
-        return Interrupted(found["exit_code"] - 128, found["fact"], found["action"])
-    problem = WorkError(found["fact"], found["action"])
-    problem.exit_code = found["exit_code"]
+    fact, action, exit_code = values["fact"], values["action"], values["exit_code"]
+    if exit_code > 128:
+        return Interrupted(exit_code - 128, fact, action)
+    problem = WorkError(fact, action)
+    problem.exit_code = exit_code
     return problem

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""A base and its objectives as one module: a batch in, the total loss and every part out."""
 
 from __future__ import annotations
 
@@ -9,85 +9,75 @@ import torch
 from torch import Tensor, nn
 
 from unidiff_cli.data.batch import Batch
-from unidiff_cli.models.forward import ForwardPass, Needs
-from unidiff_cli.objectives import Objective
+from unidiff_cli.models.forward import ForwardOptions, ForwardPass
+from unidiff_cli.objectives import Objective, Term, needs_of
+from unidiff_cli.objectives._heads import LossModule
 
 if TYPE_CHECKING:
-    from unidiff_cli.models.families.stable_diffusion import StableDiffusion as Base
-
-
-VALIDATION = -1  # the step number that keys validation noise: fixed, and no training step's
-
-
-def combined_needs(objectives: Mapping[str, Objective]) -> Needs:
-    """What the objectives together ask of a batch."""
-    reads = {name for objective in objectives.values() for name in objective.reads}
-    dropped = any(getattr(o, "caption_drop", 0) > 0 for o in objectives.values())
-    return Needs(
-        pixels=bool({"image_embeds", "frozen_image_embeds"} & reads),
-        latents="latents" in reads,
-        null_row=dropped or "null_states" in reads,
-        frozen_images="frozen_image_embeds" in reads,
-        frozen_texts="frozen_text_embeds" in reads,
-        states=bool({"text_states", "null_states"} & reads),
-    )
+    from unidiff_cli.models.adapters import AddedLayers
+    from unidiff_cli.models.base import BaseModel
 
 
 class TrainingModule(nn.Module):
-    """A base and its objectives as one module: forward(batch) gives the total and every part."""
+    """forward(batch) gives Σ weight · term, a scalar, and {name: term or figure}.
+
+    `heads` are the terms that learn something of their own. `layers` are those that objectives
+    train beside the base, by objective; `fresh` of them begin at random in this run.
+    """
 
     def __init__(
         self,
-        base: Base,
+        base: BaseModel,
         objectives: Mapping[str, Objective],
         seed: int,
         chunk: int = 0,
         cached: bool = False,
     ) -> None:
-        """With `cached` batches bring what the base's CLIP made of the images, and no copy is held for that."""
+        """With `cached` batches bring the image embeddings of the base before training, and no
+        copy of its CLIP is held for them."""
         super().__init__()
         self.base, self.objectives, self.seed, self.chunk = base, dict(objectives), seed, chunk
-        had = base.dual_stream is not None
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # a run's own parameters begin alike on every process, and on resume
+        self.layers: dict[str, AddedLayers] = {}
+        self.fresh: list[str] = []
+        # A run's own parameters begin alike on every process, and on resume.
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.terms = {
-                name: objective.build(base) for name, objective in self.objectives.items()
-            }
-        self.new = [] if had or base.dual_stream is None else list(base.dual_stream.parameters())
+            self.terms = {name: self._built(name, o) for name, o in self.objectives.items()}
         self.heads = nn.ModuleDict(
-            {n: term for n, term in self.terms.items() if isinstance(term, nn.Module)}
+            {name: term for name, term in self.terms.items() if isinstance(term, nn.Module)}
         )
-        self.needs = combined_needs(objectives)
-        # Of the base's own weights: a resumed run loads its checkpoint later, and keeps no copy of these in it.
-        copied = self.needs.frozen_texts or (self.needs.frozen_images and not cached)
+        self.needs = needs_of(self.objectives.values())
+        # Of the base's own weights: a resumed run loads its checkpoint later, and keeps no copy of
+        # these in it.
+        copied = self.needs.frozen_text_embeds or (self.needs.frozen_image_embeds and not cached)
         self.frozen = base.frozen() if copied else None
-        self.caption_drop = max(
-            (getattr(o, "caption_drop", 0.0) for o in objectives.values()), default=0.0
-        )
+
+    def _built(self, name: str, objective: Objective) -> Term:
+        """The term of an objective, whose layers are attached to the base."""
+        if (layers := objective.layers(self.base)) is not None:
+            if layers.name not in self.base.added:
+                self.fresh.append(name)
+            self.base.attach(layers)
+            self.layers[name] = layers
+        return objective.build(self.base)
+
+    @property
+    def scales(self) -> list[nn.Parameter]:
+        """Every learned scale: the base's, its added layers' and the terms' own."""
+        own = (term.scales for term in self.heads.values() if isinstance(term, LossModule))
+        return [*self.base.scales(), *(scale for scales in own for scale in scales)]
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Σ weight · term, a scalar, and {name: term or figure}. In evaluation nothing is dropped."""
+        """The total and every part. In evaluation nothing is dropped."""
         return self.losses(self.forward_pass(batch))
 
     def forward_pass(self, batch: Batch) -> ForwardPass:
         """The batch as this base sees it."""
-        drop, step = (self.caption_drop, batch.step) if self.training else (0.0, VALIDATION)
-        return ForwardPass(
-            self.base,
-            batch,
-            self.needs,
-            self.seed,
-            step,
-            drop,
-            self.training,
-            self.frozen,
-            self.chunk,
-        )
+        options = ForwardOptions(self.seed, self.training, self.chunk)
+        return ForwardPass(self.base, batch, self.needs, options, self.frozen)
 
     def losses(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
-        """What `forward` gives, of forward."""
+        """The total and every part of a forward pass."""
         parts: dict[str, Tensor] = {}
         total = torch.zeros((), device=forward.device)
         for name, objective in self.objectives.items():

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""What a training run would do, in a few lines: `train --dry-run`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from unidiff_cli.project.project import Project
 
 
 def train_plan(project: Project, recipe: Recipe) -> str:
-    """What `train` would do, in a few lines. Raises NotReady without shards."""
-    shards = project.receipt("shards")
-    train, options = int(shards.counts["train"]), recipe.train
-    epochs = options.steps * options.batch_size / max(train, 1)
+    """The steps, what trains at which rate, and what follows. Raises NotReady without shards."""
+    images, options = int(project.receipt("shards").counts["train"]), recipe.train
+    epochs = options.steps * options.batch_size / max(images, 1)
     rates = {tower: getattr(options.lr, tower) for tower in options.trains}
-    return "\n".join([
+    trained = ", ".join(f"{tower} at {rate:g}" for tower, rate in rates.items() if rate)
+    lines = [
         f"plan: run {project.next_run(recipe.name)} in {project.root}",
-        f"  {options.steps} steps of {options.batch_size} over {train:,} training images ({epochs:.1f} epochs)",
-        f"  trains {', '.join(f'{k} at {v:g}' for k, v in rates.items() if v)}",
-        f"  checkpoints every {options.checkpoint_every} steps, validation every {options.validate_every}",
+        f"  {options.steps} steps of {options.batch_size} over {images:,} training images "
+        f"({epochs:.1f} epochs)",
+        f"  trains {trained}",
+        f"  checkpoints every {options.checkpoint_every} steps, validation every "
+        f"{options.validate_every}",
         "  then export and index",
-    ])  # fmt: skip
+    ]
+    return "\n".join(lines)

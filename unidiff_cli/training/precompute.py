@@ -1,14 +1,17 @@
-"""Images and latents as a base wants them, made once and kept in the project's `cache/`.
+"""What a run reads of each image, computed once and kept in the project's `cache/`.
 
-The key holds everything the numbers depend on: the shards' receipt, the sizes and the autoencoder's weights. What
-is kept of a latent is its posterior's mean and deviation, so each step still samples it.
+The key of a file holds everything its numbers depend on: the shards' receipt, the sizes and the
+autoencoder's weights. Of a latent its posterior's mean and deviation are kept, so that each step
+still samples it.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,145 +22,187 @@ from unidiff_cli.config.schema import Generate
 from unidiff_cli.data.batch import open_image
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.errors import EnvironmentProblem
+from unidiff_cli.models.needs import Needs
 from unidiff_cli.models.sampler import generate_images
-from unidiff_cli.models.weights import weights_hash
-from unidiff_cli.project.files import atomic_file, digest
+from unidiff_cli.progress import Counter, Progress, labelled
+from unidiff_cli.project.files import atomic_file, digest, write_json
 from unidiff_cli.project.project import Project
 
 if TYPE_CHECKING:
-    from unidiff_cli.models.families.stable_diffusion import StableDiffusion as Base
-    from unidiff_cli.models.forward import Needs
+    from PIL.Image import Image
+
+    from unidiff_cli.models.base import BaseModel
+
+FILE = "precomputed.json"
+# CLIP's image embeddings before it was trained, a tensor of a batch.
+FROZEN = "frozen_image_embeds"
+# Images decoded at a time.
+CHUNK = 64
 
 
-FROZEN = "frozen_image_embeds"  # what CLIP made of the images before it was trained
-CHUNK = 64  # images decoded at a time
+@dataclass(frozen=True)
+class Precomputed:
+    """Where a run finds what was computed for it."""
+
+    # .npy files by split and by the batch's tensor, a row a sample; no split where images are
+    # decoded at each step.
+    arrays: Mapping[str, Mapping[str, Path]]
+    # Files of latents of the base's own images, by objective, one an image.
+    generated: Mapping[str, list[Path]]
+
+    def write(self, run: Path) -> None:
+        """Keeps it in the run's folder, for the other processes of the run."""
+        write_json(run / FILE, {"arrays": self.arrays, "generated": self.generated})
+
+    @classmethod
+    def read(cls, run: Path) -> Precomputed:
+        """What the launching process wrote."""
+        plain = json.loads((run / FILE).read_text(encoding="utf-8"))
+        arrays = {
+            split: {name: Path(file) for name, file in files.items()}
+            for split, files in plain["arrays"].items()
+        }
+        generated = {name: [Path(f) for f in files] for name, files in plain["generated"].items()}
+        return cls(arrays, generated)
 
 
-def folder(project: Project, base: Base, shards_hash: str, rows: Sequence[Row]) -> Path:
-    """Where these rows' arrays are kept."""
-    sizes = [base.clip_processor.to_dict(), base.image_size, weights_hash(base.vae)]
-    return project.path(
-        "cache", digest([shards_hash, [row.id for row in rows], sizes]), rows[0].split
-    )
+# ---------------------------------------------------------------- a catalogue's images
 
 
 def fill_cache(
     project: Project,
-    base: Base,
+    base: BaseModel,
     shards: Shards,
-    shards_hash: str,
-    rows: Sequence[Row],
+    splits: Mapping[str, Sequence[Row]],
     needs: Needs,
-    on_progress: Callable[[str, int, int], None] | None = None,
-) -> dict[str, Path]:
-    """The .npy files of one split's rows, made where they are not there yet.
+    on_progress: Progress | None = None,
+) -> dict[str, dict[str, Path]]:
+    """The .npy files of some splits' rows, by split and tensor, computed where they are missing.
 
-    `clip_pixels` uint8 (N, 3, s, s), `latents` float16 (N, 2c, h, w) and `frozen_image_embeds` float32 (N, D), as far as they
-    are needed; the base must still have its own weights where the last are not there yet.
-    Raises EnvironmentProblem when the disk is full.
+    `clip_pixels` uint8 (N, 3, s, s), `latents` float16 (N, 2c, h, w) and `frozen_image_embeds`
+    float32 (N, D), as far as they are needed; the base must still have its own weights where the
+    last are missing. Raises EnvironmentProblem when the disk is full.
     """
-    asked = {"clip_pixels": needs.pixels, "latents": needs.latents, FROZEN: needs.frozen_images}
-    place = folder(project, base, shards_hash, rows)
-    files = {name: place / f"{name}.npy" for name, wanted in asked.items() if wanted}
-    if FROZEN in files:
-        clip = base.clip
-        files[FROZEN] = (
-            place / f"{FROZEN}-{weights_hash(clip.vision_model, clip.visual_projection)}.npy"
-        )
-    missing = [name for name, file in files.items() if not file.exists()]
-    if not missing:
-        return files
-    place.mkdir(parents=True, exist_ok=True)
-    try:
-        with ExitStack() as stack:
-            # Two processes of an ablation may fill the same rows.
-            beside = {name: stack.enter_context(atomic_file(files[name])) for name in missing}
-            _write_arrays(beside, base, shards, rows, on_progress)
-    except OSError as problem:
-        raise EnvironmentProblem(
-            f"The cache of {len(rows):,} images cannot be written to {place}: {problem.strerror}.",
-            "Free some space, or turn it off: --set train.cache_latents=false",
-        ) from problem
-    return files
+    file_names = {}
+    if needs.clip_pixels:
+        file_names["clip_pixels"] = "clip_pixels.npy"
+    if needs.latents:
+        file_names["latents"] = "latents.npy"
+    if needs.frozen_image_embeds:
+        file_names[FROZEN] = f"{FROZEN}-{base.vision_hash}.npy"
+    key, filled = [shards.receipt.hash, base.preprocessing], {}
+    for split, rows in splits.items():
+        folder = project.path("cache", digest([*key, [row.id for row in rows]]), split)
+        filled[split] = {name: folder / file for name, file in file_names.items()}
+        missing = {name: file for name, file in filled[split].items() if not file.exists()}
+        if missing:
+            counter = labelled(on_progress, f"caching {split}")
+            _write_arrays(missing, base, shards, rows, counter)
+    return filled
 
 
 def _write_arrays(
-    files: dict[str, Path],
-    base: Base,
+    files: Mapping[str, Path],
+    base: BaseModel,
     shards: Shards,
     rows: Sequence[Row],
-    on_progress: Callable[[str, int, int], None] | None,
+    on_progress: Counter | None,
 ) -> None:
-    """Writes the array of each name to its file, CHUNK images at a time."""
-    arrays: dict[str, np.memmap] = {}
-    for start in range(0, len(rows), CHUNK):
-        images = [open_image(shards, row) for row in rows[start : start + CHUNK]]
-        for name, file in files.items():
-            values = _values(base, name, images)
-            if name not in arrays:
-                shape = (len(rows), *values.shape[1:])
-                arrays[name] = np.lib.format.open_memmap(file, "w+", values.dtype, shape)
-                # A full disk is an error here, a crash when mapped.
-                with open(file, "r+b") as stream:
-                    os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
-            arrays[name][start : start + len(values)] = values
-        if on_progress:
-            on_progress(f"caching {rows[0].split}", min(start + CHUNK, len(rows)), len(rows))
-    for array in arrays.values():
-        array.flush()
+    """Writes the array of each tensor to its file. Raises EnvironmentProblem on a full disk."""
+    folder = next(iter(files.values())).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            # Two processes of an ablation may fill the same rows.
+            beside = {name: stack.enter_context(atomic_file(f)) for name, f in files.items()}
+            arrays: dict[str, np.memmap] = {}
+            for start in range(0, len(rows), CHUNK):
+                images = [open_image(shards, row) for row in rows[start : start + CHUNK]]
+                for name, file in beside.items():
+                    values = _values(base, name, images)
+                    if name not in arrays:
+                        arrays[name] = _new_array(file, values, len(rows))
+                    arrays[name][start : start + len(values)] = values
+                if on_progress:
+                    on_progress(min(start + CHUNK, len(rows)), len(rows))
+            for array in arrays.values():
+                array.flush()
+    except OSError as problem:
+        raise EnvironmentProblem(
+            f"The cache of {len(rows):,} images cannot be written to {folder}: {problem.strerror}.",
+            "Free some space, or turn it off: --set train.cache_latents=false",
+        ) from problem
 
 
-def generate_prior(
-    project: Project,
-    base: Base,
-    weights: str,
-    captions: Sequence[str],
-    options: Generate,
-    on_progress: Callable[[str, int, int], None] | None = None,
-) -> list[Path]:
-    """The latents of the base's own images of captions, float16 (1, 2c, h, w) a file and image, drawn where not there yet.
-
-    Image i starts from seed i. `weights` is the base's stamp: the base must still have those. What an interrupted call
-    drew is kept. Raises EnvironmentProblem when the disk is full.
-    """
-    # A file an image, so that how many are drawn at a time decides nothing: after a run out of memory it is lowered.
-    drawn_with = ["a file an image", weights, base.image_size, options.steps, options.guidance]
-    place = project.path("cache", digest([*drawn_with, list(captions)]), "prior")
-    files = [place / f"{i:06d}.npy" for i in range(len(captions))]
-    missing = [i for i, file in enumerate(files) if not file.exists()]
-    for start in range(0, len(missing), options.batch_size):
-        some = missing[start : start + options.batch_size]
-        prompts = [captions[i] for i in some]
-        images = generate_images(
-            base,
-            prompts,
-            some,
-            steps=options.steps,
-            guidance=options.guidance,
-            batch_size=options.batch_size,
-        )
-        latents = _values(base, "latents", list(images))
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            for i, one in zip(some, latents, strict=True):
-                with atomic_file(files[i]) as beside, open(beside, "wb") as stream:
-                    np.save(stream, one[None])
-        except OSError as problem:
-            raise EnvironmentProblem(
-                f"The prior's images cannot be written to {place}: {problem.strerror}.",
-                "Free some space.",
-            ) from problem
-        if on_progress:
-            on_progress(
-                "drawing the prior", len(captions) - len(missing) + start + len(some), len(captions)
-            )
-    return files
+def _new_array(file: Path, first: np.ndarray, rows: int) -> np.memmap:
+    """A file for so many rows like the first ones, its place on the disk taken."""
+    array = np.lib.format.open_memmap(file, "w+", first.dtype, (rows, *first.shape[1:]))
+    # A full disk is an error here, a crash when mapped.
+    with open(file, "r+b") as stream:
+        os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+    return array
 
 
-def _values(base: Base, name: str, images: list) -> np.ndarray:
+def _values(base: BaseModel, name: str, images: Sequence[Image]) -> np.ndarray:
     if name == "clip_pixels":
         return base.clip_pixels(images).numpy()
     if name == FROZEN:
         with torch.no_grad():
-            return base.image(base.clip_pixels(images).to(base.device)).float().cpu().numpy()
-    return torch.cat(base.encode(base.diffusion_pixels(images)), dim=1).half().cpu().numpy()
+            return base.encode_images(base.clip_pixels(images)).float().cpu().numpy()
+    return _latents(base, images)
+
+
+def _latents(base: BaseModel, images: Sequence[Image]) -> np.ndarray:
+    """Mean and deviation of images' latents, float16 (N, 2c, h, w)."""
+    posterior = base.encode_latents(base.diffusion_pixels(images))
+    return torch.cat(posterior, dim=1).half().cpu().numpy()
+
+
+# ---------------------------------------------------------------- the base's own images
+
+
+def generate_latents(
+    project: Project,
+    base: BaseModel,
+    weights: str,
+    captions: Sequence[str],
+    options: Generate,
+    on_progress: Progress | None = None,
+) -> list[Path]:
+    """The latents of the base's own images of captions, float16 (1, 2c, h, w) a file and image.
+
+    Image i starts from seed i; those that are missing are generated. `weights` is the hash of the
+    base's files: it must still have those weights. What an interrupted call generated is kept.
+    Raises EnvironmentProblem when the disk is full.
+    """
+    # A file an image, so that how many are generated at a time decides nothing: after a run out of
+    # memory it is lowered.
+    depends = ["a file an image", weights, base.image_size, options.steps, options.guidance]
+    folder = project.path("cache", digest([*depends, list(captions)]), "general")
+    files = [folder / f"{i:06d}.npy" for i in range(len(captions))]
+    missing = [i for i, file in enumerate(files) if not file.exists()]
+    for start in range(0, len(missing), options.batch_size):
+        numbers = missing[start : start + options.batch_size]
+        images = generate_images(
+            base,
+            [captions[i] for i in numbers],
+            numbers,
+            steps=options.steps,
+            guidance=options.guidance,
+            batch_size=options.batch_size,
+        )
+        latents = _latents(base, list(images))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for i, one in zip(numbers, latents, strict=True):
+                with atomic_file(files[i]) as beside, open(beside, "wb") as stream:
+                    np.save(stream, one[None])
+        except OSError as problem:
+            raise EnvironmentProblem(
+                f"The prior's images cannot be written to {folder}: {problem.strerror}.",
+                "Free some space.",
+            ) from problem
+        if on_progress:
+            done = len(captions) - len(missing) + start + len(numbers)
+            on_progress("generating the prior", done, len(captions))
+    return files

@@ -1,47 +1,66 @@
-"""TODO docstring."""
+"""What a run began with, as hashes: made once by `train` and kept in the run's folder."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from unidiff_cli.config.schema import Recipe
-from unidiff_cli.project.files import digest
-from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.models.sources import files_hash
+from unidiff_cli.objectives import needs_of
+from unidiff_cli.project.files import write_json
 
-if TYPE_CHECKING:
-    pass
-
-from unidiff_cli.models import sources
-
-BEGAN = "began.json"  # in a run's folder: the hashes of what it began with
-CHANGES = {
-    "shards": "the shards",
-    "weights": "the base's weights",
-    "captions": "the prior's captions",
-}
+FILE = "began.json"
 
 
-def _began(recipe: Recipe) -> dict[str, str]:
-    """What a run begins with beside the shards: hashes of the base's weights and of the prior's captions. Raises UsageError."""
-    prior = recipe.active().get("prior")
-    return {"weights": sources.files_hash(recipe.base)} | (
-        {"captions": digest(prior.read())} if prior else {}
-    )
+@dataclass(frozen=True)
+class Provenance:
+    """Hashes of the shards, of the base's files, and of the files that objectives read."""
 
+    shards: str
+    weights: str
+    # By objective, and by what the file holds.
+    inputs: Mapping[str, Mapping[str, str]]
 
-def _settings(recipe: Recipe, began: dict[str, str]) -> dict[str, Any]:
-    """What decides a run's weights, and how its prior's images were drawn."""
-    how = recipe.generate
-    drawn = {"prior": [how.steps, how.guidance]} if "prior" in recipe.active() else {}
-    return {**recipe.training_inputs(), **drawn, **began}
+    @classmethod
+    def of(cls, recipe: Recipe, shards: str) -> Provenance:
+        """As things stand now; it reads every file of the base. Raises UsageError."""
+        inputs = {name: objective.inputs() for name, objective in recipe.active().items()}
+        return cls(shards, files_hash(recipe.base), {k: v for k, v in inputs.items() if v})
 
+    @classmethod
+    def read(cls, run: Path) -> Provenance:
+        """As a run began."""
+        return cls(**json.loads((run / FILE).read_text(encoding="utf-8")))
 
-def _same(project: Project, recipe: Recipe, inputs: dict[str, str]) -> tuple[str, Receipt] | None:
-    """The newest finished run of this very work."""
-    settings = _settings(recipe, _began(recipe))
-    for name in reversed(project.runs()):
-        receipt = Receipt.read(project.path("runs", name))
-        if receipt and receipt.same_work(settings, inputs):
-            return name, receipt
-    return None
+    def write(self, run: Path) -> None:
+        """Keeps it in the run's folder."""
+        write_json(run / FILE, asdict(self))
+
+    def changes(self, now: Provenance) -> list[str]:
+        """What is not any more as it was, in words."""
+        pairs = {
+            "the shards": (self.shards, now.shards),
+            "the base's weights": (self.weights, now.weights),
+        }
+        for objective in {**self.inputs, **now.inputs}:
+            before, after = self.inputs.get(objective, {}), now.inputs.get(objective, {})
+            for name in {**before, **after}:
+                pairs[f"the {objective}'s {name}"] = (before.get(name, ""), after.get(name, ""))
+        return [words for words, (before, after) in pairs.items() if before != after]
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        """What decides a run's weights beside the shards, for its receipt.
+
+        Where the base's own images are trained on, how they are generated is a part of it.
+        """
+        generated = needs_of(recipe.active().values()).prior
+        return {
+            **recipe.training_inputs(),
+            **({"generate": recipe.section("generate")["generate"]} if generated else {}),
+            "weights": self.weights,
+            **({"inputs": self.inputs} if self.inputs else {}),
+        }

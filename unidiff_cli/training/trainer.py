@@ -1,4 +1,4 @@
-"""The loop: one generator of steps over one module, with its optimiser, schedule and averaged weights."""
+"""The loop: one generator of steps over one module, with its optimiser, schedule and averages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,25 +15,31 @@ from torch import Tensor, nn
 from unidiff_cli.config.schema import Train
 from unidiff_cli.data.batch import Batch
 from unidiff_cli.errors import UsageError, WorkError
+from unidiff_cli.training import pcgrad
+from unidiff_cli.training.module import TrainingModule
+from unidiff_cli.training.optimizer import (
+    EMA,
+    adamw,
+    move_schedule,
+    parameter_groups,
+    rate_schedule,
+    shared_text_parameters,
+    trained_heads,
+    trained_parameters,
+)
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-
-from unidiff_cli.training import pcgrad as pcgrad_module
-from unidiff_cli.training.module import TrainingModule
-from unidiff_cli.training.optimizer import (
-    EMA,
-    parameter_groups,
-    rate_at,
-    shared_text_parameters,
-    trained_parameters,
-)
+# The parts of a checkpoint; those of heads hold what only the losses read.
+PARTS = ("weights", "averaged", "heads", "averaged_heads", "optimizer")
+# No learned temperature is sharper, as in CLIP.
+MOST_SCALE = math.log(100)
 
 
 @dataclass
 class Step:
-    """One optimiser step: its number (1-based, done), the loss and its parts, all still on the device."""
+    """One optimiser step: its number (1-based, done), the loss and its parts, on the device."""
 
     number: int
     loss: Tensor
@@ -43,52 +50,44 @@ class Step:
 
 
 class Trainer:
-    """A run in progress: the module, its optimiser and averaged weights. Iterate over `steps`."""
+    """A module in training, its optimiser and averaged weights. Iterate over `steps`."""
 
-    def __init__(self, accelerator: Accelerator, joint: TrainingModule, options: Train) -> None:
+    def __init__(self, accelerator: Accelerator, module: TrainingModule, options: Train) -> None:
+        """Raises UsageError where nothing trains, and for PCGrad where nothing is shared."""
         self.accelerator, self.options = accelerator, options
-        self.module, self.base = joint, joint.base
-        groups = parameter_groups(joint, options)
-        joint.base.unet.to(memory_format=torch.channels_last)
-        joint.to(accelerator.device)
-        if options.gradient_checkpointing:
-            joint.base.unet.enable_gradient_checkpointing()
-            joint.base.clip.gradient_checkpointing_enable()
-        self.averaged = EMA(joint, options.ema)
-        self.averaged.model.to(accelerator.device)
-        optimizer = torch.optim.AdamW(
-            groups, fused=True
-        )  # on a CPU a quarter of the plain one's time
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, options))
-        self.joint, self.optimizer = accelerator.prepare(joint, optimizer)
-        self.schedule = schedule
-        self.done = 0
-        self.shared = shared_text_parameters(joint)
+        self.module, self.base = module, module.base
+        groups = parameter_groups(module, options)
+        self.shared = shared_text_parameters(module)
         if options.pcgrad and not self.shared:
             raise UsageError(
-                "train.pcgrad is on, and no text tower trains that both finding and drawing read.",
+                "train.pcgrad is on, and no text tower trains that both retrieval and generation "
+                "read.",
                 "Turn it off: --set train.pcgrad=false",
             )
-        self._bound_scale()
+        self.base.prepare_for_training(options.gradient_checkpointing)
+        module.to(accelerator.device)
+        self.averaged = EMA(module, options.ema).to(accelerator.device)
+        optimizer = adamw(groups)
+        self.schedule = rate_schedule(optimizer, options)
+        # What runs a step: the module itself, or DDP around it.
+        self.wrapped, self.optimizer = accelerator.prepare(module, optimizer)
+        self.done = 0
+        self._bound_scales()
 
     def steps(self, batches: Iterator[Batch]) -> Iterator[Step]:
-        """Trains on every batch it is given. Raises WorkError when the gradient is no longer finite."""
+        """Trains on every batch it is given. Raises WorkError for a gradient that is not finite."""
         parameters = list(trained_parameters(self.module).values())
         for batch in batches:
             started = time.monotonic()
-            self.joint.train()
+            self.wrapped.train()
             loss, parts = self._backward(batch, parameters)
             norm = self.accelerator.clip_grad_norm_(parameters, self.options.clip_norm)
             if not torch.isfinite(norm):
-                raise WorkError(
-                    f"The gradient at step {batch.step + 1} is not finite (loss {float(loss.detach()):g}, samples "
-                    f"{', '.join(r.id for r in batch.rows[:4])}, …); no weight was changed by it.",
-                    "Look at these images, or start again with lower rates: unidiff train --set train.lr.denoiser=…",
-                )
+                raise _not_finite(batch, loss)
             rate = float(self.schedule.get_last_lr()[0])
             self.optimizer.step()
             self.schedule.step()
-            self._bound_scale()
+            self._bound_scales()
             self.optimizer.zero_grad(set_to_none=True)
             self.averaged.step()
             self.done = batch.step + 1
@@ -97,74 +96,80 @@ class Trainer:
     def _backward(
         self, batch: Batch, parameters: list[nn.Parameter]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss and its parts; their gradient, averaged over processes, is left in the parameters."""
+        """The loss and its parts; their gradient is left in the parameters, averaged over all
+        processes."""
         every = self.options.gradient_cosine_every
-        if not self.shared or not (self.options.pcgrad or (every and batch.step % every == 0)):
+        measured = bool(every) and batch.step % every == 0
+        if not self.shared or not (self.options.pcgrad or measured):
             with self.accelerator.autocast():
-                loss, parts = self.joint(batch)
+                loss, parts = self.wrapped(batch)
             self.accelerator.backward(loss)
             return loss, parts
-        # Not through DDP, which would wait for the gradients behind the cut: `conflict` averages instead.
+        # Not through DDP, which would wait for the gradients behind the cut: `pcgrad` averages.
         with self.accelerator.autocast():
             forward = self.module.forward_pass(batch)
-            forward.cut_text()
+            cut = forward.detach_text_tower()
             loss, parts = self.module.losses(forward)
-        pcgrad, run = self.options.pcgrad, self.accelerator.backward
-        angle = pcgrad_module.backward(loss, forward, self.shared, parameters, pcgrad, run)
+        run = partial(self.accelerator.backward, loss)
+        angle = pcgrad.backward(run, cut, self.shared, parameters, self.options.pcgrad)
         return loss, parts if angle.isnan() else {**parts, "gradient_cosine": angle}
 
     @torch.no_grad()
-    def _bound_scale(self) -> None:
-        """Keeps every learned scale ≤ 100 by the parameter, as open_clip does: a clamp in the loss would end its gradient."""
-        parts = [part for part in (self.base.clip, self.base.dual_stream) if part is not None]
-        own = [p for name, p in self.module.heads.named_parameters() if name.endswith("log_scale")]
-        for scale in [*(part.logit_scale for part in parts), *own]:
-            scale.clamp_(max=math.log(100))
+    def _bound_scales(self) -> None:
+        """Keeps every learned scale ≤ 100 by the parameter, as open_clip does.
 
-    @torch.no_grad()
-    def validate(self, batches: Iterator[Batch]) -> dict[str, float]:
-        """The mean of every part over held-out batches, with fixed noise and the weights as they stand."""
-        module = self.module.eval()
-        sums: dict[str, float] = {}
-        counts: dict[str, int] = {}
-        for batch in batches:
-            if len(batch.rows) < 2:
-                continue  # a lone sample has no negative and no neighbour
-            total, parts = module(batch)
-            for name, value in {"loss": total, **parts}.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * len(batch.rows)
-                counts[name] = counts.get(name, 0) + len(
-                    batch.rows
-                )  # not every batch has every figure
-        return {name: value / counts[name] for name, value in sums.items()}
+        A clamp in the loss would end its gradient.
+        """
+        for scale in self.module.scales:
+            scale.clamp_(max=MOST_SCALE)
 
     # ------------------------------------------------------------ for checkpoints
 
+    def averaged_weights(self) -> dict[str, Tensor]:
+        """The base's averaged weights by name, without what only the losses read."""
+        heads = trained_heads(self.module)
+        return {name: x for name, x in self.averaged.tensors().items() if name not in heads}
+
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Weights, averaged weights and optimiser moments by parameter name."""
-        parameters = trained_parameters(self.module)
+        """All that training goes on from, by PARTS and parameter name."""
+        parameters, heads = trained_parameters(self.module), trained_heads(self.module)
         moments = {}
         for name, parameter in parameters.items():
             for key, value in self.optimizer.state[parameter].items():
                 moments[f"{name}/{key}"] = torch.as_tensor(value)
-        weights = {name: p.data for name, p in parameters.items()}
-        return {"weights": weights, "averaged": self.averaged.tensors(), "optimizer": moments}
+        averaged = self.averaged.tensors()
+        return {
+            "weights": {name: p.data for name, p in parameters.items() if name not in heads},
+            "averaged": self.averaged_weights(),
+            "heads": {name: p.data for name, p in heads.items()},
+            "averaged_heads": {name: averaged[name] for name in heads},
+            "optimizer": moments,
+        }
 
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], done: int) -> None:
-        """Continues where a checkpoint stopped."""
+        """Continues where a checkpoint stopped; `tensors` as this class gives them."""
+        weights = {**tensors["weights"], **tensors["heads"]}
         moments = tensors["optimizer"]
         for name, parameter in trained_parameters(self.module).items():
-            parameter.data.copy_(tensors["weights"][name])
+            parameter.data.copy_(weights[name])
+            # A parameter that never had a gradient has none.
             if f"{name}/step" not in moments:
-                continue  # it never had a gradient
+                continue
             state, step = self.optimizer.state[parameter], moments[f"{name}/step"]
             state["step"] = step.to(parameter.device)
             for key in ("exp_avg", "exp_avg_sq"):
-                # in the parameter's own memory layout: the fused kernel refuses another
+                # In the parameter's own memory layout: the fused kernel refuses another.
                 state[key] = torch.empty_like(parameter).copy_(moments[f"{name}/{key}"])
-        self.averaged.load(tensors["averaged"], done)
+        self.averaged.load({**tensors["averaged"], **tensors["averaged_heads"]}, done)
         self.done = done
-        self.schedule.last_epoch = done
-        for group, rate in zip(self.optimizer.param_groups, self.schedule.base_lrs, strict=True):
-            group["lr"] = rate * rate_at(done, self.options)
-        self.schedule._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        move_schedule(self.schedule, done)
+
+
+def _not_finite(batch: Batch, loss: Tensor) -> WorkError:
+    samples = ", ".join(row.id for row in batch.rows[:4])
+    return WorkError(
+        f"The gradient at step {batch.step + 1} is not finite (loss {float(loss.detach()):g}, "
+        f"samples {samples}, …); no weight was changed by it.",
+        "Look at these images, or start again with lower rates: "
+        "unidiff train --set train.lr.denoiser=…",
+    )

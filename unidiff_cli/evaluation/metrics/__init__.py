@@ -1,23 +1,27 @@
-"""Metrics: each is one file, a pydantic model whose `compute` reads Evidence and gives back named figures.
+"""Metrics: what a model is measured by. In: its ModelOutputs. Out: named figures.
 
-    class Sharpness(Metric):                      # metrics/sharpness.py is `sharpness` in a recipe
-        reads = frozenset({"generated_features"})
-        figures = {"sharpness": Figure("Sharpness", "generation", better="higher")}
-        def compute(self, outputs): ...          # -> {"sharpness": 0.7}
-        def per_item(self, outputs): ...            # what the mean is of, for intervals and paired tests
+Each metric is one file: pure functions of arrays, and a class whose `compute` calls them.
 
-The numbers come from pure functions of arrays in the same file. A metric that is not asked for is not computed,
-and what only it reads is not made either. Imports of torch stay inside functions.
+    class Sharpness(Metric):                 # metrics/sharpness.py is `sharpness` in a recipe
+        figures = {"sharpness": FigureSpec("Sharpness", "generation", better="higher")}
+        needs_generated_images = True
+        def compute(self, outputs): ...      # -> {"sharpness": 0.7}
+        def per_item(self, outputs): ...     # the values of the mean, for intervals and tests
+
+A metric that is not asked for is not computed, and what only it reads is not computed either. An
+output that ModelOutputs does not offer, the metric computes in its own file with the services
+`array`, `rows` and `remember`. Imports of torch stay inside functions.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from unidiff_cli.config.schema import Section
-from unidiff_cli.evaluation.results import BootstrapSamples, FigureSpec, PerItem
+from unidiff_cli.evaluation.results import BootstrapSamples, PerItem
+from unidiff_cli.reports.schema import Details, FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
@@ -25,38 +29,43 @@ if TYPE_CHECKING:
 
 
 class Metric(Section):
-    """One way to measure a model. Every dict below is keyed by the names in `figures`."""
+    """One way to measure a model. Every dictionary below is keyed by the names in `figures`.
 
-    reads: ClassVar[frozenset[str]]  # the names of Evidence it looks at
+    `needs_generated_images` says that images are generated for it and the scorer judges them.
+    `on_request` says that it is slow: computed only if evaluate.metrics or a gate names it.
+    """
+
     figures: ClassVar[Mapping[str, FigureSpec]]
-    on_request: ClassVar[bool] = (
-        False  # it is slow: measured only where evaluate.metrics or a gate names it
-    )
+    needs_generated_images: ClassVar[bool] = False
+    on_request: ClassVar[bool] = False
 
     @abstractmethod
     def compute(self, outputs: ModelOutputs) -> dict[str, float]:
         """The figures of one model."""
 
     def check(self, eval_set: EvalSet) -> None:
-        """Raises WorkError, before anything is drawn, where the figures would mislead."""
+        """Raises WorkError, before any image is generated, where the figures would mislead."""
 
     def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
-        """What those figures are means of that are means."""
+        """The values of each figure that is a mean."""
         return {}
 
     def bootstrap(self, outputs: ModelOutputs) -> dict[str, BootstrapSamples]:
-        """Bootstrap figures of those that are not."""
+        """The bootstrap samples of each figure that is not a mean."""
         return {}
 
     def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
-        """What to hold the figures against: `chance`, `real` (real images in place of drawn ones), and `noise`
-        (the typical size of a figure whose truth is 0)."""
+        """What to compare the figures with.
+
+        `chance` is a random answer's figure, `real` that of real images in place of generated ones,
+        `null_level` the typical size of a figure whose true value is 0.
+        """
         return {}
 
-    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
-        """What else is worth a look, as JSON: curves, a confusion, near copies. The report knows their names."""
-        return {}
+    def details(self, outputs: ModelOutputs) -> Details:
+        """What else the report shows: curves, bars, confusion matrices, near copies."""
+        return Details()
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
-        """The figures' own warnings, in whole sentences."""
+        """Warnings about the figures, in whole sentences."""
         return []

@@ -1,11 +1,14 @@
-"""Attribute accuracy: does a drawn image have the attribute that its prompt asks for, by the independent scorer?"""
+"""Attribute accuracy: whether a generated image has the attribute that its prompt names.
+
+The independent scorer judges it.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -15,26 +18,26 @@ from unidiff_cli.evaluation.attribute_columns import categories
 from unidiff_cli.evaluation.classification import Embed, classify, embed_classes
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import FigureSpec, PerItem, once
-from unidiff_cli.evaluation.statistics import Interval, bootstrap_mean
+from unidiff_cli.evaluation.results import PerItem
+from unidiff_cli.reports.schema import Bars, Details, FigureSpec, Interval
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
     from unidiff_cli.evaluation.outputs import ModelOutputs
 
 
-def asked(prompts: Sequence[str], column: Sequence[str | None]) -> list[str | None]:
-    """A prompt's value of an attribute where the prompt says it, as whole words; None where it does not.
+def named_values(prompts: Sequence[str], column: Sequence[str | None]) -> list[str | None]:
+    """Each prompt's value of an attribute if the prompt names it, as whole words; else None.
 
-    A caption that is silent about the colour asks for none, whatever colour the product has.
+    A caption that is silent about the colour names none, whatever colour the product has.
     """
-    found: list[str | None] = []
+    values: list[str | None] = []
     for prompt, value in zip(prompts, column, strict=True):
-        said = value is not None and re.search(
+        named = value is not None and re.search(
             rf"(?<!\w){re.escape(_plain(value))}(?!\w)", _plain(prompt)
         )
-        found.append(value if said else None)
-    return found
+        values.append(value if named else None)
+    return values
 
 
 def _plain(text: str) -> str:
@@ -43,64 +46,59 @@ def _plain(text: str) -> str:
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute of drawn images: which prompts ask for it, and whether the images have it."""
+    """The hits of one attribute.
+
+    `images` (m,) are the numbers of the images whose prompts name a value. `hits` (m,) is 1.0 where
+    the scorer predicts that value for the generated image, `real_hits` (m',) the same for the real
+    images that gave the prompts. `majority` is the share of the most frequent value.
+    """
 
     name: str
     values: tuple[str, ...]
-    images: np.ndarray  # (m,) the numbers of the images whose prompts ask
-    drawn: np.ndarray  # (m,) 1.0 where the scorer tells the asked value in the drawn image
-    real: (
-        np.ndarray
-    )  # (m',) the same of the real images that gave the prompts: what the scorer can tell at all
-    majority: float  # the share of the value asked most often
+    images: np.ndarray
+    hits: np.ndarray
+    real_hits: np.ndarray
+    majority: float
 
     @property
-    def told(self) -> bool:
-        """Whether the scorer tells this attribute of real images better than by always naming one value."""
-        return len(self.real) > 0 and float(self.real.mean()) > self.majority
+    def recognized(self) -> bool:
+        """Whether the scorer is right about real images more often than one constant answer."""
+        return len(self.real_hits) > 0 and float(self.real_hits.mean()) > self.majority
 
 
-def attribute(
-    name: str, column: Sequence[str | None], drawn: np.ndarray, real: np.ndarray, embed: Embed
+def judge_attribute(
+    name: str,
+    column: Sequence[str | None],
+    generated: np.ndarray,
+    real: np.ndarray,
+    embed: Embed,
 ) -> Attribute:
-    """The attribute's outcome for unit embeddings of n drawn images (n, D) and of the first m ≤ n prompts' real
-    images (m, D), with the n values that the prompts ask for (None for none), by one scorer's text tower.
+    """The hits of an attribute, by one scorer's embeddings.
 
-    The scorer chooses among the values that are asked for; a tie counts as wrong.
+    Unit embeddings of n generated images (n, D) and of the first m ≤ n prompts' real images (m, D);
+    `column` has the n values that the prompts name (None for none). The scorer chooses among the
+    values that are named; a tie counts as wrong.
     """
     values = sorted({v for v in column if v is not None})
     images = np.array([i for i, v in enumerate(column) if v is not None], int)
-    answers = np.array([values.index(v) for v in column if v is not None], int)
+    labels = np.array([values.index(v) for v in column if v is not None], int)
     if len(values) < 2:
         return Attribute(name, tuple(values), images, np.zeros(0), np.zeros(0), 1.0)
     classes = embed_classes(name, values, embed)
-    hit = (classify(drawn[images], classes, answers) == answers).astype(float)
-    seen = images < len(real)
-    known = classify(real[images[seen]], classes, answers[seen]) == answers[seen]
+    hits = classify(generated[images], classes, labels) == labels
+    has_real = images < len(real)
+    real_labels = labels[has_real]
+    real_hits = classify(real[images[has_real]], classes, real_labels) == real_labels
+    majority = float(np.bincount(labels).max() / len(labels))
     return Attribute(
-        name,
-        tuple(values),
-        images,
-        hit,
-        known.astype(float),
-        float(np.bincount(answers).max() / len(answers)),
+        name, tuple(values), images, hits.astype(float), real_hits.astype(float), majority
     )
 
 
-def accuracy(found: Sequence[Attribute], groups: Sequence[object] | None = None) -> Interval:
-    """The share of asked attributes that the drawn images have, over all (image, attribute), with its interval.
-
-    An image's attributes are resampled together, or with `groups` (n,) those of a product.
-    """
-    hits = np.concatenate([a.drawn for a in found])
-    of = np.concatenate([a.images for a in found])
-    return bootstrap_mean(hits, groups=of if groups is None else [groups[i] for i in of])
-
-
 class Attributes(Metric):
-    """The share of attributes asked for by prompts that the scorer tells in the drawn images."""
+    """The share of named attributes that the scorer recognizes in the generated images."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({"generated_embeds", "real_embeds"})
+    needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "attributes": FigureSpec(
             "Attribute accuracy of generated images",
@@ -114,76 +112,105 @@ class Attributes(Metric):
     def check(self, eval_set: EvalSet) -> None:
         if not self._columns(eval_set):
             raise WorkError(
-                "No prompt names an attribute's value, so attributes have nothing to be checked against.",
-                "Add a column such as colour whose values the captions use, or leave attributes out.",
+                "No prompt names an attribute's value, "
+                "so attributes have nothing to be checked against.",
+                "Add a column such as colour whose values the captions use, "
+                "or leave attributes out.",
             )
 
     def _columns(self, eval_set: EvalSet) -> dict[str, list[str | None]]:
-        """What each prompt asks for, of the attributes of which two values are asked for."""
-        rows = eval_set.drawn_rows
-        of = {id(row): n for n, row in enumerate(eval_set.rows)}
-        found = {}
+        """The value that each prompt names, of the attributes of which two values are named."""
+        number_of = {id(row): n for n, row in enumerate(eval_set.rows)}
+        numbers = [number_of[id(row)] for row in eval_set.generated_rows]
+        columns = {}
         for name, column in categories([row.attributes for row in eval_set.rows]).items():
-            values = asked(eval_set.prompts, [column[of[id(row)]] for row in rows])
+            values = named_values(eval_set.prompts, [column[n] for n in numbers])
             if len({v for v in values if v is not None}) > 1:
-                found[name] = values
-        return found
+                columns[name] = values
+        return columns
 
-    @once
-    def found(self, outputs: ModelOutputs) -> list[Attribute]:
-        """Every attribute asked for, for the report."""
-        drawn, embed = outputs.generated_embeds, scorer().embed_captions
-        real = outputs.real_embeds[: len(drawn)]  # real_rows[i] gave prompt i
+    def attributes(self, outputs: ModelOutputs) -> list[Attribute]:
+        """Every attribute that prompts name."""
+        return outputs.remember(self, "attributes", lambda: self._judge(outputs))
+
+    def _judge(self, outputs: ModelOutputs) -> list[Attribute]:
+        generated, embed = outputs.generated_embeds, scorer().embed_captions
+        # real_rows[i] gave prompt i.
+        real = outputs.real_embeds[: len(generated)]
         return [
-            attribute(n, c, drawn, real, embed) for n, c in self._columns(outputs.eval_set).items()
+            judge_attribute(name, column, generated, real, embed)
+            for name, column in self._columns(outputs.eval_set).items()
         ]
 
-    def _used(self, outputs: ModelOutputs) -> list[Attribute]:
-        found = self.found(outputs)
-        return [a for a in found if a.told] or found
+    def _counted(self, outputs: ModelOutputs) -> list[Attribute]:
+        """The attributes in the figure: those that the scorer recognizes, or else all."""
+        attributes = self.attributes(outputs)
+        return [a for a in attributes if a.recognized] or attributes
 
     def compute(self, outputs: ModelOutputs) -> dict[str, float]:
-        return {"attributes": float(np.concatenate([a.drawn for a in self._used(outputs)]).mean())}
+        hits = np.concatenate([a.hits for a in self._counted(outputs)])
+        return {"attributes": float(hits.mean())}
 
     def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
-        used = self._used(outputs)
-        real, sizes = np.concatenate([a.real for a in used]), [len(a.drawn) for a in used]
-        level = float(np.average([1 / len(a.values) for a in used], weights=sizes))
-        return {"chance": {"attributes": level}} | (
-            {"real": {"attributes": float(real.mean())}} if len(real) else {}
-        )
+        counted = self._counted(outputs)
+        real_hits = np.concatenate([a.real_hits for a in counted])
+        sizes = [len(a.hits) for a in counted]
+        chance = float(np.average([1 / len(a.values) for a in counted], weights=sizes))
+        references = {"chance": {"attributes": chance}}
+        if len(real_hits):
+            references["real"] = {"attributes": float(real_hits.mean())}
+        return references
 
     def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
-        used, groups = self._used(outputs), [row.group for row in outputs.eval_set.drawn_rows]
+        counted = self._counted(outputs)
+        groups = [row.group for row in outputs.eval_set.generated_rows]
         return {
             "attributes": PerItem(
-                np.concatenate([a.drawn for a in used]),
-                [groups[i] for a in used for i in a.images],
+                np.concatenate([a.hits for a in counted]),
+                [groups[i] for a in counted for i in a.images],
             )
         }
 
-    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
-        return {
-            a.name: {
-                "drawn": float(a.drawn.mean()),
-                "real": float(a.real.mean()) if len(a.real) else None,
-                "asked": len(a.drawn),
-            }
-            for a in self.found(outputs)
+    def details(self, outputs: ModelOutputs) -> Details:
+        """The accuracy of each attribute, beside the scorer's on real images."""
+        attributes = [a for a in self.attributes(outputs) if len(a.real_hits)]
+        if not attributes:
+            return Details()
+        title = "Attribute accuracy of generated images"
+        caption = "The scorer's predictions; on real images they show what it can recognize."
+        series = {
+            "": {a.name: a.hits for a in attributes},
+            "real images": {a.name: a.real_hits for a in attributes},
         }
+        bars = [
+            Bars(
+                title=title,
+                caption=caption,
+                x_label="accuracy",
+                series=name,
+                values={
+                    attribute: Interval(float(hits.mean()), items=len(hits))
+                    for attribute, hits in values.items()
+                },
+            )
+            for name, values in series.items()
+        ]
+        return Details(bars=bars)
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
-        found = self.found(outputs)
-        said = [
-            f"{a.name}: {100 * a.drawn.mean():.1f} % of {len(a.drawn):,} drawn images as asked, by {scorer().name}, which is "
-            f"right about {100 * a.real.mean():.1f} % of the real ones (most frequent value: {100 * a.majority:.1f} %)."
-            for a in found
-            if len(a.real)
+        attributes = self.attributes(outputs)
+        notes = [
+            f"{a.name}: {100 * a.hits.mean():.1f} % of {len(a.hits):,} generated images have the "
+            f"value in their prompt, by {scorer().name}, which is right about "
+            f"{100 * a.real_hits.mean():.1f} % of the real ones "
+            f"(most frequent value: {100 * a.majority:.1f} %)."
+            for a in attributes
+            if len(a.real_hits)
         ]
-        if blind := [a.name for a in found if not a.told]:
-            names = ", ".join(blind)
-            part = "left out" if len(blind) < len(found) else "of little worth"
-            said.append(
-                f"The scorer does not tell {names} of real images better than one constant answer: {part}."
+        if unrecognized := [a.name for a in attributes if not a.recognized]:
+            outcome = "left out" if len(unrecognized) < len(attributes) else "of little worth"
+            notes.append(
+                f"The scorer does not recognize {', '.join(unrecognized)} in real images better "
+                f"than one constant answer: {outcome}."
             )
-        return said
+        return notes

@@ -1,70 +1,78 @@
-"""Diffusion classifier (Li et al., arXiv 2303.16203): which prompt lets the denoiser best predict the noise in an image?
+"""Diffusion classifier (Li et al., arXiv 2303.16203): zero-shot classification by the denoiser.
 
-The generative side's zero-shot: the catalogue's attributes told by the UNet, without the vision tower.
+The predicted class is the one whose prompt lets the denoiser best predict the noise in an image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from unidiff_cli.errors import WorkError
-from unidiff_cli.evaluation.attribute_columns import FEWEST, LEAST, MOST, categories
-from unidiff_cli.evaluation.classification import TEMPLATES, Told, class_prompts, confusion
+from unidiff_cli.evaluation.attribute_columns import MAX_VALUES, MIN_ROWS, MIN_VALUES, categories
+from unidiff_cli.evaluation.classification import (
+    TEMPLATES,
+    Predictions,
+    class_prompts,
+    confusion,
+)
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import FigureSpec, PerItem, once
+from unidiff_cli.evaluation.results import PerItem
 from unidiff_cli.project.files import digest
+from unidiff_cli.reports.schema import Details, FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
     from unidiff_cli.evaluation.outputs import ModelOutputs
 
-
-IMAGES = 100  # of each attribute: an image costs some 20 to 100 UNet passes, of (classes left) rows
-STAGES = ((4, 8), (8, 4), (16, 1))  # after so many trials so many classes are left
+# Of each attribute: an image costs some 20 to 100 denoiser passes, of (classes left) rows.
+IMAGES = 100
+# (trials so far, classes left after them).
+STAGES = ((4, 8), (8, 4), (16, 1))
 TRIALS = STAGES[-1][0]
-Errors = Callable[
-    [list[int], int, int], np.ndarray
-]  # classes left, first and last trial -> (trials, classes left)
+# Classes left, first and last trial -> denoise errors (trials, classes left).
+Errors = Callable[[list[int], int, int], np.ndarray]
 
 
-def tell_by_error(
+def predict_by_error(
     errors: Errors,
     classes: int,
+    label: int,
     stages: Sequence[tuple[int, int]] = STAGES,
-    answer: int | None = None,
 ) -> int:
-    """The class of least mean denoise error, the others being given up in stages: Algorithm 2 of the paper.
+    """The class of least mean denoise error, by Algorithm 2 of the paper: classes drop in stages.
 
-    `stages` are (trials so far, classes kept). Sums are compared to 9 decimals; with `answer` a tie is told against the
-    model, without, for the first class.
+    `stages` are (trials so far, classes left). Sums are compared to 9 decimals; a tie with the true
+    class `label` counts as wrong.
     """
     left, sums, done = list(range(classes)), np.zeros(classes), 0
-    for trials, kept in stages:
+    for trials, count in stages:
         sums[left] += np.asarray(errors(left, done, trials), np.float64).sum(axis=0)
         done = trials
-        left = sorted(left, key=lambda k: (round(float(sums[k]), 9), k == answer, k))[:kept]
+        left = sorted(left, key=lambda k: (round(float(sums[k]), 9), k == label, k))[:count]
         if len(left) == 1:
             break
     return left[0]
 
 
-def schedule(steps: int, trials: int = TRIALS, seed: int = 0) -> np.ndarray:
-    """A timestep for each trial, evenly spaced over the schedule as the paper found best, in a seeded order, int (trials,)."""
+def trial_timesteps(steps: int, trials: int = TRIALS, seed: int = 0) -> np.ndarray:
+    """A timestep for each trial, int (trials,), evenly spaced over the schedule in a seeded order.
+
+    Even spacing is what the paper finds best.
+    """
     even = (np.arange(trials) + 0.5) / trials * steps
     return np.random.default_rng(seed).permutation(even.astype(int))
 
 
 class DiffusionClassifier(Metric):
-    """How often the true value of an attribute is the one whose prompt the denoiser likes best; asked for by name only.
+    """How often the denoiser predicts an attribute right, the mean over attributes.
 
-    Each trial takes one timestep, one noise and the next prompt template, the same for all classes and models; errors are
-    of ε. At most IMAGES images an attribute, and no more than `evaluate.images`.
+    Each trial takes one timestep, one noise and the next prompt template, equal for all classes and
+    models; errors are of ε. At most IMAGES images an attribute, and no more than `evaluate.images`.
     """
 
-    reads: ClassVar[frozenset[str]] = frozenset({"latents"})
     on_request: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "diffusion_classifier": FigureSpec(
@@ -79,134 +87,143 @@ class DiffusionClassifier(Metric):
     def check(self, eval_set: EvalSet) -> None:
         if not self._columns(eval_set):
             raise WorkError(
-                f"diffusion_classifier needs an attribute of {FEWEST} to {MOST} values with {LEAST} images each, and the "
-                f"{eval_set.evaluate.split} split has none.",
-                "Add a column such as colour or category to the catalogue, or leave diffusion_classifier out.",
+                f"diffusion_classifier needs an attribute of {MIN_VALUES} to {MAX_VALUES} values "
+                f"with {MIN_ROWS} images each, and the {eval_set.evaluate.split} split has none.",
+                "Add a column such as colour or category to the catalogue, "
+                "or leave diffusion_classifier out.",
             )
 
     def _columns(self, eval_set: EvalSet) -> dict[str, list[str | None]]:
-        """The attributes of all rows, cut to the rows whose latents there are."""
-        found = categories([row.attributes for row in eval_set.rows])
-        places = [int(n) for n in eval_set.order[: len(eval_set.denoised_rows)]]
-        return {name: [column[n] for n in places] for name, column in found.items()}
+        """The attributes of all rows, for the rows that have latents."""
+        columns = categories([row.attributes for row in eval_set.rows])
+        places = [int(n) for n in eval_set.order[: len(eval_set.denoise_rows)]]
+        return {name: [column[n] for n in places] for name, column in columns.items()}
 
-    @once
-    def told(self, outputs: ModelOutputs) -> dict[str, Told]:
-        """What the model tells of each attribute."""
-        found = {}
+    def predictions(self, outputs: ModelOutputs) -> dict[str, Predictions]:
+        """The predicted values of each attribute; rows are numbers into `denoise_rows`."""
+        return outputs.remember(self, "predictions", lambda: self._predict(outputs))
+
+    def _predict(self, outputs: ModelOutputs) -> dict[str, Predictions]:
+        predictions = {}
+        most = min(IMAGES, outputs.eval_set.evaluate.images)
         for name, column in self._columns(outputs.eval_set).items():
             values = sorted({v for v in column if v is not None})
-            most = min(IMAGES, outputs.eval_set.evaluate.images)
             rows = np.array([n for n, v in enumerate(column) if v is not None][:most])
-            answers = np.array([values.index(str(column[n])) for n in rows])
-            told = self._told(outputs, name, values, rows, answers)
-            found[name] = Told(rows, answers, told, confusion(answers, told, values))
-        return found
+            labels = np.array([values.index(str(column[n])) for n in rows])
+            predicted = self._predicted(outputs, name, values, rows, labels)
+            predictions[name] = Predictions(
+                rows, labels, predicted, confusion(labels, predicted, values)
+            )
+        return predictions
 
-    def _told(
+    def _predicted(
         self,
         outputs: ModelOutputs,
         name: str,
         values: list[str],
         rows: np.ndarray,
-        answers: np.ndarray,
+        labels: np.ndarray,
     ) -> np.ndarray:
+        """The predicted class of each row, int (n,)."""
         eval_set = outputs.eval_set
-        ids = [eval_set.denoised_rows[n].id for n in rows]
-        depends = [
-            outputs.subject.image_size,
-            eval_set.stamp,
-            ids,
-            values,
-            STAGES,
-            TEMPLATES,
-            eval_set.evaluate.seed,
-        ]
+        ids = [eval_set.denoise_rows[n].id for n in rows]
+        seed = eval_set.evaluate.seed
+        depends = [eval_set.shards_hash, ids, name, values, STAGES, TEMPLATES, seed]
 
         def make() -> np.ndarray:
-            ask = _asked(outputs, name, values)
-            tell = outputs.progress(f"telling {name}")
-            found = []
-            for i, (n, answer) in enumerate(zip(rows, answers, strict=True), 1):
-                found.append(tell_by_error(ask(int(n)), len(values), answer=int(answer)))
-                if tell:
-                    tell(i, len(rows))
-            return np.array(found)
+            errors_of = _class_errors(outputs, name, values)
+            report = outputs.progress(f"classifying {name}")
+            predicted = []
+            for i, (n, label) in enumerate(zip(rows, labels, strict=True), 1):
+                predicted.append(predict_by_error(errors_of(int(n)), len(values), int(label)))
+                if report:
+                    report(i, len(rows))
+            return np.array(predicted)
 
-        return outputs.kept.array(f"told_{digest(name)}", depends, make)
+        # By a hash: an attribute may have a name that no file can have.
+        return outputs.array(f"diffusion_classifier.{digest(name)}", depends, make)
 
     def compute(self, outputs: ModelOutputs) -> dict[str, float]:
-        found = [each.confusion.accuracy for each in self.told(outputs).values()]
-        return {"diffusion_classifier": float(np.mean(found))}
+        accuracies = [each.confusion.accuracy for each in self.predictions(outputs).values()]
+        return {"diffusion_classifier": float(np.mean(accuracies))}
 
     def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
         """Every attribute weighs the same, as in zero_shot."""
-        told = list(self.told(outputs).values())
+        predictions = list(self.predictions(outputs).values())
+        rows = outputs.eval_set.denoise_rows
         return {
             "diffusion_classifier": PerItem(
-                np.concatenate([each.hits for each in told]),
-                [outputs.eval_set.denoised_rows[n].group for each in told for n in each.rows],
-                np.concatenate([np.full(len(each.rows), 1 / len(each.rows)) for each in told]),
+                np.concatenate([each.hits for each in predictions]),
+                [rows[n].group for each in predictions for n in each.rows],
+                np.concatenate(
+                    [np.full(len(each.rows), 1 / len(each.rows)) for each in predictions]
+                ),
             )
         }
 
     def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
-        levels = [each.confusion.chance for each in self.told(outputs).values()]
+        levels = [each.confusion.chance for each in self.predictions(outputs).values()]
         return {"chance": {"diffusion_classifier": float(np.mean(levels))}}
 
-    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
-        return {
-            name: {"matrix": each.confusion.matrix.tolist(), "values": list(each.confusion.values)}
-            for name, each in self.told(outputs).items()
-        }
+    def details(self, outputs: ModelOutputs) -> Details:
+        confusions = [
+            each.confusion.as_detail(f"{name} by the denoiser")
+            for name, each in self.predictions(outputs).items()
+        ]
+        return Details(confusions=confusions)
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
-        return [
-            f"{name}: {100 * each.confusion.accuracy:.1f} % right by the denoiser over {len(each.rows):,} images and {len(each.confusion.values)} values, "
-            f"up to {TRIALS} trials each; always naming the most frequent is {100 * each.confusion.majority:.1f} %."
-            for name, each in self.told(outputs).items()
-        ]
+        notes = []
+        for name, each in self.predictions(outputs).items():
+            c = each.confusion
+            notes.append(
+                f"{name}: {100 * c.accuracy:.1f} % right by the denoiser over {len(each.rows):,} "
+                f"images and {len(c.values)} values, up to {TRIALS} trials each; "
+                f"always naming the most frequent value is {100 * c.majority:.1f} % right."
+            )
+        return notes
 
 
-def _asked(outputs: ModelOutputs, attribute: str, values: list[str]) -> Callable[[int], Errors]:
-    """For each image the denoise errors of classes in trials, as `tell_by_error` asks for them."""
+def _class_errors(
+    outputs: ModelOutputs, attribute: str, values: list[str]
+) -> Callable[[int], Errors]:
+    """An attribute's denoise errors: the number of an image -> what `predict_by_error` calls."""
     import torch
 
+    from unidiff_cli.models.base import TextFeatures
     from unidiff_cli.models.keyed_random import keyed_random
 
     base, eval_set = outputs.base, outputs.eval_set
     seed, size = eval_set.evaluate.seed, eval_set.evaluate.batch_size
-    times = schedule(len(base.abar), seed=seed)
-    by_template = list(
-        zip(*class_prompts(attribute, values), strict=True)
-    )  # a template -> K prompts
+    times = trial_timesteps(len(base.schedule), seed=seed)
+    # A template -> K prompts.
+    by_template = list(zip(*class_prompts(attribute, values), strict=True))
     with torch.no_grad():
-        states = torch.stack(
-            [base.text(base.tokenize(prompts))[0] for prompts in by_template]
-        )  # (T, K, L, d)
-    epsilon = base.scheduler.config.prediction_type == "epsilon"
+        templates = [base.encode_text(prompts) for prompts in by_template]
 
-    def ask(n: int) -> Errors:
+    def errors_of(n: int) -> Errors:
         z = torch.from_numpy(np.array(outputs.latents[n])).to(base.device)  # (c, h, w)
 
         @torch.no_grad()
         def errors(left: list[int], first: int, last: int) -> np.ndarray:
             pairs = [(trial, k) for trial in range(first, last) for k in left]
-            found = []
+            parts = []
             for start in range(0, len(pairs), size):
-                some = pairs[start : start + size]
-                t = torch.tensor([int(times[trial]) for trial, _ in some], device=base.device)
+                batch = pairs[start : start + size]
+                t = torch.tensor([int(times[trial]) for trial, _ in batch], device=base.device)
                 eps = torch.cat(
-                    [keyed_random(seed, trial, [n], "class", tuple(z.shape)) for trial, _ in some]
+                    [keyed_random(seed, trial, [n], "class", tuple(z.shape)) for trial, _ in batch]
                 ).to(base.device)
-                each = z.expand(len(some), *z.shape)
-                text = torch.stack([states[trial % len(states), k] for trial, k in some])
-                off = base.denoise(base.noisy(each, eps, t), t, text) - base.target(each, eps, t)
+                each = z.expand(len(batch), *z.shape)
+                text = TextFeatures.cat(
+                    [templates[trial % len(templates)].rows([k]) for trial, k in batch]
+                )
+                prediction = base.denoise(base.schedule.add_noise(each, eps, t), t, text)
+                off = prediction - base.schedule.target(each, eps, t)
                 error = off.float().square().mean(dim=(1, 2, 3))
-                # ε − ε̂ = √ᾱ (v − v̂)
-                found.append((error if epsilon else base.abar[t] * error).double().cpu())
-            return torch.cat(found).reshape(last - first, len(left)).numpy()
+                parts.append(base.schedule.noise_error(error, t).double().cpu())
+            return torch.cat(parts).reshape(last - first, len(left)).numpy()
 
         return errors
 
-    return ask
+    return errors_of

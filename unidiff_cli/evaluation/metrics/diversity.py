@@ -1,33 +1,35 @@
-"""Diversity: how much drawn images differ, over all prompts and within one, and how much the prompt decides."""
+"""Diversity: how much generated images differ, and how much the prompt decides."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from unidiff_cli.data.captions import same_text
-from unidiff_cli.data.splits import group_numbers
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import BootstrapSamples, FigureSpec, once
-from unidiff_cli.evaluation.statistics import Interval, interval, resamples
+from unidiff_cli.evaluation.results import BootstrapSamples
+from unidiff_cli.evaluation.statistics import resamples
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
     from unidiff_cli.evaluation.outputs import ModelOutputs
 
-
-MARGIN_DRAWS = 200
+RESAMPLES = 200
+# Prompts and seeds of prompt sensitivity's grid.
+GRID_PROMPTS, GRID_SEEDS = 6, 4
 
 
 def mean_distance(embeds: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
-    """The mean cosine distance 1 − x·y of two different images of unit embeddings (n, D), of each resample, (B,).
+    """The mean cosine distance 1 − x·y of two different images, of each resample, (B,).
 
-    `counts` (B, n) says how often an image is in a resample (one of all, without them); it is no pair with itself.
-    By ‖Σx‖², so in O(n) time. nan where a resample holds one image only.
+    Unit embeddings (n, D); `counts` (B, n) says how often each is in a resample, without them all
+    are once in one. An image is no pair with itself. By ‖Σx‖², so in O(n) time. nan where a
+    resample has only one image.
     """
     x = embeds.astype(np.float64)
     w = np.ones((1, len(x))) if counts is None else np.asarray(counts, np.float64)
@@ -35,22 +37,6 @@ def mean_distance(embeds: np.ndarray, counts: np.ndarray | None = None) -> np.nd
     alike = ((w @ x) ** 2).sum(axis=1) - (w**2) @ (x * x).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(pairs > 0, 1 - alike / pairs, np.nan)
-
-
-def diversity(
-    embeds: np.ndarray, groups: Sequence[object] | None = None, draws: int = 1000, seed: int = 0
-) -> Interval:
-    """The mean cosine distance of images (n, D) with its bootstrap interval; `groups` are resampled whole."""
-    found = mean_distance(embeds, resamples(len(embeds), draws, seed, groups))
-    count = int(group_numbers(groups, len(embeds)).max()) + 1
-    return interval(float(mean_distance(embeds)[0]), found[np.isfinite(found)], len(embeds), count)
-
-
-def within(embeds: np.ndarray, prompts: Sequence[object]) -> np.ndarray:
-    """The mean cosine distance of the images of each prompt that has two or more, (P,), for (n, D) and n labels."""
-    number = group_numbers(prompts, len(embeds))
-    sizes = np.bincount(number)
-    return np.array([mean_distance(embeds[number == p])[0] for p in np.flatnonzero(sizes > 1)])
 
 
 def vendi(embeds: np.ndarray) -> float:
@@ -68,29 +54,32 @@ def vendi(embeds: np.ndarray) -> float:
 
 
 def prompt_sensitivity(grid: np.ndarray) -> float:
-    """S: the mean distance of two prompts' images from one seed, over that of two seeds' images of one prompt.
+    """S: the distance of two prompts' images from one seed over that of two seeds' of one prompt.
 
-    `grid` (P, S, D) holds unit embeddings by an independent encoder of P ≥ 2 prompts drawn from the same S ≥ 2 seeds.
-    0: the prompt changes nothing; 1: no more than the seed. inf where seeds change nothing, nan where neither does.
+    Both are means. `grid` (P, S, D) holds unit embeddings of images generated from P ≥ 2 prompts
+    with the same S ≥ 2 seeds. 0: the prompt changes nothing; 1: as much as the seed. inf where the
+    seed changes nothing, nan where neither does.
     """
-    return float(sensitivity_draws(grid, np.ones((1, len(grid))))[0])
+    return float(_sensitivity(grid, np.ones((1, len(grid))))[0])
 
 
-def sensitivity_draws(
-    grid: np.ndarray, counts: np.ndarray | None = None, draws: int = 1000, seed: int = 0
-) -> np.ndarray:
-    """S of bootstrap samples of prompts, (B,): for `interval`, or two models' for `paired_draws`."""
-    w = resamples(len(grid), draws, seed) if counts is None else counts
+def bootstrap_sensitivity(grid: np.ndarray, samples: int = 1000, seed: int = 0) -> np.ndarray:
+    """S of bootstrap samples of the prompts, (B,)."""
+    return _sensitivity(grid, resamples(len(grid), samples, seed))
+
+
+def _sensitivity(grid: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """S of each resample of the prompts, (B,), by how often each is in it (B, P)."""
     between = np.mean([mean_distance(grid[:, s], w) for s in range(grid.shape[1])], axis=0)  # (B,)
-    each = np.array([mean_distance(images)[0] for images in grid])  # (P,)
+    within = np.array([mean_distance(images)[0] for images in grid])  # (P,)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.maximum(between, 0) / np.maximum((w @ each) / w.sum(axis=1), 0)
+        return np.maximum(between, 0) / np.maximum((w @ within) / w.sum(axis=1), 0)
 
 
 class Diversity(Metric):
-    """How much the drawn images differ from one another, in the scorer's eye."""
+    """How much the generated images differ from one another, by the scorer."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({"generated_embeds", "real_embeds", "grid_embeds"})
+    needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "diversity": FigureSpec("Diversity", "generation", "higher", headline=False),
         "vendi": FigureSpec("Vendi score", "generation", "higher", headline=False),
@@ -106,45 +95,64 @@ class Diversity(Metric):
                 "Raise evaluate.images, or leave diversity out.",
             )
 
-    @once
     def compute(self, outputs: ModelOutputs) -> dict[str, float]:
-        drawn = outputs.generated_embeds
-        found = {"diversity": float(mean_distance(drawn)[0]), "vendi": vendi(drawn)}
-        sensitivity = prompt_sensitivity(outputs.grid_embeds)
-        return found | ({"prompt_sensitivity": sensitivity} if np.isfinite(sensitivity) else {})
+        return outputs.remember(self, "figures", lambda: self._figures(outputs))
+
+    def _figures(self, outputs: ModelOutputs) -> dict[str, float]:
+        generated = outputs.generated_embeds
+        values = {"diversity": float(mean_distance(generated)[0]), "vendi": vendi(generated)}
+        sensitivity = prompt_sensitivity(self._grid_embeds(outputs))
+        return values | ({"prompt_sensitivity": sensitivity} if np.isfinite(sensitivity) else {})
+
+    def _grid_embeds(self, outputs: ModelOutputs) -> np.ndarray:
+        """Scorer embeddings of P prompts' images from the same S seeds, unit, (P, S, D)."""
+        return outputs.remember(self, "grid", lambda: _embed_grid(outputs))
 
     def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
         real = outputs.real_embeds[: len(outputs.generated_embeds)]
         if len(real) < 2:
             return {}
-        found = {"diversity": float(mean_distance(real)[0])}
-        if len(real) == len(outputs.generated_embeds):  # Vendi grows with the number of images
-            found["vendi"] = vendi(real)
-        return {"real": found}
+        values = {"diversity": float(mean_distance(real)[0])}
+        # The Vendi score grows with the number of images.
+        if len(real) == len(outputs.generated_embeds):
+            values["vendi"] = vendi(real)
+        return {"real": values}
 
     def bootstrap(self, outputs: ModelOutputs) -> dict[str, BootstrapSamples]:
-        eval_set, drawn, grid = outputs.eval_set, outputs.generated_embeds, outputs.grid_embeds
-        labels = [same_text(prompt) for prompt in eval_set.prompts]
-        counts, prompts = (
-            resamples(len(drawn), MARGIN_DRAWS, eval_set.fold, labels),
-            len(set(labels)),
-        )
-        vendis = [vendi(np.repeat(drawn, w.astype(int), axis=0)) for w in counts]
-        sensitivity = sensitivity_draws(grid, draws=MARGIN_DRAWS, seed=eval_set.fold)
+        generated, grid = outputs.generated_embeds, self._grid_embeds(outputs)
+        seed = outputs.eval_set.fold
+        labels = [same_text(prompt) for prompt in outputs.eval_set.prompts]
+        counts, prompts = resamples(len(generated), RESAMPLES, seed, labels), len(set(labels))
+        vendis = [vendi(np.repeat(generated, w.astype(int), axis=0)) for w in counts]
+        sensitivity = bootstrap_sensitivity(grid, RESAMPLES, seed)
         return {
-            "diversity": BootstrapSamples(mean_distance(drawn, counts), len(drawn), prompts),
-            "vendi": BootstrapSamples(np.array(vendis), len(drawn), prompts),
+            "diversity": BootstrapSamples(
+                mean_distance(generated, counts), len(generated), prompts
+            ),
+            "vendi": BootstrapSamples(np.array(vendis), len(generated), prompts),
             "prompt_sensitivity": BootstrapSamples(sensitivity, len(grid), len(grid)),
         }
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
-        said = [
-            f"Diversity is the mean cosine distance of two drawn images by {scorer().name}, over all prompts; the Vendi "
-            f"score is how many different images {len(outputs.generated_embeds):,} amount to. More than the real "
-            "images have is no merit: noise is diverse."
+        notes = [
+            "Diversity is the mean cosine distance of two generated images by "
+            f"{scorer().name}, over all prompts; the Vendi score is how many different images "
+            f"{len(outputs.generated_embeds):,} amount to. More than the real images have is no "
+            "merit: noise is diverse."
         ]
         if "prompt_sensitivity" not in self.compute(outputs):
-            said.append(
-                "Prompt sensitivity is no number where the seed changes nothing, and is not given."
+            notes.append(
+                "Prompt sensitivity is no number where the seed changes nothing, and is left out."
             )
-        return said
+        return notes
+
+
+def _embed_grid(outputs: ModelOutputs) -> np.ndarray:
+    eval_set = outputs.eval_set
+    distinct = list({same_text(prompt): prompt for prompt in eval_set.prompts}.values())
+    chosen = distinct[:GRID_PROMPTS]
+    prompts = [prompt for prompt in chosen for _ in range(GRID_SEEDS)]
+    seeds = [eval_set.evaluate.seed + s for _ in chosen for s in range(GRID_SEEDS)]
+    images = outputs.generate_images("diversity.grid", prompts, seeds)
+    embeds = outputs.generated_image_features(images, prompts, seeds).embeds
+    return embeds.reshape(len(chosen), GRID_SEEDS, -1)

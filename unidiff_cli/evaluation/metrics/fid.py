@@ -1,4 +1,7 @@
-"""Fréchet distance of Gaussians, FID's (Heusel et al., arXiv 1706.08500): how far drawn images are from real ones."""
+"""Fréchet inception distance, FID (Heusel et al., arXiv 1706.08500).
+
+How far generated images are from real ones, by the Gaussians that fit their features.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +12,32 @@ import numpy as np
 
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import BootstrapSamples, FigureSpec
+from unidiff_cli.evaluation.results import BootstrapSamples
 from unidiff_cli.evaluation.statistics import Sides, both_sides
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
     from unidiff_cli.evaluation.outputs import ModelOutputs
 
-
-LEAST = 2_000  # images of each kind, below which FID is refused
-UNBIASED = 10_000  # images, below which the figure says that it is too high
+# Images of each kind, below which FID is refused.
+MIN_IMAGES = 2_000
+# Images, below which a note says that the figure is too high.
+UNBIASED = 10_000
+# Rows of features at a time, and columns of a product.
 BLOCK, PANEL = 1024, 256
-SPLITS, SMALL = 5, 256
-MARGIN_DRAWS, LARGE_DRAWS = (
-    200,
-    40,
-)  # of SMALL features or fewer, of more: the cost is their number cubed
+# Halvings of the real images that the expected FID is the mean of.
+SPLITS = 5
+# Resamples of SMALL features or fewer, and of more: the cost is their number cubed.
+SMALL, RESAMPLES, LARGE_RESAMPLES = 256, 200, 40
 
 
 class Moments:
-    """How many features were seen, their mean (d,) and covariance (d, d): d² numbers however many images.
+    """The count, mean (d,) and covariance (d, d) of features: d² numbers however many images.
 
-    Blocks are joined by Chan's update of the scatter Σ(x−mean)(x−mean)ᵀ, in double, which unlike Σxxᵀ − n·mean·meanᵀ
-    loses no digits to a large mean. Chan, Golub & LeVeque, The American Statistician 37 (1983) 242.
+    Blocks are joined by Chan's update of the scatter Σ(x−mean)(x−mean)ᵀ, in double, which unlike
+    Σxxᵀ − n·mean·meanᵀ loses no digits to a large mean. Chan, Golub & LeVeque, The American
+    Statistician 37 (1983) 242.
     """
 
     def __init__(self, dimension: int) -> None:
@@ -42,21 +48,17 @@ class Moments:
     @classmethod
     def of(cls, features: np.ndarray) -> Moments:
         """The moments of features (n, d)."""
-        found = cls(features.shape[1])
-        found.update(features)
-        return found
+        moments = cls(features.shape[1])
+        moments.update(features)
+        return moments
 
     def update(self, features: np.ndarray) -> None:
-        """Takes in features (n, d), n ≥ 0."""
+        """Adds features (n, d), n ≥ 0."""
         for start in range(0, len(features), BLOCK):
             x = features[start : start + BLOCK].astype(np.float64)
             mean = x.mean(axis=0)
             x -= mean
             self._join(len(x), mean, x.T @ x)
-
-    def merge(self, other: Moments) -> None:
-        """Takes in what another process saw."""
-        self._join(other.count, other.mean, other.scatter)
 
     def _join(self, count: int, mean: np.ndarray, scatter: np.ndarray) -> None:
         if count == 0:
@@ -75,153 +77,163 @@ class Moments:
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """‖μ_a − μ_b‖² + tr Σ_a + tr Σ_b − 2 tr(Σ_aΣ_b)^½ of two moments of at least 2 features each.
+    """‖μ_a − μ_b‖² + tr Σ_a + tr Σ_b − 2 tr(Σ_aΣ_b)^½ of moments of at least 2 features each.
 
-    tr(Σ_aΣ_b)^½ is the sum of the roots of the eigenvalues of FᵀΣ_aF for any Σ_b = FFᵀ: symmetric, so no complex
-    square root, nothing added to a diagonal, and scipy is not asked.
+    tr(Σ_aΣ_b)^½ is the sum of the roots of the eigenvalues of FᵀΣ_aF for any Σ_b = FFᵀ: symmetric,
+    so no complex square root, nothing added to a diagonal, and no SciPy.
     """
     apart = a.mean - b.mean
     few, many = sorted((a, b), key=lambda moments: moments.count)
     sigma, other = few.covariance, many.covariance
     traces = np.trace(sigma) + np.trace(other)
-    return float(
-        apart @ apart + traces - 2 * _roots(_sandwich(sigma, other, few.count > len(sigma)))
-    )
+    roots = _root_sum(_sandwich(sigma, other, few.count > len(sigma)))
+    return float(apart @ apart + traces - 2 * roots)
 
 
-def frechet(real: np.ndarray, drawn: np.ndarray) -> float:
-    """The same for features (R, d) and (n, d). Fewer images than dimensions need no covariance: exact, and faster.
+def frechet(real: np.ndarray, generated: np.ndarray) -> float:
+    """The Fréchet distance of features (R, d) and (n, d).
 
-    Centred X of n images is a factor itself, Σ = XᵀX/(n−1); the roots are the singular values of YXᵀ, of which there
-    are n and not d.
+    Fewer images than dimensions need no covariance: exact, and faster. Centred X of n images is a
+    factor itself, Σ = XᵀX/(n−1); the roots are the singular values of YXᵀ, of which there are n
+    and not d.
     """
-    if min(len(real), len(drawn)) >= real.shape[1]:
-        return frechet_distance(Moments.of(real), Moments.of(drawn))
-    few, many = sorted((real.astype(np.float64), drawn.astype(np.float64)), key=len)
+    if min(len(real), len(generated)) >= real.shape[1]:
+        return frechet_distance(Moments.of(real), Moments.of(generated))
+    few, many = sorted((real.astype(np.float64), generated.astype(np.float64)), key=len)
     apart = few.mean(axis=0) - many.mean(axis=0)
     x, y = ((z - z.mean(axis=0)) / np.sqrt(len(z) - 1) for z in (few, many))
     cross = y @ x.T  # (m, n)
-    return float(apart @ apart + (x * x).sum() + (y * y).sum() - 2 * _roots(cross.T @ cross))
+    return float(apart @ apart + (x * x).sum() + (y * y).sum() - 2 * _root_sum(cross.T @ cross))
 
 
 def _sandwich(sigma: np.ndarray, other: np.ndarray, full: bool) -> np.ndarray:
-    """FᵀΣ′F for Σ = FFᵀ and Σ′, its lower triangle: F is Cholesky's, or of a singular Σ the k directions it has.
+    """The lower triangle of FᵀΣ′F for Σ = FFᵀ and Σ′.
 
-    The triangle's zeros are left out of the products panel by panel: half the work.
+    F is Cholesky's factor, or of a singular Σ the k directions that it has. The triangle's zeros
+    are left out of the products panel by panel: half the work.
     """
     d = len(sigma)
     if full:
         try:
             f = np.linalg.cholesky(sigma)
         except np.linalg.LinAlgError:
-            pass  # a feature that never changes, or one made of others
+            # A feature that never changes, or one made of others.
+            pass
         else:
-            half, found = np.empty_like(sigma), np.zeros_like(sigma)
+            half, product = np.empty_like(sigma), np.zeros_like(sigma)
             panels = [slice(start, start + PANEL) for start in range(0, d, PANEL)]
-            for some in panels:
-                half[:, some] = other[:, some.start :] @ f[some.start :, some]
-            for some in panels:
-                found[some, : some.stop] = f[some.start :, some].T @ half[some.start :, : some.stop]
-            return found
+            for panel in panels:
+                half[:, panel] = other[:, panel.start :] @ f[panel.start :, panel]
+            for panel in panels:
+                product[panel, : panel.stop] = (
+                    f[panel.start :, panel].T @ half[panel.start :, : panel.stop]
+                )
+            return product
     if not np.isfinite(sigma).all():
         return sigma
     values, vectors = np.linalg.eigh(sigma)
-    kept = values > values[-1] * d * np.finfo(np.float64).eps
-    f = vectors[:, kept] * np.sqrt(values[kept])  # (d, k)
+    positive = values > values[-1] * d * np.finfo(np.float64).eps
+    f = vectors[:, positive] * np.sqrt(values[positive])  # (d, k)
     return f.T @ (other @ f)
 
 
-def _roots(gram: np.ndarray) -> float:
-    """The sum of the roots of a symmetric matrix's eigenvalues, from its lower triangle; what is below 0 is rounding."""
+def _root_sum(gram: np.ndarray) -> float:
+    """The sum of the roots of a symmetric matrix's eigenvalues, from its lower triangle.
+
+    Eigenvalues below 0 are rounding.
+    """
     if not np.isfinite(gram).all():
-        return float("nan")  # as is the distance; the solver would raise
+        # As is the distance then; the solver would raise.
+        return float("nan")
     return float(np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0)).sum()) if gram.size else 0.0
 
 
-def needed(dimension: int) -> int:
-    """The fewest images of each kind FID is given for: 2,000, and more than the features' dimensions."""
-    return max(LEAST, dimension + 1)
+def images_needed(feature_size: int) -> int:
+    """The fewest images of each kind that FID is given for: 2,000, and more than features."""
+    return max(MIN_IMAGES, feature_size + 1)
 
 
-def refusal(images: int, dimension: int, kind: str = "") -> WorkError | None:
-    """Why FID over so many images of so many features is refused; None where it is not."""
-    if images >= needed(dimension):
+def refusal(images: int, feature_size: int, kind: str = "") -> WorkError | None:
+    """The error for too few images, which `kind` may name; None where there are enough."""
+    if images >= images_needed(feature_size):
         return None
     what = f"{images:,} {kind} images" if kind else f"{images:,} images"
     action = "Use kid." if kind == "real" else "Use kid, or raise evaluate.images."
     return WorkError(
-        f"FID over {what} would mislead; it needs at least {needed(dimension):,}.", action
+        f"FID over {what} would mislead; it needs at least {images_needed(feature_size):,}.", action
     )
 
 
-def fid_draws(
+def bootstrap_fid(
     real: np.ndarray,
-    drawn: np.ndarray,
-    draws: int = MARGIN_DRAWS,
+    generated: np.ndarray,
+    samples: int = RESAMPLES,
     seed: int = 0,
     groups: Sides | None = None,
 ) -> np.ndarray:
-    """FID of bootstrap samples by `both_sides`, (B,): for `interval`, or two models' for `paired_draws`.
+    """FID of bootstrap samples by `both_sides`, (B,).
 
-    Each costs (R + n)·d² and a distance: seconds at 128 features, hours at 2,048 × 1,000 draws. A resample has fewer
-    different images, so its FID is higher; `interval` takes that shift out.
+    Each costs (R + n)·d² and a distance: seconds at 128 features, hours at 2,048 × 1,000 resamples.
+    A resample has fewer different images, so its FID is higher; `interval` takes that shift out.
     """
-    found = []
-    for wr, wd in zip(*both_sides(len(real), len(drawn), draws, seed, groups), strict=True):
-        parts = (np.repeat(x, w.astype(int), axis=0) for x, w in ((real, wr), (drawn, wd)))
-        found.append(frechet_distance(*(Moments.of(x) for x in parts)))
-    return np.array(found)
+    distances = []
+    for wr, wg in zip(*both_sides(len(real), len(generated), samples, seed, groups), strict=True):
+        parts = (np.repeat(x, w.astype(int), axis=0) for x, w in ((real, wr), (generated, wg)))
+        distances.append(frechet_distance(*(Moments.of(x) for x in parts)))
+    return np.array(distances)
 
 
-def floor(real: np.ndarray, drawn: int, seed: int = 0) -> float:
-    """The FID of so many drawn images and these real ones where the truth is 0: what too few images make alone.
+def null_level(real: np.ndarray, generated_count: int, seed: int = 0) -> float:
+    """The expected FID where the truth is 0, for these numbers of images.
 
-    The mean over halves of the real images, brought to the sizes in use by 1/n + 1/m, FID's bias of first order
-    (Chong & Forsyth, arXiv 1911.07023).
+    The mean over halves of the real images, scaled to the sizes in use by 1/n + 1/m, FID's bias of
+    first order (Chong & Forsyth, arXiv 1911.07023).
     """
-    rng, half, found = np.random.default_rng(seed), len(real) // 2, []
+    rng, half, distances = np.random.default_rng(seed), len(real) // 2, []
     for _ in range(SPLITS):
         order = rng.permutation(len(real))
-        found.append(frechet(real[order[:half]], real[order[half : 2 * half]]))
-    return float(np.mean(found)) * half / 2 * (1 / drawn + 1 / len(real))
+        distances.append(frechet(real[order[:half]], real[order[half : 2 * half]]))
+    return float(np.mean(distances)) * half / 2 * (1 / generated_count + 1 / len(real))
 
 
 class Fid(Metric):
-    """FID between the held-out images and images drawn from their captions, over the scorer's features."""
+    """FID between the held-out images and images generated from their captions."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({"generated_features", "real_features"})
+    needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {"fid": FigureSpec("FID", "generation", "lower")}
 
     def check(self, eval_set: EvalSet) -> None:
         for images, kind in ((eval_set.evaluate.images, ""), (len(eval_set.rows), "real")):
-            if problem := refusal(images, eval_set.extractor.features, kind):
+            if problem := refusal(images, eval_set.extractor.feature_size, kind):
                 raise problem
 
     def compute(self, outputs: ModelOutputs) -> dict[str, float]:
         return {"fid": frechet(outputs.real_features, outputs.generated_features)}
 
     def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
-        return {"real": {"fid": floor(outputs.real_features, len(outputs.generated_features))}}
+        # Under `real`: a bias that real images have too, and not a spread around 0.
+        level = null_level(outputs.real_features, len(outputs.generated_features))
+        return {"real": {"fid": level}}
 
     def bootstrap(self, outputs: ModelOutputs) -> dict[str, BootstrapSamples]:
-        eval_set, drawn = outputs.eval_set, outputs.generated_features
-        draws = MARGIN_DRAWS if drawn.shape[1] <= SMALL else LARGE_DRAWS
-        found = fid_draws(outputs.real_features, drawn, draws, eval_set.fold, eval_set.image_groups)
-        return {"fid": BootstrapSamples(found, len(drawn), eval_set.products_drawn)}
+        eval_set, generated = outputs.eval_set, outputs.generated_features
+        resamples = RESAMPLES if generated.shape[1] <= SMALL else LARGE_RESAMPLES
+        samples = bootstrap_fid(
+            outputs.real_features, generated, resamples, eval_set.fold, eval_set.image_groups
+        )
+        groups = eval_set.generated_group_count
+        return {"fid": BootstrapSamples(samples, len(generated), groups)}
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
-        drawn, real, seen = (
-            len(outputs.generated_features),
-            len(outputs.real_features),
-            outputs.eval_set.extractor,
-        )
-        said = [
-            f"FID over {seen.features} features of {seen.name}{seen.caution}. "
-            f"{drawn:,} drawn images against {real:,} real ones."
+        generated, real = len(outputs.generated_features), len(outputs.real_features)
+        extractor = outputs.eval_set.extractor
+        notes = [
+            f"FID over {extractor.feature_size} features of {extractor.name}{extractor.caution}. "
+            f"{generated:,} generated images against {real:,} real ones."
         ]
-        if min(drawn, real) < UNBIASED:
-            said.append(
-                f"Fewer than {UNBIASED:,} images make FID too high; the column for real images says by how much. "
-                "Compare only figures over the same number."
+        if min(generated, real) < UNBIASED:
+            notes.append(
+                f"Fewer than {UNBIASED:,} images make FID too high; the column for real images "
+                "says by how much. Compare only figures over the same number."
             )
-        return said
+        return notes

@@ -1,4 +1,7 @@
-"""Kernel inception distance (Bińkowski et al., arXiv 1801.01401): how far drawn images are from real ones."""
+"""Kernel inception distance, KID (Bińkowski et al., arXiv 1801.01401).
+
+How far generated images are from real ones, by a kernel over features.
+"""
 
 from __future__ import annotations
 
@@ -10,71 +13,83 @@ import numpy as np
 
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import BootstrapSamples, FigureSpec
-from unidiff_cli.evaluation.statistics import DRAWS, Sides, both_sides
+from unidiff_cli.evaluation.mmd import bootstrap_mmd, unbiased_mmd
+from unidiff_cli.evaluation.results import BootstrapSamples
+from unidiff_cli.evaluation.statistics import SAMPLES, Sides, both_sides
+from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
     from unidiff_cli.evaluation.outputs import ModelOutputs
 
-
-from unidiff_cli.evaluation.mmd import mmd_draws, unbiased_mmd
-
-SUBSETS, SUBSET_SIZE = 100, 1000  # clean-fid's
-ENOUGH = 2000  # images, below which the figure says how few there were
+# clean-fid's.
+SUBSETS, SUBSET_SIZE = 100, 1000
+# Images, below which a note says that the figure is noisy.
+ENOUGH = 2000
 
 
 def kernel_distance(
-    real: np.ndarray, drawn: np.ndarray, rng: Any, subsets: int = SUBSETS, size: int = SUBSET_SIZE
+    real: np.ndarray,
+    generated: np.ndarray,
+    rng: Any,
+    subsets: int = SUBSETS,
+    size: int = SUBSET_SIZE,
 ) -> float:
-    """KID. Where both sides have more than `size` images the mean over random subsets, as clean-fid's
-    `kernel_distance` takes it (equal to it, draw by draw, for the same numpy RandomState); with fewer, every
-    image is used once, which is the same estimate without the subsets' noise."""
-    if min(len(real), len(drawn)) <= size:
-        return unbiased_mmd(real, drawn)
-    found = 0.0
-    for _ in range(subsets):
-        x = drawn[rng.choice(len(drawn), size, replace=False)]
-        y = real[rng.choice(len(real), size, replace=False)]
-        found += unbiased_mmd(x, y)
-    return found / subsets
+    """KID of features (R, d) and (n, d).
 
-
-def noise(real: np.ndarray, drawn: int, rng: Any, splits: int = 20) -> float:
-    """The typical size of KID where the truth is 0, for so many drawn images and these real ones.
-
-    The root mean square between disjoint halves of the real images (at least 4), brought to the sizes in use: of
-    equal distributions the estimate spreads as 1/n + 1/m (measured on luma, n = 12 … 230: constant within 6 %).
+    Where both have more than `size` images it is the mean over random subsets, as clean-fid's
+    `kernel_distance` takes it: equal to it for the same numpy RandomState. With fewer, every image
+    is used once, which is the same estimate without the subsets' noise.
     """
-    half, found = min(len(real) // 2, SUBSET_SIZE), []
+    if min(len(real), len(generated)) <= size:
+        return unbiased_mmd(real, generated)
+    total = 0.0
+    for _ in range(subsets):
+        x = generated[rng.choice(len(generated), size, replace=False)]
+        y = real[rng.choice(len(real), size, replace=False)]
+        total += unbiased_mmd(x, y)
+    return total / subsets
+
+
+def null_level(real: np.ndarray, generated_count: int, rng: Any, splits: int = 20) -> float:
+    """The typical size of KID where the truth is 0, for these numbers of images.
+
+    The root mean square between disjoint halves of the real images (at least 4), scaled to the
+    sizes in use: of equal distributions the estimate spreads as 1/n + 1/m (measured on luma,
+    n = 12 … 230: constant within 6 %).
+    """
+    half, distances = min(len(real) // 2, SUBSET_SIZE), []
     for _ in range(splits):
         order = rng.permutation(len(real))
-        found.append(unbiased_mmd(real[order[:half]], real[order[half : 2 * half]]))
-    return sqrt(float(np.mean(np.square(found)))) * half / 2 * (1 / drawn + 1 / len(real))
+        distances.append(unbiased_mmd(real[order[:half]], real[order[half : 2 * half]]))
+    level = sqrt(float(np.mean(np.square(distances))))
+    return level * half / 2 * (1 / generated_count + 1 / len(real))
 
 
-def kid_draws(
+def bootstrap_kid(
     real: np.ndarray,
-    drawn: np.ndarray,
-    draws: int = DRAWS,
+    generated: np.ndarray,
+    samples: int = SAMPLES,
     seed: int = 0,
     groups: Sides | None = None,
 ) -> np.ndarray:
-    """Bootstrap figures of KID, (B,), by `both_sides`: for `interval`, or two models' for `paired_draws`."""
-    return mmd_draws(real, drawn, *both_sides(len(real), len(drawn), draws, seed, groups))
+    """KID of bootstrap samples by `both_sides`, (B,)."""
+    counts = both_sides(len(real), len(generated), samples, seed, groups)
+    return bootstrap_mmd(real, generated, *counts)
 
 
 class Kid(Metric):
-    """KID between the held-out images and images drawn from their captions, over the scorer's features."""
+    """KID between the held-out images and images generated from their captions."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({"generated_features", "real_features"})
+    needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {"kid": FigureSpec("KID", "generation", "lower")}
 
     def check(self, eval_set: EvalSet) -> None:
-        if eval_set.evaluate.images < 2 or len(eval_set.rows) < 2:
-            few = f"{eval_set.evaluate.images} drawn and {len(eval_set.rows)} real"
+        generated, real = eval_set.evaluate.images, len(eval_set.rows)
+        if min(generated, real) < 2:
             raise WorkError(
-                f"KID needs 2 images of each kind, and there are {few}.",
+                "KID needs 2 images of each kind, "
+                f"and there are {generated} generated and {real} real.",
                 "Raise evaluate.images, or leave kid out.",
             )
 
@@ -83,33 +98,32 @@ class Kid(Metric):
         return {"kid": kernel_distance(outputs.real_features, outputs.generated_features, rng)}
 
     def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
-        if len(outputs.real_features) < 4:
+        real = outputs.real_features
+        if len(real) < 4:
             return {}
         rng = np.random.RandomState(outputs.eval_set.evaluate.seed)
-        return {
-            "noise": {"kid": noise(outputs.real_features, len(outputs.generated_features), rng)}
-        }
+        return {"null_level": {"kid": null_level(real, len(outputs.generated_features), rng)}}
 
     def bootstrap(self, outputs: ModelOutputs) -> dict[str, BootstrapSamples]:
-        eval_set, drawn = outputs.eval_set, outputs.generated_features
-        found = kid_draws(
-            outputs.real_features, drawn, seed=eval_set.fold, groups=eval_set.image_groups
+        eval_set, generated = outputs.eval_set, outputs.generated_features
+        samples = bootstrap_kid(
+            outputs.real_features, generated, seed=eval_set.fold, groups=eval_set.image_groups
         )
-        return {"kid": BootstrapSamples(found, len(drawn), eval_set.products_drawn)}
+        groups = eval_set.generated_group_count
+        return {"kid": BootstrapSamples(samples, len(generated), groups)}
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
-        drawn, real, seen = (
-            len(outputs.generated_features),
-            len(outputs.real_features),
-            outputs.eval_set.extractor,
-        )
-        said = [
-            f"KID over {seen.features} features of {seen.name} at {seen.image_size} px{seen.caution}.",
-            f"{drawn:,} drawn images against {real:,} real ones of the {outputs.eval_set.evaluate.split} split. The column for "
-            "real images is the typical size of KID between as many real images and real ones, where the truth is 0.",
+        generated, real = len(outputs.generated_features), len(outputs.real_features)
+        eval_set, extractor = outputs.eval_set, outputs.eval_set.extractor
+        notes = [
+            f"KID over {extractor.feature_size} features of {extractor.name} "
+            f"at {extractor.image_size} px{extractor.caution}.",
+            f"{generated:,} generated images against {real:,} real ones of the "
+            f"{eval_set.evaluate.split} split. The column for real images is the typical size of "
+            "KID between as many real images and real ones, where the truth is 0.",
         ]
-        if min(drawn, real) < ENOUGH:
-            said.append(
-                f"Fewer than {ENOUGH:,} images: unbiased, but noisy. Trust large differences only."
+        if min(generated, real) < ENOUGH:
+            notes.append(
+                f"Fewer than {ENOUGH:,} images: unbiased, but noisy. Trust only large differences."
             )
-        return said
+        return notes

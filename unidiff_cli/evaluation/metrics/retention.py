@@ -1,110 +1,131 @@
-"""Retention: is what the base knew outside of the catalogue still there? Everyday objects, and photos of
-known classes, told by prompts."""
+"""Retention: how much of the base's general knowledge, outside the catalogue, is left."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.evaluation.classification import Confusion, classify, confusion
+from unidiff_cli.evaluation.classification import Confusion, Predictions, classify, confusion
 from unidiff_cli.evaluation.collapse_meters import retention
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.results import FigureSpec, PerItem, once
+from unidiff_cli.evaluation.probe import ProbeSet
+from unidiff_cli.evaluation.results import PerItem
+from unidiff_cli.reports.schema import Details, FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.outputs import ModelOutputs
 
 
 class Retention(Metric):
-    """Zero-shot accuracy on a neutral probe, drawings of everyday objects that no shop of clothes shows.
+    """Zero-shot accuracy on renderings of everyday objects, and what is left of the base's.
 
-    The figure is the share told right; beside it ρ = (accuracy − chance)/(the base's − chance), what is left of the
-    base's knowledge: method.md §6. A base that tells the probe at chance has nothing to keep, and no ρ is given.
-    `evaluate.probe` adds the same for photos of known classes.
+    Retention is ρ = (accuracy − chance)/(the base's accuracy − chance): method.md §6. A base at
+    chance has nothing to lose, and no ρ is given. `evaluate.probe` adds the same for photos of
+    known classes.
     """
 
-    reads: ClassVar[frozenset[str]] = frozenset(
-        {"probe_image_embeds", "probe_text_embeds", "photo_image_embeds", "photo_text_embeds"}
-    )
     figures: ClassVar[Mapping[str, FigureSpec]] = {
-        "probe_accuracy": FigureSpec("Everyday objects told", "knowledge", "higher", percent=True),
-        "retention": FigureSpec("Retention ρ", "knowledge", "higher", headline=False),
-        "photo_accuracy": FigureSpec("Photos told", "knowledge", "higher", percent=True),
+        "probe_accuracy": FigureSpec(
+            "Zero-shot accuracy on everyday objects", "knowledge", "higher", percent=True
+        ),
+        "retention": FigureSpec(
+            "General-knowledge retention", "knowledge", "higher", headline=False
+        ),
+        "photo_accuracy": FigureSpec(
+            "Zero-shot accuracy on photos", "knowledge", "higher", percent=True
+        ),
         "photo_balanced": FigureSpec(
-            "Photos told, mean of classes", "knowledge", "higher", percent=True, headline=False
+            "Zero-shot accuracy on photos, mean of classes",
+            "knowledge",
+            "higher",
+            percent=True,
+            headline=False,
         ),
         "photo_retention": FigureSpec(
-            "Retention ρ of photos", "knowledge", "higher", headline=False
+            "General-knowledge retention on photos", "knowledge", "higher", headline=False
         ),
     }
 
-    @once
     def compute(self, outputs: ModelOutputs) -> dict[str, float]:
-        accuracy = float(self._hits(outputs).mean())
-        before = float(self._hits(outputs.before).mean()) if outputs.before else accuracy
-        kept = retention(accuracy, before, self._chance(outputs))
-        found = {"probe_accuracy": accuracy} | ({} if np.isnan(kept) else {"retention": kept})
+        return outputs.remember(self, "figures", lambda: self._figures(outputs))
+
+    def _figures(self, outputs: ModelOutputs) -> dict[str, float]:
+        base = outputs.base_outputs or outputs
+        objects, base_objects = self._objects(outputs).confusion, self._objects(base).confusion
+        values = {"probe_accuracy": objects.accuracy}
+        values |= _without_nan("retention", _retention(objects, base_objects))
         if outputs.eval_set.photos:
-            told, first = self._photos(outputs), self._photos(outputs.before or outputs)
-            kept = retention(told.accuracy, first.accuracy, told.chance)
-            found |= {"photo_accuracy": told.accuracy, "photo_balanced": told.balanced}
-            found |= {} if np.isnan(kept) else {"photo_retention": kept}
-        return found
+            photos, base_photos = self._photos(outputs).confusion, self._photos(base).confusion
+            values |= {"photo_accuracy": photos.accuracy, "photo_balanced": photos.balanced}
+            values |= _without_nan("photo_retention", _retention(photos, base_photos))
+        return values
 
     def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
-        hits = self._hits(outputs)
-        found = {"probe_accuracy": PerItem(hits, np.arange(len(hits)))}
-        if photos := outputs.eval_set.photos:
-            hits = (self._answers(outputs) == photos.labels).astype(float)
-            found["photo_accuracy"] = PerItem(hits, np.arange(len(hits)))
-        return found
+        hits = {"probe_accuracy": self._objects(outputs).hits}
+        if outputs.eval_set.photos:
+            hits["photo_accuracy"] = self._photos(outputs).hits
+        return {key: PerItem(values, np.arange(len(values))) for key, values in hits.items()}
 
     def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
-        found = {"probe_accuracy": self._chance(outputs)}
+        chance = {"probe_accuracy": 1 / len(outputs.eval_set.probe.classes)}
         if photos := outputs.eval_set.photos:
-            found |= dict.fromkeys(("photo_accuracy", "photo_balanced"), 1 / len(photos.classes))
-        return {"chance": found}
+            chance |= dict.fromkeys(("photo_accuracy", "photo_balanced"), 1 / len(photos.classes))
+        return {"chance": chance}
 
-    def details(self, outputs: ModelOutputs) -> dict[str, Any]:
-        probe = outputs.eval_set.probe
-        told = classify(outputs.probe_image_embeds, outputs.probe_text_embeds, probe.labels)
-        found = confusion(probe.labels, told, probe.classes)
-        return {"matrix": found.matrix.tolist(), "values": list(found.values)}
+    def details(self, outputs: ModelOutputs) -> Details:
+        confusion = self._objects(outputs).confusion
+        return Details(confusions=[confusion.as_detail("everyday objects")])
 
-    def _hits(self, outputs: ModelOutputs) -> np.ndarray:
-        labels = outputs.eval_set.probe.labels
-        told = classify(outputs.probe_image_embeds, outputs.probe_text_embeds, labels)
-        return (told == labels).astype(float)
-
-    def _answers(self, outputs: ModelOutputs) -> np.ndarray:
-        """The class that each photo is told to be, int (N,)."""
-        assert outputs.eval_set.photos
-        return classify(
-            outputs.photo_image_embeds, outputs.photo_text_embeds, outputs.eval_set.photos.labels
+    def _objects(self, outputs: ModelOutputs) -> Predictions:
+        """The predicted class of each everyday object."""
+        return _predictions(
+            outputs.eval_set.probe, outputs.probe_image_embeds, outputs.probe_text_embeds
         )
 
-    def _photos(self, outputs: ModelOutputs) -> Confusion:
-        photos = outputs.eval_set.photos
-        assert photos
-        return confusion(photos.labels, self._answers(outputs), photos.classes)
+    def _photos(self, outputs: ModelOutputs) -> Predictions:
+        """The predicted class of each photo of `evaluate.probe`."""
 
-    def _chance(self, outputs: ModelOutputs) -> float:
-        return 1 / len(outputs.eval_set.probe.classes)
+        def make() -> Predictions:
+            photos = outputs.eval_set.photos
+            assert photos
+            images = outputs.embed_images("retention.photos", photos.images, photos.images_hash)
+            prompts = outputs.embed_captions("retention.prompts", photos.prompts)
+            return _predictions(photos, images, prompts)
+
+        return outputs.remember(self, "photos", make)
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
         probe = outputs.eval_set.probe
-        said = [
-            f"{len(probe.images)} drawings of {len(probe.classes)} everyday objects, told by “{probe.prompts[0]}” and the like. "
-            "A base that learned from photos only may tell drawings badly: then look at its column first."
+        notes = [
+            f"{len(probe.images)} renderings of {len(probe.classes)} everyday objects, classified "
+            f"by “{probe.prompts[0]}” and the like. A base that learned from photos only may "
+            "classify renderings badly: then look at its column first."
         ]
         if photos := outputs.eval_set.photos:
-            said.append(
-                f"{len(photos.images):,} photos of {len(photos.classes)} classes, told by “{photos.prompts[0]}” and the like."
+            notes.append(
+                f"{len(photos.images):,} photos of {len(photos.classes)} classes, classified by "
+                f"“{photos.prompts[0]}” and the like."
             )
         if "retention" not in self.compute(outputs):
-            said.append(
-                "The base tells them no better than chance: it has nothing to keep, and no ρ is given."
+            notes.append(
+                "The base classifies them no better than chance: it has nothing to lose, "
+                "and no retention is given."
             )
-        return said
+        return notes
+
+
+def _predictions(probe: ProbeSet, images: np.ndarray, prompts: np.ndarray) -> Predictions:
+    """The nearest prompt (K, D) of each image (N, D), unit embeddings."""
+    predicted = classify(images, prompts, probe.labels)
+    counts = confusion(probe.labels, predicted, probe.classes)
+    return Predictions(np.arange(len(images)), probe.labels, predicted, counts)
+
+
+def _retention(tuned: Confusion, base: Confusion) -> float:
+    return retention(tuned.accuracy, base.accuracy, tuned.chance)
+
+
+def _without_nan(key: str, value: float) -> dict[str, float]:
+    return {} if np.isnan(value) else {key: value}

@@ -1,0 +1,104 @@
+"""What is typed wrong: a sentence, the exit code, and nothing written."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import words
+
+# Command, exit code, and a part of what it says.
+WRONG = [
+    ("nope", 2, "No such command 'nope'"),
+    ("--nope", 2, "No such option"),
+    ("prepare", 2, "Missing argument"),
+    ("prepare missing", 2, "missing"),
+    ("prepare empty", 1, "holds no images"),
+    ("prepare foreign.png --recipe fashon", 2, "no recipe named 'fashon'. Did you mean 'fashion'?"),
+    ("prepare empty --recipe no/such.yaml", 2, "no recipe file no/such.yaml"),
+    (
+        "prepare empty --set prepare.capton=x",
+        2,
+        "--set: no key in prepare named 'capton'. Did you mean 'caption'?",
+    ),
+    ("prepare empty --set train.steps", 2, "not of the form key=value"),
+    ("prepare empty --set train.steps=-5", 2, "train.steps is -5"),
+    ("train --set base=nanoo", 2, "no base 'nanoo'"),
+    ("train --set base={difusion:x}", 2, "no key in base named"),
+    ("prepare empty --max-bad lots", 2, "Write 5% or 0.05"),
+    ("train", 1, "Run: unidiff prepare CATALOG"),
+    ("train --dry-run", 1, "Run: unidiff prepare CATALOG"),
+    ("train --resume", 1, "Run: unidiff"),
+    ("train --resume --set train.steps=5", 2, "its own recipe"),
+    ("train --resume --recipe joint", 2, "its own recipe"),
+    ("train --run 001-x", 2, "Add --resume"),
+    ("export", 1, "Run: unidiff train"),
+    ("export 009-x", 2, "no run '009-x'"),
+    ("export --alpha 1.5", 2, "--alpha"),
+    ("export --alpha nan", 2, "--alpha"),
+    ("export --format difusers", 2, "no exporter named 'difusers'. Did you mean 'diffusers'?"),
+    ("index", 1, "Run: unidiff prepare CATALOG"),
+    ("index --set index.kind=flatt", 2, "no index named 'flatt'. Did you mean 'flat'?"),
+    ("evaluate", 1, "Run: unidiff prepare CATALOG"),
+    ("evaluate --alphas a,b", 2, "--alphas cannot read 'a,b'"),
+    ("evaluate --folds 1", 2, "--folds needs 2 or more"),
+    ("evaluate --gate r1>=0.5", 2, "r1"),
+    ("generate dress", 1, "Run: unidiff train"),
+    ("generate", 2, "takes one of"),
+    ("generate dress --prompts note.txt", 2, "takes one of"),
+    ("generate dress --from foreign.png", 2, "takes one of"),
+    ("generate --from foreign.png", 2, "does not hold how it was generated"),
+    ("generate --from note.txt", 2, "does not hold how it was generated"),
+    ("generate --from missing.png", 2, "no image missing.png"),
+    ("generate --prompts missing.txt", 2, "missing.txt cannot be read"),
+    ("generate --prompts foreign.png", 2, "foreign.png cannot be read as text"),
+    ("generate dress -n 0", 2, "-n"),
+    ("generate dress --guidance nan", 2, "guidance"),
+    ("generate dress --seed -1", 2, "seed"),
+    ("generate dress --seed 99999999999999999999", 2, "seed"),
+    ("generate dress --steps x", 2, "steps"),
+    ("retrieve", 2, "Missing argument"),
+    ("retrieve query.jpg", 2, "There is no image query.jpg"),
+    ("retrieve photos/query", 2, "There is no image photos/query"),
+    ("retrieve foreign.png foreign.png", 2, "2 images"),
+    ("retrieve dress", 1, "Run: unidiff prepare CATALOG"),
+    ("retrieve dress --sheet out.txt", 2, "does not end in"),
+    ("retrieve dress --sheet no/such/out.png", 2, "there is no folder"),
+    ("retrieve dress -k 0", 2, "-k"),
+    ("recipes", 2, "List, show, copy"),
+    ("recipes show fashon", 2, "Did you mean 'fashion'?"),
+    ("recipes validate missing.yaml", 2, "no recipe file missing.yaml"),
+    ("recipes copy fashion note.txt", 2, "note.txt is there already"),
+    ("sample-catalog project", 2, "project"),
+    ("sample-catalog shop --images 5", 2, "300"),
+    ("ablate --recipes joint,joint", 2, "Two recipes are named 'joint'"),
+    ("ablate --recipes joint --seeds 0,x", 2, "--seeds cannot read 'x'"),
+    ("ablate --recipes joint --folds 1", 2, "--folds needs 2 or more"),
+]
+
+
+@pytest.mark.parametrize(("line", "code", "text"), WRONG, ids=[line for line, _, _ in WRONG])
+def test_a_wrong_command_is_refused_in_a_sentence(unidiff, workplace, line, code, text):
+    ended, out, err = unidiff("-C", "project", *line.split())
+    assert (ended, out) == (code, ""), err
+    assert words(text) in words(err)
+    assert "Traceback" not in err
+    files = {path.name for path in Path("project").iterdir()}
+    assert files <= {"unidiff.yaml", ".gitignore", ".lock"}, "something was written"
+
+
+def test_an_unknown_key_is_named_with_its_file_and_line(unidiff, workplace):
+    Path("project/unidiff.yaml").write_text(
+        "schema_version: 2\nrecipe: fashion\ntrain:\n  stepz: 5\n  emma: 0.9\n"
+    )
+    code, out, err = unidiff("-C", "project", "train")
+    assert code == 2 and out == ""
+    assert "unidiff.yaml:4: no key in train named 'stepz'. Did you mean 'steps'?" in err
+    assert "unidiff.yaml:5: no key in train named 'emma'. Did you mean 'ema'?" in err
+
+
+@pytest.mark.parametrize(
+    "command", [("generate", "dress"), ("retrieve", "dress"), ("index",), ("evaluate",)]
+)
+def test_an_unknown_export_is_refused_with_the_nearest_name(unidiff, exported, command):
+    code, _, err = unidiff("-C", exported.root, *command, "--export", "001-fashon")
+    assert code == 2 and "Did you mean '001-fashion'?" in err

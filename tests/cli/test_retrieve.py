@@ -1,0 +1,104 @@
+"""`unidiff index` and `unidiff retrieve`."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.support.cli import UNIDIFF
+from tests.support.projects import copy_project
+from unidiff_cli.project.receipt import Receipt, close
+
+
+def test_json_is_a_list_of_hits_and_nothing_else(exported, catalogue):
+    query = next((catalogue / "images").iterdir())
+    options = ("-k", "5", "--json")
+    command = [UNIDIFF, "-C", exported.root, "retrieve", query, "red dress", *options]
+    done = subprocess.run(map(str, command), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    hits = json.loads(done.stdout)
+    assert [hit["rank"] for hit in hits] == [1, 2, 3, 4, 5]
+    assert all(set(hit) == {"rank", "score", "id", "caption", "path", "attributes"} for hit in hits)
+    assert Path(hits[0]["path"]).is_file() and hits[0]["attributes"]["color"]
+    scores = [hit["score"] for hit in hits]
+    assert scores == sorted(scores, reverse=True) and scores[0] <= 1
+
+
+def test_it_prints_a_table_and_writes_a_sheet(unidiff, exported, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    options = ("-k", "3", "--sheet", sheet)
+    code, out, _ = unidiff("-C", exported.root, "retrieve", "red dress", *options)
+    assert code == 0 and str(sheet) in out and Image.open(sheet).width > 0
+    header = out.splitlines()[1]
+    assert all(column in header for column in ("rank", "score", "caption", "path"))
+    assert len([line for line in out.splitlines() if ".png" in line and "│" in line]) == 3
+
+
+def test_a_k_above_the_catalogue_gives_all_of_it(unidiff, exported):
+    out = unidiff("-C", exported.root, "retrieve", "dress", "-k", "999", "--json")[1]
+    assert len(json.loads(out)) == 60
+
+
+def test_an_index_that_is_up_to_date_is_left(unidiff, exported):
+    code, _, err = unidiff("-C", exported.root, "index")
+    assert code == 0 and "Nothing to do: index is up to date" in err
+
+
+def test_force_indexes_again_with_progress(unidiff, exported):
+    code, out, err = unidiff("-C", exported.root, "index", "--force")
+    assert code == 0 and "indexing: 60 of 60" in err and "60 images" in out
+
+
+def test_an_encoder_that_the_export_has_not_is_refused(unidiff, exported):
+    command = ("retrieve", "red dress", "--encoder", "diffdis")
+    code, out, err = unidiff("-C", exported.root, *command)
+    assert code == 2 and out == "" and "no image encoder 'diffdis'" in err and "clip." in err
+
+
+def test_diffdis_answers_otherwise_than_clip(unidiff, project, catalogue):
+    """A run, an export and an index with DiffDis layers, as typed."""
+    options = ("-C", project.root)
+    code, out, err = unidiff(*options, "train", "--recipe", "diffdis", "--set", "train.steps=1")
+    assert code == 0 and "exports/001-diffdis" in out, err
+    query = (*options, "retrieve", "red dress", "-k", "60", "--json", "--encoder")
+    clip, diffdis = (json.loads(unidiff(*query, name)[1]) for name in ("clip", "diffdis"))
+    assert len(diffdis) == 60
+    assert [hit["id"] for hit in clip] != [hit["id"] for hit in diffdis]
+    image = catalogue / "images" / "p007-1.png"
+    code, out, err = unidiff(*options, "retrieve", image, "--encoder", "diffdis", "--json")
+    assert code == 0, err
+    assert json.loads(out)[0]["score"] == pytest.approx(1, abs=1e-3), "it is its own nearest"
+
+
+# ---------------------------------------------------------------- a stale index
+
+
+@pytest.fixture
+def copied(exported, tmp_path):
+    return copy_project(exported, tmp_path)
+
+
+def test_an_index_of_another_export_names_the_command(unidiff, copied):
+    shutil.copytree(copied.path("exports", "001-fashion"), copied.path("exports", "002-other"))
+    code, _, err = unidiff("-C", copied.root, "retrieve", "dress", "--export", "002-other")
+    assert code == 1 and "Run: unidiff index --export 002-other" in err
+    copied.make_current("002-other")
+    code, _, err = unidiff("-C", copied.root, "retrieve", "dress")
+    assert code == 1 and "001-fashion, not with 002-other" in err and "Run: unidiff index" in err
+
+
+def test_an_index_of_other_shards_names_the_command(unidiff, copied):
+    shards = Receipt.read(copied.path("shards"))
+    shards.seed += 1
+    close(copied.path("shards"), shards, 0)
+    code, _, err = unidiff("-C", copied.root, "retrieve", "dress", "--json")
+    assert code == 1 and "stale: shards changed" in err and "Run: unidiff index" in err
+
+
+def test_a_missing_index_names_the_command(unidiff, copied):
+    shutil.rmtree(copied.path("index"))
+    code, out, err = unidiff("-C", copied.root, "retrieve", "dress", "--json")
+    assert code == 1 and out == "" and "index is not there" in err and "Run: unidiff index" in err

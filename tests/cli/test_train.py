@@ -1,0 +1,48 @@
+"""`unidiff train` and `unidiff export`."""
+
+import pytest
+
+from tests.support.cli import on_tiny_base
+from tests.support.projects import copy_project, load_recipe
+
+
+def test_a_dry_run_writes_nothing_and_shows_the_recipe_in_force(unidiff, project, monkeypatch):
+    before = sorted(project.root.rglob("*"))
+    monkeypatch.setenv("UNIDIFF_TRAIN__WARMUP", "1")
+    options = ("--dry-run", "--set", "train.steps=7", "--recipe", "joint")
+    code, out, err = unidiff("-C", project.root, "train", *options)
+    assert code == 0 and "steps: 7" in out and "warmup: 1" in out and "plan: run 001-joint" in out
+    assert "consistency:" not in out and "recipe joint" in err
+    assert sorted(project.root.rglob("*")) == before
+    assert "recipe: fashion" in project.file.read_text()
+
+
+def test_the_same_training_again_does_nothing(unidiff, finished, tiny_base, tmp_path):
+    project = copy_project(finished, tmp_path)
+    recipe = load_recipe(tiny_base).yaml().replace("name: fashion\n", "recipe: fashion\n")
+    project.file.write_text(recipe)
+    code, out, err = unidiff("-C", project.root, "train")
+    assert code == 0 and "Nothing to do: run 001-fashion" in err and "001-fashion: 6 steps" in out
+    assert project.runs() == ["001-fashion"]
+
+
+@pytest.fixture
+def trained(finished, tmp_path, tiny_base):
+    return on_tiny_base(copy_project(finished, tmp_path), tiny_base)
+
+
+def test_a_blend_stands_beside_the_plain_export(unidiff, trained):
+    code, out, err = unidiff("-C", trained.root, "export", "--alpha", "0.5")
+    assert code == 0 and "exports/001-fashion-a0.5" in out and "Next: unidiff index" in err
+    assert trained.exports() == ["001-fashion", "001-fashion-a0.5"]
+
+
+def test_the_same_export_again_does_nothing(unidiff, trained):
+    unidiff("-C", trained.root, "export", "--alpha", "0.5")
+    code, _, err = unidiff("-C", trained.root, "export", "001-fashion", "--alpha", "0.5")
+    assert code == 0 and "Nothing to do: exports/001-fashion-a0.5" in err
+
+
+def test_a_format_by_its_name_is_the_default_one(unidiff, trained):
+    code, _, err = unidiff("-C", trained.root, "export", "--format", "diffusers")
+    assert code == 0 and "Nothing to do: exports/001-fashion is" in err

@@ -1,0 +1,92 @@
+"""A run of each objective from its first step to its export, and on two processes."""
+
+import pytest
+from safetensors import safe_open
+
+from tests.support.projects import copy_project, load_recipe
+from tests.support.runs import (
+    GRADIENTS,
+    Cut,
+    assert_equal_gradients,
+    cut_at,
+    gradients_of_one_and_two,
+    losses,
+)
+from unidiff_cli import export, train
+from unidiff_cli.models import loading
+from unidiff_cli.project import checkpoints
+
+CAPTION = "objectives.consistency.prompt=caption"
+BARELY = "objectives.consistency.max_timestep=600"
+# The assignments of a run, and whether its objectives learn something of their own.
+RUNS = [
+    (("objectives.consistency.kind=relational",), False),
+    (("objectives.consistency.kind=relational+anchor",), False),
+    (("objectives.consistency.kind=projected",), True),
+    (("objectives.consistency.kind=contrastive",), True),
+    (("objectives.consistency.kind=cross_modal",), True),
+    (("objectives.consistency.kind=decoded",), False),
+    (
+        ("objectives.consistency.kind=contrastive", CAPTION, "objectives.consistency.layer=up1"),
+        True,
+    ),
+    (("objectives.sigmoid.weight=1", "objectives.contrastive=null"), True),
+    (("objectives.anchor.kind=weights",), False),
+]
+NAMES = [" ".join(options).replace("objectives.", "") for options, _ in RUNS]
+
+
+def short(base, options):
+    schedule = ("train.steps=3", "train.checkpoint_every=2", "train.validate_every=3")
+    return load_recipe(base, *options, *schedule)
+
+
+@pytest.mark.parametrize(("options", "headed"), RUNS, ids=NAMES)
+def test_a_run_resumes_exactly_and_exports_without_heads(
+    project, tmp_path, recipe, options, headed
+):
+    asked, whole = short(recipe.base, options), copy_project(project, tmp_path / "whole")
+    name, _ = train(whole, asked)
+    with pytest.raises(Cut):
+        train(project, asked, on_step=cut_at(3))
+    train(project, asked, resume=True)
+    assert losses(project, name) == losses(whole, name)
+    checkpoint = project.path("runs", name, "checkpoints", "step-000003")
+    heads = checkpoints.tensors(checkpoint, "heads")
+    assert bool(heads) == headed
+    assert checkpoints.tensors(checkpoint, "averaged_heads").keys() == heads.keys()
+    exported, _ = export(project, name)
+    folder = project.path("exports", exported)
+    assert not [key for key in keys_of(folder) if "head" in key or "log_scale" in key]
+    loading.load_base(str(folder), 32)
+
+
+def keys_of(folder):
+    """The names of all tensors in a folder."""
+    keys = set()
+    for file in folder.rglob("*.safetensors"):
+        with safe_open(file, "pt") as opened:
+            keys |= set(opened.keys())
+    assert keys
+    return keys
+
+
+# The assignments, and how the names of what an objective learns of its own begin.
+SHARED = {
+    "contrastive": (("objectives.consistency.kind=contrastive",), "heads."),
+    "captioned": (("objectives.consistency.kind=projected", CAPTION, BARELY), "heads."),
+    "decoded": (("objectives.consistency.kind=decoded", CAPTION, BARELY), ""),
+    "sigmoid": (("objectives.sigmoid.weight=1",), "heads."),
+    "cross_modal": (("objectives.consistency.kind=cross_modal",), "heads."),
+    "relational+anchor": (("objectives.consistency.kind=relational+anchor",), ""),
+    "text_diffusion": (("objectives.text_diffusion.weight=1",), "dual_stream."),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base, name):
+    options, beginning = SHARED[name]
+    one, two = gradients_of_one_and_two(GRADIENTS, tmp_path, tiny_base, *options)
+    new = {key: gradient for key, gradient in one.items() if key.startswith(beginning)}
+    assert any(gradient.abs().max() > 0 for gradient in new.values())
+    assert_equal_gradients(one, two)

@@ -1,0 +1,174 @@
+"""Queries by text, image and both, by an object that is opened once and by the stage."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.catalogue import COLORS
+from tests.support.projects import copy_project, load_recipe
+from unidiff_cli import Retriever, export, index, retrieve, train
+from unidiff_cli.data.shards import Shards
+from unidiff_cli.errors import NotReady, UsageError
+from unidiff_cli.models import encoders
+from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.retrieval.retrieve import split_query
+from unidiff_cli.retrieval.retriever import open_query
+
+
+@pytest.fixture
+def image(catalogue):
+    return catalogue / "images" / "p007-1.png"
+
+
+@pytest.fixture(scope="module")
+def retriever(finished):
+    return Retriever.open(finished)
+
+
+# ---------------------------------------------------------------- answers
+
+
+def test_an_image_of_the_catalogue_is_its_own_nearest(finished, image):
+    hits = retrieve(finished, image=image, k=3)
+    assert hits[0].path == str(image) and hits[0].score == pytest.approx(1, abs=1e-3)
+    assert [hit.rank for hit in hits] == [1, 2, 3]
+    assert hits[0].score >= hits[1].score >= hits[2].score
+    assert hits[0].attributes["color"] in COLORS
+
+
+def test_a_search_covers_the_whole_catalogue_not_a_split(retriever):
+    assert len(retriever.search("red dress", k=99)) == 60
+
+
+def test_text_image_and_both_give_different_answers(retriever, image):
+    answers = [
+        [hit.id for hit in retriever.search(text, query, k=60)]
+        for text, query in (("red dress", None), (None, image), ("red dress", image))
+    ]
+    assert answers[0] != answers[1] != answers[2] != answers[0]
+
+
+def test_the_query_of_a_text_and_an_image_is_the_mean_of_their_embeddings(retriever, image):
+    text = retriever.encoder.embed_captions(["red dress"])[0]
+    both = text + retriever.encoder.embed_images([open_query(image)])[0]
+    rows, scores = retriever.index.search(both / np.linalg.norm(both), 3)
+    hits = retriever.search("red dress", image, k=3)
+    assert [hit.id for hit in hits] == [retriever.rows[row].id for row in rows]
+    assert [hit.score for hit in hits] == pytest.approx(scores.tolist(), abs=1e-5)
+
+
+def test_two_queries_of_one_retriever_equal_two_calls_of_the_stage(finished, retriever, image):
+    queries = [("red dress", None), ("blue hat", image), ("red dress", None)]
+    for text, query in queries:
+        assert retriever.search(text, query, k=5) == retrieve(finished, text, query, k=5)
+
+
+def test_it_opens_the_shards_and_the_model_once(finished, monkeypatch):
+    calls = []
+    for owner, name in ((Shards, "open"), (encoders, "load_encoder")):
+        real = getattr(owner, name)
+
+        def counted(*args, real=real, name=name, **options):
+            calls.append(name)
+            return real(*args, **options)
+
+        monkeypatch.setattr(owner, name, counted)
+    retriever = Retriever.open(finished)
+    retriever.search("red dress")
+    retriever.search("blue hat")
+    assert sorted(calls) == ["load_encoder", "open"]
+
+
+def test_a_query_image_is_a_path_bytes_or_an_image(retriever, image):
+    queries = (image, str(image), image.read_bytes(), open_query(image))
+    answers = [retriever.search(image=query, k=5) for query in queries]
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_a_hit_as_json_leaves_its_row_out_and_its_image_is_in_the_shards(retriever, image):
+    [hit] = retriever.search(image=image, k=1)
+    assert set(hit.plain()) == {"rank", "score", "id", "caption", "path", "attributes"}
+    with Image.open(image) as opened:
+        assert retriever.image(hit).size == opened.size
+
+
+def test_the_sheet_shows_the_query_and_the_hits(finished, image, tmp_path):
+    file = tmp_path / "sheet.png"
+    retrieve(finished, "red dress", k=3, sheet_to=file)
+    assert Image.open(file).width == 3 * 264 + 8
+    retrieve(finished, "red dress", image, k=3, sheet_to=file)
+    assert Image.open(file).width == 4 * 264 + 8
+
+
+# ---------------------------------------------------------------- the index of a project
+
+
+def test_the_index_names_its_kind_and_the_export(finished):
+    receipt = Receipt.read(finished.path("index"))
+    assert receipt.settings == {"export": "001-fashion", "kind": "flat"}
+    assert [folder.name for folder in finished.path("index").iterdir() if folder.is_dir()] == [
+        "clip"
+    ]
+
+
+def test_an_unknown_kind_of_index_is_refused(finished):
+    with pytest.raises(UsageError, match="no index named 'flatt'. Did you mean 'flat'"):
+        index(finished, kind="flatt")
+
+
+def test_a_recipe_names_the_kind_of_index(tiny_base):
+    from unidiff_cli.errors import RecipeError
+
+    assert load_recipe(tiny_base, "index.kind=flat").index.kind == "flat"
+    with pytest.raises(RecipeError, match="there is no index named 'flatt'. Did you mean 'flat'"):
+        load_recipe(tiny_base, "index.kind=flatt")
+
+
+def test_a_stale_index_is_refused_with_the_command_that_rebuilds_it(finished, tmp_path, recipe):
+    project = copy_project(finished, tmp_path)
+    name, _ = train(project, load_recipe(recipe.base, "train.steps=2"))
+    export(project, name)
+    with pytest.raises(NotReady, match="Run: unidiff index"):
+        Retriever.open(project)
+    index(project)
+    assert retrieve(project, "red dress", k=1)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_an_image_encoder_that_the_export_has_not_is_refused_with_those_it_has(finished):
+    with pytest.raises(UsageError, match="has no image encoder 'diffdis'. .* encoders: clip."):
+        Retriever.open(finished, encoder="diffdis")
+    with pytest.raises(UsageError, match="Did you mean 'clip'"):
+        retrieve(finished, "red dress", encoder="clipp")
+
+
+def test_a_query_of_nothing_is_refused(retriever):
+    with pytest.raises(UsageError, match="nothing to search for"):
+        retriever.search()
+
+
+def test_a_query_that_is_no_image_is_refused(finished, retriever, tmp_path):
+    (tmp_path / "q.jpg").write_bytes(b"not an image")
+    with pytest.raises(UsageError, match="q.jpg cannot be read as an image"):
+        retrieve(finished, image=tmp_path / "q.jpg")
+    with pytest.raises(UsageError, match="The query cannot be read as an image"):
+        retriever.search(image=b"not an image")
+
+
+# ---------------------------------------------------------------- the words of a command
+
+
+def test_the_words_of_a_query_are_joined_and_a_file_is_the_image(tmp_path):
+    file = tmp_path / "here.jpg"
+    Image.new("RGB", (8, 8)).save(file)
+    assert split_query([str(file), "in", "red"]) == ("in red", file)
+    assert split_query(["black yoga pants"]) == ("black yoga pants", None)
+    assert split_query(["women's tops / tees"]) == ("women's tops / tees", None)
+
+
+@pytest.mark.parametrize("word", ["query.jpg", "photos/query", "QUERY.PNG"])
+def test_a_word_that_looks_like_a_file_is_never_a_text(word):
+    with pytest.raises(UsageError, match="There is no image"):
+        split_query([word])

@@ -1,0 +1,101 @@
+"""Folds of a catalogue: a project for each, what models are measured on there, and its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from unidiff_cli.config.load import read_recipe
+from unidiff_cli.config.schema import Recipe
+from unidiff_cli.data import shards
+from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.splits import folds
+from unidiff_cli.errors import NotReady, WorkError
+from unidiff_cli.evaluation.eval_set import EvalSet
+from unidiff_cli.progress import Progress
+from unidiff_cli.project.files import digest
+from unidiff_cli.project.project import Project
+from unidiff_cli.project.receipt import Receipt, close
+from unidiff_cli.training.train import train
+
+# The sections of a recipe that decide a run.
+TRAINING_SECTIONS = ("base", "image_size", "objectives", "train")
+# The share of the groups that are not tested, to pick the weights by.
+VALIDATION_SHARE = 0.1
+
+
+def fold_projects(project: Project, recipe: Recipe, count: int) -> list[Project]:
+    """The project of each of `count` folds by group, whose test split is the fold.
+
+    They lie in the project's cache. Raises WorkError for too few groups.
+    """
+    whole = Shards.open(project.path("shards"))
+    rows = whole.rows()
+    try:
+        numbers = folds([row.group for row in rows], count, recipe.evaluate.seed)
+    except ValueError as problem:
+        raise WorkError(
+            f"The catalogue cannot be tested in {count} folds: {problem}.", "Ask for fewer."
+        ) from None
+    fold_of = {row.id: int(number) for row, number in zip(rows, numbers, strict=True)}
+    projects = []
+    for fold in range(count):
+        key = digest([whole.receipt.hash, count, recipe.evaluate.seed, fold])
+        inner = Project(project.path("cache", "folds", key))
+        if not Receipt.read(inner.path("shards")):
+            inner.create()
+            splits = _splits(rows, fold_of, fold, recipe.evaluate.seed)
+            _write_shards(whole, inner.path("shards"), splits, [fold, count], recipe.evaluate.seed)
+        projects.append(inner)
+    return projects
+
+
+def _splits(rows: list[Row], fold_of: Mapping[str, int], fold: int, seed: int) -> dict[str, str]:
+    """The split of each row: the fold is tested, and some groups of the others validate."""
+    others = sorted({row.group for row in rows if fold_of[row.id] != fold})
+    order = np.random.default_rng([seed, fold]).permutation(len(others))
+    validation = {others[n] for n in order[: max(1, round(VALIDATION_SHARE * len(others)))]}
+    return {
+        row.id: "test" if fold_of[row.id] == fold else "val" if row.group in validation else "train"
+        for row in rows
+    }
+
+
+def _write_shards(
+    whole: Shards, folder: Path, splits: Mapping[str, str], fold: list[int], seed: int
+) -> None:
+    """The catalogue's own samples with other splits, and a receipt."""
+    files = shards.resplit(whole, folder, lambda row: splits[row.id])
+    settings = {**whole.receipt.settings, "fold": fold}
+    receipt = Receipt("prepare", settings, {"shards": whole.receipt.hash}, seed)
+    receipt.files, receipt.counts = files, dict(whole.receipt.counts)
+    close(folder, receipt, 0)
+
+
+def open_eval_set(
+    project: Project, recipe: Recipe, cache: Path, fold: int = 0, split: str = ""
+) -> EvalSet:
+    """What models are measured on in a project: the rows of `split`, or of the recipe's own.
+
+    Outputs of models are stored in `cache`.
+    """
+    opened = Shards.open(project.path("shards"))
+    options = recipe.evaluate.model_copy(update={"split": split} if split else {})
+    rows = opened.rows(options.split)
+    return EvalSet(opened, rows, options, recipe.generate, cache, fold=fold)
+
+
+def train_recipe(project: Project, recipe: Recipe, on_progress: Progress | None) -> str:
+    """The name of a finished run: a new one, or the last one, resumed after an interruption."""
+    for name in project.runs()[-1:]:
+        file = project.path("runs", name, "recipe.yaml")
+        same = file.is_file() and read_recipe(file).training_inputs() == recipe.training_inputs()
+        if same and not Receipt.read(file.parent):
+            try:
+                return train(project, recipe, resume=name, on_progress=on_progress)[0]
+            except NotReady:
+                # The base's weights changed since.
+                break
+    return train(project, recipe, on_progress=on_progress)[0]

@@ -1,0 +1,54 @@
+"""The format of diffusers and transformers: what plain `from_pretrained` loads."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from unidiff_cli.config.schema import Recipe
+from unidiff_cli.exporters import Exporter
+
+if TYPE_CHECKING:
+    from unidiff_cli.models.base import BaseModel
+
+USAGE = """\
+```python
+from diffusers import StableDiffusionPipeline
+from transformers import CLIPModel, CLIPProcessor
+
+folder = "{name}"
+pipe = StableDiffusionPipeline.from_pretrained(folder)
+clip = CLIPModel.from_pretrained(f"{{folder}}/clip")
+processor = CLIPProcessor.from_pretrained(f"{{folder}}/clip")
+
+options = {{"num_inference_steps": {steps}, "guidance_scale": {guidance}}}
+image = pipe("red dress", height={size}, width={size}, **options).images[0]
+```
+
+One text tower serves both: the pipeline's text encoder is CLIP's."""
+
+
+class Diffusers(Exporter):
+    """A diffusers pipeline with a transformers CLIPModel in `clip/`, as fp32 safetensors."""
+
+    description: ClassVar[str] = "a diffusers pipeline with a transformers CLIPModel in `clip/`"
+    library_name: ClassVar[str | None] = "diffusers"
+    pipeline_tag: ClassVar[str | None] = "text-to-image"
+    is_base: ClassVar[bool] = True
+
+    def write(self, base: BaseModel, folder: Path) -> list[Path]:
+        base.save(folder)
+        # The base's own numbers suit what was made of it.
+        numbers = Path(base.source.diffusion) / "base.yaml"
+        if numbers.is_file():
+            shutil.copyfile(numbers, folder / "base.yaml")
+        return sorted(path for path in folder.rglob("*") if path.is_file())
+
+    def usage(self, name: str, recipe: Recipe) -> str:
+        return USAGE.format(
+            name=name,
+            steps=recipe.generate.steps,
+            guidance=recipe.generate.guidance,
+            size=recipe.image_size,
+        )

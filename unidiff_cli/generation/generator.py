@@ -1,0 +1,100 @@
+"""An export that is opened once and generates images often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from PIL import Image
+
+from unidiff_cli import machine
+from unidiff_cli.config.schema import Generate
+from unidiff_cli.generation.record import GenerationRecord
+from unidiff_cli.models import encoders, loading, sources
+from unidiff_cli.models.sampler import generate_images
+from unidiff_cli.progress import Progress
+from unidiff_cli.project.project import Project
+
+if TYPE_CHECKING:
+    from unidiff_cli.models.base import BaseModel
+
+
+class GeneratedImage(NamedTuple):
+    """An image and everything it depends on."""
+
+    image: Image.Image
+    record: GenerationRecord
+
+
+class Generator:
+    """Generates images with one export: `open` loads the model, `generate` only samples."""
+
+    def __init__(self, base: BaseModel, export: str, weights_hash: str, options: Generate) -> None:
+        self.base, self.options = base, options
+        self.export, self.weights_hash = export, weights_hash
+
+    @classmethod
+    def open(
+        cls, project: Project, export: str | None = None, options: Generate | None = None
+    ) -> Generator:
+        """The generator of a project's export, the current one by default.
+
+        `options` are for calls that give none; by default they are the project's. Raises NotReady,
+        UsageError for an unknown export.
+        """
+        folder = project.export(export)
+        receipt = project.receipt("exports", folder.name)
+        options = options or sources.generation_settings(folder, project)
+        base = loading.load_base(str(folder), receipt.settings["image_size"])
+        base.to(machine.device())
+        return cls(base, folder.name, receipt.figures["weights_hash"], options)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        options: Generate | None = None,
+        *,
+        negative: str = "",
+        on_progress: Progress | None = None,
+    ) -> Iterator[GeneratedImage]:
+        """One image for each prompt and its seed, in order, sampled as they are asked for.
+
+        An image depends on its record only, not on the others of the call.
+        """
+        options = options or self.options
+        images = generate_images(
+            self.base,
+            prompts,
+            seeds,
+            steps=options.steps,
+            guidance=options.guidance,
+            negative=negative,
+            batch_size=options.batch_size,
+            on_progress=partial(on_progress, "generating") if on_progress else None,
+        )
+        for prompt, seed, image in zip(prompts, seeds, images, strict=True):
+            record = GenerationRecord(
+                prompt=prompt,
+                seed=seed,
+                steps=options.steps,
+                guidance=options.guidance,
+                negative=negative,
+                export=self.export,
+                weights_hash=self.weights_hash,
+                size=self.base.image_size,
+                scheduler=self.base.sampler_name,
+            )
+            yield GeneratedImage(image, record)
+
+    def rank(self, prompt: str, images: Sequence[GeneratedImage]) -> list[GeneratedImage]:
+        """Images by their cosine with the prompt, best first, by the export's own CLIP."""
+        encoder = encoders.encoder_of(self.base)
+        text = encoder.embed_captions([prompt])[0]
+        scored = []
+        for image, record in images:
+            score = round(float(encoder.embed_images([image])[0] @ text), 4)
+            scored.append((score, GeneratedImage(image, replace(record, score=score))))
+        return [image for _, image in sorted(scored, key=lambda pair: -pair[0])]

@@ -1,0 +1,64 @@
+"""What a generated image depends on, and where a PNG file holds it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from unidiff_cli import __version__
+from unidiff_cli.config.schema import Generate
+from unidiff_cli.errors import UsageError
+
+# The PNG text chunk that holds a record as JSON.
+KEY = "unidiff"
+
+
+@dataclass(frozen=True)
+class GenerationRecord:
+    """Everything one image depends on."""
+
+    prompt: str
+    seed: int
+    steps: int
+    guidance: float
+    negative: str
+    export: str
+    weights_hash: str
+    size: int
+    scheduler: str
+    version: str = __version__
+    # The cosine with the prompt by the export's own CLIP, where candidates were ranked.
+    score: float | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """The record as JSON can hold it."""
+        return asdict(self)
+
+
+def write_image(file: Path, image: Image.Image, record: GenerationRecord) -> None:
+    """Writes an image as a PNG file that holds its record."""
+    chunks = PngInfo()
+    chunks.add_text(KEY, json.dumps(record.plain()))
+    image.save(file, pnginfo=chunks)
+
+
+def read_record(file: Path) -> GenerationRecord:
+    """The record of a PNG file. Raises UsageError where there is none."""
+    try:
+        with Image.open(file, formats=["PNG"]) as opened:
+            values: dict[str, Any] = json.loads(opened.text[KEY])  # type: ignore[attr-defined]
+        Generate(steps=values["steps"], guidance=values["guidance"])
+        return GenerationRecord(**values)
+    except FileNotFoundError as problem:
+        raise UsageError(f"There is no image {file}.") from problem
+    # It is no PNG, has no such chunk, or holds there what we do not write.
+    except Exception as problem:
+        raise UsageError(
+            f"{file} does not hold how it was generated.",
+            "Give a PNG that unidiff generate made.",
+        ) from problem

@@ -1,0 +1,69 @@
+"""Pooled features of a UNet2DConditionModel by layer, from half a pass or a whole one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LAYERS = ("mid", "up1")
+
+
+def half_pass(unet: Any, z_t: Tensor, t: Tensor, states: Tensor, layer: str) -> Tensor:
+    """The pooled features (B, d_u) of `mid` or `up1`, from a pass that ends at that block."""
+    emb = unet.time_embedding(unet.time_proj(t).to(z_t.dtype))
+    x = unet.conv_in(z_t)
+    skips = [x]
+    for block in unet.down_blocks:
+        x, more = block(hidden_states=x, temb=emb, **_text(block, states))
+        skips += more
+    x = unet.mid_block(x, emb, encoder_hidden_states=states)
+    for block in unet.up_blocks[: 2 if layer == "up1" else 0]:
+        count = len(block.resnets)
+        skips, joined = skips[:-count], tuple(skips[-count:])
+        # Of what the next block joins.
+        size = skips[-1].shape[2:] if skips else None
+        x = block(
+            hidden_states=x,
+            temb=emb,
+            res_hidden_states_tuple=joined,
+            upsample_size=size,
+            **_text(block, states),
+        )
+    return pooled(x)
+
+
+@contextmanager
+def whole_pass(unet: Any) -> Iterator[dict[str, Tensor]]:
+    """Within it a pass leaves its pooled features (B, d_u) here, by layer, as `half_pass` does."""
+    features: dict[str, Tensor] = {}
+
+    def keep(layer: str, module: Any, inputs: Any, out: Tensor) -> None:
+        features[layer] = pooled(out)
+
+    blocks = zip(LAYERS, (unet.mid_block, unet.up_blocks[1]), strict=True)
+    hooks = [block.register_forward_hook(partial(keep, layer)) for layer, block in blocks]
+    try:
+        yield features
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def feature_width(unet: Any, layer: str) -> int:
+    """d_u, the channels of a layer."""
+    return unet.config.block_out_channels[-1 if layer == "mid" else -2]
+
+
+def pooled(x: Tensor) -> Tensor:
+    """The mean over a map (B, d, h, w), in fp32 at least."""
+    return x.mean(dim=(2, 3)).to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _text(block: Any, states: Tensor) -> dict[str, Tensor]:
+    """The text of a block that attends to it."""
+    return {"encoder_hidden_states": states} if getattr(block, "has_cross_attention", False) else {}

@@ -1,0 +1,58 @@
+"""Figures, differences and paired tests as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from unidiff_cli.reports.schema import PairedTest, Side, Word
+
+# The sides of a model that figures judge, as headings.
+SIDES: Mapping[Side, str] = {
+    "retrieval": "Retrieval",
+    "generation": "Generation",
+    "knowledge": "General knowledge",
+}
+# The outcome of a paired test where there is no space for the word.
+MARKS: Mapping[Word, str] = {"better": "▲", "worse": "▼", "not distinguishable": "≈"}
+MINUS, SPACE = "−", "\u00a0"
+
+
+def format_value(value: float, percent: bool) -> str:
+    """A figure: 12.5 %, 23.1, 0.0042."""
+    if percent:
+        # The space does not break, so the sign stays on the line.
+        text = f"{value:.1%}".replace("%", f"{SPACE}%")
+    elif abs(value) >= 10:
+        text = f"{value:.1f}"
+    elif abs(value) >= 1e-3 or value == 0:
+        text = f"{value:.3g}"
+    else:
+        text = f"{value:.1e}"
+    return text.replace("-", MINUS)
+
+
+def format_difference(value: float, percent: bool) -> str:
+    """A difference with its sign; of shares in percentage points."""
+    size = abs(value)
+    text = f"{100 * size:.1f}{SPACE}pt" if percent else format_value(size, percent)
+    return ("+" if value >= 0 else MINUS) + text
+
+
+def sentence(test: PairedTest, label: str, percent: bool = False, items: str = "items") -> str:
+    """The outcome of a paired test with its figures, its interval and what it was taken over."""
+    scale, unit, form = (100, " points", ".1f") if percent else (1, "", ".3g")
+
+    def number(value: float, form: str = form) -> str:
+        return f"{scale * value:{form}}".replace("-", MINUS)
+
+    share = " %" if percent else ""
+    values = " → ".join(number(value) + share for value in (test.before, test.after))
+    change = number(test.difference, "+" + form)
+    sample = f"{test.items:,} {items}"
+    if test.groups != test.items:
+        sample += f" in {test.groups:,} groups"
+    interval = ""
+    if test.low is not None and test.high is not None:
+        low, high = (number(value, "+" + form) for value in (test.low, test.high))
+        interval = f"95 % interval {low} … {high}; "
+    return f"{label} is {test.verdict}: {values}, {change}{unit} ({interval}{sample})."

@@ -1,0 +1,40 @@
+"""What an index was made from, and whether that is still what the project holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unidiff_cli.errors import NotReady
+from unidiff_cli.project.project import Project
+from unidiff_cli.project.receipt import Receipt
+
+
+def index_inputs(project: Project, export: str | None) -> tuple[Path, dict[str, str]]:
+    """The export's folder, and the hashes that an index of it is bound to."""
+    shards = project.receipt("shards")
+    folder = project.export(export)
+    return folder, {
+        "shards": shards.hash,
+        f"exports/{folder.name}": project.receipt("exports", folder.name).hash,
+    }
+
+
+def current_index(project: Project, export: str | None) -> tuple[Path, Receipt]:
+    """The export's folder and the receipt of its index.
+
+    Raises NotReady where the index is missing, or was made of another export or other shards.
+    """
+    folder, inputs = index_inputs(project, export)
+    receipt = project.receipt("index")
+    command = "unidiff index" + (f" --export {export}" if export else "")
+    if receipt.settings["export"] != folder.name:
+        raise NotReady(
+            f"The index was built with {receipt.settings['export']}, not with {folder.name}.",
+            f"Run: {command}",
+        )
+    if receipt.inputs != inputs:
+        changed = " and ".join(k for k in inputs if receipt.inputs.get(k) != inputs[k])
+        raise NotReady(
+            f"The index is stale: {changed} changed since it was built.", f"Run: {command}"
+        )
+    return folder, receipt
