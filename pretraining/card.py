@@ -36,7 +36,7 @@ def write(work: Path, out: Path, sources: Mapping[str, Path]) -> None:
     sheets. `sources` are the folders the data came from, by name; their files are hashed.
     """
     figures = json.loads((work / "measured" / "figures.json").read_text())
-    made = made_text(work)
+    history = history_text(work)
     nano = out / "nano"
     text = (
         (TEXTS / "nano.md")
@@ -45,7 +45,7 @@ def write(work: Path, out: Path, sources: Mapping[str, Path]) -> None:
             parameters=_parameters(figures["parameters"]),
             vocabulary=len(json.loads((nano / "tokenizer" / "vocab.json").read_text())),
             channels=json.loads((nano / "unet" / "config.json").read_text())["in_channels"],
-            made=made,
+            history=history,
             figures=table(NANO_ROWS, figures),
             sheets=_copy_sheets(work / "measured", nano / "images"),
             remarks=(TEXTS / "remarks.md").read_text().strip(),
@@ -58,7 +58,7 @@ def write(work: Path, out: Path, sources: Mapping[str, Path]) -> None:
         .read_text()
         .format(
             count=int(figures["parameters"]["scorer"]),
-            made=made,
+            history=history,
             figures=table(SCORER_ROWS, figures),
         )
     )
@@ -116,7 +116,7 @@ def _hash(files: Iterable[Path]) -> str:
     return f"sha256 {digest.hexdigest()[:16]}"
 
 
-def made_text(work: Path) -> str:
+def history_text(work: Path) -> str:
     """The date, the command, how long it took, and a table of the stages."""
     starts = json.loads((work / "started.json").read_text())
     first, seed = starts[0], starts[0]["seed"]

@@ -17,6 +17,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -108,14 +109,20 @@ def seconds(text: str) -> float:
     return float(text[:-1]) * {"s": 1, "m": 60, "h": 3600}[text[-1]]
 
 
-class Running(subprocess.Popen):
+@dataclass
+class Running:
     """A stage in a process of its own."""
+
+    stage: str
+    process: subprocess.Popen
 
     def wait_or_stop(self) -> None:
         """Waits for the stage, and ends this program when it failed."""
-        if code := self.wait():
-            name = self.args[-2]
-            sys.exit(f"{name} ended with {code}. Its checkpoints are kept: run the command again.")
+        if code := self.process.wait():
+            sys.exit(
+                f"The stage {self.stage} ended with {code}. Its checkpoints are kept: run the "
+                "command again."
+            )
 
 
 def start(stage: str, given: argparse.Namespace, threads: int = 1, processes: int = 1) -> Running:
@@ -131,7 +138,8 @@ def start(stage: str, given: argparse.Namespace, threads: int = 1, processes: in
     fields |= {"stage": stage, "budget": f"{given.budget}s"}
     options = [f"--{k.replace('_', '-')}={v}" for k, v in fields.items() if v is not None]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
-    return Running([*python, "-m", "pretraining.nano", *options], env=environment)
+    command = [*python, "-m", "pretraining.nano", *options]
+    return Running(stage, subprocess.Popen(command, env=environment))
 
 
 if __name__ == "__main__":

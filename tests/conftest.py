@@ -58,3 +58,12 @@ def finished(tmp_path_factory, prepared, recipe):
 def project(tmp_path, prepared):
     """A prepared project of one's own."""
     return copy_project(prepared, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def scorer_folder(tmp_path_factory):
+    """The folder of a tiny random CLIP in the place of the shipped scorer."""
+    from tests.support.scorer import tiny_scorer
+
+    with tiny_scorer(tmp_path_factory.mktemp("scorer")) as folder:
+        yield folder

@@ -140,7 +140,7 @@ def probe_on_photos(network: torch.nn.Module, sets: Mapping[str, Photos], out: P
     rows = list(zip(answers, sure, classes, strict=True))
     words = [f"{answer} {s:.0%} ({class_})" for answer, s, class_ in rows]
     sheet(pixels, words, 10).save(out / "probe-photos.png")
-    return {"probe_photos": np.mean([answer in KNOWN[class_] for answer, _, class_ in rows])}
+    return {"probe_photos": float(np.mean([answer in KNOWN[class_] for answer, _, class_ in rows]))}
 
 
 def sheets(

@@ -89,10 +89,8 @@ def random_prompts(count: int, seed: int) -> tuple[list[Look], list[str]]:
     return looks, prompts
 
 
-def sheet(
-    pixels: Sequence[np.ndarray], words: Sequence[str], columns: int, scale: int = 2
-) -> Image.Image:
-    """Images (64, 64, 3) uint8 in rows, each over its words."""
+def sheet(pixels: np.ndarray, words: Sequence[str], columns: int, scale: int = 2) -> Image.Image:
+    """Images (N, 64, 64, 3) uint8 in rows, each over its words."""
     side, below = SIZE * scale, 30
     rows = -(-len(pixels) // columns)
     page = Image.new("RGB", (columns * side, rows * (side + below)), "white")

@@ -1,5 +1,5 @@
-"""Measuring models: metrics over what each model makes of the held-out split, and the report.
+"""Evaluation: base and tuned models, measured on held-out images.
 
-In: exports, their base, and the shards. Out: a typed `Report` with its page in `report/`.
-A new metric is one file in `metrics/`; functions that several metrics share stand beside it.
+In: shards, and the exports of a project. Out: `report/` or `comparison/`, written from a typed
+`Report`. To add a metric, write a file in `metrics/`; its docstring says how.
 """

@@ -1,4 +1,5 @@
-"""Many trainings, one table: cross-validation and ablations, built from the stages.
+"""Experiments: many training runs measured alike.
 
-In: recipes, seeds and folds. Out: cells that can be resumed, and their summary with paired tests.
+In: a project with shards, and recipes. Out: `folds/` (cross-validation) or `ablation/` (recipes ×
+seeds × folds). An experiment runs the stages in projects of its own, inside the project's cache.
 """

@@ -1,5 +1,5 @@
-"""Pages and images for people: they read a typed report and know no model and no metric.
+"""Reports: pages and tables from typed records. Nothing here knows a model or a metric.
 
-In: the records of `schema.py`. Out: HTML, Markdown, plots as SVG, contact sheets.
-A new page is a template in `templates/` and a function that fills it.
+In: a `Report` or an `AblationReport` (schema.py), and images. Out: JSON, markdown and single HTML
+files. To add a page, extend `templates/page.html.j2` and render it with `html.render`.
 """

@@ -80,7 +80,8 @@ class Job:
             rank,
             world,
         )
-        return self._samples(base, "train", plan)
+        kind = StreamedSamples if options.streaming else Samples
+        return self._samples(base, "train", plan, kind)
 
     def held_out_samples(self, base: BaseModel) -> Samples | None:
         """The samples to validate with, in order and whole; None where the split is empty."""
@@ -91,11 +92,11 @@ class Job:
         size = max(2, options.denoise_batch or options.batch_size)
         return self._samples(base, "val", BatchPlan(size, options.seed, "listed"))
 
-    def _samples(self, base: BaseModel, split: str, plan: BatchPlan) -> Samples:
+    def _samples(
+        self, base: BaseModel, split: str, plan: BatchPlan, kind: type[Samples] = Samples
+    ) -> Samples:
         rows, cached = rows_of(self.shards, split), self.precomputed.arrays.get(split)
         transforms = None if cached else self._transforms(base)
-        streamed = split == "train" and self.recipe.train.streaming
-        kind = StreamedSamples if streamed else Samples
         return kind(self.shards, rows, plan, cached=cached, transforms=transforms, prior=self.prior)
 
     def _transforms(self, base: BaseModel) -> dict[str, Transform]:
