@@ -53,5 +53,5 @@ def forward_of(base, batch: Batch, needs, training: bool = False) -> ForwardPass
 
 
 def mean_colours(images) -> torch.Tensor:
-    """A transform: the mean colour of each image, (n, 3)."""
+    """A transform that is quick to compute: the mean colour of each image, (n, 3)."""
     return torch.stack([torch.tensor(i.resize((1, 1)).getpixel((0, 0))) for i in images])
