@@ -130,7 +130,7 @@ def main() -> None:
 
 
 def _system_problem(problem: OSError) -> EnvironmentProblem:
-    """A disk's or a permission's error as ours, where no stage said it better."""
+    """An error of the disk or of a permission as ours, where no stage raised a clearer one."""
     place, reason = problem.filename or "A file", problem.strerror or str(problem)
     fact = f"{place}: {reason}."
     if problem.errno == errno.ENOSPC:
