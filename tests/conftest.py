@@ -1,4 +1,4 @@
-"""A tiny random base, a tiny catalogue, and a project that has gone through the whole chain once."""
+"""A tiny base, a tiny catalogue, and a project that has gone through the whole chain once."""
 
 import os
 from pathlib import Path

@@ -18,15 +18,17 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from unidiff_cli.objectives import Needs, Objective
+from unidiff_cli.models.encoders import CLIP
+from unidiff_cli.models.needs import Needs
+from unidiff_cli.objectives import Objective
 
 
 class Triplet(Objective):
     """Keeps an image nearer to its caption than to the hardest other caption of the batch."""
 
-    needs: ClassVar[Needs] = Needs(image_embeds=True, text_embeds=True)
-    trains: ClassVar[frozenset[str]] = frozenset({"vision", "text"})
-    teaches_retrieval: ClassVar[bool] = True
+    needs: ClassVar = Needs(image_embeds=True, text_embeds=True)
+    trains: ClassVar = frozenset({"vision", "text"})
+    encoder: ClassVar = CLIP
     margin: float = Field(0.2, description="least distance of the right caption and the next")
 
     def loss(self, forward):
