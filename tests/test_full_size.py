@@ -1,6 +1,7 @@
 """Stable Diffusion 1.5 and CLIP ViT-L/14 at their real size, random weights: the whole chain once.
 
-About 12 GB of memory, 20 GB of disk and ten minutes on two cores; `make test-all` runs it where they are there.
+About 12 GB of memory, 20 GB of disk and ten minutes on two cores; `make test-all` runs it where
+the machine has them.
 """
 
 import shutil
@@ -94,8 +95,8 @@ def test_the_chain_at_the_size_of_sd_1_5(tmp_path):
     torch.set_num_threads(psutil.cpu_count() or 1)
     assert 1.3e9 < write_full_size(tmp_path) < 1.5e9
     both = f"base={{diffusion: {tmp_path / 'sd'}, clip: {tmp_path / 'clip'}}}"
-    # The denoiser's gradient flows through it into the text tower; its own optimiser state would not
-    # fit in 24 GB.
+    # The denoiser's gradient flows through it into the text tower; its own optimiser state would
+    # not fit in 24 GB.
     short = (
         "train.steps=1",
         "train.batch_size=2",
