@@ -1,7 +1,7 @@
 """Stable Diffusion 1.5 and CLIP ViT-L/14 at their real size, random weights: the whole chain once.
 
-About 12 GB of memory, 20 GB of disk and ten minutes on two cores. `make test-all` runs it where
-the machine has these.
+About 12 GB of memory, 20 GB of disk and ten minutes on two cores; `make test-all` runs it where
+the machine has them.
 """
 
 import shutil
@@ -72,9 +72,15 @@ def write_full_size(folder):
         steps_offset=1,
     )
     StableDiffusionPipeline(
-        vae=vae, text_encoder=clip.text_model, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    ).save_pretrained(folder / "sd")  # fmt: skip
+        vae=vae,
+        text_encoder=clip.text_model,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder / "sd")
     clip.save_pretrained(folder / "clip")
     tokenizer.save_pretrained(folder / "clip")
     return sum(p.numel() for m in (clip, unet, vae) for p in m.parameters())
@@ -85,11 +91,12 @@ def test_the_chain_at_the_size_of_sd_1_5(tmp_path):
         pytest.skip("needs 18 GB of free memory and 25 GB of disk")
     import torch
 
-    torch.set_num_threads(psutil.cpu_count() or 1)  # conftest's one thread is for tiny models
+    # conftest's one thread is for tiny models.
+    torch.set_num_threads(psutil.cpu_count() or 1)
     assert 1.3e9 < write_full_size(tmp_path) < 1.5e9
     both = f"base={{diffusion: {tmp_path / 'sd'}, clip: {tmp_path / 'clip'}}}"
-    # The gradient flows through the denoiser into the text tower. The denoiser's own optimiser
-    # state would not fit into 24 GB.
+    # The denoiser's gradient flows through it into the text tower; its own optimiser state would
+    # not fit in 24 GB.
     short = (
         "train.steps=1",
         "train.batch_size=2",
@@ -108,7 +115,8 @@ def test_the_chain_at_the_size_of_sd_1_5(tmp_path):
     prepare(project, recipe, write_catalogue(tmp_path / "shop", products=8, views=1))
     name, receipt = train(project, recipe)
     assert receipt.figures["best"]["figures"]["denoise"] > 0
-    shutil.rmtree(project.path("runs", name, "checkpoints", "step-000001"))  # room on the disk
+    # For space on the disk.
+    shutil.rmtree(project.path("runs", name, "checkpoints", "step-000001"))
     export(project, name)
     index(project)
     assert len(retrieve(project, "red dress", k=4)) == 4

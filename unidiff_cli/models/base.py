@@ -54,8 +54,8 @@ class TextFeatures:
     def replaced(self, where: Tensor, other: TextFeatures) -> TextFeatures:
         """The rows set in `where` (n,) taken from `other`, of one caption."""
 
-        def choose(mine: Tensor, others: Tensor) -> Tensor:
-            return torch.where(where.view(-1, *[1] * (mine.ndim - 1)), others, mine)
+        def choose(x: Tensor, replacement: Tensor) -> Tensor:
+            return torch.where(where.view(-1, *[1] * (x.ndim - 1)), replacement, x)
 
         pooled = self.pooled
         if pooled is not None and other.pooled is not None:

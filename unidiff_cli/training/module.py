@@ -64,8 +64,8 @@ class TrainingModule(nn.Module):
     @property
     def scales(self) -> list[nn.Parameter]:
         """Every learned scale: the base's, its added layers' and the terms' own."""
-        own = (term.scales for term in self.heads.values() if isinstance(term, LossModule))
-        return [*self.base.scales(), *(scale for scales in own for scale in scales)]
+        terms = (term for term in self.heads.values() if isinstance(term, LossModule))
+        return [*self.base.scales(), *(scale for term in terms for scale in term.scales)]
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The total and every part. In evaluation nothing is dropped."""
