@@ -119,7 +119,7 @@ class Kid(Metric):
             f"KID over {extractor.feature_size} features of {extractor.name} "
             f"at {extractor.image_size} px{extractor.caution}.",
             f"{generated:,} generated images against {real:,} real ones of the "
-            f"{eval_set.evaluate.split} split. The column for real images is the typical size of "
+            f"{eval_set.evaluate.split} split. The null level is the typical size of "
             "KID between as many real images and real ones, where the truth is 0.",
         ]
         if min(generated, real) < ENOUGH:
