@@ -11,8 +11,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from tests.support.catalogue import encoded, photo
-from unidiff_cli.data.images import BITS, PreparedImage, perceptual_hash, prepare_image
+from unidiff_cli.data.images import PreparedImage, prepare_image
 from unidiff_cli.data.locations import InMemory, LocalPath
+from unidiff_cli.data.perceptual_hash import BITS, perceptual_hash
 from unidiff_cli.data.sample import Cause, Reason
 
 

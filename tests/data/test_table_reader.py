@@ -245,7 +245,7 @@ def test_a_column_that_is_not_there_is_named(without_captions, options, words):
 @pytest.mark.parametrize("name", ["picture", "Picture", "photo", "img_path", "File Name"])
 def test_usual_names_of_an_image_column(tmp_path, name):
     reader = readers.choose(table(tmp_path, f"{name},caption\na.jpg,x\n"), Prepare())
-    assert reader.roles["image"] == name and len(list(reader)) == 1
+    assert reader.columns.roles["image"] == name and len(list(reader)) == 1
 
 
 def test_paths_that_lead_out_are_rejected(tmp_path):

@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 from unidiff_cli.data import shards
+from unidiff_cli.data.shard_writer import write_split
 from unidiff_cli.data.shards import Row
 from unidiff_cli.project.receipt import Receipt, close
 
@@ -24,7 +25,7 @@ def random_samples(count: int = 8, seed: int = 0) -> list[tuple[Row, bytes]]:
 def write_shards(folder: Path, samples: list[tuple[Row, bytes]], size: int = 3) -> list[Row]:
     """A finished folder of one split, `size` samples a shard."""
     folder.mkdir(parents=True)
-    rows, files = shards.write(folder, "train", samples, size)
+    rows, files = write_split(folder, "train", samples, size)
     files[shards.INDEX] = shards.write_index(folder, rows)
     close(folder, Receipt("prepare", {}, files=files), 0.0)
     return rows

@@ -144,20 +144,20 @@ class LocalPath(Location):
         return LocalPath(self.path.parent)
 
     def stat(self) -> Stat:
-        found = os.stat(self.path)
+        status = os.stat(self.path)
         kind: Literal["file", "folder", "other"] = "other"
-        if stat.S_ISREG(found.st_mode):
+        if stat.S_ISREG(status.st_mode):
             kind = "file"
-        elif stat.S_ISDIR(found.st_mode):
+        elif stat.S_ISDIR(status.st_mode):
             kind = "folder"
-        return Stat(kind, found.st_size, found.st_mtime_ns, (found.st_dev, found.st_ino))
+        return Stat(kind, status.st_size, status.st_mtime_ns, (status.st_dev, status.st_ino))
 
     def open(self) -> IO[bytes]:
         return open(self.path, "rb")
 
     def entries(self) -> list[Entry]:
-        with os.scandir(self.path) as found:
-            ordered = sorted(found, key=lambda entry: os.fsencode(entry.name))
+        with os.scandir(self.path) as entries:
+            ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
         return [Entry(LocalPath(Path(entry.path)), entry.is_dir()) for entry in ordered]
 
     def child(self, path: str) -> LocalPath:

@@ -138,16 +138,16 @@ class Marks:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         texts = [{text_id(caption) for caption in row.captions} for row in rows]
-        uses = Counter(text for own in texts for text in own)
+        uses = Counter(text for ids in texts for text in ids)
         sizes = Counter(row.group for row in rows)
         self.groups = [row.group for row in rows]
-        self.captions = [[text for text in own if uses[text] > 1] for own in texts]
+        self.captions = [[text for text in ids if uses[text] > 1] for ids in texts]
         # How many samples a sample's group has.
         self.mates = [sizes[group] for group in self.groups]
         # The most samples that one of its marks has; a sample with 1 goes anywhere.
         self.like = [
-            max([size, *(uses[text] for text in own)])
-            for size, own in zip(self.mates, texts, strict=True)
+            max([size, *(uses[text] for text in ids)])
+            for size, ids in zip(self.mates, texts, strict=True)
         ]
 
     def of(self, sample: int) -> list[Hashable]:

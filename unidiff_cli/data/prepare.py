@@ -26,6 +26,7 @@ from unidiff_cli.data.executors import ProcessExecutor
 from unidiff_cli.data.locations import shown
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent
+from unidiff_cli.data.shard_writer import write_split
 from unidiff_cli.data.shards import Row
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 from unidiff_cli.progress import Progress
@@ -258,7 +259,7 @@ def _write(
                 yield row, store.get(item)
 
     for split in splits.NAMES:
-        written, hashes = shards.write(folder, split, images(split), options.shard_size)
+        written, hashes = write_split(folder, split, images(split), options.shard_size)
         indexed += written
         files |= hashes
         progress("shards", len(indexed), len(rows))

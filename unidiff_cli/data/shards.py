@@ -1,19 +1,15 @@
 """Shards: tars that webdataset and tar read, and an index of where every byte is and what it is.
 
-A shard is a USTAR tar whose bytes depend on its samples only (no times, no users):
-`000000123.jpg` and `000000123.json` for each sample. `index.parquet` has one row a sample with
-offset, size and CRC of both members, so a sample is one `pread`, and damage costs the samples that
-it hits and no other. Headers are written here: `import webdataset` imports torch (3 s), and its
-writer holds every member in memory.
+A shard is a tar with `000000123.jpg` and `000000123.json` for each sample. `index.parquet` has one
+row a sample with offset, size and CRC of both members, so a sample is one `pread`, and damage costs
+the samples that it hits and no other.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import tarfile
 import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
@@ -70,25 +66,6 @@ class Row:
         return json.dumps(value, allow_nan=False).encode()
 
 
-def write(
-    folder: Path, split: str, samples: Iterable[tuple[Row, bytes]], size: int
-) -> tuple[list[Row], dict[str, str]]:
-    """Writes one split as shards of `size` samples.
-
-    Returns the rows with their offsets, and each shard's sha256 by its name.
-    """
-    rows: list[Row] = []
-    files: dict[str, str] = {}
-    shard: _Shard | None = None
-    for number, (row, image) in enumerate(samples):
-        if shard is None or number % size == 0:
-            files |= shard.close() if shard else {}
-            shard = _Shard(folder / f"{split}-{number // size:05d}.tar")
-        rows.append(shard.add(row, image))
-    files |= shard.close() if shard else {}
-    return rows, files
-
-
 def resplit(shards: Shards, folder: Path, split: Callable[[Row], str]) -> dict[str, str]:
     """Writes a folder of the same samples in other splits; returns each file's sha256.
 
@@ -105,56 +82,6 @@ def resplit(shards: Shards, folder: Path, split: Callable[[Row], str]) -> dict[s
             shutil.copyfile(shards.folder / name, folder / name)
     rows = (replace(row, split=split(row)) for row in shards.rows())
     return files | {INDEX: write_index(folder, rows)}
-
-
-class _Shard:
-    """One tar being written, hashed on the way."""
-
-    def __init__(self, path: Path) -> None:
-        self._stream, self._name = open(path, "xb"), path.name
-        self._offset, self._sha = 0, hashlib.sha256()
-
-    def add(self, row: Row, image: bytes) -> Row:
-        text = row.json()
-        image_offset = self._member(f"{row.key}.{_suffix(image)}", image)
-        json_offset = self._member(f"{row.key}.json", text)
-        return replace(
-            row,
-            shard=self._name,
-            image_offset=image_offset,
-            image_size=len(image),
-            image_crc=zlib.crc32(image),
-            json_offset=json_offset,
-            json_size=len(text),
-            json_crc=zlib.crc32(text),
-        )
-
-    def _member(self, name: str, data: bytes) -> int:
-        info = tarfile.TarInfo(name)
-        info.size, info.mode = len(data), 0o644
-        self._put(info.tobuf(tarfile.USTAR_FORMAT))
-        offset = self._offset
-        self._put(data)
-        self._put(bytes(-len(data) % BLOCK))
-        return offset
-
-    def _put(self, data: bytes) -> None:
-        self._stream.write(data)
-        self._sha.update(data)
-        self._offset += len(data)
-
-    def close(self) -> dict[str, str]:
-        with self._stream:
-            self._put(bytes(2 * BLOCK))
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
-        return {self._name: self._sha.hexdigest()}
-
-
-def _suffix(image: bytes) -> str:
-    if image.startswith(b"\x89PNG"):
-        return "png"
-    return "webp" if image[:4] == b"RIFF" and image[8:12] == b"WEBP" else "jpg"
 
 
 def write_index(folder: Path, rows: Iterable[Row]) -> str:
@@ -232,8 +159,8 @@ class Shards:
     def row(self, key: str) -> Row | None:
         """The sample of a key; None where there is none."""
         place = bisect_left(self._rows, key, key=lambda row: row.key)
-        found = self._rows[place] if place < len(self._rows) else None
-        return found if found and found.key == key else None
+        row = self._rows[place] if place < len(self._rows) else None
+        return row if row and row.key == key else None
 
     def _member(self, row: Row, offset: int, size: int, crc: int, what: str) -> bytes:
         data = self._read(row.shard, offset, size)

@@ -27,6 +27,7 @@ UNOPENED = "members that hold pickles or arrays, not opened"
 KEYLESS = "members whose names give no key (no ending, or a dot first), left out"
 FURTHER = "further images of a sample, such as 0.mask.png beside 0.png, left out"
 _KEY = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)
+AMBIGUOUS = Reason("a further image of its key, which ends at the first dot of the name")
 # Names with which webdataset marks what is no sample.
 _META = re.compile(r"__[^/]*__($|/)")
 
@@ -102,8 +103,7 @@ class Webdataset(Reader):
         if plain and further:
             self.notes[FURTHER] += len(further)
         else:
-            text = f"a further image of the key '{key}', which ends at the name's first dot"
-            yield from (Rejected(f"{row}{ending}", Reason(text)) for ending in further)
+            yield from (Rejected(f"{row}{ending}", AMBIGUOUS) for ending in further)
         texts, reason = self._texts(parts, cells)
         if image is None:
             yield Rejected(row, Reason("no image among its members"))
