@@ -145,7 +145,7 @@ def test_another_batch_size_pairs_captions_with_the_same_images(project, base, r
         generated(4, stop)
     mixed = generated(2)
     assert len(mixed) == 6 and (mixed == generated(4)).all()
-    (folder,) = project.path("cache").glob("*/prior")
+    (folder,) = project.path("cache").glob("*/general")
     for file in folder.iterdir():
         file.unlink()
     again = torch.from_numpy(generated(3)).float()

@@ -51,7 +51,7 @@ def test_a_collapsed_model_trips_it_once_and_against_the_base_that_was(base, tmp
     # What the file holds counts, not this base.
     resumed = CollapseMonitor(base, CAPTIONS, tmp_path, point)
     meters, sentences = resumed.measure(base, point)
-    tripped = {"uniformity_image", "effective_rank_image", "effective_rank_text"}
+    tripped = {"uniformity image", "effective rank image", "effective rank text"}
     assert tripped <= set(resumed.tripped) and len(sentences) == len(resumed.tripped)
     assert meters["effective_rank_image"] == pytest.approx(1)
     beginning = "the validation split: images lie closer together (uniformity_image 0, "
