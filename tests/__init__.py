@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""The tests mirror the package; `support/` holds what several of them share."""

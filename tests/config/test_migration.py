@@ -106,6 +106,7 @@ def test_other_problems_of_an_old_recipe_are_named_too(write):
 def test_every_new_name_is_a_key_of_the_schema(key):
     model = recipe_model()
     for part in key.split("."):
+        assert part in model.model_fields
         field = model.model_fields[part]
         options = getattr(field.annotation, "__args__", (field.annotation,))
         model = next((kind for kind in options if hasattr(kind, "model_fields")), None)
