@@ -24,6 +24,7 @@ from unidiff_cli.cli import (
     retrieve,
     status,
     train,
+    verify,
 )
 from unidiff_cli.cli.options import Invocation
 from unidiff_cli.errors import EnvironmentProblem, Interrupted, UnidiffError
@@ -90,6 +91,7 @@ app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate_command)
 app.command("compare", epilog=evaluate.COMPARE_EXAMPLE)(evaluate.compare_command)
 app.command("ablate", epilog=experiments.EXAMPLE)(experiments.ablate_command)
 app.command("status")(status.status_command)
+app.command("verify")(verify.verify_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("sample-catalog", epilog=prepare.SAMPLE_EXAMPLE)(prepare.sample_catalog_command)
 app.add_typer(recipes.app, name="recipes")

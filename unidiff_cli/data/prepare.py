@@ -30,8 +30,9 @@ from unidiff_cli.data.shard_writer import write_split
 from unidiff_cli.data.shards import Row
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 from unidiff_cli.progress import Progress
+from unidiff_cli.project.files import digest, make_folder
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.project.receipt import Receipt, record_of
 
 QUARANTINE = "quarantine.jsonl"
 # A catalogue with a smaller share of captions was misread.
@@ -72,7 +73,7 @@ def prepare(
     # What is refused.
     _refuse_our_shards(project, reader)
     _refuse_nothing(reader, extent)
-    if not force and (finished := _finished(project, settings)):
+    if not force and (finished := project.finished("shards", settings=settings, inputs={})):
         return finished
 
     # The work.
@@ -87,14 +88,16 @@ def prepare(
                 _refuse_bad(project, options, reader, decoded)
                 pairs = _near_pairs(decoded.samples, options)
                 rows = _rows(decoded.samples, pairs, options)
-                receipt.files = _write(folder, rows, decoded.samples, store, options, progress)
+                hashes = _write(folder, rows, decoded.samples, store, options, progress)
+                receipt.content = digest(hashes)
+                receipt.files = {name: record_of(folder / name, h) for name, h in hashes.items()}
                 contents = summary.Contents(rows, decoded, pairs)
                 receipt.counts = summary.counts(reader, contents)
                 receipt.figures = summary.figures(reader, contents, description)
                 summary.write_page(folder / "report.html", receipt, contents, store, options)
 
         # An earlier try that failed left its list; the folder has its own now.
-        project.path(QUARANTINE).unlink(missing_ok=True)
+        _list_of_failure(project).unlink(missing_ok=True)
     return receipt
 
 
@@ -110,15 +113,6 @@ def _settings(recipe: Recipe, reader: Reader, extent: Extent) -> dict[str, Any]:
         "digest": extent.digest,
     }
     return {"prepare": section, "catalogue": catalogue}
-
-
-def _finished(project: Project, settings: dict[str, Any]) -> Receipt | None:
-    """The receipt of the same work, where it was done and its files are still there."""
-    folder = project.path("shards")
-    receipt = Receipt.read(folder)
-    if receipt is None or not receipt.same_work(settings, {}):
-        return None
-    return receipt if all((folder / name).is_file() for name in receipt.files) else None
 
 
 def _refuse_our_shards(project: Project, reader: Reader) -> None:
@@ -192,8 +186,15 @@ def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Dec
         action = "Mend them, or allow more: --max-bad"
     else:
         return
-    write_quarantine(project.path(QUARANTINE), decoded.rejected)
-    raise WorkError(fact, f"{action}. The list: {project.path(QUARANTINE)}")
+    rejected = _list_of_failure(project)
+    make_folder(rejected.parent)
+    write_quarantine(rejected, decoded.rejected)
+    raise WorkError(fact, f"{action}. The list: {rejected}")
+
+
+def _list_of_failure(project: Project) -> Path:
+    """Where a try that failed leaves its rejected rows."""
+    return project.folder("cache") / "prepare" / QUARANTINE
 
 
 # ---------------------------------------------------------------- groups, splits, shards

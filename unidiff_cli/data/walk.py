@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Container, Hashable, Iterator
 
 from unidiff_cli.data.locations import Location
-from unidiff_cli.project.project import FILE, FOLDERS
+from unidiff_cli.project.project import FILE, FOLDERS, MARK
 from unidiff_cli.project.receipt import RECEIPT, Receipt
 
 OURS = "folders that unidiff wrote, left out"
@@ -21,7 +20,8 @@ def walk(root: Location, notes: Counter[str]) -> Iterator[Location]:
     their name and however deep; where `root` itself is a project, also its own folders, some of
     which have no receipt; and folders that may not be read.
     """
-    yield from _below(root, FOLDERS if root.child(FILE).is_file() else (), notes, set())
+    reserved = _reserved(root) if root.child(FILE).is_file() else ()
+    yield from _below(root, reserved, notes, set())
 
 
 def _below(
@@ -48,6 +48,11 @@ def _below(
             yield from _below(location, (), notes, visited)
 
 
+def _reserved(root: Location) -> list[str]:
+    """The folders of a project that no receipt closes; another's of such a name is read."""
+    return [name for name in FOLDERS if root.child(name).child(MARK).is_file()]
+
+
 def _is_ours(folder: Location) -> bool:
     """Whether a folder is a project, or one that a stage of ours closed with a receipt."""
     if folder.child(FILE).is_file():
@@ -56,7 +61,11 @@ def _is_ours(folder: Location) -> bool:
     if not receipt.is_file():
         return False
     try:
-        Receipt(**json.loads(receipt.read()))
-    except (OSError, ValueError, TypeError):
+        data = receipt.read()
+        Receipt.parse(data)
+    except (ValueError, TypeError, AttributeError, KeyError):
+        # A damaged one is ours still.
+        return all(key in data for key in (b'"stage"', b'"settings"', b'"inputs"'))
+    except OSError:
         return False
     return True

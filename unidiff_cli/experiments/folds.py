@@ -17,7 +17,7 @@ from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import Receipt, close
+from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.training.train import train
 
 # The sections of a recipe that decide a run.
@@ -43,11 +43,11 @@ def fold_projects(project: Project, recipe: Recipe, count: int) -> list[Project]
     projects = []
     for fold in range(count):
         key = digest([whole.receipt.hash, count, recipe.evaluate.seed, fold])
-        inner = Project(project.path("cache", "folds", key))
+        inner = Project(project.folder("cache") / "folds" / key)
         if not Receipt.read(inner.path("shards")):
             inner.create()
             splits = _splits(rows, fold_of, fold, recipe.evaluate.seed)
-            _write_shards(whole, inner.path("shards"), splits, [fold, count], recipe.evaluate.seed)
+            _write_shards(whole, inner, splits, [fold, count], recipe.evaluate.seed)
         projects.append(inner)
     return projects
 
@@ -64,14 +64,14 @@ def _splits(rows: list[Row], fold_of: Mapping[str, int], fold: int, seed: int) -
 
 
 def _write_shards(
-    whole: Shards, folder: Path, splits: Mapping[str, str], fold: list[int], seed: int
+    whole: Shards, project: Project, splits: Mapping[str, str], fold: list[int], seed: int
 ) -> None:
     """The catalogue's own samples with other splits, and a receipt."""
-    files = shards.resplit(whole, folder, lambda row: splits[row.id])
     settings = {**whole.receipt.settings, "fold": fold}
     receipt = Receipt("prepare", settings, {"shards": whole.receipt.hash}, seed)
-    receipt.files, receipt.counts = files, dict(whole.receipt.counts)
-    close(folder, receipt, 0)
+    receipt.counts = dict(whole.receipt.counts)
+    with project.writing("shards", receipt=receipt) as folder:
+        receipt.files, receipt.content = shards.resplit(whole, folder, lambda r: splits[r.id])
 
 
 def open_eval_set(

@@ -83,7 +83,7 @@ def regenerate(
 
 def _write(project: Project, prompt: str, images: Sequence[GeneratedImage]) -> Path:
     """Writes one prompt's images, their contact sheet and prompt.json into a new folder."""
-    folder = _new_folder(project.path("outputs"), prompt)
+    folder = _new_folder(project.folder("outputs"), prompt)
     for i, (image, record) in enumerate(images):
         write_image(folder / f"{i}.png", image, record)
     labels = [_label(record) for _, record in images]

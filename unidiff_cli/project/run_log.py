@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from unidiff_cli.project import files
 from unidiff_cli.project.files import write_text
 
 FILE = "log.jsonl"
@@ -56,6 +57,12 @@ def append(run: Path, **values: Any) -> None:
     short = {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in values.items()}
     with open(run / FILE, "a", encoding="utf-8") as stream:
         stream.write(json.dumps(short) + "\n")
+
+
+def sync(run: Path) -> None:
+    """Brings all lines to the disk."""
+    if (run / FILE).exists():
+        files.sync(run / FILE)
 
 
 def trim(run: Path, step: int) -> None:

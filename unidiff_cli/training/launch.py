@@ -19,6 +19,8 @@ from unidiff_cli.errors import Interrupted, UnidiffError, WorkError
 from unidiff_cli.project.files import write_json
 
 FAILURE = ".failure.json"
+# What the launched processes print.
+OUTPUT = "workers.log"
 # Seconds a stopped process has to save: torchrun's own 30 are less than 20 GB take.
 GRACE = 7200
 
@@ -64,7 +66,7 @@ def launch(
         process = start_process(
             "torch.distributed.run",
             [*options, "-m", module, *arguments],
-            folder / "workers.log",
+            folder / OUTPUT,
             machine.cores() // count,
         )
         try:
@@ -80,7 +82,7 @@ def launch(
     if process.returncode:
         raise WorkError(
             f"A training process ended with {process.returncode}.",
-            f"Its output: {folder / 'workers.log'}",
+            f"Its output: {folder / OUTPUT}",
         )
 
 

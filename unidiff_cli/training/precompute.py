@@ -92,7 +92,7 @@ def fill_cache(
         file_names[FROZEN] = f"{FROZEN}-{base.vision_hash}.npy"
     key, filled = [shards.receipt.hash, base.preprocessing], {}
     for split, rows in splits.items():
-        folder = project.path("cache", digest([*key, [row.id for row in rows]]), split)
+        folder = project.folder("cache") / digest([*key, [row.id for row in rows]]) / split
         filled[split] = {name: folder / file for name, file in file_names.items()}
         missing = {name: file for name, file in filled[split].items() if not file.exists()}
         if missing:
@@ -178,7 +178,7 @@ def generate_latents(
     # A file an image, so that how many are generated at a time decides nothing: after a run out of
     # memory it is lowered.
     depends = ["a file an image", weights, base.image_size, options.steps, options.guidance]
-    folder = project.path("cache", digest([*depends, list(captions)]), "general")
+    folder = project.folder("cache") / digest([*depends, list(captions)]) / "general"
     files = [folder / f"{i:06d}.npy" for i in range(len(captions))]
     missing = [i for i, file in enumerate(files) if not file.exists()]
     for start in range(0, len(missing), options.batch_size):

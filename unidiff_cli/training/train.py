@@ -20,8 +20,9 @@ from unidiff_cli.models import loading
 from unidiff_cli.objectives import needs_of, trained_encoder
 from unidiff_cli.progress import Progress
 from unidiff_cli.project import run_log
+from unidiff_cli.project.files import make_folder, write_text
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.project.receipt import Receipt, is_closed
 from unidiff_cli.training.collapse_monitor import warn_of_collapse
 from unidiff_cli.training.job import Job, rows_of
 from unidiff_cli.training.launch import launch
@@ -64,6 +65,9 @@ def train(
         if receipt := Receipt.read(project.path("runs", name)):
             return name, receipt
         # What we refuse.
+        for written in ("exports", "runs"):
+            project.folder(written)
+        project.refuse_foreign("index")
         shards = Shards.open(project.path("shards"))
         world = recipe.train.processes or max(1, torch.cuda.device_count())
         _check(recipe, shards, world)
@@ -115,7 +119,8 @@ def _resumed(project: Project, resume: str | bool, shards: str) -> tuple[str, Re
             f"{changed[0].upper()}{changed[1:]} changed since run {name} began.",
             "Run: unidiff train",
         )
-    rewind(folder)
+    if not is_closed(folder):
+        rewind(folder)
     return name, recipe, provenance
 
 
@@ -143,9 +148,9 @@ def _check(recipe: Recipe, shards: Shards, world: int) -> None:
 
 def _begin(folder: Path, recipe: Recipe, provenance: Provenance) -> None:
     """The run's folder, with all that a resume begins from."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     provenance.write(folder)
-    (folder / "recipe.yaml").write_text(recipe.yaml(), encoding="utf-8")
+    write_text(folder / "recipe.yaml", recipe.yaml())
 
 
 def _precomputed(
