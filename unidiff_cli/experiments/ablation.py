@@ -103,7 +103,7 @@ def ablate(
             model: {key: figure.mean for key, figure in figures.items()}
             for model, figures in report.figures.items()
         }
-        with project.writing("ablation", receipt=receipt) as folder:
+        with project.writing("ablation", receipt=receipt, started=started) as folder:
             write_tables(folder, report)
     return receipt
 

@@ -80,7 +80,7 @@ def evaluate_folds(
         parts.append(measure(inner, eval_set, metrics, models, progress))
     with project.lock(existing=True):
         receipt = Receipt("evaluate", settings, inputs, recipe.evaluate.seed)
-        with project.writing("folds", receipt=receipt) as folder:
+        with project.writing("folds", receipt=receipt, started=started) as folder:
             title = f"{recipe.name} against its base in {count} folds"
             seconds = time.monotonic() - started
             report = build_report(title, parts, metrics, left_out, seconds)

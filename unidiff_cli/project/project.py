@@ -292,13 +292,16 @@ class Project:
         refuse_foreign(self.path(*names), listing)
 
     @contextmanager
-    def writing(self, *names: str, receipt: Receipt) -> Iterator[Path]:
+    def writing(
+        self, *names: str, receipt: Receipt, started: float | None = None
+    ) -> Iterator[Path]:
         """A fresh folder to fill; at the end its receipt goes in and it takes the place of the old.
 
-        A failure or a kill leaves the old folder as it was. The caller fills `receipt` meanwhile.
+        A failure or a kill leaves the old folder as it was. The caller fills `receipt` meanwhile;
+        its seconds are those since `started` (of time.monotonic), by default since now.
         Raises WorkError, before anything is written, where the folder holds what is not ours.
         """
-        started = time.monotonic()
+        started = time.monotonic() if started is None else started
         with atomic_folder(self.path(*names), listing) as fresh:
             yield fresh
             close(fresh, receipt, time.monotonic() - started)
