@@ -21,6 +21,20 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def gpu_count() -> int:
+    """How many GPUs there are."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def gpu_names() -> list[str]:
+    """What the GPUs are called, in torch's order."""
+    import torch
+
+    return [torch.cuda.get_device_name(number) for number in range(gpu_count())]
+
+
 def bf16_supported() -> bool:
     """Whether the GPU computes in bfloat16 natively; False without a GPU."""
     import torch
