@@ -108,7 +108,7 @@ def export_command(
         str | None,
         typer.Option(
             "--format",
-            help="File format; diffusers by default, which alone the other commands read.",
+            help="File format; only the default, diffusers, is read by the other commands.",
             autocompletion=format_names,
         ),
     ] = None,
