@@ -1,4 +1,4 @@
-"""What this machine offers: the device to compute on, processor cores, free disk space.
+"""Says what this machine offers: a GPU or processor to compute on, its cores, free disk space.
 
 The one place that asks for them. torch is imported inside the functions that need it.
 """
