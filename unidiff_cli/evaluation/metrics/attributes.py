@@ -96,6 +96,7 @@ def judge_attribute(
 class Attributes(Metric):
     """The share of named attributes that the scorer recognizes in the generated images."""
 
+    place: ClassVar[int] = 90
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "attributes": FigureSpec(

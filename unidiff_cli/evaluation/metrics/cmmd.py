@@ -59,6 +59,7 @@ def bootstrap_cmmd(
 class Cmmd(Metric):
     """CMMD between the held-out images and images generated from their captions, by the scorer."""
 
+    place: ClassVar[int] = 60
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "cmmd": FigureSpec("CMMD", "generation", "lower")

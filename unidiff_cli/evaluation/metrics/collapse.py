@@ -47,6 +47,9 @@ class Measured(NamedTuple):
 class Collapse(Metric):
     """The collapse meters of the held-out rows and of everyday objects."""
 
+    place: ClassVar[int] = 140
+    in_ablations: ClassVar[bool] = True
+    plotted: ClassVar[tuple[str, ...]] = ("uniformity_image", "effective_rank_image")
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "uniformity_image": _meter("Uniformity of images", "retrieval", "lower"),
         "uniformity_text": _meter("Uniformity of captions", "retrieval", "lower"),

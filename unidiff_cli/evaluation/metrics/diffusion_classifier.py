@@ -75,6 +75,7 @@ class DiffusionClassifier(Metric):
     models; errors are of ε. At most IMAGES images an attribute, and no more than `evaluate.images`.
     """
 
+    place: ClassVar[int] = 30
     on_request: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "diffusion_classifier": FigureSpec(

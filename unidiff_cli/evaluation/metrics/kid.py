@@ -64,6 +64,8 @@ def bootstrap_kid(
 class Kid(Metric):
     """KID between the held-out images and images generated from their captions."""
 
+    place: ClassVar[int] = 40
+    in_ablations: ClassVar[bool] = True
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {"kid": FigureSpec("KID", "generation", "lower")}
 

@@ -110,6 +110,7 @@ def real_figures(real: np.ndarray, k: int = K, seed: int = 0) -> dict[str, float
 class PrecisionRecall(Metric):
     """The share of generated images that are like real ones, and of real ones that they cover."""
 
+    place: ClassVar[int] = 100
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "image_precision": FigureSpec(

@@ -35,6 +35,7 @@ class ZeroShot(Metric):
     The prompts name the values that the catalogue has.
     """
 
+    place: ClassVar[int] = 20
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "zero_shot": FigureSpec(
             "Zero-shot accuracy", "retrieval", "higher", percent=True, headline=False
