@@ -164,7 +164,9 @@ def shop(tmp_path, finished):
     return copied
 
 
-@pytest.mark.parametrize("names", [("shards",), ("index",), ("report",), ("exports", "001-fashion")])
+@pytest.mark.parametrize(
+    "names", [("shards",), ("index",), ("report",), ("exports", "001-fashion")]
+)
 def test_force_removes_no_file_of_another(shop, recipe, catalogue, names):
     small = load_recipe(recipe.base, "evaluate.metrics=[recall]")
     stages = {

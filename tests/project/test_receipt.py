@@ -38,9 +38,7 @@ def test_a_receipt_reads_back_as_it_was_written(project, receipt):
 
 
 def test_the_hash_ignores_files_time_and_versions(receipt):
-    later = replace(
-        receipt, files={}, seconds=99.0, finished="2000-01-01", versions={"torch": "0"}
-    )
+    later = replace(receipt, files={}, seconds=99.0, finished="2000-01-01", versions={"torch": "0"})
     assert later.hash == receipt.hash
 
 
