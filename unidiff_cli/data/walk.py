@@ -7,7 +7,7 @@ from collections.abc import Container, Hashable, Iterator
 
 from unidiff_cli.data.locations import Location
 from unidiff_cli.project.project import FILE, FOLDERS, MARK
-from unidiff_cli.project.receipt import RECEIPT, UNREADABLE, Receipt
+from unidiff_cli.project.receipt import NO_RECEIPT, RECEIPT, Receipt
 
 OURS = "folders that unidiff wrote, left out"
 UNREADABLE = "folders that may not be read, left out"
@@ -63,7 +63,7 @@ def _is_ours(folder: Location) -> bool:
     try:
         data = receipt.read()
         Receipt.parse(data)
-    except UNREADABLE:
+    except NO_RECEIPT:
         # A damaged one is ours still.
         return all(key in data for key in (b'"stage"', b'"settings"', b'"inputs"'))
     except OSError:

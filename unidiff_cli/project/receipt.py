@@ -25,7 +25,7 @@ PACKAGES = ("unidiff-cli", "torch", "diffusers", "transformers", "accelerate", "
 # Bytes that a command of few seconds hashes before it uses a folder: 5 % of its time.
 QUICK = 128 << 20
 # What parsing raises of bytes that are no receipt.
-UNREADABLE = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
+NO_RECEIPT = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
 # Files whose hash was checked by this process, as they were then.
 _checked: set[tuple[str, int, int, int, str]] = set()
 
@@ -90,7 +90,7 @@ class Receipt:
             return cls.parse(file.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, *UNREADABLE) as problem:
+        except (OSError, *NO_RECEIPT) as problem:
             raise Damaged(
                 f"{file} is damaged, so nobody knows what the folder holds.",
                 f"Move {folder} elsewhere, and run the command that writes it again.",
@@ -98,7 +98,7 @@ class Receipt:
 
     @classmethod
     def parse(cls, data: bytes) -> Receipt:
-        """A receipt from the bytes of its file. Raises one of UNREADABLE for others."""
+        """A receipt from the bytes of its file. Raises one of NO_RECEIPT for others."""
         values = json.loads(data)
         if values.pop("digest") != digest(values):
             raise ValueError("the digest is another")
