@@ -20,7 +20,7 @@ from unidiff_cli.models import loading, sources
 from unidiff_cli.models.weights import blend
 from unidiff_cli.project import checkpoints
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import Receipt, is_closed
+from unidiff_cli.project.receipt import QUICK, Receipt, is_closed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,7 @@ def export(
         name = run if alpha == 1 else f"{run}-a{alpha:g}"
         if not exporter.is_base:
             name = f"{format}/{name}"
-        trained = project.receipt("runs", run)
+        trained = project.receipt("runs", run, hashed=QUICK)
         recipe = read_recipe(project.path("runs", run, "recipe.yaml"))
         settings = {
             **recipe.section("name", "base", "image_size", "objectives", "train"),

@@ -5,6 +5,7 @@
                               heads, averaged_heads: the objectives' own layers, never exported
                               optimizer: the moments of both
     checkpoints/best/         state.json  averaged.safetensors
+    checkpoints/base/         state.json  embeds: the base's, for the collapse meters
 
 `state.json` is written last and holds the sha256 of the others and of itself: a folder without it,
 or whose files differ, is no checkpoint. The oldest are deleted once the newest is in place.
@@ -88,10 +89,9 @@ def listing(checkpoint: Path) -> Collection[str] | None:
 def digests(folder: Path) -> dict[str, str]:
     """The sha256 of every file of the checkpoints as it was written, by its path in `folder`."""
     hashes: dict[str, str] = {}
-    for checkpoint in [*committed(folder), folder / BEST]:
-        if (checkpoint / STATE).is_file():
-            files = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["files"]
-            hashes |= {f"{checkpoint.name}/{name}": sha256 for name, sha256 in files.items()}
+    for checkpoint in _all(folder):
+        files = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["files"]
+        hashes |= {f"{checkpoint.name}/{name}": sha256 for name, sha256 in files.items()}
     return hashes
 
 
@@ -130,10 +130,17 @@ def latest(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | Damaged]]:
             yield checkpoint, problem
 
 
+def _all(folder: Path) -> list[Path]:
+    """The step checkpoints, oldest first, and what else was saved beside them, such as `best`."""
+    steps = committed(folder)
+    others = sorted(state.parent for state in folder.glob(f"[!.]*/{STATE}"))
+    return steps + [checkpoint for checkpoint in others if checkpoint not in steps]
+
+
 def whole_files(folder: Path) -> list[str]:
     """The files of all checkpoints that are what was written, by their paths in `folder`."""
     whole = []
-    for checkpoint in [*committed(folder), folder / BEST]:
+    for checkpoint in _all(folder):
         try:
             state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
             for name, sha256 in state["files"].items():

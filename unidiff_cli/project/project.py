@@ -55,6 +55,10 @@ class Folder:
     resume: str = ""
     # Whether it holds several folders, each with a receipt.
     several: bool = False
+    # A sub-folder whose files are checked when they are read.
+    apart: str = ""
+    # The folder that holds what is done of it while it is unfinished, where that is another.
+    begun: str = ""
     # What makes it again although its receipt says that it is finished.
     redo: str = " --force"
 
@@ -62,13 +66,19 @@ class Folder:
 # The folders of a project by name, in the order of the work. Every other list is made from it.
 FOLDERS = {
     "shards": Folder("unidiff prepare CATALOG", always=True),
-    "runs": Folder("unidiff train", always=True, resume="unidiff train --resume", several=True),
+    "runs": Folder(
+        "unidiff train",
+        always=True,
+        resume="unidiff train --resume",
+        several=True,
+        apart="checkpoints",
+    ),
     "exports": Folder("unidiff export", always=True, several=True),
     "index": Folder("unidiff index", always=True),
     "report": Folder("unidiff evaluate", always=True),
     "comparison": Folder("unidiff compare"),
     "folds": Folder("unidiff evaluate --folds 5"),
-    "ablation": Folder("unidiff ablate", redo=""),
+    "ablation": Folder("unidiff ablate", begun="cells", redo=""),
     "cells": Folder("unidiff ablate", receipt=False),
     "outputs": Folder("unidiff generate", receipt=False),
     "cache": Folder("any command", receipt=False),
@@ -153,7 +163,7 @@ class Project:
         place = f"{self.root.name}/{'/'.join(names)}"
         if receipt := Receipt.read(path):
             try:
-                receipt.check(path, hashed)
+                receipt.check(path, hashed, folder.apart)
             except Damaged as damage:
                 remake = receipt.remake or f"{folder.command}{folder.redo}"
                 raise Damaged(damage.fact, f"Make it again: {remake}") from damage
@@ -202,7 +212,9 @@ class Project:
     def current_export(self) -> str:
         """The name of the current export; empty where there is none."""
         pointer = self.path("exports", "current")
-        return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
+        if not pointer.is_file():
+            return ""
+        return pointer.read_text(encoding="utf-8", errors="replace").strip()
 
     def make_current(self, name: str) -> None:
         """Makes an export the one that every command reads by default."""

@@ -109,19 +109,24 @@ class Receipt:
         """Whether the work that is asked for now is the work this receipt closed."""
         return digest([self.settings, self.inputs]) == digest([settings, inputs])
 
-    def check(self, folder: Path, hashed: int | None = 0) -> None:
+    def check(self, folder: Path, hashed: int | None = 0, apart: str = "") -> None:
         """Raises Damaged for a file of the folder that is missing or not what was written.
 
         Every size is compared, and hashes of so many bytes, the smallest files first; None
-        compares all. This process hashes a file that did not change only once.
+        compares all. This process hashes a file that did not change only once. Files of the
+        sub-folder `apart` are left to those who read them.
         """
-        for file, reason in self.damage(folder, hashed):
+        for file, reason in self.damage(folder, hashed, apart):
             raise Damaged(f"{file} {reason}.")
 
-    def damage(self, folder: Path, hashed: int | None = None) -> list[tuple[Path, str]]:
+    def damage(
+        self, folder: Path, hashed: int | None = None, apart: str = ""
+    ) -> list[tuple[Path, str]]:
         """The files that `check` would name, each with what is wrong with it."""
         wrong, left = [], hashed
         for name, record in sorted(self.files.items(), key=lambda item: item[1].size):
+            if apart and name.startswith(f"{apart}/"):
+                continue
             if left is not None:
                 left -= record.size
             reason = _damage(folder / name, record, left is None or left >= 0)

@@ -29,7 +29,7 @@ def folders(project: Project) -> list[FolderState]:
     several = {"runs": project.runs(), "exports": project.exports()}
     states = []
     for name, spec in FOLDERS.items():
-        if spec.receipt and (spec.always or project.path(name).is_dir()):
+        if spec.receipt and (spec.always or _is_begun(project, name)):
             parts = [f"{name}/{part}" for part in several.get(name, ())]
             states += [_state(project, folder) for folder in parts or [name]]
     return states
@@ -58,11 +58,11 @@ def _state(project: Project, folder: str) -> FolderState:
         receipt = Receipt.read(path)
         if receipt:
             # Sizes only: `unidiff verify` reads every byte.
-            receipt.check(path)
+            receipt.check(path, apart=FOLDERS[folder.split("/")[0]].apart)
     except Damaged as damage:
         return FolderState(folder, "damaged", damage.fact)
     if receipt is None:
-        begun = path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir())
+        begun = _is_begun(project, folder)
         contents = _progress(path) if folder.startswith("runs/") else ""
         return FolderState(folder, "unfinished" if begun else "missing", contents)
     changed = [
@@ -77,6 +77,14 @@ def _state(project: Project, folder: str) -> FolderState:
     contents = ", ".join(f"{v:,} {k}" for k, v in counts if isinstance(v, int) and v)
     mark = " (current)" if folder == f"exports/{current}" else ""
     return FolderState(folder, "ready", contents + mark)
+
+
+def _is_begun(project: Project, folder: str) -> bool:
+    """Whether a folder holds anything, or the folder of its unfinished work is there."""
+    begun = FOLDERS[folder].begun if folder in FOLDERS else ""
+    path = project.path(folder)
+    visible = path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir())
+    return visible or bool(begun and project.path(begun).is_dir())
 
 
 def _hash(path: Path) -> str:

@@ -25,7 +25,8 @@ from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.progress import Counter, Progress, labelled
-from unidiff_cli.project.files import atomic_file, digest, write_json
+from unidiff_cli.project.arrays import open_array, seal_array
+from unidiff_cli.project.files import atomic_file, digest, make_folder, write_json
 from unidiff_cli.project.project import Project
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def fill_cache(
     for split, rows in splits.items():
         folder = project.folder("cache") / digest([*key, [row.id for row in rows]]) / split
         filled[split] = {name: folder / file for name, file in file_names.items()}
-        missing = {name: file for name, file in filled[split].items() if not file.exists()}
+        missing = {name: file for name, file in filled[split].items() if open_array(file) is None}
         if missing:
             counter = labelled(on_progress, f"caching {split}")
             _write_arrays(missing, base, shards, rows, counter)
@@ -111,7 +112,7 @@ def _write_arrays(
     """Writes the array of each tensor to its file. Raises EnvironmentProblem on a full disk."""
     folder = next(iter(files.values())).parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with ExitStack() as stack:
             # Two processes of an ablation may fill the same rows.
             beside = {name: stack.enter_context(atomic_file(f)) for name, f in files.items()}
@@ -125,8 +126,9 @@ def _write_arrays(
                     arrays[name][start : start + len(values)] = values
                 if on_progress:
                     on_progress(min(start + CHUNK, len(rows)), len(rows))
-            for array in arrays.values():
+            for name, array in arrays.items():
                 array.flush()
+                seal_array(beside[name])
     except OSError as problem:
         raise EnvironmentProblem(
             f"The cache of {len(rows):,} images cannot be written to {folder}: {problem.strerror}.",
@@ -180,7 +182,7 @@ def generate_latents(
     depends = ["a file an image", weights, base.image_size, options.steps, options.guidance]
     folder = project.folder("cache") / digest([*depends, list(captions)]) / "general"
     files = [folder / f"{i:06d}.npy" for i in range(len(captions))]
-    missing = [i for i, file in enumerate(files) if not file.exists()]
+    missing = [i for i, file in enumerate(files) if open_array(file) is None]
     for start in range(0, len(missing), options.batch_size):
         numbers = missing[start : start + options.batch_size]
         images = generate_images(
@@ -193,10 +195,12 @@ def generate_latents(
         )
         latents = _latents(base, list(images))
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             for i, one in zip(numbers, latents, strict=True):
                 with atomic_file(files[i]) as beside, open(beside, "wb") as stream:
                     np.save(stream, one[None])
+                    stream.flush()
+                    seal_array(beside)
         except OSError as problem:
             raise EnvironmentProblem(
                 f"The prior's images cannot be written to {folder}: {problem.strerror}.",
