@@ -60,9 +60,10 @@ def append(run: Path, **values: Any) -> None:
 
 
 def sync(run: Path) -> None:
-    """Brings all lines to the disk."""
+    """Brings all lines, and the log's name, to the disk."""
     if (run / FILE).exists():
         files.sync(run / FILE)
+        files.sync(run)
 
 
 def trim(run: Path, step: int) -> None:
