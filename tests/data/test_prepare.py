@@ -104,7 +104,7 @@ def test_progress_is_told(tmp_path, shop):
 
 
 def test_a_plan_says_how_a_catalogue_would_be_read(shop):
-    assert plan(Recipe(), shop).startswith("captions.jsonl")
+    assert plan(Recipe(), shop)[0].startswith("captions.jsonl")
 
 
 def test_ids_that_are_used_twice_name_nothing(tmp_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unidiff_cli.cli import console
-from unidiff_cli.cli.options import Assignments, Json, open_project, receipt_of, say_done
+from unidiff_cli.cli.options import Assignments, Json, announced_project, receipt_of, say_done
 from unidiff_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def ablate_command(
     json_out: Json = False,
 ) -> None:
     """Train and measure recipes × seeds × folds alike, into one table with paired tests."""
-    project = open_project(context)
+    project = announced_project(context)
     given = [*(assignments or ()), *([f"train.steps={steps}"] if steps else [])]
     recipes = _recipes(project, variants, given)
     training_seeds = _seeds(seeds)

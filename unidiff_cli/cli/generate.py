@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from unidiff_cli.cli import console
-from unidiff_cli.cli.options import MAX_SEED, ExportName, Json, finite, open_project
+from unidiff_cli.cli.options import ExportName, Json, announced_project, finite
+from unidiff_cli.config.limits import MAX_SAMPLER_STEPS, MAX_SEED
 from unidiff_cli.errors import UsageError
+from unidiff_cli.project.numbered import by_number
 
 EXAMPLE = 'Example: unidiff generate "red dress" -n 4 --seed 7'
 
@@ -26,7 +28,12 @@ def generate_command(
     ] = 0,
     steps: Annotated[
         int | None,
-        typer.Option("--steps", min=1, help="Denoising steps; the base's own by default."),
+        typer.Option(
+            "--steps",
+            min=1,
+            max=MAX_SAMPLER_STEPS,
+            help="Denoising steps; the base's own by default.",
+        ),
     ] = None,
     guidance: Annotated[
         float | None,
@@ -64,7 +71,7 @@ def generate_command(
     from unidiff_cli.generation.generate import generate, regenerate
     from unidiff_cli.models.sources import generation_settings
 
-    project = open_project(context)
+    project = announced_project(context)
     with console.bars(context.obj.quiet) as bars:
         if source is not None:
             folder, same_weights = regenerate(project, source, on_progress=bars)
@@ -95,7 +102,10 @@ def generate_command(
     if json_out:
         console.show_json(
             [
-                {"folder": str(folder), "images": sorted(map(str, folder.glob("[0-9]*.png")))}
+                {
+                    "folder": str(folder),
+                    "images": sorted(map(str, folder.glob("[0-9]*.png")), key=by_number),
+                }
                 for folder in folders
             ]
         )

@@ -13,9 +13,9 @@ from unidiff_cli.cli.options import (
     DryRun,
     Force,
     RecipeName,
-    open_project,
+    RememberedRecipe,
+    announced_project,
     receipt_of,
-    remember,
     resolved_recipe,
     say_done,
     share,
@@ -42,7 +42,7 @@ def prepare_command(
     """Turn a catalogue into checked, split, deduplicated WebDataset shards."""
     from unidiff_cli.data.prepare import plan, prepare
 
-    project = open_project(context)
+    project = announced_project(context, catalogue)
     given = list(assignments or [])
     if max_bad:
         given.append(f"prepare.max_bad={share(max_bad)}")
@@ -50,14 +50,14 @@ def prepare_command(
     settings = resolved_recipe(project, recipe, given, base=False)
     summary = plan(settings, catalogue)
     if dry_run:
-        console.say(settings.yaml())
-        console.say(summary)
+        console.say(*settings.yaml().splitlines(), "", *summary)
         return
-    console.note(summary)
-    remember(project, recipe)
+    console.note(*summary)
+    remember = RememberedRecipe(project, recipe)
     with console.bars(context.obj.quiet) as bars:
         before = receipt_of(project, "shards")
         receipt = prepare(project, settings, catalogue, force=force, on_progress=bars)
+    remember()
     say_done(project, "shards", before, receipt, "unidiff train")
 
 

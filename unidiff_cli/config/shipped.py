@@ -65,21 +65,27 @@ def copy_recipe(name: str, to: Path | None = None, force: bool = False) -> Path:
 
 
 def remember_recipe(file: Path, name: str) -> None:
-    """Writes a recipe's name, or its whole path, into a project's unidiff.yaml.
+    """Writes a recipe's name, or its whole path, into a project's unidiff.yaml. Raises as below."""
+    text = with_recipe(file, name)
+    if text.encode() != file.read_bytes():
+        write_text(file, text)
+
+
+def with_recipe(file: Path, name: str) -> str:
+    """The text of a project's unidiff.yaml with a recipe's name, or its whole path, in it.
 
     Only the value of `recipe` changes; comments, quotes and line ends stay. A file of an unusual
     shape is written anew by the parser, comments included. Raises UsageError where neither gives
-    the same settings with the new name; the file is then as it was.
+    the same settings with the new name.
     """
     if _is_path(name):
         name = str(locate_recipe(name, file.parent).absolute())
-    before = read_yaml(file, FILE).data
+    before, text = read_yaml(file, FILE).data, file.read_bytes().decode("utf-8")
     if before.get("recipe") == name:
-        return
-    text = file.read_bytes().decode("utf-8")
+        return text
     for edited in (_with_recipe(text, name), _dumped_with_recipe(text, name)):
         if _data(edited) == {**before, "recipe": name}:
-            return write_text(file, edited)
+            return edited
     raise UsageError(
         f"The recipe's name cannot be written into {file}.", f"Write it yourself: recipe: {name}"
     )

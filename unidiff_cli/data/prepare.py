@@ -43,7 +43,7 @@ DISK_ERRORS = frozenset(
 )
 
 
-def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> str:
+def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> list[str]:
     """How the catalogue would be read, in lines for a person; nothing is written."""
     return readers.choose(catalogue, recipe.prepare).describe()
 

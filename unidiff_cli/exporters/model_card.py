@@ -14,7 +14,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, try_to_load_fr
 from huggingface_hub.repocard import metadata_load
 
 from unidiff_cli import __version__, registry
-from unidiff_cli.config.load import read_recipe
+from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.exporters import Exporter
 from unidiff_cli.models.sources import Source, resolve_base
@@ -90,10 +90,10 @@ def refresh_model_card(project: Project, name: str) -> None:
     with project.lock(existing=True):
         receipt = project.receipt("exports", name)
         [run] = receipt.inputs
-        file, recipe = project.path("exports", name, FILE), project.path(run, "recipe.yaml")
-        if not recipe.is_file():
+        file, folder = project.path("exports", name, FILE), project.path(run)
+        if not folder.is_dir():
             return
-        card = model_card(project, name, read_recipe(recipe), receipt)
+        card = model_card(project, name, read_run_recipe(folder), receipt)
         if not file.is_file() or file.read_text(encoding="utf-8") != card.content:
             write_text(file, card.content)
 

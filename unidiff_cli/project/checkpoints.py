@@ -22,6 +22,7 @@ from unidiff_cli import machine
 from unidiff_cli.errors import Damaged, EnvironmentProblem
 from unidiff_cli.project import files
 from unidiff_cli.project.files import atomic_folder, digest, file_digest, write_json
+from unidiff_cli.project.numbered import by_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +66,8 @@ def recover(folder: Path) -> None:
 
 def committed(folder: Path) -> list[Path]:
     """The step checkpoints that were written to the end, oldest first."""
-    return sorted(p.parent for p in folder.glob(f"step-*/{STATE}"))
+    checkpoints = (state.parent for state in folder.glob(f"step-*/{STATE}"))
+    return sorted(checkpoints, key=lambda checkpoint: by_number(checkpoint.name))
 
 
 def verified(checkpoint: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from unidiff_cli.errors import EnvironmentProblem, NotReady, UsageError, WorkError, nearest
 from unidiff_cli.project.files import atomic_folder, recover, write_text
+from unidiff_cli.project.numbered import by_number, next_number
 from unidiff_cli.project.receipt import Receipt, close
 
 FILE = "unidiff.yaml"
@@ -142,9 +143,7 @@ class Project:
 
     def next_run(self, recipe: str) -> str:
         """A new run's name: a running number and the recipe."""
-        numbers = (name.split("-")[0] for name in self.runs())
-        last = max((int(n) for n in numbers if n.isdecimal()), default=0)
-        return f"{last + 1:03d}-{recipe}"
+        return f"{next_number(self.runs()):03d}-{recipe}"
 
     def current_export(self) -> str:
         """The name of the current export; empty where there is none."""
@@ -216,4 +215,5 @@ class Project:
 def _visible_folders(parent: Path) -> list[str]:
     if not parent.is_dir():
         return []
-    return sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
+    names = [p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    return sorted(names, key=by_number)

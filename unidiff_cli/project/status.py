@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unidiff_cli.project import checkpoints
 from unidiff_cli.project.project import FOLDERS, Project
 from unidiff_cli.project.receipt import Receipt
 
@@ -77,5 +78,5 @@ def _hash(path: Path) -> str:
 
 
 def _progress(run: Path) -> str:
-    steps = sorted(p.name for p in (run / "checkpoints").glob("step-*"))
-    return f"last checkpoint {steps[-1]}" if steps else "no checkpoint yet"
+    steps = checkpoints.committed(run / "checkpoints")
+    return f"last checkpoint {steps[-1].name}" if steps else "no checkpoint yet"

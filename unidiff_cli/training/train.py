@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from unidiff_cli import machine
-from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import NotReady, UsageError, WorkError, nearest
@@ -69,7 +68,10 @@ def train(
         _check(recipe, shards, world)
         base = loading.load_base(recipe.base, recipe.image_size)
         # Do.
-        _begin(project.path("runs", name), recipe, provenance)
+        if not resume:
+            folder = project.path("runs", name)
+            folder.mkdir(parents=True, exist_ok=True)
+            provenance.write(folder, recipe)
         computed = _precomputed(project, recipe, base, shards, provenance.weights, on_progress)
         job = Job(project, name, recipe, provenance, shards, computed)
         if world == 1:
@@ -105,18 +107,16 @@ def _resumed(project: Project, resume: str | bool, shards: str) -> tuple[str, Re
             f"There is no run '{name}'.{nearest(name, runs)}", f"Runs: {', '.join(runs)}."
         )
     folder = project.path("runs", name)
-    if not (folder / "recipe.yaml").is_file():
-        raise NotReady(f"Run {name} has no recipe.yaml, so it never began.", "Run: unidiff train")
-    recipe = read_recipe(folder / "recipe.yaml")
-    provenance = Provenance.of(recipe, shards)
-    if changes := Provenance.read(folder).changes(provenance):
+    began = Provenance.read(folder)
+    recipe = began.recipe_of(folder)
+    if changes := began.changes(Provenance.of(recipe, shards)):
         changed = " and ".join(changes)
         raise NotReady(
             f"{changed[0].upper()}{changed[1:]} changed since run {name} began.",
             "Run: unidiff train",
         )
     rewind(folder)
-    return name, recipe, provenance
+    return name, recipe, began
 
 
 def _check(recipe: Recipe, shards: Shards, world: int) -> None:
@@ -139,13 +139,6 @@ def _check(recipe: Recipe, shards: Shards, world: int) -> None:
                 f"train.{key} {size} does not divide over {world} processes.",
                 f"Take a multiple of {world}, or set train.processes.",
             )
-
-
-def _begin(folder: Path, recipe: Recipe, provenance: Provenance) -> None:
-    """The run's folder, with all that a resume begins from."""
-    folder.mkdir(parents=True, exist_ok=True)
-    provenance.write(folder)
-    (folder / "recipe.yaml").write_text(recipe.yaml(), encoding="utf-8")
 
 
 def _precomputed(
