@@ -31,8 +31,8 @@ def translated(problem: BaseException) -> UnidiffError | None:
     if isinstance(problem, UnidiffError):
         return problem
     causes = list(_causes(problem))
-    if missing := next((each for each in causes if isinstance(each, ImportError)), None):
-        return missing_package(missing)
+    if missing := [each for each in causes if isinstance(each, ImportError)]:
+        return missing_package(max(missing, key=lambda each: bool(each.name)))
     if error := system_error(problem):
         return disk_problem(error)
     if any(isinstance(each, MemoryError) or _out_of_memory(each) for each in causes):
@@ -92,22 +92,21 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from problem
 
 
-def disk_problem(problem: OSError, what: str = "") -> EnvironmentProblem:
-    """An error of the system in words: what cannot be read or written, where, and what to do."""
+def disk_problem(problem: OSError, what: str = "", then: str = "") -> EnvironmentProblem:
+    """An error of the system in words: what cannot be read or written, where, and what to do.
+
+    `then` is the sentence of what to do once the disk is well again.
+    """
     place = os.fsdecode(problem.filename) if isinstance(problem.filename, str | bytes) else ""
     reason = problem.strerror or str(problem)
     subject = f"{what} ({place})" if what and place else what or place or "A file"
+    fact, again = f"{subject}: {reason}.", then or "Then run it again."
     if problem.errno in FULL:
-        fact = f"The disk is full. {subject}: {reason}."
-        return EnvironmentProblem(fact, "Free some space and run it again.")
+        return EnvironmentProblem(f"The disk is full. {fact}", f"Free some space. {again}")
     if problem.errno == errno.EIO:
-        return EnvironmentProblem(
-            f"The disk could not be read or written. {subject}: {reason}.",
-            "Check the disk, or work on another one; then run it again.",
-        )
-    return EnvironmentProblem(
-        f"{subject}: {reason}.", "See where it happened with: unidiff --debug …"
-    )
+        fact = f"The disk could not be read or written. {fact}"
+        return EnvironmentProblem(fact, f"Check the disk, or work on another one. {again}")
+    return EnvironmentProblem(fact, then or "See where it happened with: unidiff --debug …")
 
 
 # ---------------------------------------------------------------- packages
@@ -140,6 +139,11 @@ def _requirement(name: str) -> str:
     except PackageNotFoundError:
         required = []
     for requirement in required:
-        if re.split(r"[<>=!~\[ (]", requirement)[0].lower() == name.lower():
+        if _normal(re.split(r"[<>=!~\[ (]", requirement)[0]) == _normal(name):
             return f"'{requirement}'"
     return PACKAGE
+
+
+def _normal(name: str) -> str:
+    """A package's name as pip compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()

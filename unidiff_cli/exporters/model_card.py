@@ -21,6 +21,7 @@ from unidiff_cli.models.sources import Source, resolve_base
 from unidiff_cli.project.files import write_text
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.reports.markdown import escape
 from unidiff_cli.reports.schema import Interval, Report
 from unidiff_cli.reports.wording import format_value
 
@@ -66,16 +67,17 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
     return ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
-        name=name,
+        name=escape(name),
         version=__version__,
         recipe=recipe,
+        recipe_name=escape(recipe.name),
         exporter=exporter,
         usage=exporter.usage(name, recipe),
-        base=_base_name(recipe.base),
+        base=escape(_base_name(recipe.base)),
         counts=receipt.counts,
         figures=receipt.figures,
         alpha=receipt.settings["alpha"],
-        objectives=", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items()),
+        objectives=escape(", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items())),
         validation=", ".join(f"{k} {v:.3g}" for k, v in validation.items())
         or "no validation split",
         measured=measured,
@@ -121,7 +123,7 @@ def _measured(report: Report) -> Measured:
         before = report.figures[base].get(key)
         rows.append(
             {
-                "label": figure.label,
+                "label": escape(figure.label),
                 "base": _cell(before, figure.percent) if before else "",
                 "tuned": _cell(value, figure.percent),
             }
@@ -137,7 +139,8 @@ def _measured(report: Report) -> Measured:
                 metric_value=value.value,
             )
         )
-    return Measured(report.split, report.counts.rows, base, tuned, rows, results)
+    names = escape(base), escape(tuned)
+    return Measured(report.split, report.counts.rows, *names, rows, results)
 
 
 def _cell(value: Interval, percent: bool) -> str:

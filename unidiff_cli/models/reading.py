@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from unidiff_cli.errors import Damaged, EnvironmentProblem, UnidiffError
 from unidiff_cli.project.receipt import RECEIPT
 from unidiff_cli.system import first_line
@@ -54,6 +52,8 @@ def read_model(kind: Any, what: str, folder: str | Path, **options: Any) -> Any:
     Raises the error of `broken` naming tensors that are missing, of another shape or not of this
     model.
     """
+    import torch
+
     options = {
         "dtype": torch.float32,
         "use_safetensors": True,

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from unidiff_cli.system import naming
+
 NEW, OLD = ".new", ".old"
 
 
@@ -40,9 +42,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}{NEW}")
     try:
-        yield beside
-        _sync(beside)
-        os.replace(beside, path)
+        with naming(path):
+            yield beside
+            _sync(beside)
+            os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -70,7 +73,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
-        yield fresh
+        with naming(path):
+            yield fresh
         for each in (*fresh.rglob("*"), fresh):
             _sync(each)
         if path.exists():

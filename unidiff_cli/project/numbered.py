@@ -18,5 +18,5 @@ def by_number(name: str) -> tuple[list[str | int], str]:
 
 def next_number(names: Iterable[str]) -> int:
     """One more than the largest number that stands before a name's first dash: 007-fashion."""
-    firsts = (name.split("-")[0] for name in names if "-" in name)
+    firsts = (name.split("-")[0] for name in names)
     return max((int(first) for first in firsts if _DIGITS.fullmatch(first)), default=0) + 1

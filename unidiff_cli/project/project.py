@@ -17,6 +17,7 @@ from unidiff_cli.errors import EnvironmentProblem, NotReady, UsageError, WorkErr
 from unidiff_cli.project.files import atomic_folder, recover, write_text
 from unidiff_cli.project.numbered import by_number, next_number
 from unidiff_cli.project.receipt import Receipt, close
+from unidiff_cli.system import naming
 
 FILE = "unidiff.yaml"
 DEFAULT = "unidiff-project"
@@ -195,7 +196,8 @@ class Project:
             # An export in another format stands one folder deeper.
             for parent in (self.root, self.path("exports"), *self.path("exports").glob("*/")):
                 recover(parent, whole=lambda fresh: Receipt.read(fresh) is not None)
-            yield
+            with naming(self.root):
+                yield
         finally:
             holder.unlink(missing_ok=True)
             lock.release()

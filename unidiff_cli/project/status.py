@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unidiff_cli.project import checkpoints
+from unidiff_cli.project.numbered import by_number
 from unidiff_cli.project.project import FOLDERS, Project
 from unidiff_cli.project.receipt import Receipt
 
@@ -78,5 +78,5 @@ def _hash(path: Path) -> str:
 
 
 def _progress(run: Path) -> str:
-    steps = checkpoints.committed(run / "checkpoints")
-    return f"last checkpoint {steps[-1].name}" if steps else "no checkpoint yet"
+    steps = sorted((p.name for p in (run / "checkpoints").glob("step-*")), key=by_number)
+    return f"last checkpoint {steps[-1]}" if steps else "no checkpoint yet"

@@ -7,8 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 from pydantic import PrivateAttr
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from unidiff_cli.errors import Damaged
+from unidiff_cli.project.arrays import read_arrays
 from unidiff_cli.retrieval.index import Index, Neighbours
 
 FILE = "embeddings.safetensors"
@@ -29,7 +31,11 @@ class Flat(Index):
         save_file({"embeddings": self._embeddings}, folder / FILE)
 
     def open(self, folder: Path) -> None:
-        self._embeddings = load_file(folder / FILE)["embeddings"]
+        file, remake = folder / FILE, "Run: unidiff index --force"
+        embeddings = read_arrays(file, remake).get("embeddings")
+        if embeddings is None or embeddings.ndim != 2 or embeddings.dtype != np.float32:
+            raise Damaged(f"{file} does not hold the embeddings of an index.", remake)
+        self._embeddings = embeddings
 
     def search(self, query: np.ndarray, k: int) -> Neighbours:
         scores = self._embeddings @ query
