@@ -10,7 +10,7 @@ import typer
 
 from unidiff_cli.cli import console
 from unidiff_cli.cli.options import ExportName, Json, announced_project, finite
-from unidiff_cli.config.limits import MAX_SAMPLER_STEPS, MAX_SEED
+from unidiff_cli.config.limits import MAX_IMAGES, MAX_SAMPLER_STEPS, MAX_SEED
 from unidiff_cli.errors import UsageError
 from unidiff_cli.project.numbered import by_number
 
@@ -21,7 +21,14 @@ def generate_command(
     context: typer.Context,
     prompt: Annotated[str | None, typer.Argument(help="A description of the image.")] = None,
     count: Annotated[
-        int, typer.Option("-n", "--count", min=1, help="Images per prompt; image i has seed + i.")
+        int,
+        typer.Option(
+            "-n",
+            "--count",
+            min=1,
+            max=MAX_IMAGES,
+            help="Images per prompt; image i has seed + i.",
+        ),
     ] = 4,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of the first image.")
@@ -57,6 +64,7 @@ def generate_command(
         typer.Option(
             "--best-of",
             min=1,
+            max=MAX_IMAGES,
             metavar="K",
             help="Generate K and keep the -n with the highest CLIP similarity to the prompt.",
         ),

@@ -4,3 +4,7 @@
 MAX_SEED = 2**62
 # No schedule of Stable Diffusion has more.
 MAX_SAMPLER_STEPS = 1000
+# Images of one prompt; --prompts takes as many prompts as a file has.
+MAX_IMAGES = 10_000
+# What JSON, torch and a terminal all hold exactly.
+MAX_COUNT = 2**53
