@@ -81,15 +81,15 @@ def system_error(problem: BaseException) -> OSError | None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Within it an error of the system that names no file names this path."""
+def naming(place: Path | str) -> Iterator[None]:
+    """Within it an error of the system that names no file names this place."""
     try:
         yield
     except Exception as problem:
         error = None if isinstance(problem, UnidiffError) else system_error(problem)
         if error is None or error.filename is not None:
             raise
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from problem
+        raise OSError(error.errno, error.strerror or str(error), str(place)) from problem
 
 
 def disk_problem(problem: OSError, what: str = "", then: str = "") -> EnvironmentProblem:

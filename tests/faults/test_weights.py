@@ -1,4 +1,4 @@
-"""A base that is not whole is refused by the names of its tensors, never filled with random ones."""
+"""A base that is not whole is refused by its tensors' names, never filled with random ones."""
 
 import json
 import shutil

@@ -32,10 +32,13 @@ from rich.progress import (
 from rich.table import Table
 
 from unidiff_cli.errors import RecipeError, UnidiffError
+from unidiff_cli.system import naming
 
 # No emoji: a caption may hold ":dress:".
 out = Console(soft_wrap=True, highlight=False, emoji=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+# What stands in an error where standard output cannot be written.
+STDOUT = "Standard output"
 # Seconds between plain progress lines.
 INTERVAL = 10.0
 # Whether notes are left out (-q).
@@ -140,8 +143,9 @@ def warn(text: str) -> None:
 
 def say(*texts: str) -> None:
     """The result on stdout, each text on a line."""
-    for text in texts:
-        out.print(_plain(text))
+    with naming(STDOUT):
+        for text in texts:
+            out.print(_plain(text))
 
 
 def show_json(value: Any) -> None:
@@ -155,9 +159,10 @@ def show_file(path: Path) -> None:
 
 
 def _show(text: str) -> None:
-    sys.stdout.write(printable(text, lines=True))
-    # A reader that left early raises here, not at exit.
-    sys.stdout.flush()
+    with naming(STDOUT):
+        sys.stdout.write(printable(text, lines=True))
+        # A reader that left early raises here, not at exit.
+        sys.stdout.flush()
 
 
 def show_table(columns: list[str], rows: list[list[Any]], title: str = "") -> None:
@@ -167,7 +172,8 @@ def show_table(columns: list[str], rows: list[list[Any]], title: str = "") -> No
         table.add_row(*(_plain(str(cell)) for cell in row))
     # rich takes 80 columns where it sees no terminal, and would cut the paths.
     wide = Console(width=10_000, highlight=False, emoji=False)
-    (out if out.is_terminal else wide).print(table)
+    with naming(STDOUT):
+        (out if out.is_terminal else wide).print(table)
 
 
 def show_error(problem: UnidiffError) -> None:

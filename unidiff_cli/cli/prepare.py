@@ -20,6 +20,7 @@ from unidiff_cli.cli.options import (
     say_done,
     share,
 )
+from unidiff_cli.system import naming
 
 EXAMPLE = 'Example: unidiff prepare ./catalog --set prepare.caption="{name} in {color}"'
 SAMPLE_EXAMPLE = "Example: unidiff sample-catalog shop && unidiff prepare shop"
@@ -72,7 +73,7 @@ def sample_catalog_command(
     """Render a small catalogue of garments with captions and a table of their true attributes."""
     from unidiff_cli.sample_catalog import write_catalog
 
-    with console.bars(context.obj.quiet) as bars:
+    with console.bars(context.obj.quiet) as bars, naming(directory):
         count = write_catalog(
             directory,
             images=images,

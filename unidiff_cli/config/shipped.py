@@ -8,7 +8,7 @@ from typing import Any
 
 from unidiff_cli.config.sources import dump, parse, parse_yaml, read_yaml
 from unidiff_cli.errors import RecipeError, UsageError, nearest
-from unidiff_cli.project.files import write_text
+from unidiff_cli.project.files import atomic_file, write_text
 from unidiff_cli.project.project import FILE
 
 
@@ -60,7 +60,8 @@ def copy_recipe(name: str, to: Path | None = None, force: bool = False) -> Path:
             f"{target} is there already.", "Name another file, or pass --force to replace it."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(source.read_bytes())
+    with atomic_file(target) as beside:
+        beside.write_bytes(source.read_bytes())
     return target
 
 
