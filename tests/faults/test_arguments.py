@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from tests.cli.conftest import exported, unidiff, workplace  # noqa: F401
 from tests.support.cli import words
+from tests.support.commands import unidiff, workplace  # noqa: F401
 from unidiff_cli.errors import UsageError
 from unidiff_cli.generation.record import KEY, GenerationRecord, read_record, write_image
 from unidiff_cli.models.sampler import generate_images
@@ -171,8 +171,7 @@ def test_an_image_of_our_own_is_read_back(tmp_path):
 
 
 @pytest.mark.parametrize("values", [{"seed": "7"}, {"prompt": None}, {"steps": 1001}], ids=ascii)
-def test_the_command_says_so(unidiff, exported, tmp_path, values):  # noqa: F811
-    file = png(tmp_path, json.dumps(RECORD | values))
-    code, out, err = unidiff("-C", exported.root, "generate", "--from", file)
+def test_the_command_says_so(unidiff, workplace, values):  # noqa: F811
+    file = png(workplace, json.dumps(RECORD | values))
+    code, out, err = unidiff("-C", "project", "generate", "--from", file)
     assert (code, out) == (2, "") and "does not hold how it was generated" in err
-    assert not list(exported.path("outputs").glob("*"))

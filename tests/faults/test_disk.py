@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.cli.conftest import unidiff, workplace  # noqa: F401
-from tests.project.conftest import small_disk  # noqa: F401
+from tests.support.commands import unidiff, workplace  # noqa: F401
+from tests.support.disks import small_disk  # noqa: F401
 from unidiff_cli import Project
 from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.generation.generate import _write

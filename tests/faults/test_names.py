@@ -6,7 +6,7 @@ import random
 import pytest
 import torch
 
-from tests.cli.conftest import unidiff, workplace  # noqa: F401
+from tests.support.commands import unidiff, workplace  # noqa: F401
 from tests.support.folders import finish
 from unidiff_cli import Project
 from unidiff_cli.generation import generate as generation

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from tests.cli.conftest import unidiff, workplace  # noqa: F401
 from tests.support.catalogue import jpeg
 from tests.support.cli import words
+from tests.support.commands import unidiff, workplace  # noqa: F401
 
 PLANTED = """\
 schema_version: 2

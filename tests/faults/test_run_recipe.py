@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.cli.conftest import unidiff, workplace  # noqa: F401
 from tests.support.cli import on_tiny_base
+from tests.support.commands import unidiff, workplace  # noqa: F401
 from tests.support.projects import copy_project, load_recipe
 from tests.support.runs import Cut, cut_at
 from unidiff_cli import export, train

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from tests.cli.conftest import unidiff, workplace  # noqa: F401
 from tests.support.catalogue import jpeg
+from tests.support.commands import unidiff, workplace  # noqa: F401
 from tests.support.folders import finish
 from tests.support.reports import report_of
 from unidiff_cli.cli import console
