@@ -12,11 +12,11 @@ from PIL import Image
 
 from tests.support.commands import unidiff, workplace  # noqa: F401
 from tests.support.disks import small_disk  # noqa: F401
+from tests.support.images import generated_record
 from unidiff_cli import Project
 from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.generation.generate import _write
 from unidiff_cli.generation.generator import GeneratedImage
-from unidiff_cli.generation.record import GenerationRecord
 from unidiff_cli.project import checkpoints
 from unidiff_cli.project.files import atomic_file, atomic_folder, write_json
 from unidiff_cli.system import naming, system_error, translated
@@ -92,20 +92,15 @@ def test_a_real_error_of_input_is_one():
 # ---------------------------------------------------------------- generate
 
 
-def record(seed):
-    values = {"prompt": "dress", "negative": "", "export": "001", "weights_hash": "x"}
-    numbers = {"seed": seed, "steps": 1, "guidance": 1.0, "size": 512}
-    return GenerationRecord(**values, **numbers, scheduler="DDIM")
-
-
 def images(count):
     side = 512
     noise = Image.frombytes("RGB", (side, side), os.urandom(3 * side * side))
-    return [GeneratedImage(noise, record(seed)) for seed in range(count)]
+    return [GeneratedImage(noise, generated_record(seed)) for seed in range(count)]
 
 
 def test_a_full_disk_leaves_no_half_of_a_folder(small_disk):  # noqa: F811
     project = Project(small_disk / "project")
+    project.create()
     folder = _write(project, "dress", images(1))
     with pytest.raises(OSError) as caught:
         _write(project, "hat", images(8))
@@ -121,7 +116,9 @@ def test_no_error_leaves_half_of_a_folder(tmp_path, monkeypatch, raised):
 
     monkeypatch.setattr("unidiff_cli.generation.generate.contact_sheet", fails)
     with pytest.raises(BaseException):  # noqa: B017
-        _write(Project(tmp_path), "dress", images(1))
+        project = Project(tmp_path)
+        project.create()
+        _write(project, "dress", images(1))
     assert not list((tmp_path / "outputs").iterdir())
 
 

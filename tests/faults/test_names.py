@@ -5,11 +5,14 @@ import random
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.support.commands import unidiff, workplace  # noqa: F401
 from tests.support.folders import finish
+from tests.support.images import generated_record
 from unidiff_cli import Project
 from unidiff_cli.generation import generate as generation
+from unidiff_cli.generation.generator import GeneratedImage
 from unidiff_cli.project import checkpoints
 from unidiff_cli.project.numbered import by_number, next_number
 from unidiff_cli.project.status import folders
@@ -74,12 +77,13 @@ def test_exports_are_listed_oldest_first(tmp_path):
 
 
 def test_outputs_are_numbered_on_past_their_width(tmp_path):
-    numbers = []
+    project = Project(tmp_path)
+    project.create()
     for name in ("9999-a", "²²²²-a", "note"):
-        (tmp_path / name).mkdir()
-    for prompt in ("red", "blue", "green"):
-        numbers.append(generation._new_folder(tmp_path, prompt).name)
-    assert numbers == ["10000-red", "10001-blue", "10002-green"]
+        project.path("outputs", name).mkdir(parents=True)
+    images = [GeneratedImage(Image.new("RGB", (8, 8)), generated_record(0))]
+    written = [generation._write(project, prompt, images).name for prompt in ("red", "blue", "a b")]
+    assert written == ["10000-red", "10001-blue", "10002-a-b"]
 
 
 def test_images_are_listed_in_the_order_of_their_seeds(

@@ -29,8 +29,6 @@ from unidiff_cli.evaluation.collapse_meters import (
 from unidiff_cli.evaluation.probe import ProbeSet
 from unidiff_cli.models.base import DualEncoder
 from unidiff_cli.models.encoders import ClipEncoder
-from unidiff_cli.project.arrays import read_arrays
-from unidiff_cli.project.files import atomic_file
 from unidiff_cli.reports.schema import Probe
 
 # The base's embeddings of both sets.
@@ -62,7 +60,7 @@ class CollapseMonitor:
     ) -> None:
         """`base` before the first step, the N held-out captions, and its embeddings (N, D) of
         their images."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import load_file, save_file
 
         # The number of each row's caption among the C distinct ones, (N,).
         self.caption_of = np.array(number_distinct(captions))
@@ -72,10 +70,8 @@ class CollapseMonitor:
         # Whether the base was measured before, by the run that this one continues.
         self.known = (folder / FILE).is_file()
         if not self.known:
-            with atomic_file(folder / FILE) as beside:
-                save_file(dict(self._embeds(base, images)), beside)
-        remake = f"Delete it, then: unidiff train --resume --run {folder.name}"
-        self.before = read_arrays(folder / FILE, remake)
+            save_file(dict(self._embeds(base, images)), folder / FILE)
+        self.before = load_file(folder / FILE)
         self.base_meters = self._meters(self.before)
 
     def measure(

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 from pydantic import PrivateAttr
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from unidiff_cli.errors import Damaged
-from unidiff_cli.project.arrays import read_arrays
 from unidiff_cli.retrieval.index import Index, Neighbours
+from unidiff_cli.system import first_line
 
 FILE = "embeddings.safetensors"
 
@@ -31,10 +31,16 @@ class Flat(Index):
         save_file({"embeddings": self._embeddings}, folder / FILE)
 
     def open(self, folder: Path) -> None:
-        file, remake = folder / FILE, "Run: unidiff index --force"
-        embeddings = read_arrays(file, remake).get("embeddings")
-        if embeddings is None or embeddings.ndim != 2 or embeddings.dtype != np.float32:
-            raise Damaged(f"{file} does not hold the embeddings of an index.", remake)
+        try:
+            embeddings = load_file(folder / FILE)["embeddings"]
+            if embeddings.ndim != 2 or embeddings.dtype != np.float32:
+                raise ValueError(f"{embeddings.ndim} dimensions of {embeddings.dtype}")
+        # On a header of another kind the library raises its own class, numpy's and KeyError.
+        except Exception as problem:
+            raise Damaged(
+                f"{folder / FILE} is not what was written: {first_line(problem)}.",
+                "Run: unidiff index --force",
+            ) from problem
         self._embeddings = embeddings
 
     def search(self, query: np.ndarray, k: int) -> Neighbours:
