@@ -163,7 +163,7 @@ def test_a_class_may_have_the_name_of_a_folder_of_ours(tmp_path, name):
 def test_what_is_left_out_is_said(tmp_path):
     put(tmp_path / "shirts" / "a.jpg")
     receipt_in(tmp_path / "report")
-    assert f"1 {OURS}" in readers.choose(tmp_path, Prepare()).describe()
+    assert f"1 {OURS}" in "\n".join(readers.choose(tmp_path, Prepare()).describe())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

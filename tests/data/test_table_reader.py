@@ -47,7 +47,7 @@ def test_csv_is_sniffed(tmp_path):
 
 def test_csv_is_described(tmp_path):
     options = Prepare(caption="{Title} in {Farbe}")
-    description = readers.choose(table(tmp_path, GERMAN), options).describe()
+    description = "\n".join(readers.choose(table(tmp_path, GERMAN), options).describe())
     for words in ("semicolon", "image = Filename", "catalog.csv:2: Dress in red"):
         assert words in description
 
@@ -281,7 +281,7 @@ def test_images_without_ending_in_a_subfolder(tmp_path):
     reader = readers.choose(tmp_path, Prepare())
     samples = list(reader)
     assert [s.image.name for s in samples] == [f"{n}.jpg" for n in numbers]
-    assert samples[0].captions == ("Shirt",) and "images/<id>.jpg" in reader.describe()
+    assert samples[0].captions == ("Shirt",) and "images/<id>.jpg" in "\n".join(reader.describe())
 
 
 def test_unicode_twins_and_windows_slashes_are_found(tmp_path):

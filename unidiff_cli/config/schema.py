@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
 from unidiff_cli import registry
+from unidiff_cli.config.limits import MAX_COUNT, MAX_SAMPLER_STEPS, MAX_SEED
 from unidiff_cli.config.sources import dump
 from unidiff_cli.errors import nearest
 
@@ -27,11 +28,13 @@ class Section(BaseModel):
     )
 
 
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
-Seed = Annotated[int, Field(ge=0, le=2**62)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+SamplerSteps = Annotated[int, Field(ge=1, le=MAX_SAMPLER_STEPS)]
+Guidance = Annotated[float, Field(ge=0)]
 SplitName = Literal["train", "val", "test"]
 
 
@@ -206,10 +209,8 @@ class Train(Section):
 class Generate(Section):
     """Generating images: `generate`, previews and `evaluate` alike."""
 
-    steps: Positive = Field(30, description="sampler steps")
-    guidance: Annotated[float, Field(ge=0)] = Field(
-        7.5, description="classifier-free guidance scale"
-    )
+    steps: SamplerSteps = Field(30, description="sampler steps")
+    guidance: Guidance = Field(7.5, description="classifier-free guidance scale")
     batch_size: Positive = Field(8, description="images generated at a time")
 
 

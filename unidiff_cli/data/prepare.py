@@ -33,6 +33,7 @@ from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import digest, make_folder
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, record_of
+from unidiff_cli.system import disk_problem, naming
 
 QUARANTINE = "quarantine.jsonl"
 # A catalogue with a smaller share of captions was misread.
@@ -44,7 +45,7 @@ DISK_ERRORS = frozenset(
 )
 
 
-def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> str:
+def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> list[str]:
     """How the catalogue would be read, in lines for a person; nothing is written."""
     return readers.choose(catalogue, recipe.prepare).describe()
 
@@ -156,15 +157,13 @@ def _refuse_full_disk(project: Project, extent: Extent) -> int:
 def _disk(project: Project, needed: int) -> Iterator[None]:
     """Makes a sentence of a full or read-only disk."""
     try:
-        yield
+        with naming(project.path("shards")):
+            yield
     except OSError as problem:
         if problem.errno not in DISK_ERRORS:
             raise
-        raise EnvironmentProblem(
-            f"{problem.filename or project.root} could not be written: {problem.strerror}; "
-            f"prepare needs up to {needed >> 20:,} MiB.",
-            "Free some space and run it again; what was there before is untouched.",
-        ) from problem
+        then = f"Prepare needs up to {needed >> 20:,} MiB; what was there before is untouched."
+        raise disk_problem(problem, then=then) from problem
 
 
 def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Decoded) -> None:

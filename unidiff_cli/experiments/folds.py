@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from unidiff_cli.config.load import read_recipe
+from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data import shards
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.data.splits import folds
-from unidiff_cli.errors import NotReady, WorkError
+from unidiff_cli.errors import Damaged, NotReady, WorkError
 from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import digest
@@ -90,12 +90,12 @@ def open_eval_set(
 def train_recipe(project: Project, recipe: Recipe, on_progress: Progress | None) -> str:
     """The name of a finished run: a new one, or the last one, resumed after an interruption."""
     for name in project.runs()[-1:]:
-        file = project.path("runs", name, "recipe.yaml")
-        same = file.is_file() and read_recipe(file).training_inputs() == recipe.training_inputs()
-        if same and not Receipt.read(file.parent):
-            try:
+        folder = project.path("runs", name)
+        try:
+            same = read_run_recipe(folder).training_inputs() == recipe.training_inputs()
+            if same and not Receipt.read(folder):
                 return train(project, recipe, resume=name, on_progress=on_progress)[0]
-            except NotReady:
-                # The base's weights changed since.
-                break
+        except (NotReady, Damaged):
+            # It never began, is damaged, or the base's weights changed since.
+            break
     return train(project, recipe, on_progress=on_progress)[0]

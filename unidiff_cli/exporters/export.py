@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unidiff_cli import registry
-from unidiff_cli.config.load import read_recipe
+from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
 from unidiff_cli.exporters import Exporter
@@ -61,7 +61,7 @@ def export(
         if not exporter.is_base:
             name = f"{format}/{name}"
         trained = project.receipt("runs", run, hashed=QUICK)
-        recipe = read_recipe(project.path("runs", run, "recipe.yaml"))
+        recipe = read_run_recipe(project.path("runs", run))
         settings = {
             **recipe.section("name", "base", "image_size", "objectives", "train"),
             "alpha": float(alpha),

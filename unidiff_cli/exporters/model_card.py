@@ -14,13 +14,14 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, try_to_load_fr
 from huggingface_hub.repocard import metadata_load
 
 from unidiff_cli import __version__, registry
-from unidiff_cli.config.load import read_recipe
+from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.exporters import Exporter
 from unidiff_cli.models.sources import Source, resolve_base
 from unidiff_cli.project.files import write_text
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.reports.markdown import escape
 from unidiff_cli.reports.schema import Interval, Report
 from unidiff_cli.reports.wording import format_value
 
@@ -66,16 +67,17 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
     return ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
-        name=name,
+        name=escape(name),
         version=__version__,
         recipe=recipe,
+        recipe_name=escape(recipe.name),
         exporter=exporter,
         usage=exporter.usage(name, recipe),
-        base=_base_name(recipe.base),
+        base=escape(_base_name(recipe.base)),
         counts=receipt.counts,
         figures=receipt.figures,
         alpha=receipt.settings["alpha"],
-        objectives=", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items()),
+        objectives=escape(", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items())),
         validation=", ".join(f"{k} {v:.3g}" for k, v in validation.items())
         or "no validation split",
         measured=measured,
@@ -90,10 +92,10 @@ def refresh_model_card(project: Project, name: str) -> None:
     with project.lock(existing=True):
         receipt = project.receipt("exports", name)
         [run] = receipt.inputs
-        file, recipe = project.path("exports", name, FILE), project.path(run, "recipe.yaml")
-        if not recipe.is_file():
+        file, folder = project.path("exports", name, FILE), project.path(run)
+        if not folder.is_dir():
             return
-        card = model_card(project, name, read_recipe(recipe), receipt)
+        card = model_card(project, name, read_run_recipe(folder), receipt)
         if not file.is_file() or file.read_text(encoding="utf-8") != card.content:
             write_text(file, card.content)
 
@@ -121,7 +123,7 @@ def _measured(report: Report) -> Measured:
         before = report.figures[base].get(key)
         rows.append(
             {
-                "label": figure.label,
+                "label": escape(figure.label),
                 "base": _cell(before, figure.percent) if before else "",
                 "tuned": _cell(value, figure.percent),
             }
@@ -137,7 +139,8 @@ def _measured(report: Report) -> Measured:
                 metric_value=value.value,
             )
         )
-    return Measured(report.split, report.counts.rows, base, tuned, rows, results)
+    names = escape(base), escape(tuned)
+    return Measured(report.split, report.counts.rows, *names, rows, results)
 
 
 def _cell(value: Interval, percent: bool) -> str:

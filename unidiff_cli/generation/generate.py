@@ -14,8 +14,10 @@ from unidiff_cli.generation.generator import GeneratedImage, Generator
 from unidiff_cli.generation.record import GenerationRecord, read_record, write_image
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import atomic_folder, write_json
+from unidiff_cli.project.numbered import next_number
 from unidiff_cli.project.project import Project
 from unidiff_cli.reports.contact_sheet import contact_sheet
+from unidiff_cli.system import naming
 
 
 def generate(
@@ -84,7 +86,7 @@ def regenerate(
 
 def _write(project: Project, prompt: str, images: Sequence[GeneratedImage]) -> Path:
     """Writes one prompt's images, their contact sheet and prompt.json into a new folder."""
-    with _new_folder(project.folder("outputs"), prompt) as (folder, fresh):
+    with _new_folder(project.folder("outputs"), prompt) as (folder, fresh), naming(folder):
         for i, (image, record) in enumerate(images):
             write_image(fresh / f"{i}.png", image, record)
         labels = [_label(record) for _, record in images]
@@ -113,8 +115,7 @@ def _new_folder(outputs: Path, prompt: str) -> Iterator[tuple[Path, Path]]:
 def _free_folder(outputs: Path, prompt: str) -> Path:
     """An empty folder named by the next free number and the prompt's words."""
     words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:40] or "image"
-    numbers = (int(path.name[:4]) for path in outputs.iterdir() if path.name[:4].isdigit())
-    number = max(numbers, default=0) + 1
+    number = next_number(path.name for path in outputs.iterdir())
     while True:
         folder = outputs / f"{number:04d}-{words}"
         try:

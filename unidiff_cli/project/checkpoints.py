@@ -29,6 +29,8 @@ from unidiff_cli.project.files import (
     sync_below,
     write_json,
 )
+from unidiff_cli.project.numbered import by_number
+from unidiff_cli.system import FULL, disk_problem, system_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +42,7 @@ BEST = "best"
 def save(
     folder: Path, name: str, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
 ) -> Path:
-    """Writes one checkpoint whole. Raises EnvironmentProblem when the disk is full; others stay."""
+    """Writes one checkpoint whole. Raises EnvironmentProblem where the disk cannot; others stay."""
     from safetensors.torch import save_file
 
     size = sum(x.numel() * x.element_size() for named in tensors.values() for x in named.values())
@@ -55,15 +57,18 @@ def save(
             contents = {**state, "files": digests}
             write_json(fresh / STATE, {**contents, "digest": digest(contents)})
     except Exception as problem:
-        free = machine.free_bytes(folder)
-        # safetensors wraps the disk's error in its own class: the free space decides what it was.
-        if isinstance(problem, OSError) or "No space" in str(problem) or free < size:
-            raise EnvironmentProblem(
-                f"Checkpoint {name} ({size / 1e6:,.0f} MB) does not fit on the disk of {folder}: "
-                f"{free / 1e6:,.0f} MB are free.",
-                "Free some space, then: unidiff train --resume",
-            ) from problem
-        raise
+        # safetensors wraps the disk's error in its own class.
+        error = system_error(problem)
+        if error is None:
+            raise
+        if error.errno not in FULL:
+            what = f"Checkpoint {name} of {folder.parent.name}"
+            raise disk_problem(error, what, "Then: unidiff train --resume") from problem
+        raise EnvironmentProblem(
+            f"Checkpoint {name} ({size / 1e6:,.0f} MB) does not fit on the disk of {folder}: "
+            f"{machine.free_bytes(folder) / 1e6:,.0f} MB are free.",
+            "Free some space, then: unidiff train --resume",
+        ) from problem
     return folder / name
 
 
@@ -102,7 +107,8 @@ def step_name(step: int) -> str:
 
 def committed(folder: Path) -> list[Path]:
     """The step checkpoints that were written to the end, oldest first."""
-    return sorted(p.parent for p in folder.glob(f"step-*/{STATE}"))
+    checkpoints = (state.parent for state in folder.glob(f"step-*/{STATE}"))
+    return sorted(checkpoints, key=lambda checkpoint: by_number(checkpoint.name))
 
 
 def verified(checkpoint: Path) -> dict[str, Any]:
@@ -111,7 +117,7 @@ def verified(checkpoint: Path) -> dict[str, Any]:
         state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
         state_digest = state.pop("digest")
         wrong = [n for n, sha in state["files"].items() if file_digest(checkpoint / n) != sha]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise Damaged(f"{checkpoint} is not a whole checkpoint: {problem}.") from problem
     if state_digest != digest(state):
         wrong.append(STATE)

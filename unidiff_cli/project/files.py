@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unidiff_cli.errors import WorkError
+from unidiff_cli.system import naming
 
 NEW, OLD = ".new", ".old"
 # Stands in a folder while it is filled: it says that all in there is ours to delete.
@@ -67,11 +68,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}{NEW}")
     try:
-        yield beside
-        _open_to_readers(beside)
-        sync(beside)
-        os.replace(beside, path)
-        sync(path.parent)
+        with naming(path):
+            yield beside
+            _open_to_readers(beside)
+            sync(beside)
+            os.replace(beside, path)
+            sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -148,9 +150,10 @@ def atomic_folder(path: Path, listing: Listing) -> Iterator[Path]:
     fresh.mkdir()
     (fresh / UNFINISHED).touch()
     try:
-        yield fresh
-        (fresh / UNFINISHED).unlink()
-        sync_below(fresh)
+        with naming(path):
+            yield fresh
+            (fresh / UNFINISHED).unlink()
+            sync_below(fresh)
         if path.exists():
             os.replace(path, old)
         os.replace(fresh, path)

@@ -32,7 +32,9 @@ from unidiff_cli.project.files import (
     refuse_foreign,
     write_text,
 )
+from unidiff_cli.project.numbered import by_number, next_number
 from unidiff_cli.project.receipt import QUICK, Receipt, close, is_closed, listing
+from unidiff_cli.system import naming
 
 logger = logging.getLogger("unidiff")
 
@@ -205,9 +207,7 @@ class Project:
 
     def next_run(self, recipe: str) -> str:
         """A new run's name: a running number and the recipe."""
-        numbers = (name.split("-")[0] for name in self.runs())
-        last = max((int(n) for n in numbers if n.isdecimal()), default=0)
-        return f"{last + 1:03d}-{recipe}"
+        return f"{next_number(self.runs()):03d}-{recipe}"
 
     def current_export(self) -> str:
         """The name of the current export; empty where there is none."""
@@ -263,7 +263,8 @@ class Project:
         try:
             holder.write_text(str(os.getpid()))
             self._recover()
-            yield
+            with naming(self.root):
+                yield
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
@@ -322,4 +323,5 @@ class Project:
 def _visible_folders(parent: Path) -> list[str]:
     if not parent.is_dir():
         return []
-    return sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
+    names = [p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    return sorted(names, key=by_number)

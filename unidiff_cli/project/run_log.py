@@ -31,7 +31,7 @@ def _lines(text: str) -> list[dict[str, Any]]:
             values = json.loads(line)
         except ValueError:
             continue
-        if isinstance(values, dict):
+        if isinstance(values, dict) and isinstance(values.get("step", 0), int):
             lines.append(values)
     return lines
 

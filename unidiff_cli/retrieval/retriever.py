@@ -58,8 +58,8 @@ class Retriever:
     def open(cls, project: Project, export: str | None = None, encoder: str = CLIP) -> Retriever:
         """The indexed catalogue of a project, by the index of one of the export's image encoders.
 
-        Raises NotReady for an index that is missing or stale, UsageError for an unknown export or
-        image encoder.
+        Raises NotReady for an index that is missing or stale, Damaged for one that is not what was
+        written, UsageError for an unknown export or image encoder.
         """
         folder, receipt = current_index(project, export)
         known = encoders.available_encoders(folder)

@@ -21,13 +21,13 @@ import torch
 from unidiff_cli.config.schema import Generate
 from unidiff_cli.data.batch import open_image
 from unidiff_cli.data.shards import Row, Shards
-from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.progress import Counter, Progress, labelled
 from unidiff_cli.project.arrays import open_array, seal_array
 from unidiff_cli.project.files import atomic_file, digest, make_folder, write_json
 from unidiff_cli.project.project import Project
+from unidiff_cli.system import disk_problem
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -130,9 +130,10 @@ def _write_arrays(
                 array.flush()
                 seal_array(beside[name])
     except OSError as problem:
-        raise EnvironmentProblem(
-            f"The cache of {len(rows):,} images cannot be written to {folder}: {problem.strerror}.",
-            "Free some space, or turn it off: --set train.cache_latents=false",
+        raise disk_problem(
+            problem,
+            f"The cache of {len(rows):,} images in {folder}",
+            "Or do without it: --set train.cache_latents=false",
         ) from problem
 
 
@@ -202,10 +203,7 @@ def generate_latents(
                     stream.flush()
                     seal_array(beside)
         except OSError as problem:
-            raise EnvironmentProblem(
-                f"The prior's images cannot be written to {folder}: {problem.strerror}.",
-                "Free some space.",
-            ) from problem
+            raise disk_problem(problem, f"The prior's images in {folder}") from problem
         if on_progress:
             done = len(captions) - len(missing) + start + len(numbers)
             on_progress("generating the prior", done, len(captions))

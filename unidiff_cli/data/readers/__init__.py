@@ -54,7 +54,7 @@ class Reader(ABC):
         """Whether this file or folder is such a catalogue."""
 
     @abstractmethod
-    def describe(self) -> str:
+    def describe(self) -> list[str]:
         """How the catalogue is read: a few lines for a person."""
 
     @abstractmethod

@@ -52,7 +52,7 @@ class Folder(Reader):
     def accepts(cls, location: Location) -> bool:
         return location.is_folder()
 
-    def describe(self) -> str:
+    def describe(self) -> list[str]:
         samples = (item for item in islice(self, HEAD) if isinstance(item, Sample))
         classes = Counter(sample.attributes.get("class", "") for sample in samples)
         named = [name for name, _ in classes.most_common(8) if name]
@@ -61,7 +61,7 @@ class Folder(Reader):
             more = ", …" if len(classes) > 8 else ""
             lines.append(f"classes from sub-folders: {', '.join(named)}{more}")
         lines += [f"{self.notes[note]:,} {note}" for note in (OURS, UNREADABLE) if self.notes[note]]
-        return "\n".join([*lines, *self.peek()])
+        return [*lines, *self.peek()]
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()

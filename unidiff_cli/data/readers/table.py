@@ -52,13 +52,12 @@ class Table(Reader):
     def accepts(cls, location: Location) -> bool:
         return find(location) is not None
 
-    def describe(self) -> str:
+    def describe(self) -> list[str]:
         kind = self.location.suffix[1:]
         if kind in ("csv", "tsv"):
             sep = _tables.SEPARATORS[_tables.separator(self.location)]
             kind += f", columns separated by a {sep}"
-        lines = [f"{self.location.name}: {kind}", *self.columns.describe(), *self.peek()]
-        return "\n".join(lines)
+        return [f"{self.location.name}: {kind}", *self.columns.describe(), *self.peek()]
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()

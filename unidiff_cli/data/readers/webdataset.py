@@ -42,10 +42,10 @@ class Webdataset(Reader):
     def accepts(cls, location: Location) -> bool:
         return bool(_tars_of(location))
 
-    def describe(self) -> str:
+    def describe(self) -> list[str]:
         tars = _tars_of(self.location)
         number = f"{len(tars)} tar{'s' if len(tars) != 1 else ''}"
-        return "\n".join([f"WebDataset: {number}, {tars[0].name} first", *self.peek()])
+        return [f"WebDataset: {number}, {tars[0].name} first", *self.peek()]
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()

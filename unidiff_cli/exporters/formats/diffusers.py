@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -17,7 +18,7 @@ USAGE = """\
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPModel, CLIPProcessor
 
-folder = "{name}"
+folder = {name}
 pipe = StableDiffusionPipeline.from_pretrained(folder)
 clip = CLIPModel.from_pretrained(f"{{folder}}/clip")
 processor = CLIPProcessor.from_pretrained(f"{{folder}}/clip")
@@ -47,7 +48,7 @@ class Diffusers(Exporter):
 
     def usage(self, name: str, recipe: Recipe) -> str:
         return USAGE.format(
-            name=name,
+            name=json.dumps(name),
             steps=recipe.generate.steps,
             guidance=recipe.generate.guidance,
             size=recipe.image_size,
