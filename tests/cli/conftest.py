@@ -1,7 +1,6 @@
 """The command in this process, a place to work in, and projects that name the tiny base."""
 
 import logging
-import signal
 import sys
 import warnings
 from pathlib import Path
@@ -18,7 +17,7 @@ from unidiff_cli.cli import console, program
 @pytest.fixture
 def unidiff(monkeypatch, capfd):
     """Runs the command in this process: exit code, standard output, standard error."""
-    logger, terminated = logging.getLogger("unidiff"), signal.getsignal(signal.SIGTERM)
+    logger = logging.getLogger("unidiff")
     handlers, propagate, level = logger.handlers, logger.propagate, logger.level
     monkeypatch.setattr(program, "QUIET", {})
     monkeypatch.delenv("UNIDIFF_PROJECT", raising=False)
@@ -26,13 +25,12 @@ def unidiff(monkeypatch, capfd):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["unidiff", *map(str, arguments)])
         capfd.readouterr()
-        with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
-            program.main()
+        with warnings.catch_warnings():
+            code = program.run()
         output = capfd.readouterr()
-        return ended.value.code, output.out, output.err
+        return code, output.out, output.err
 
     yield run
-    signal.signal(signal.SIGTERM, terminated)
     logger.handlers, logger.propagate = handlers, propagate
     logger.setLevel(level)
     console.quiet_notes = False

@@ -94,12 +94,10 @@ def test_a_read_only_directory_is_a_sentence(tmp_path):
 
 
 def test_a_disk_that_refuses_the_lock_is_a_sentence(project, monkeypatch):
-    import filelock
-
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied", str(project.root / ".lock"))
 
-    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(EnvironmentProblem, match="Permission denied"), project.lock():
         pass
 
@@ -226,8 +224,8 @@ def test_the_lock_refuses_a_second_process_and_names_the_first(project):
         holder.wait()
     # A holder that was killed holds nothing.
     with project.lock():
-        assert (project.root / ".lock.pid").read_text() == str(os.getpid())
-    assert not (project.root / ".lock.pid").exists()
+        assert (project.root / ".lock").read_text() == str(os.getpid())
+    assert (project.root / ".lock").read_text() == ""
 
 
 def test_the_lock_is_free_after_a_failure(project):

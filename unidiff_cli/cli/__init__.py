@@ -4,6 +4,24 @@ In: arguments. Out: calls of the stages, and what they return, as text or JSON.
 A new command is a function in one of these files and a line in `program.py`.
 """
 
-from unidiff_cli.cli.program import app, main
+import sys
 
-__all__ = ["app", "main"]
+from unidiff_cli import signals
+from unidiff_cli.errors import Interrupted
+
+
+def main() -> None:
+    """The process `unidiff`. It handles signals before the program loads, which takes a while."""
+    signals.start()
+    try:
+        from unidiff_cli.cli import program
+
+        code = program.run()
+        signals.check()
+    except Interrupted as problem:
+        from unidiff_cli.cli import console
+
+        console.show_error(problem)
+        code = problem.exit_code
+    signals.finish()
+    sys.exit(code)

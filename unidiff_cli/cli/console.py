@@ -28,7 +28,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from unidiff_cli.errors import UnidiffError
+from unidiff_cli import signals
+from unidiff_cli.errors import Stated
 
 # No emoji: a caption may hold ":dress:".
 out = Console(soft_wrap=True, highlight=False, emoji=False)
@@ -58,6 +59,7 @@ class Bars:
 
     def __call__(self, label: str, done: int, total: int, note: str = "") -> None:
         """Shows that `done` of `total` are done; a total of 0 is an unknown one."""
+        signals.check()
         if self.live:
             if label not in self.tasks:
                 self.tasks[label] = self.display.add_task(label, total=None)
@@ -131,7 +133,7 @@ def show_table(columns: list[str], rows: list[list[Any]], title: str = "") -> No
     (out if out.is_terminal else wide).print(table)
 
 
-def show_error(problem: UnidiffError) -> None:
+def show_error(problem: Stated) -> None:
     """An error's fact and action, each on its line, on stderr."""
     err.print(f"[bold red]error:[/] {escape(problem.fact)}")
     if problem.action:

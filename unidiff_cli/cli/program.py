@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 import traceback
 import warnings
@@ -26,7 +25,7 @@ from unidiff_cli.cli import (
     train,
 )
 from unidiff_cli.cli.options import Invocation
-from unidiff_cli.errors import EnvironmentProblem, Interrupted, UnidiffError
+from unidiff_cli.errors import EnvironmentProblem, UnidiffError
 
 # What the parser raises: click's class, or that of the click inside newer typers,
 # which `import click` is not.
@@ -95,13 +94,8 @@ app.command("sample-catalog", epilog=prepare.SAMPLE_EXAMPLE)(prepare.sample_cata
 app.add_typer(recipes.app, name="recipes")
 
 
-def _terminated(signum: int, frame: Any) -> None:
-    raise Interrupted(signum, "Terminated; finished folders are as they were.")
-
-
-def main() -> None:
+def run() -> int:
     """Runs the command and turns every error into a sentence and an exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     # PYTHONWARNINGS reaches only the processes started from here.
@@ -110,11 +104,6 @@ def main() -> None:
     invocation = Invocation()
     try:
         code = app(standalone_mode=False, prog_name="unidiff", obj=invocation)
-        # 130 is what typer makes of Ctrl-C.
-        if code == 130:
-            console.show_error(
-                Interrupted(signal.SIGINT, "Interrupted; finished folders are as they were.")
-            )
     except UnidiffError as problem:
         code = _failed(problem, invocation)
     except ParseError as problem:
@@ -126,7 +115,7 @@ def main() -> None:
         code = _failed(_system_problem(problem), invocation)
     except Exception as problem:
         code = _failed(_machine_problem(problem), invocation)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _system_problem(problem: OSError) -> EnvironmentProblem:

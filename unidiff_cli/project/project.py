@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from unidiff_cli import signals
 from unidiff_cli.errors import EnvironmentProblem, NotReady, UsageError, WorkError, nearest
 from unidiff_cli.project.files import atomic_folder, recover, write_text
+from unidiff_cli.project.lock import Taken, locked
 from unidiff_cli.project.receipt import Receipt, close
 
 FILE = "unidiff.yaml"
@@ -174,32 +176,24 @@ class Project:
 
         Creates the directory where there is none; with `existing` that raises NotReady instead.
         """
-        from filelock import FileLock, Timeout
-
         if existing and not self.root.is_dir():
             raise NotReady(f"There is no project at {self.root}.", "Run: unidiff prepare CATALOG")
         self.create()
-        holder = self.root / ".lock.pid"
-        lock = FileLock(self.root / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            pid = holder.read_text().strip() if holder.exists() else "unknown"
-            raise WorkError(
-                f"Another unidiff (process {pid}) is writing to {self.root}.",
-                "Wait for it, or name another project with -C.",
-            ) from None
-        except OSError as problem:
-            raise self._unwritable(problem) from problem
-        try:
-            holder.write_text(str(os.getpid()))
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.root / ".lock"))
+            except Taken as holder:
+                raise WorkError(
+                    f"Another unidiff (process {holder}) is writing to {self.root}.",
+                    "Wait for it, or name another project with -C.",
+                ) from None
+            except OSError as problem:
+                raise self._unwritable(problem) from problem
+            signals.check()
             # An export in another format stands one folder deeper.
             for parent in (self.root, self.path("exports"), *self.path("exports").glob("*/")):
                 recover(parent, whole=lambda fresh: Receipt.read(fresh) is not None)
             yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
 
     @contextmanager
     def writing(self, *names: str, receipt: Receipt) -> Iterator[Path]:
@@ -210,6 +204,7 @@ class Project:
         started = time.monotonic()
         with atomic_folder(self.path(*names)) as fresh:
             yield fresh
+            signals.check()
             close(fresh, receipt, time.monotonic() - started)
 
 

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from unidiff_cli import machine
+from unidiff_cli import machine, processes, signals
 from unidiff_cli.data.dataset import Samples, loader
-from unidiff_cli.errors import Interrupted, UnidiffError, WorkError
+from unidiff_cli.errors import Interrupted, Stated, WorkError
 from unidiff_cli.models import loading
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, close
 from unidiff_cli.training.collapse_monitor import warn_of_collapse
 from unidiff_cli.training.job import Job
-from unidiff_cli.training.launch import interruptions, leave
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import some_without_gradient
 from unidiff_cli.training.run import Run
@@ -47,7 +46,7 @@ class Stop:
     def now(self) -> bool:
         return bool(self.signum) or self.collapsed
 
-    def error(self, step: int) -> UnidiffError:
+    def error(self, step: int) -> Stated:
         """What is raised once the checkpoint of a step is saved."""
         if self.collapsed:
             return WorkError(
@@ -107,7 +106,7 @@ def _loop(run: Run, training: Samples, shown: Samples, on_step: OnStep | None) -
     trainer, options = run.trainer, run.recipe.train
     accelerator = trainer.accelerator
     captions = [row.captions[0] for row in shown.rows]
-    with interruptions() as caught:
+    with signals.held() as caught:
         remaining = range(trainer.done, options.steps)
         for step in trainer.steps(loader(training, remaining, options.workers)):
             last, tripped = step.number == options.steps, False
@@ -180,11 +179,12 @@ def _end(accelerator: Accelerator) -> None:
 
 def main(root: str, name: str, world: int) -> int:
     """One launched process; its error is left for the process that launched it."""
+    processes.begin()
     project = Project(root)
     try:
         work(Job.read(project, name), world=world)
-    except UnidiffError as problem:
-        leave(project.path("runs", name), problem)
+    except Stated as problem:
+        processes.leave(project.path("runs", name), problem)
         return problem.exit_code
     return 0
 
