@@ -20,9 +20,9 @@ from unidiff_cli.errors import Interrupted
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
-# Those that came since the process started or the outermost `held` began.
+# Those that came since the process started, in a process that is not ours since `held` began.
 _caught: list[int] = []
-_started = False
+_started = _held = False
 
 
 def start() -> None:
@@ -52,9 +52,12 @@ def caught() -> int:
     return _caught[0] if _caught else 0
 
 
-def check() -> None:
-    """Raises Interrupted where an ending signal came. It stands between two units of work."""
-    if _caught:
+def check(even_held: bool = False) -> None:
+    """Raises Interrupted where an ending signal came. It stands between two units of work.
+
+    Within `held` it does so only where the work can be taken up there: with `even_held`.
+    """
+    if _caught and (even_held or not _held):
         raise _interrupted()
 
 
@@ -64,14 +67,17 @@ def held() -> Iterator[Callable[[], int]]:
 
     At its end it raises Interrupted, unless the work did. A second SIGINT does so at once.
     """
+    global _held
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0
         return
-    before = _handle(_remember)
+    before, _held = _handle(_remember), True
     try:
         yield caught
+        _held = False
         check()
     finally:
+        _held = False
         for signum, handler in before.items():
             signal.signal(signum, handler)
         # A caller of the library who was interrupted may go on.

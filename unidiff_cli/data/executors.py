@@ -86,6 +86,9 @@ class ProcessExecutor(Executor):
                     waiting.clear()
                     yield from _one_by_one(work, chain.from_iterable(unfinished), crashed)
                     pool = _pool(self.workers)
+        except BaseException:
+            _kill(pool)
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -118,6 +121,9 @@ def _one_by_one(
                 pool.shutdown(wait=False)
                 pool = _pool(1)
                 yield crashed
+    except BaseException:
+        _kill(pool)
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -145,3 +151,10 @@ def _pool(workers: int) -> ProcessPoolExecutor:
             initializer=processes.end_with_parent,
             initargs=(os.getpid(),),
         )
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    """Ends the processes of a pool at once; a chunk of large images takes longer than one waits."""
+    # Python 3.14 has `kill_workers`.
+    for process in list(pool._processes.values()):
+        process.kill()
