@@ -156,5 +156,5 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 def _kill(pool: ProcessPoolExecutor) -> None:
     """Ends the processes of a pool at once; a chunk of large images takes longer than one waits."""
     # Python 3.14 has `kill_workers`.
-    for process in list(pool._processes.values()):
+    for process in list((pool._processes or {}).values()):
         process.kill()

@@ -84,13 +84,13 @@ def _meeting_point(count: int) -> Iterator[dict[str, str]]:
 def _wait(ranks: Sequence[Child], caught: Callable[[], int], poll: Callable[[], None]) -> None:
     """Returns when all ended, or some time after one failed."""
     passed_on, latest = False, float("inf")
-    while any(rank.poll() is None for rank in ranks):
+    while None in (codes := [rank.poll() for rank in ranks]):
         if caught() and not passed_on:
             passed_on = True
             for rank in ranks:
                 rank.send_signal(caught())
         # Where they are stopped, the others are about to end as this one did.
-        if any(rank.returncode for rank in ranks):
+        if any(codes):
             latest = min(latest, time.monotonic() + GRACE)
         if time.monotonic() > latest:
             return
