@@ -8,6 +8,17 @@ The names load on first use, so `import unidiff_cli` is cheap, and torch waits u
 it.
 """
 
+import sys
+
+# While `python -m unidiff_cli.cli` starts, the working directory stands first on the path, and it
+# may be a stranger's catalogue. It may also be the checkout that this package lies in.
+if (
+    sys.argv[:1] == ["-m"]
+    and not sys.flags.safe_path
+    and f"{sys.path[0]}/unidiff_cli" != __path__[0]
+):
+    del sys.path[0]
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -1,13 +1,14 @@
 """Every error unidiff raises on purpose, as one tree.
 
-    UnidiffError              a fact (what, where) and an action (what to do)
-    ├── UsageError            2    the command or the recipe is wrong
-    │   └── RecipeError            every problem of a recipe at once
-    ├── WorkError             1    the work failed, or its input is not there
-    │   ├── NotReady               a folder this stage reads is missing, unfinished or stale
-    │   └── Damaged                a file of unidiff does not hold what its receipt says
-    ├── EnvironmentProblem    3    the machine lacks something: disk, package, weights, device
-    └── Interrupted           130/143   a signal came; what was done is saved
+    Stated                        a fact (what, where) and an action (what to do)
+    ├── UnidiffError              an Exception
+    │   ├── UsageError            2    the command or the recipe is wrong
+    │   │   └── RecipeError            every problem of a recipe at once
+    │   ├── WorkError             1    the work failed, or its input is not there
+    │   │   ├── NotReady               a folder this stage reads is missing, unfinished or stale
+    │   │   └── Damaged                a file of unidiff does not hold what its receipt says
+    │   └── EnvironmentProblem    3    the machine lacks something: disk, package, weights, device
+    └── Interrupted               128 + the signal's number; what was done is saved
 
 Only `cli` prints them and turns them into exit codes.
 """
@@ -19,7 +20,7 @@ import signal
 from collections.abc import Iterable
 
 
-class UnidiffError(Exception):
+class Stated(BaseException):
     """A sentence of fact (what is wrong, and where) and a sentence of action (what to do)."""
 
     exit_code = 1
@@ -28,6 +29,10 @@ class UnidiffError(Exception):
         self.fact = fact
         self.action = action
         super().__init__(f"{fact} {action}".strip())
+
+
+class UnidiffError(Stated, Exception):
+    """What is wrong, for callers to catch."""
 
 
 class UsageError(UnidiffError):
@@ -64,8 +69,11 @@ class EnvironmentProblem(UnidiffError):
     exit_code = 3
 
 
-class Interrupted(UnidiffError):
-    """A signal ended the work after it was saved."""
+class Interrupted(Stated):
+    """A signal ended the work after it was saved.
+
+    No Exception, so that no decoder, reader or cache takes it for damage of what it reads.
+    """
 
     def __init__(self, signum: int, fact: str, action: str = "") -> None:
         self.exit_code = 128 + int(signal.Signals(signum))

@@ -1,4 +1,4 @@
-"""Says what this machine offers: a GPU or processor to compute on, its cores, free disk space.
+"""Says what this machine offers: a device, processor cores, a network, free disk space.
 
 The one place that asks for them. torch is imported inside the functions that need it.
 """
@@ -45,6 +45,14 @@ def bf16_supported() -> bool:
 def cores() -> int:
     """The processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def interface_of(address: str) -> str:
+    """The name of the network interface that has an address of this machine."""
+    import psutil
+
+    interfaces = psutil.net_if_addrs().items()
+    return next(name for name, all_of in interfaces if address in [a.address for a in all_of])
 
 
 def free_bytes(path: Path) -> int:

@@ -96,9 +96,8 @@ def test_a_project_that_cannot_be_written_is_a_fault_of_the_environment(
     [
         (PermissionError(13, "Permission denied", "/x"), 3, "/x: Permission denied."),
         (OSError(28, "No space left on device", "/x"), 3, "The disk is full. /x"),
-        (KeyboardInterrupt(), 130, "Interrupted"),
     ],
-    ids=["permission", "disk", "interrupt"],
+    ids=["permission", "disk"],
 )
 def test_an_error_of_the_system_is_a_sentence(unidiff, workplace, monkeypatch, problem, code, text):
     def refuse(*_):

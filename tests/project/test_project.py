@@ -13,7 +13,7 @@ from tests.support.folders import finish
 from unidiff_cli import Project
 from unidiff_cli.errors import EnvironmentProblem, NotReady, UsageError, WorkError
 from unidiff_cli.project import project as project_module
-from unidiff_cli.project.project import FILE, FOLDERS, HOLDER, LOCK, is_project
+from unidiff_cli.project.project import FILE, FOLDERS, LOCK, is_project
 from unidiff_cli.project.receipt import Receipt
 
 ROOT = Path(__file__).parents[2]
@@ -94,12 +94,10 @@ def test_a_read_only_directory_is_a_sentence(tmp_path):
 
 
 def test_a_disk_that_refuses_the_lock_is_a_sentence(project, monkeypatch):
-    import filelock
-
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied", str(project.root / LOCK))
 
-    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(EnvironmentProblem, match="Permission denied"), project.lock():
         pass
 
@@ -219,8 +217,8 @@ def test_the_lock_refuses_a_second_process_and_names_the_first(project):
         holder.wait()
     # A holder that was killed holds nothing.
     with project.lock():
-        assert (project.root / HOLDER).read_text() == str(os.getpid())
-    assert not (project.root / HOLDER).exists()
+        assert (project.root / LOCK).read_text() == str(os.getpid())
+    assert (project.root / LOCK).read_text() == ""
 
 
 def test_the_lock_is_free_after_a_failure(project):

@@ -1,7 +1,6 @@
 """Fixtures of the command line: the command in this process, and a place to work in."""
 
 import logging
-import signal
 import sys
 import warnings
 from pathlib import Path
@@ -17,7 +16,7 @@ from unidiff_cli.cli import console, program
 @pytest.fixture
 def unidiff(monkeypatch, capfd):
     """Runs the command in this process: exit code, standard output, standard error."""
-    logger, terminated = logging.getLogger("unidiff"), signal.getsignal(signal.SIGTERM)
+    logger = logging.getLogger("unidiff")
     handlers, propagate, level = logger.handlers, logger.propagate, logger.level
     monkeypatch.setattr(program, "QUIET", {})
     monkeypatch.delenv("UNIDIFF_PROJECT", raising=False)
@@ -25,13 +24,12 @@ def unidiff(monkeypatch, capfd):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["unidiff", *map(str, arguments)])
         capfd.readouterr()
-        with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
-            program.main()
+        with warnings.catch_warnings():
+            code = program.run()
         output = capfd.readouterr()
-        return ended.value.code, output.out, output.err
+        return code, output.out, output.err
 
     yield run
-    signal.signal(signal.SIGTERM, terminated)
     logger.handlers, logger.propagate = handlers, propagate
     logger.setLevel(level)
     console.quiet_notes = False

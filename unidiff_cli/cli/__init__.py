@@ -6,16 +6,33 @@ A new command is a function in one of these files and a line in `program.py`.
 
 import sys
 
+from unidiff_cli import signals
+from unidiff_cli.errors import Interrupted
+
 
 def main() -> None:
-    """The command `unidiff`."""
-    # The packages that print a sentence may be the missing ones.
+    """The process `unidiff`. It handles signals before the program loads, which takes a while."""
+    signals.start()
     try:
-        from unidiff_cli.cli.program import main as run
+        code = _run()
+        signals.check()
+    except Interrupted as problem:
+        from unidiff_cli.cli import console
+
+        console.show_error(problem)
+        code = problem.exit_code
+    signals.finish()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The program's exit code. The packages that print a sentence may be the missing ones."""
+    try:
+        from unidiff_cli.cli import program
     except ImportError as problem:
         from unidiff_cli.system import missing_package
 
         missing = missing_package(problem)
         sys.stderr.write(f"error: {missing.fact}\n{missing.action}\n")
-        sys.exit(missing.exit_code)
-    run()
+        return missing.exit_code
+    return program.run()

@@ -31,7 +31,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from unidiff_cli.errors import RecipeError, UnidiffError
+from unidiff_cli import signals
+from unidiff_cli.errors import RecipeError, Stated
 from unidiff_cli.system import naming
 
 # No emoji: a caption may hold ":dress:".
@@ -90,6 +91,7 @@ class Bars:
 
     def __call__(self, label: str, done: int, total: int, note: str = "") -> None:
         """Shows that `done` of `total` are done; a total of 0 is an unknown one."""
+        signals.check()
         if self.live:
             if label not in self.tasks:
                 self.tasks[label] = self.display.add_task(_plain(label), total=None)
@@ -176,7 +178,7 @@ def show_table(columns: list[str], rows: list[list[Any]], title: str = "") -> No
         (out if out.is_terminal else wide).print(table)
 
 
-def show_error(problem: UnidiffError) -> None:
+def show_error(problem: Stated) -> None:
     """An error's fact and action, each on its line, on stderr."""
     facts = problem.problems if isinstance(problem, RecipeError) else [problem.fact]
     err.print(f"[bold red]error:[/] {_plain(facts[0])}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import warnings
 from typing import Annotated, Any
@@ -26,7 +25,7 @@ from unidiff_cli.cli import (
 )
 from unidiff_cli.cli.options import Invocation
 from unidiff_cli.data.locations import shown
-from unidiff_cli.errors import Interrupted, UsageError
+from unidiff_cli.errors import UsageError
 from unidiff_cli.system import translated
 
 # What the parser raises: click's class, or that of the click inside newer typers,
@@ -97,13 +96,8 @@ app.command("sample-catalog", epilog=prepare.SAMPLE_EXAMPLE)(prepare.sample_cata
 app.add_typer(recipes.app, name="recipes")
 
 
-def _terminated(signum: int, frame: Any) -> None:
-    raise Interrupted(signum, "Terminated; finished folders are as they were.")
-
-
-def main() -> None:
+def run() -> int:
     """Runs the command and turns every error into a sentence and an exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     # PYTHONWARNINGS reaches only the processes started from here.
@@ -113,11 +107,6 @@ def main() -> None:
     try:
         _refuse_bytes(sys.argv[1:])
         code = app(standalone_mode=False, prog_name="unidiff", obj=invocation)
-        # 130 is what typer makes of Ctrl-C.
-        if code == 130:
-            console.show_error(
-                Interrupted(signal.SIGINT, "Interrupted; finished folders are as they were.")
-            )
     except ParseError as problem:
         console.show_parse_error(problem)
         code = problem.exit_code
@@ -125,7 +114,7 @@ def main() -> None:
         code = 1
     except Exception as problem:
         code = _failed(problem, invocation.debug)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _refuse_bytes(arguments: list[str]) -> None:

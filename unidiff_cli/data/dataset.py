@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from unidiff_cli import processes
 from unidiff_cli.data.batch import Batch, Transform, open_image
 from unidiff_cli.data.order import (
     DistinctOrder,
@@ -200,7 +201,7 @@ class Samples(Dataset[Batch]):
 
     def read(self, steps: range, workers: int) -> Iterator[Batch]:
         """The batches of the given steps, in order; see `loader`."""
-        return iter(read_ahead(self, steps, workers))
+        return read_ahead(self, steps, workers)
 
     @property
     def _listed(self) -> bool:
@@ -217,18 +218,22 @@ def loader(samples: Samples, steps: range, workers: int = 0) -> Iterator[Batch]:
     return samples.read(steps, workers)
 
 
-def read_ahead(dataset: Dataset[Any], keys: Iterable[Any], workers: int) -> DataLoader[Any]:
+def read_ahead(dataset: Dataset[Any], keys: Iterable[Any], workers: int) -> Iterator[Any]:
     """The items of a data set, in the order of their keys, made by `workers` processes."""
-    return DataLoader(
+    items = DataLoader(
         dataset,
         sampler=keys,
         batch_size=1,
         collate_fn=_only,
         num_workers=workers,
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=partial(_end_with_parent, os.getpid()),
         prefetch_factor=AHEAD if workers else None,
         multiprocessing_context="spawn" if workers else None,
     )
+    if not workers:
+        return iter(items)
+    with processes.starting():
+        return iter(items)
 
 
 def _itself(position: int) -> int:
@@ -250,7 +255,5 @@ def _only(items: list[Any]) -> Any:
     return items[0]
 
 
-def _ignore_signals(worker: int) -> None:
-    """Leaves signals to the process that trains, which stops its loaders after a checkpoint."""
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, signal.SIG_IGN)
+def _end_with_parent(parent: int, worker: int) -> None:
+    processes.end_with_parent(parent)

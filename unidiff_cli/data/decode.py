@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from unidiff_cli import signals
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.executors import Executor
 from unidiff_cli.data.images import PreparedImage, prepare_image
@@ -99,6 +100,8 @@ def decode_catalogue(
 
     work = partial(prepare_image, max_side=options.max_side, max_pixels=options.max_pixels)
     for done, image in enumerate(executor.map(work, sources(), CRASHED), 1):
+        # Before the image counts: whatever swallowed the signal may have spoilt it.
+        signals.check()
         number, sample, path = waiting.popleft()
         if isinstance(image, Reason):
             rejected[number] = Rejected(sample.row, image, path)

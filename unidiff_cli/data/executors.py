@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import sys
-import threading
-import time
-import types
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from itertools import chain, islice
 from typing import TypeVar
 
-from unidiff_cli import machine
+from unidiff_cli import machine, processes
 
 # Sources of one task.
 CHUNK = 16
@@ -92,6 +86,9 @@ class ProcessExecutor(Executor):
                     waiting.clear()
                     yield from _one_by_one(work, chain.from_iterable(unfinished), crashed)
                     pool = _pool(self.workers)
+        except BaseException:
+            _kill(pool)
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -124,6 +121,9 @@ def _one_by_one(
                 pool.shutdown(wait=False)
                 pool = _pool(1)
                 yield crashed
+    except BaseException:
+        _kill(pool)
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -133,7 +133,7 @@ def _submitted(
 ) -> Future[list[Result]]:
     """The future of a chunk; one that fails where a source ended a process meanwhile."""
     try:
-        with _without_main():
+        with processes.starting():
             return pool.submit(_of_each, work, chunk)
     except BrokenProcessPool as problem:
         future: Future[list[Result]] = Future()
@@ -142,40 +142,19 @@ def _submitted(
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    # A fork would copy torch's threads and locks.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start, initargs=(os.getpid(),)
-    )
+    with processes.starting():
+        # A fork would copy torch's threads and locks.
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(
+            workers,
+            mp_context=context,
+            initializer=processes.end_with_parent,
+            initargs=(os.getpid(),),
+        )
 
 
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Hides the caller's script from processes that start now.
-
-    They would run it again: 3 s of `import torch`, or without `if __name__ == "__main__"` the
-    whole of it.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def _start(parent: int) -> None:
-    """A new process: Ctrl-C is the parent's to handle, and it ends when the parent does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent(parent)
-
-
-def end_with_parent(parent: int) -> None:
-    """Ends this process within a second after its parent, however that ended."""
-
-    def follow_parent() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=follow_parent, daemon=True).start()
+def _kill(pool: ProcessPoolExecutor) -> None:
+    """Ends the processes of a pool at once; a chunk of large images takes longer than one waits."""
+    # Python 3.14 has `kill_workers`.
+    for process in list((pool._processes or {}).values()):
+        process.kill()

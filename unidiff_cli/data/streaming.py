@@ -53,7 +53,7 @@ class StreamedSamples(Samples):
         """The batches of the given steps; each worker streams its part of the batch's places."""
         parts = max(1, min(workers, self.plan.share))
         keys = product(steps, range(parts))
-        tensors = iter(read_ahead(_Parts(self, parts), keys, parts if workers else 0))
+        tensors = read_ahead(_Parts(self, parts), keys, parts if workers else 0)
         for step in steps:
             several = [next(tensors) for _ in range(parts)]
             names = dict.fromkeys(name for part in several for name in part)

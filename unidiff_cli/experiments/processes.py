@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from unidiff_cli import machine
-from unidiff_cli.data.executors import end_with_parent
-from unidiff_cli.errors import Interrupted, UnidiffError, WorkError
+from unidiff_cli import machine, processes, signals
+from unidiff_cli.errors import Interrupted, Stated, WorkError
 from unidiff_cli.evaluation.measure import with_prefix
 from unidiff_cli.experiments import cells
 from unidiff_cli.experiments.cells import Cell
+from unidiff_cli.processes import Child
 from unidiff_cli.progress import Progress
-from unidiff_cli.training.launch import interruptions, leave, left, start_process
 
 CELL_FILE, OUTPUT = "cell.json", "output.log"
 # Seconds between two looks at the processes.
@@ -43,13 +40,13 @@ class CellProcesses:
 
     def __init__(self, waiting: Sequence[Cell], jobs: int, on_done: Callable[[], None]) -> None:
         self.waiting, self.jobs, self.on_done = list(waiting), jobs, on_done
-        self.running: dict[Cell, subprocess.Popen[bytes]] = {}
+        self.running: dict[Cell, Child] = {}
         self.done, self.stopping = 0, False
-        self.failure: UnidiffError | None = None
+        self.failure: Stated | None = None
 
     def run(self) -> None:
         """Runs all. Raises Interrupted after a signal, else the failure of a cell."""
-        with interruptions() as signalled:
+        with signals.held() as signalled:
             try:
                 while self.running or self.waiting:
                     if signalled() or self.failure:
@@ -59,9 +56,7 @@ class CellProcesses:
                     time.sleep(INTERVAL)
             finally:
                 # After an error of our own no process outlives this one.
-                for process in self.running.values():
-                    process.kill()
-                    process.wait()
+                processes.end(self.running.values())
             if signum := signalled():
                 fact = f"Stopped with {self.done} cells done now."
                 raise Interrupted(signum, fact, "Continue with the same command.")
@@ -74,7 +69,7 @@ class CellProcesses:
             cell = self.waiting.pop(0)
             cell.folder.mkdir(parents=True, exist_ok=True)
             (cell.folder / CELL_FILE).write_text(cell.model_dump_json(), encoding="utf-8")
-            self.running[cell] = start_process(
+            self.running[cell] = processes.start(
                 __name__, [str(cell.folder)], cell.folder / OUTPUT, machine.cores() // self.jobs
             )
 
@@ -96,7 +91,7 @@ class CellProcesses:
                 self.done += 1
                 self.on_done()
             elif not self.stopping and not self.failure:
-                self.failure = left(cell.folder) or WorkError(
+                self.failure = processes.left(cell.folder) or WorkError(
                     f"The cell {cell.name} ended with {process.returncode}.",
                     f"Its output: {cell.folder / OUTPUT}",
                 )
@@ -104,12 +99,12 @@ class CellProcesses:
 
 def main(folder: Path) -> int:
     """What a cell's process runs; its error is left for the process that started it."""
-    end_with_parent(os.getppid())
+    processes.begin()
     cell = Cell.model_validate_json((folder / CELL_FILE).read_bytes())
     try:
         cells.run_cell(cell)
-    except UnidiffError as problem:
-        leave(folder, problem)
+    except Stated as problem:
+        processes.leave(folder, problem)
         return problem.exit_code
     return 0
 

@@ -11,11 +11,12 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unidiff_cli import signals
 from unidiff_cli.errors import (
     Damaged,
     EnvironmentProblem,
@@ -32,6 +33,7 @@ from unidiff_cli.project.files import (
     refuse_foreign,
     write_text,
 )
+from unidiff_cli.project.lock import Taken, locked
 from unidiff_cli.project.numbered import by_number, next_number
 from unidiff_cli.project.receipt import QUICK, Receipt, close, is_closed, listing
 from unidiff_cli.system import naming
@@ -39,7 +41,7 @@ from unidiff_cli.system import naming
 logger = logging.getLogger("unidiff")
 
 FILE = "unidiff.yaml"
-LOCK, HOLDER = ".unidiff.lock", ".unidiff.lock.pid"
+LOCK = ".unidiff.lock"
 # Stands in a folder of ours that no receipt closes.
 MARK = ".unidiff"
 DEFAULT = "unidiff-project"
@@ -243,31 +245,23 @@ class Project:
 
         Creates the directory where there is none; with `existing` that raises NotReady instead.
         """
-        from filelock import FileLock, Timeout
-
         if existing and not self.root.is_dir():
             raise NotReady(f"There is no project at {self.root}.", "Run: unidiff prepare CATALOG")
         self.create()
-        holder = self.root / HOLDER
-        lock = FileLock(self.root / LOCK, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            pid = holder.read_text().strip() if holder.exists() else "unknown"
-            raise WorkError(
-                f"Another unidiff (process {pid}) is writing to {self.root}.",
-                "Wait for it, or name another project with -C.",
-            ) from None
-        except OSError as problem:
-            raise self._unwritable(problem) from problem
-        try:
-            holder.write_text(str(os.getpid()))
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.root / LOCK))
+            except Taken as holder:
+                raise WorkError(
+                    f"Another unidiff (process {holder}) is writing to {self.root}.",
+                    "Wait for it, or name another project with -C.",
+                ) from None
+            except OSError as problem:
+                raise self._unwritable(problem) from problem
+            signals.check()
             self._recover()
             with naming(self.root):
                 yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
 
     def _recover(self) -> None:
         """Finishes what a killed writer of folders left."""
@@ -317,6 +311,7 @@ class Project:
         started = time.monotonic() if started is None else started
         with atomic_folder(self.path(*names), listing) as fresh:
             yield fresh
+            signals.check()
             close(fresh, receipt, time.monotonic() - started)
 
 

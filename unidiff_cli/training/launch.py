@@ -1,52 +1,29 @@
-"""Starts the processes of a training run, passes signals on to them and takes their errors."""
+"""Starts the processes of a training run, passes signals on to them and takes their errors.
+
+Neither torchrun nor accelerate starts them: torchrun listens on every interface and its processes
+outlive it, and `accelerate launch --cpu` starts a single process and says nothing (torch 2.14,
+accelerate 1.15). accelerate finds the processes by the environment, as torchrun sets it.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import threading
+import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from unidiff_cli import machine
-from unidiff_cli.errors import Interrupted, UnidiffError, WorkError
-from unidiff_cli.project.files import write_json
+from unidiff_cli import machine, processes, signals
+from unidiff_cli.errors import WorkError
+from unidiff_cli.processes import Child
 
-FAILURE = ".failure.json"
 # What the launched processes print.
 OUTPUT = "workers.log"
-# Seconds a stopped process has to save: torchrun's own 30 are less than 20 GB take.
-GRACE = 7200
-
-
-@contextmanager
-def interruptions() -> Iterator[Callable[[], int]]:
-    """Within it SIGINT and SIGTERM are only remembered: the call gives the first, or 0.
-
-    A second SIGINT stops at once.
-    """
-    caught: list[int] = []
-
-    def remember(signum: int, frame: Any) -> None:
-        if caught and signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        caught.append(signum)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0
-        return
-    before = {s: signal.signal(s, remember) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: caught[0] if caught else 0
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+LOOPBACK = "127.0.0.1"
+# Seconds between two looks at the processes.
+INTERVAL = 0.2
+# Seconds that the others have to end by themselves once one has failed.
+GRACE = 30
 
 
 def launch(
@@ -55,83 +32,69 @@ def launch(
     """Runs `python -m module arguments` in `count` processes that find each other.
 
     `poll` is called five times a second. Their output goes to folder/workers.log; a signal to this
-    process is passed on; the error a process leaves with `leave` is raised here. torchrun starts
-    them, since `accelerate launch --cpu` starts a single process and says nothing (accelerate
-    1.15); accelerate finds the processes by the environment either way.
+    process is passed on; the error that one leaves is raised here.
     """
-    failure = folder / FAILURE
-    failure.unlink(missing_ok=True)
-    options = ["--standalone", f"--nproc-per-node={count}", f"--shutdown-timeout={GRACE}"]
-    with interruptions() as caught:
-        process = start_process(
-            "torch.distributed.run",
-            [*options, "-m", module, *arguments],
-            folder / OUTPUT,
-            machine.cores() // count,
-        )
+    (folder / processes.FAILURE).unlink(missing_ok=True)
+    output, ranks = folder / OUTPUT, list[Child]()
+    with signals.held() as caught, _meeting_point(count) as variables:
         try:
-            _wait(process, caught, poll)
+            for rank in range(count):
+                variables |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+                threads = machine.cores() // count
+                ranks.append(processes.start(module, arguments, output, threads, **variables))
+            _wait(ranks, caught, poll)
         finally:
-            # After an error of this process: none that it launched outlives the lock.
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait()
-    poll()
-    if problem := left(folder):
-        raise problem
-    if process.returncode:
-        raise WorkError(
-            f"A training process ended with {process.returncode}.",
-            f"Its output: {folder / OUTPUT}",
-        )
-
-
-def start_process(
-    module: str, arguments: list[str], output: Path, threads: int
-) -> subprocess.Popen[bytes]:
-    """Starts `python -m module arguments` in a session of its own, where no Ctrl-C reaches it.
-
-    Its output is appended to a file. `threads` is for torch, unless the environment says how many.
-    """
-    environment = {"OMP_NUM_THREADS": str(max(1, threads)), **os.environ}
-    with open(output, "ab") as stream:
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            env=environment,
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,
-        )
-
-
-def _wait(
-    process: subprocess.Popen[bytes], caught: Callable[[], int], poll: Callable[[], None]
-) -> None:
-    sent = False
-    while process.poll() is None:
-        if caught() and not sent:
-            os.killpg(process.pid, caught())
-            sent = True
-        time.sleep(0.2)
+            # After an error of this process, or of one of them.
+            processes.end(ranks)
         poll()
+        if problem := processes.left(folder):
+            raise problem
+    if failed := [rank.returncode for rank in ranks if rank.returncode]:
+        raise WorkError(f"A training process ended with {failed[0]}.", f"Its output: {output}")
 
 
-def leave(folder: Path, problem: UnidiffError) -> None:
-    """Leaves a process's error for the one that launched it."""
-    value = {"fact": problem.fact, "action": problem.action, "exit_code": problem.exit_code}
-    write_json(folder / FAILURE, value)
+@contextmanager
+def _meeting_point(count: int) -> Iterator[dict[str, str]]:
+    """The variables by which `count` processes find each other, over the loopback address alone."""
+    from torch.distributed import TCPStore
+
+    # The store's own socket would listen on every interface.
+    listener = socket.create_server((LOOPBACK, 0))
+    port = listener.getsockname()[1]
+    store = TCPStore(
+        LOOPBACK,
+        port,
+        count,
+        is_master=True,
+        wait_for_workers=False,
+        master_listen_fd=listener.detach(),
+    )
+    loopback = machine.interface_of(LOOPBACK)
+    yield {
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": LOOPBACK,
+        "MASTER_PORT": str(port),
+        # The store is there: none of them opens one.
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "GLOO_SOCKET_IFNAME": loopback,
+        "NCCL_SOCKET_IFNAME": loopback,
+    }
+    del store
 
 
-def left(folder: Path) -> UnidiffError | None:
-    """The error that a process left in the folder, taken away from there."""
-    failure = folder / FAILURE
-    if not failure.exists():
-        return None
-    values: dict[str, Any] = json.loads(failure.read_text(encoding="utf-8"))
-    failure.unlink()
-    fact, action, exit_code = values["fact"], values["action"], values["exit_code"]
-    if exit_code > 128:
-        return Interrupted(exit_code - 128, fact, action)
-    problem = WorkError(fact, action)
-    problem.exit_code = exit_code
-    return problem
+def _wait(ranks: Sequence[Child], caught: Callable[[], int], poll: Callable[[], None]) -> None:
+    """Returns when all ended, or some time after one failed."""
+    passed_on, latest = False, float("inf")
+    while None in (codes := [rank.poll() for rank in ranks]):
+        if caught() and not passed_on:
+            passed_on = True
+            for rank in ranks:
+                rank.send_signal(caught())
+        # Where they are stopped, the others are about to end as this one did.
+        if any(codes):
+            latest = min(latest, time.monotonic() + GRACE)
+        if time.monotonic() > latest:
+            return
+        time.sleep(INTERVAL)
+        poll()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from unidiff_cli import signals
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.dataset import Samples
-from unidiff_cli.errors import Damaged
+from unidiff_cli.errors import Damaged, Interrupted
 from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.project import checkpoints, run_log
 from unidiff_cli.project.receipt import FileRecord, record_of
@@ -32,6 +34,8 @@ class Run:
     ) -> None:
         self.folder, self.recipe, self.trainer = folder, recipe, trainer
         self.best = Best()
+        # Whether a signal broke off what was to be measured at this step.
+        self.unmeasured = False
         # A lone image has no negative and no neighbour.
         enough = held_out is not None and len(held_out.rows) > 1
         self.validation = Validation(trainer.module, held_out) if held_out and enough else None
@@ -54,6 +58,7 @@ class Run:
                 tensors = {part: checkpoints.tensors(checkpoint, part) for part in PARTS}
                 self.trainer.load(tensors, state["step"])
                 self.best = Best(**state["best"])
+                self.unmeasured = state.get("unmeasured", False)
                 if self.validation and self.validation.monitor:
                     self.validation.monitor.tripped = state.get("tripped", [])
                 return
@@ -64,6 +69,8 @@ class Run:
         state: dict[str, Any] = {"step": step, "best": asdict(self.best)}
         if self.validation and self.validation.monitor:
             state["tripped"] = self.validation.monitor.tripped
+        if self.unmeasured:
+            state["unmeasured"] = True
         folder = self.folder / "checkpoints"
         # A power loss leaves no checkpoint whose log ends before it.
         run_log.sync(self.folder)
@@ -93,6 +100,22 @@ class Run:
         figures = {name: value for name, value in line.items() if name != "step"}
         self.trainer.accelerator.log(figures, step=step.number)
         return line
+
+    def measure(self, captions: Sequence[str]) -> list[str]:
+        """Previews and validates where it is time: a sentence for each meter that tripped.
+
+        A signal puts it off: a run that continues measures first. Previews are of `captions`.
+        """
+        options, step, tripped = self.recipe.train, self.trainer.done, list[str]()
+        last, self.unmeasured = step == options.steps, True
+        with suppress(Interrupted):
+            # First, since it may be done twice and leaves nothing in the log.
+            if last or (options.preview_every and step % options.preview_every == 0):
+                self.preview(captions)
+            if last or step % options.validate_every == 0:
+                tripped = self.validate()
+            self.unmeasured = False
+        return tripped
 
     @torch.no_grad()
     def validate(self) -> list[str]:
@@ -142,6 +165,7 @@ class Run:
         prompts, options = self.recipe.train.preview_prompts or spread, self.recipe.generate
         folder, base = self.folder / "previews", self.trainer.base
         folder.mkdir(exist_ok=True)
+        signals.check(even_held=True)
         with self.trainer.averaged.applied():
             base.eval()
             images = generate_images(

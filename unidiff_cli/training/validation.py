@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from unidiff_cli import signals
 from unidiff_cli.data.batch import Batch
 from unidiff_cli.data.dataset import Samples, loader
 from unidiff_cli.evaluation.metrics.recall import recall_both_ways
@@ -47,7 +48,7 @@ class Validation:
             self.monitor = CollapseMonitor(self.module.base, self.captions, folder, images)
 
     def measure(self) -> Validated:
-        """All figures of the module as it stands, with fixed noise."""
+        """All figures of the module as it stands, with fixed noise. A signal raises Interrupted."""
         figures = mean_losses(self.module, self._batches())
         images = self._clip_embeds()
         encoder = trained_encoder(self.module.objectives.values())
@@ -71,7 +72,9 @@ class Validation:
         return np.concatenate([encoder.embed_batch(b).cpu().numpy() for b in self._batches()])
 
     def _batches(self) -> Iterator[Batch]:
-        return loader(self.held_out, range(len(self.held_out)))
+        for batch in loader(self.held_out, range(len(self.held_out))):
+            signals.check(even_held=True)
+            yield batch
 
 
 @torch.no_grad()

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from unidiff_cli import machine
+from unidiff_cli import machine, processes, signals
 from unidiff_cli.data.dataset import Samples, loader
-from unidiff_cli.errors import Interrupted, UnidiffError, WorkError
+from unidiff_cli.errors import Interrupted, Stated, WorkError
 from unidiff_cli.models import loading
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, close
 from unidiff_cli.training.collapse_monitor import warn_of_collapse
 from unidiff_cli.training.job import Job
-from unidiff_cli.training.launch import OUTPUT, interruptions, leave
+from unidiff_cli.training.launch import OUTPUT
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import some_without_gradient
 from unidiff_cli.training.run import Run
-from unidiff_cli.training.trainer import Step, Trainer
+from unidiff_cli.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -47,7 +47,7 @@ class Stop:
     def now(self) -> bool:
         return bool(self.signum) or self.collapsed
 
-    def error(self, step: int) -> UnidiffError:
+    def error(self, step: int) -> Stated:
         """What is raised once the checkpoint of a step is saved."""
         if self.collapsed:
             return WorkError(
@@ -108,37 +108,36 @@ def work(
 def _loop(run: Run, training: Samples, shown: Samples, on_step: OnStep | None) -> None:
     """All remaining steps. Previews are of the captions in `shown`."""
     trainer, options = run.trainer, run.recipe.train
-    accelerator = trainer.accelerator
+    main = trainer.accelerator.is_main_process
     captions = [row.captions[0] for row in shown.rows]
-    with interruptions() as caught:
+    with signals.held() as caught:
+        if run.unmeasured:
+            _finish_step(run, captions, caught)
         remaining = range(trainer.done, options.steps)
         for step in trainer.steps(loader(training, remaining, options.workers)):
-            last, tripped = step.number == options.steps, False
-            if accelerator.is_main_process:
-                tripped = _look(run, step, captions, on_step)
-            stop = _agreed(accelerator, Stop(caught(), tripped and options.stop_on_collapse))
-            if stop.now or last or step.number % options.checkpoint_every == 0:
-                if accelerator.is_main_process:
-                    run.save()
-                accelerator.wait_for_everyone()
-            if stop.now:
-                raise stop.error(step.number)
+            if main:
+                line = run.record(step)
+                if on_step:
+                    on_step(line)
+            _finish_step(run, captions, caught)
 
 
-def _look(run: Run, step: Step, captions: list[str], on_step: OnStep | None) -> bool:
-    """Logs a step, and validates and previews where it is time; whether a meter tripped."""
-    options, number = run.recipe.train, step.number
-    line, tripped, last = run.record(step), [], number == options.steps
-    if on_step:
-        on_step(line)
-    if last or number % options.validate_every == 0:
-        tripped = run.validate()
+def _finish_step(run: Run, captions: list[str], caught: Callable[[], int]) -> None:
+    """Measures and saves where it is time. Raises why the run stops here, once that is saved."""
+    options, number, tripped = run.recipe.train, run.trainer.done, list[str]()
+    accelerator = run.trainer.accelerator
+    if accelerator.is_main_process:
+        tripped = run.measure(captions)
         # Else the process that launched these says it.
-        if run.trainer.accelerator.num_processes == 1:
+        if accelerator.num_processes == 1:
             warn_of_collapse({"step": number, "tripped": tripped})
-    if last or (options.preview_every and number % options.preview_every == 0):
-        run.preview(captions)
-    return bool(tripped)
+    stop = _agreed(accelerator, Stop(caught(), bool(tripped) and options.stop_on_collapse))
+    if stop.now or number == options.steps or number % options.checkpoint_every == 0:
+        if accelerator.is_main_process:
+            run.save()
+        accelerator.wait_for_everyone()
+    if stop.now:
+        raise stop.error(number)
 
 
 def _agreed(accelerator: Accelerator, stop: Stop) -> Stop:
@@ -184,11 +183,12 @@ def _end(accelerator: Accelerator) -> None:
 
 def main(root: str, name: str, world: int) -> int:
     """One launched process; its error is left for the process that launched it."""
+    processes.begin()
     project = Project(root)
     try:
         work(Job.read(project, name), world=world)
-    except UnidiffError as problem:
-        leave(project.path("runs", name), problem)
+    except Stated as problem:
+        processes.leave(project.path("runs", name), problem)
         return problem.exit_code
     return 0
 
