@@ -217,3 +217,23 @@ def test_a_retriever_says_so(finished, tmp_path):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(Damaged, match="unidiff index"):
         Retriever.open(project)
+
+
+def test_old_names_of_a_vae_load_alike(tmp_path):
+    """Stable Diffusion 1.5's attention has the names of old diffusers."""
+    from diffusers import AutoencoderKL
+
+    from unidiff_cli.models.reading import read_model
+
+    names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    AutoencoderKL(block_out_channels=(8,), norm_num_groups=4).save_pretrained(tmp_path)
+    file = tmp_path / "diffusion_pytorch_model.safetensors"
+    tensors, old = load_file(file), {}
+    for key, tensor in tensors.items():
+        for new, name in names.items():
+            key = key.replace(new, name)
+        old[key] = tensor
+    assert old.keys() != tensors.keys()
+    save_file(old, file, metadata={"format": "pt"})
+    state = read_model(AutoencoderKL, "The base's", tmp_path).state_dict()
+    assert all(torch.equal(state[key], tensor) for key, tensor in tensors.items())
