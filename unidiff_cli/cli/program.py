@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unidiff_cli import __version__
+from unidiff_cli import __version__, signals
 from unidiff_cli.cli import (
     console,
     doctor,
@@ -131,6 +131,7 @@ def _system_problem(problem: OSError) -> EnvironmentProblem:
 
 def _machine_problem(problem: Exception) -> EnvironmentProblem:
     """A library's own error for exhausted memory or disk as ours. Raises anything else again."""
+    signals.check()
     kind, text = type(problem).__name__, str(problem)
     if kind == "OutOfMemoryError":
         translated = EnvironmentProblem(
@@ -148,6 +149,8 @@ def _machine_problem(problem: Exception) -> EnvironmentProblem:
 
 
 def _failed(problem: UnidiffError, invocation: Invocation) -> int:
+    # A library may have made an error of the signal.
+    signals.check()
     if invocation.debug:
         traceback.print_exception(problem)
     console.show_error(problem)
