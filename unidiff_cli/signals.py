@@ -8,7 +8,6 @@ a folder is closed, and at the end.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -43,8 +42,8 @@ def start() -> None:
 
 
 def finish() -> None:
-    """Makes an ending signal end this process at once: its work is over."""
-    _handle(lambda signum, frame: os._exit(128 + signum))
+    """Makes ending signals come too late: the work is over, and Python takes its time to end."""
+    _handle(signal.SIG_IGN)
 
 
 def caught() -> int:
@@ -85,7 +84,7 @@ def held() -> Iterator[Callable[[], int]]:
             _caught.clear()
 
 
-def _handle(handler: Callable[[int, Any], None]) -> dict[int, Any]:
+def _handle(handler: Callable[[int, Any], None] | signal.Handlers) -> dict[int, Any]:
     """Sets the handler of the ending signals; those that had another."""
     # `nohup`, or a shell's `&`, ignores some on purpose; None is a handler that is not Python's.
     kept = (signal.SIG_IGN, None)

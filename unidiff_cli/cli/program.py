@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unidiff_cli import __version__
+from unidiff_cli import __version__, signals
 from unidiff_cli.cli import (
     console,
     doctor,
@@ -132,6 +132,8 @@ def _refuse_bytes(arguments: list[str]) -> None:
 
 def _failed(problem: Exception, debug: bool) -> int:
     """Shows an error as a sentence, or where it happened: with --debug, and a mistake of ours."""
+    # A library may make an error of its own of a signal.
+    signals.check()
     ours = translated(problem)
     if debug or ours is None:
         console.show_traceback(problem)
