@@ -49,7 +49,7 @@ def prepare(catalogue: Path, *options: str, limit: float = SECONDS) -> Outcome:
             stdout=stream,
             stderr=stream,
             env=environment(),
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES)),
+            preexec_fn=limit_addresses,
         )
         resident = _ended(process, start + limit)
     seconds = time.monotonic() - start
@@ -58,6 +58,10 @@ def prepare(catalogue: Path, *options: str, limit: float = SECONDS) -> Outcome:
     lists = [file for file in (project / "shards", project) for file in file.glob("quarantine.*")]
     reasons = [json.loads(line)["reason"] for line in lists[0].open()] if lists else []
     return Outcome(process.returncode, text, seconds, resident, reasons)
+
+
+def limit_addresses() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
 
 
 def environment() -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from PIL import Image
 
@@ -23,7 +23,7 @@ from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
 from unidiff_cli.progress import Progress
 
-CRASHED = Reason(
+CRASHED: Any = Reason(
     "it ends the process that decodes it: it crashes the decoder, or takes more time than "
     "prepare.limits.image_seconds"
 )
@@ -98,7 +98,8 @@ def decode_query(source: Location) -> PreparedImage | Reason:
     """One image, prepared as a catalogue's by the defaults of a recipe."""
     options = Prepare(workers=1)
     work = partial(prepare_image, max_side=options.max_side, bounds=bounds_of(options))
-    return next(executor_of(options).map(work, [source], CRASHED))
+    (image,) = executor_of(options).map(work, [source], CRASHED)
+    return image
 
 
 def decode_pixels(sources: Iterable[Location]) -> Iterator[Image.Image | Reason]:

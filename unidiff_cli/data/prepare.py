@@ -189,7 +189,7 @@ def _name_the_unread(decoded: Decoded) -> None:
         paths = [item.path or item.row for item in decoded.rejected if item.reason.cause is cause]
         if paths:
             named = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
-            logger.warning("Not read: %d %s: %s. %s", len(paths), cause.value, named, action)
+            logger.warning("%d not read, %s: %s. %s", len(paths), cause.value, named, action)
 
 
 def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Decoded) -> None:

@@ -62,7 +62,8 @@ def separator(file: Location, limits: Limits) -> str:
     """The separator that splits the first lines of a CSV file into the most columns."""
     if file.suffix == ".tsv":
         return "\t"
-    lines, size = [], 0
+    lines: list[str] = []
+    size = 0
     for _, text in islice(_lines(file, limits.row), 50):
         size += len(text or "")
         if lines and size > FIRST_LINES:
@@ -181,13 +182,15 @@ def _cells(lines: _Lines, parts: list[Line], sep: str) -> list[str] | Reason:
     def texts() -> Iterator[str]:
         yield parts[0][1] or ""
         size = len(parts[0][1] or "")
-        while (more := lines.take()) is not None:
-            parts.append(more)
-            size += len(more[1] or "")
-            is_bad = more[1] is None or "\0" in more[1]
-            if is_bad or len(parts) > MAX_LINES or size > lines.limits.row:
+        while (line := lines.take()) is not None:
+            parts.append(line)
+            more = line[1]
+            if more is None or "\0" in more or len(parts) > MAX_LINES:
                 return
-            yield more[1]
+            size += len(more)
+            if size > lines.limits.row:
+                return
+            yield more
 
     try:
         return next(csv.reader(texts(), delimiter=sep, strict=True))
