@@ -37,6 +37,9 @@ def prepare_command(
     max_bad: Annotated[
         str | None, typer.Option("--max-bad", help="Fail above this share of bad rows, such as 5%.")
     ] = None,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also read what links name outside CATALOGUE.")
+    ] = False,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -47,6 +50,8 @@ def prepare_command(
     given = list(assignments or [])
     if max_bad:
         given.append(f"prepare.max_bad={share(max_bad)}")
+    if follow_links:
+        given.append("prepare.follow_links=true")
     # Shards do not depend on the base.
     settings = resolved_recipe(project, recipe, given, base=False)
     summary = plan(settings, catalogue)

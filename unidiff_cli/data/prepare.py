@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -20,9 +21,9 @@ from unidiff_cli.data.decode import (
     StoredSample,
     TemporaryStore,
     decode_catalogue,
+    executor_of,
     write_quarantine,
 )
-from unidiff_cli.data.executors import ProcessExecutor
 from unidiff_cli.data.locations import shown
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent
@@ -35,7 +36,15 @@ from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, record_of
 from unidiff_cli.system import disk_problem, naming
 
+logger = logging.getLogger("unidiff")
+
 QUARANTINE = "quarantine.jsonl"
+# What is said of what was not read, and how many are named.
+ACTIONS = {
+    Cause.LINK: "Copy what they name into the catalogue, or allow them: --follow-links",
+    Cause.UNREADABLE: "Nobody knows how many images they hold; make them readable.",
+}
+NAMED = 5
 # A catalogue with a smaller share of captions was misread.
 CAPTIONED = 0.9
 # What the shards' index, the page and the receipt take beside the images.
@@ -83,9 +92,10 @@ def prepare(
         needed = _refuse_full_disk(project, extent)
         with _disk(project, needed), project.writing("shards", receipt=receipt) as folder:
             with TemporaryStore(folder) as store:
-                executor = ProcessExecutor(options.workers)
+                executor = executor_of(options)
                 decoded = decode_catalogue(reader, options, executor, store, extent, progress)
                 write_quarantine(folder / QUARANTINE, decoded.rejected)
+                _name_the_unread(decoded)
                 _refuse_bad(project, options, reader, decoded)
                 pairs = _near_pairs(decoded.samples, options)
                 rows = _rows(decoded.samples, pairs, options)
@@ -164,6 +174,15 @@ def _disk(project: Project, needed: int) -> Iterator[None]:
             raise
         then = f"Prepare needs up to {needed >> 20:,} MiB; what was there before is untouched."
         raise disk_problem(problem, then=then) from problem
+
+
+def _name_the_unread(decoded: Decoded) -> None:
+    """Says which links and folders were not read: nobody knows what they hold."""
+    for cause, action in ACTIONS.items():
+        paths = [item.path or item.row for item in decoded.rejected if item.reason.cause is cause]
+        if paths:
+            named = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
+            logger.warning("%d not read, %s: %s. %s", len(paths), cause.value, named, action)
 
 
 def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Decoded) -> None:

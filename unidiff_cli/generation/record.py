@@ -11,6 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from unidiff_cli import __version__
 from unidiff_cli.config.schema import Guidance, SamplerSteps, Section, Seed
+from unidiff_cli.data.plain_files import open_plain
 from unidiff_cli.errors import UsageError
 
 # The PNG text chunk that holds a record as JSON.
@@ -48,7 +49,7 @@ def write_image(file: Path, image: Image.Image, record: GenerationRecord) -> Non
 def read_record(file: Path) -> GenerationRecord:
     """The record of a PNG file. Raises UsageError where there is none."""
     try:
-        with Image.open(file, formats=["PNG"]) as opened:
+        with open_plain(file) as stream, Image.open(stream, formats=["PNG"]) as opened:
             text = opened.text[KEY]  # type: ignore[attr-defined]
         return GenerationRecord.model_validate_json(text, strict=True)
     except FileNotFoundError as problem:
