@@ -61,8 +61,10 @@ def test_the_newest_checkpoint_is_the_one_of_the_largest_step(tmp_path):
 def test_the_newest_run_is_the_one_of_the_largest_number(tmp_path):
     project = Project(tmp_path)
     for name in ("998-a", "999-b", "1000-c"):
-        project.path("runs", name, "checkpoints", "step-999500").mkdir(parents=True)
-        project.path("runs", name, "checkpoints", "step-1000000").mkdir()
+        for step in ("step-999500", "step-1000000"):
+            checkpoint = project.path("runs", name, "checkpoints", step)
+            checkpoint.mkdir(parents=True)
+            (checkpoint / checkpoints.STATE).touch()
     assert project.runs()[-1] == "1000-c" and project.next_run("d") == "1001-d"
     assert {row.contents for row in folders(project) if row.folder.startswith("runs/")} == {
         "last checkpoint step-1000000"
@@ -80,7 +82,7 @@ def test_outputs_are_numbered_on_past_their_width(tmp_path):
     project = Project(tmp_path)
     project.create()
     for name in ("9999-a", "²²²²-a", "note"):
-        project.path("outputs", name).mkdir(parents=True)
+        (project.folder("outputs") / name).mkdir()
     images = [GeneratedImage(Image.new("RGB", (8, 8)), generated_record(0))]
     written = [generation._write(project, prompt, images).name for prompt in ("red", "blue", "a b")]
     assert written == ["10000-red", "10001-blue", "10002-a-b"]

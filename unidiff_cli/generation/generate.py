@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -108,7 +108,9 @@ def _new_folder(outputs: Path, prompt: str) -> Iterator[tuple[Path, Path]]:
         with atomic_folder(folder, lambda folder: None) as fresh:
             yield folder, fresh
     except BaseException:
-        folder.rmdir()
+        # The one that holds the number; a whole one stays.
+        with suppress(OSError):
+            folder.rmdir()
         raise
 
 
