@@ -1,4 +1,4 @@
-"""Starting several training processes, and stopping one or many of them whole."""
+"""Starts the processes of a training run, passes signals on to them and takes their errors."""
 
 from __future__ import annotations
 
