@@ -203,7 +203,7 @@ def test_every_module_says_what_it_is(module):
 
 def test_the_top_level_is_the_flow():
     files = {path.name for path in PACKAGE.glob("*.py")}
-    names = ("__init__", "errors", "machine", "progress", "registry", "system")
+    names = ("__init__", "errors", "machine", "processes", "progress", "registry", "signals", "system")
     assert files == {f"{name}.py" for name in names}
     public = set(import_module("unidiff_cli").__all__)
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}

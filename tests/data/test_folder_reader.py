@@ -13,7 +13,7 @@ from unidiff_cli.data import readers
 from unidiff_cli.data.sample import Cause
 from unidiff_cli.data.walk import OURS
 from unidiff_cli.errors import UsageError
-from unidiff_cli.project.project import FOLDERS
+from unidiff_cli.project.project import FOLDERS, MARK
 from unidiff_cli.project.receipt import Receipt, close
 
 
@@ -150,6 +150,7 @@ def test_the_folders_of_a_project_that_is_the_catalogue_are_left_out(tmp_path):
     put(tmp_path / "unidiff.yaml", "recipe: fashion")
     for name in FOLDERS:
         put(tmp_path / name / "samples" / "b.jpg")
+        put(tmp_path / name / MARK, "")
     assert rows_and_notes(tmp_path) == (["shirts/a.jpg"], {OURS: len(FOLDERS)})
 
 

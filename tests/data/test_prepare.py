@@ -233,7 +233,7 @@ def test_too_many_bad_rows_fail_and_keep_the_old_shards_and_the_list(tmp_path, s
         run(tmp_path, shop, max_bad=0.04)
     assert error.value.exit_code == 1
     assert "3 of 60 rows are bad (5.0%, allowed 4.0%)" in error.value.fact
-    listed = tmp_path / "project" / "quarantine.jsonl"
+    listed = tmp_path / "project" / "cache" / "prepare" / "quarantine.jsonl"
     assert str(listed) in error.value.action and len(quarantined(listed)) == 3
     assert contents(folder) == before
 
@@ -243,7 +243,7 @@ def test_the_list_of_a_failed_try_goes_with_the_next_success(tmp_path, shop):
     with pytest.raises(WorkError):
         run(tmp_path, shop, max_bad=0.04)
     _, folder = run(tmp_path, shop)
-    assert not (tmp_path / "project" / "quarantine.jsonl").exists()
+    assert not (tmp_path / "project" / "cache" / "prepare" / "quarantine.jsonl").exists()
     assert Receipt.read(folder).counts["bad"] == 3
     left = [p for p in (tmp_path / "project").iterdir() if p.name.endswith((".new", ".old"))]
     assert not left
@@ -345,8 +345,15 @@ def test_a_catalogue_that_is_its_own_project_does_not_read_what_we_wrote(tmp_pat
     """With the project in the catalogue's folder, whatever the folder's stages wrote."""
     source = photos_of(tmp_path / "shop")
     first, _ = run(tmp_path, source, project="shop")
-    for name in FOLDERS:
-        put(source / name / "samples" / "base-000.png", encoded(photo(90), "PNG"))
+    project = Project(source)
+    for name, spec in FOLDERS.items():
+        if name == "shards":
+            continue
+        if spec.receipt and not spec.several:
+            with project.writing(name, receipt=Receipt("stage", {})) as fresh:
+                put(fresh / "samples" / "base-000.png", encoded(photo(90), "PNG"))
+        else:
+            put(project.folder(name) / "001" / "0.png", encoded(photo(90), "PNG"))
     again, folder = run(tmp_path, source, project="shop")
     assert again == first
     forced, _ = run(tmp_path, source, project="shop", force=True)

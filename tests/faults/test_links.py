@@ -80,7 +80,14 @@ def test_a_link_that_leads_out_is_refused_by_name(shop, make):
     assert all("--follow-links" in item.reason.text for item in shown)
 
 
-@pytest.mark.parametrize("make", OUT, ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make",
+    [
+        text_link,
+        folder_link,
+        *(pytest.param(make, marks=pytest.mark.slow) for make in OUT[1:3] + OUT[4:]),
+    ],
+)
 def test_prepare_says_which_and_reads_them_when_told(shop, make):
     make(shop)
     refused = hostile.prepare(shop)

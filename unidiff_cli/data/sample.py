@@ -40,6 +40,10 @@ class Cause(StrEnum):
     UNREADABLE = "folders that cannot be read"
 
 
+# Of rows of which nobody knows what they hold.
+UNREAD = (Cause.LINK, Cause.UNREADABLE)
+
+
 @dataclass(frozen=True)
 class Reason:
     """Why a row gives no sample, in words."""

@@ -15,10 +15,11 @@ from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
 from unidiff_cli.exporters import Exporter
-from unidiff_cli.exporters.model_card import model_card
+from unidiff_cli.exporters import model_card
 from unidiff_cli.models import loading, sources
 from unidiff_cli.models.weights import blend
 from unidiff_cli.project import checkpoints
+from unidiff_cli.project.files import write_text
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import QUICK, Receipt, is_closed
 
@@ -99,9 +100,9 @@ def _write(
         "validation": validation,
     }
     with project.writing("exports", name, receipt=receipt) as fresh:
-        files = exporter.write(base, fresh)
-        receipt.figures["files"] = sorted(str(file.relative_to(fresh)) for file in files)
-        model_card(project, name, recipe, receipt).save(fresh / "README.md")
+        exporter.write(base, fresh)
+        write_text(fresh / model_card.FILE, model_card.card_text(project, name, recipe, receipt))
+        receipt.changing = [model_card.FILE]
 
 
 def _run(project: Project, run: str | None) -> str:

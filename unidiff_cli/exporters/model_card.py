@@ -5,6 +5,7 @@ Figures of evaluation stand in it only where `report/` holds them for this very 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,18 @@ from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.exporters import Exporter
 from unidiff_cli.models.sources import Source, resolve_base
-from unidiff_cli.project.files import write_text
+from unidiff_cli.project.files import digest, write_text
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.reports.markdown import escape
 from unidiff_cli.reports.schema import Interval, Report
 from unidiff_cli.reports.wording import format_value
 
+logger = logging.getLogger("unidiff")
+
 FILE = "README.md"
+# The last line of a card that nobody edited, with a hash of the others.
+MARK = "<!-- written by unidiff {} -->"
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 TAGS = ["clip", "stable-diffusion", "image-text-retrieval", "unidiff"]
 # What a figure judges -> the task of the Hugging Face hub that it stands under.
@@ -87,7 +92,8 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
 def refresh_model_card(project: Project, name: str) -> None:
     """Writes the card of an export again, with what `report/` now says of it.
 
-    The card stays as it is where the run of the export is gone. Raises NotReady.
+    The card stays as it is where the run of the export is gone, and where somebody edited it.
+    Raises NotReady.
     """
     with project.lock(existing=True):
         receipt = project.receipt("exports", name)
@@ -95,9 +101,25 @@ def refresh_model_card(project: Project, name: str) -> None:
         file, folder = project.path("exports", name, FILE), project.path(run)
         if not folder.is_dir():
             return
-        card = model_card(project, name, read_run_recipe(folder), receipt)
-        if not file.is_file() or file.read_text(encoding="utf-8") != card.content:
-            write_text(file, card.content)
+        before = file.read_text(encoding="utf-8") if file.is_file() else ""
+        if before and not _is_ours(before):
+            logger.warning("%s was edited, so it stays as it is.", file)
+            return
+        text = card_text(project, name, read_run_recipe(folder), receipt)
+        if text != before:
+            write_text(file, text)
+
+
+def card_text(project: Project, name: str, recipe: Recipe, receipt: Receipt) -> str:
+    """The card as it is written: its last line tells whether somebody edited it since."""
+    text = model_card(project, name, recipe, receipt).content.rstrip("\n")
+    return f"{text}\n{MARK.format(digest(text))}\n"
+
+
+def _is_ours(text: str) -> bool:
+    """Whether a card is as `card_text` made it."""
+    above, _, last = text.rstrip("\n").rpartition("\n")
+    return last == MARK.format(digest(above))
 
 
 def _report(project: Project, name: str, receipt: Receipt) -> Report | None:

@@ -25,8 +25,9 @@ from unidiff_cli.errors import WorkError
 from unidiff_cli.system import naming
 
 NEW, OLD = ".new", ".old"
-# Stands in a folder while it is filled: it says that all in there is ours to delete.
-UNFINISHED = ".unidiff-unfinished"
+# Ends the name of a file that stands beside a folder while that is filled: it says that all in
+# there is ours to delete.
+UNFINISHED = ".unfinished"
 # What the files of a folder are that something closed, by their paths relative to it; None where
 # nothing did.
 Listing = Callable[[Path], Collection[str] | None]
@@ -145,14 +146,13 @@ def atomic_folder(path: Path, listing: Listing) -> Iterator[Path]:
     _put_back(old, path, listing)
     refuse_foreign(old, listing)
     refuse_foreign(path, listing)
-    _delete_unfinished(fresh, listing)
+    _delete_unfinished(path, listing)
     make_folder(path.parent)
+    _beside(path, UNFINISHED).touch()
     fresh.mkdir()
-    (fresh / UNFINISHED).touch()
     try:
         with naming(path):
             yield fresh
-            (fresh / UNFINISHED).unlink()
             sync_below(fresh)
         if path.exists():
             os.replace(path, old)
@@ -160,7 +160,7 @@ def atomic_folder(path: Path, listing: Listing) -> Iterator[Path]:
         sync(path.parent)
     finally:
         _put_back(old, path, listing)
-        _delete_unfinished(fresh, listing)
+        _delete_unfinished(path, listing)
 
 
 def refuse_foreign(path: Path, listing: Listing) -> None:
@@ -213,27 +213,28 @@ def delete_folder(path: Path, listing: Listing) -> None:
     closing = listing(path)
     for name in closing or ():
         (path / name).unlink(missing_ok=True)
-    _delete_empty(path)
+    delete_empty(path)
 
 
-def _delete_empty(folder: Path) -> None:
+def delete_empty(folder: Path) -> None:
     """Deletes a folder and those below it, as far as there is no file in them."""
     with suppress(FileNotFoundError):
         for entry in os.scandir(folder):
             if entry.is_dir(follow_symlinks=False):
-                _delete_empty(Path(entry.path))
+                delete_empty(Path(entry.path))
     with suppress(OSError):
         folder.rmdir()
 
 
-def _delete_unfinished(fresh: Path, listing: Listing) -> None:
-    """Deletes a folder that was filled and never took its place."""
-    if (fresh / UNFINISHED).exists():
+def _delete_unfinished(path: Path, listing: Listing) -> None:
+    """Deletes the folder that was to take the place of `path` and never did."""
+    fresh, mark = _beside(path, NEW), _beside(path, UNFINISHED)
+    if mark.exists():
         shutil.rmtree(fresh, ignore_errors=True)
     elif fresh.exists():
         delete_folder(fresh, listing)
-        if fresh.exists():
-            refuse_foreign(fresh, listing)
+        refuse_foreign(fresh, listing)
+    mark.unlink(missing_ok=True)
 
 
 def _foreign(folder: Path, root: Path, ours: Collection[str]) -> Iterator[str]:
@@ -273,7 +274,7 @@ def _put_back(old: Path, path: Path, listing: Listing) -> None:
             if not place.exists():
                 place.parent.mkdir(parents=True, exist_ok=True)
                 _rename(file, place)
-        _delete_empty(old)
+        delete_empty(old)
 
 
 def _rename(source: Path, target: Path) -> None:

@@ -88,7 +88,7 @@ FOLDERS = {
     "cache": Folder("any command", receipt=False),
 }
 # All of it is derived, so none of it is for git.
-IGNORED = (*FOLDERS, ".*.new", ".*.old", f"{LOCK}*")
+IGNORED = (*FOLDERS, ".*.new", ".*.old", ".*.unfinished", LOCK)
 STARTER = """\
 # This file is yours. unidiff changes only the `recipe` line, and only when you pass --recipe.
 schema_version: 2     # of this file

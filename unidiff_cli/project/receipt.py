@@ -12,7 +12,7 @@ from typing import Any
 
 from unidiff_cli.errors import Damaged
 from unidiff_cli.project.files import (
-    UNFINISHED,
+    delete_empty,
     digest,
     file_digest,
     files_below,
@@ -57,8 +57,9 @@ class Receipt:
     of that folder's receipt; `counts` and `figures` are the stage's own. `content` is a digest of
     what was made, for a stage whose settings and inputs do not decide it. `remake` is the command
     that makes the folder again, where it is not its stage's plain one. `files` are all files of the
-    folder by their paths in it. `hash` leaves out these two, time and versions, so the same work on
-    the same input has the same hash.
+    folder by their paths in it, without `changing`, which no stage reads and which may be written
+    later. `hash` leaves out these three, time and versions, so the same work on the same input has
+    the same hash.
     """
 
     stage: str
@@ -70,13 +71,14 @@ class Receipt:
     content: str = ""
     remake: str = ""
     files: dict[str, FileRecord] = field(default_factory=dict)
+    changing: list[str] = field(default_factory=list)
     seconds: float = 0.0
     finished: str = ""
     versions: dict[str, str] = field(default_factory=versions)
 
     @property
     def hash(self) -> str:
-        timeless = ("remake", "files", "seconds", "finished", "versions")
+        timeless = ("remake", "files", "changing", "seconds", "finished", "versions")
         return digest({k: v for k, v in vars(self).items() if k not in timeless})
 
     @classmethod
@@ -169,20 +171,21 @@ def listing(folder: Path) -> Collection[str] | None:
     Raises Damaged.
     """
     receipt = Receipt.read(folder)
-    return None if receipt is None else [*receipt.files, RECEIPT]
+    return None if receipt is None else [*receipt.files, *receipt.changing, RECEIPT]
 
 
-def close(folder: Path, receipt: Receipt, seconds: float, growing: Collection[str] = ()) -> None:
+def close(folder: Path, receipt: Receipt, seconds: float) -> None:
     """Brings a folder's files to disk and writes its receipt, its last file.
 
-    Files that `receipt.files` has already are not hashed again. `growing` are files that others
-    still write, and that it leaves out.
+    Files that `receipt.files` has already are not hashed again. Empty folders are deleted: nobody
+    could tell them from another's.
     """
+    delete_empty(folder)
     sync_below(folder)
     known, receipt.files = receipt.files, {}
     for file in files_below(folder):
         name = file.relative_to(folder).as_posix()
-        if name not in (RECEIPT, UNFINISHED, *growing):
+        if name not in (RECEIPT, *receipt.changing):
             receipt.files[name] = known.get(name) or record_of(file)
     receipt.seconds = round(seconds, 2)
     receipt.finished = datetime.now(UTC).isoformat(timespec="seconds")

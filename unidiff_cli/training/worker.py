@@ -101,8 +101,8 @@ def work(
         counts = {"train": len(training.rows), "val": len(held_out.rows) if held_out else 0}
         receipt.counts = {"steps": options.steps, **counts}
         receipt.figures = {"best": asdict(run.best) if run.best.step else {}}
-        receipt.files = run.records()
-        close(job.folder, receipt, time.monotonic() - started, growing=[OUTPUT])
+        receipt.files, receipt.changing = run.records(), [OUTPUT]
+        close(job.folder, receipt, time.monotonic() - started)
 
 
 def _loop(run: Run, training: Samples, shown: Samples, on_step: OnStep | None) -> None:

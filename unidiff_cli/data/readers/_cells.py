@@ -43,10 +43,15 @@ def bounded(cells: Cells, limits: Limits) -> Cells | Reason:
     """A row, or what it has too much of."""
     if len(cells) > limits.columns:
         return Reason(f"more than {limits.columns:,} columns (prepare.limits.columns)")
-    if sum(len(cell) for cell in cells.values() if isinstance(cell, str)) > limits.row:
+    size = 0
+    # A plain loop: it runs for every row of every table.
+    for cell in cells.values():
+        if isinstance(cell, str):
+            size += len(cell)
+        elif isinstance(cell, dict | list | tuple) and _is_deeper(cell, limits.depth):
+            return Reason(f"nested more than {limits.depth} deep (prepare.limits.depth)")
+    if size > limits.row:
         return Reason(f"longer than {limits.row:,} characters (prepare.limits.row)")
-    if any(_is_deeper(cell, limits.depth) for cell in cells.values()):
-        return Reason(f"nested more than {limits.depth} deep (prepare.limits.depth)")
     return cells
 
 
@@ -67,9 +72,11 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _is_deeper(value: Any, most: int) -> bool:
+def _is_deeper(value: dict[str, Any] | list[Any] | tuple[Any, ...], most: int) -> bool:
     """Whether lists and objects lie more than so many deep in each other."""
-    if not isinstance(value, dict | list | tuple):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return most == 0 or any(_is_deeper(item, most - 1) for item in inner)
+    if most == 0:
+        return True
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, dict | list | tuple) and _is_deeper(item, most - 1):
+            return True
+    return False

@@ -16,6 +16,7 @@ from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import (
     FOREIGN_SUFFIXES,
     IMAGE_SUFFIXES,
+    UNREAD,
     Cause,
     Reason,
     Rejected,
@@ -31,8 +32,8 @@ COLUMNS = ("class", "folder", "split")
 NO_CLASS = frozenset(
     ("images", "image", "imgs", "img", "photos", "pictures", "pics", "data", "dataset")
 )
-# Images looked at to describe a folder.
-HEAD = 10_000
+# Images looked at to describe a folder, and what is named of it that is not read.
+HEAD, NAMED = 10_000, 5
 
 
 class Folder(Reader):
@@ -53,14 +54,20 @@ class Folder(Reader):
         return location.is_folder()
 
     def describe(self) -> list[str]:
-        samples = (item for item in islice(self, HEAD) if isinstance(item, Sample))
-        classes = Counter(sample.attributes.get("class", "") for sample in samples)
+        items = list(islice(self, HEAD))
+        classes = Counter(
+            item.attributes.get("class", "") for item in items if isinstance(item, Sample)
+        )
+        unread = [
+            item.row for item in items if isinstance(item, Rejected) and item.reason.cause in UNREAD
+        ]
         named = [name for name, _ in classes.most_common(8) if name]
         lines = ["a folder of images without a table"]
         if named:
             more = ", …" if len(classes) > 8 else ""
             lines.append(f"classes from sub-folders: {', '.join(named)}{more}")
         lines += [f"{self.notes[OURS]:,} {OURS}"] if self.notes[OURS] else []
+        lines += [f"not read: {', '.join(unread[:NAMED])}"] if unread else []
         return [*lines, *self.peek()]
 
     def __iter__(self) -> Iterator[Sample | Rejected]:

@@ -38,13 +38,12 @@ class Diffusers(Exporter):
     pipeline_tag: ClassVar[str | None] = "text-to-image"
     is_base: ClassVar[bool] = True
 
-    def write(self, base: BaseModel, folder: Path) -> list[Path]:
+    def write(self, base: BaseModel, folder: Path) -> None:
         base.save(folder)
         # The base's own numbers suit what was made of it.
         numbers = Path(base.source.diffusion) / "base.yaml"
         if numbers.is_file():
             shutil.copyfile(numbers, folder / "base.yaml")
-        return sorted(path for path in folder.rglob("*") if path.is_file())
 
     def usage(self, name: str, recipe: Recipe) -> str:
         return USAGE.format(
