@@ -60,7 +60,7 @@ def architecture() -> str:
 
 def commands() -> str:
     """The command line as Markdown, by typer."""
-    arguments = ["unidiff_cli.cli", "utils", "docs", "--name", "unidiff"]
+    arguments = ["unidiff_cli.cli.program", "utils", "docs", "--name", "unidiff"]
     done = subprocess.run(
         [sys.executable, "-m", "typer", *arguments],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What this machine offers: the device to compute on, processor cores, a network, free disk space.
+"""What this machine offers: the device to compute on, processor cores, free disk, network.
 
 The one place that asks for them. torch is imported inside the functions that need it.
 """
