@@ -157,6 +157,24 @@ def test_a_script_of_the_caller_is_not_run_again(tmp_path):
     assert (tmp_path / "runs").read_text() == "run "
 
 
+PLOT = """
+from unidiff_cli.reports import plots
+print(plots.lines({"a": ([1, 2, 3], [1, 2, 3])}, x="step", y="loss"))
+"""
+
+
+@pytest.mark.parametrize("planted", [b"text.usetex: True", b"axes.grid: False", b"\xff\xfe"])
+def test_settings_of_plots_that_lie_in_the_catalogue_are_not_read(tmp_path, planted):
+    def plot(folder):
+        folder.mkdir(exist_ok=True)
+        command = [sys.executable, "-P", "-c", PLOT]
+        return subprocess.run(command, cwd=folder, check=True, capture_output=True).stdout
+
+    plain = plot(tmp_path / "plain")
+    (tmp_path / "matplotlibrc").write_bytes(planted)
+    assert plot(tmp_path) == plain
+
+
 # ---------------------------------------------------------------- who listens
 
 

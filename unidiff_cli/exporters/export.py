@@ -14,8 +14,7 @@ from unidiff_cli import registry
 from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
-from unidiff_cli.exporters import Exporter
-from unidiff_cli.exporters import model_card
+from unidiff_cli.exporters import Exporter, model_card
 from unidiff_cli.models import loading, sources
 from unidiff_cli.models.weights import blend
 from unidiff_cli.project import checkpoints

@@ -11,6 +11,8 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import chdir
+from pathlib import Path
 from typing import Any, NamedTuple
 
 # Stand-ins for the colours of text, of the grid and of what lies below.
@@ -189,7 +191,9 @@ def _short(text: str, length: int) -> str:
 
 def _axes(x: str, y: str, width: float = 4.6, height: float = 2.9) -> tuple[Any, Any]:
     """A figure without pyplot, which would hold on to it and look for a display."""
-    from matplotlib.figure import Figure
+    # matplotlib obeys a `matplotlibrc` of the working directory, which may be a stranger's.
+    with chdir(Path(__file__).parent):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
