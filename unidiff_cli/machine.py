@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Says what this machine offers: a device, processor cores, a network, free disk space.
-=======
-"""What this machine offers: the device to compute on, processor cores, free disk, network.
->>>>>>> processes
 
 The one place that asks for them. torch is imported inside the functions that need it.
 """
