@@ -50,6 +50,13 @@ def test_the_command_that_makes_an_export_again_is_its_own(unidiff, project):
     assert "unidiff export 001-fashion --alpha 0.5 --format diffusers --force" in err
 
 
+def test_a_damaged_array_of_the_cache_is_named(unidiff, project):
+    [array, *_] = sorted(project.path("cache").rglob("*.npy"))
+    spoil(array)
+    code, _, err = unidiff("-C", project.root, "verify", "cache")
+    assert code == 1 and str(array) in err
+
+
 def test_an_unknown_folder_is_a_usage_error(unidiff, project):
     code, out, err = unidiff("-C", project.root, "verify", "shard")
     assert code == 2 and "Did you mean 'shards'?" in err

@@ -9,8 +9,12 @@ from pathlib import Path
 from unidiff_cli.errors import Damaged, UsageError, nearest
 from unidiff_cli.progress import Progress
 from unidiff_cli.project import checkpoints
+from unidiff_cli.project.arrays import open_array
 from unidiff_cli.project.project import FOLDERS, Project
 from unidiff_cli.project.receipt import Receipt, is_closed
+
+
+CACHE = "cache"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ def _within(folder: str, name: str) -> bool:
 def _folders(project: Project) -> Iterator[str]:
     """The folders that a receipt closes, and unfinished runs, in the order of the work."""
     for name, spec in FOLDERS.items():
+        if name == CACHE and any(project.path(name).rglob("*.npy")):
+            yield name
         if not spec.receipt:
             continue
         places = sorted(project.path(name).glob("*/")) if spec.several else [project.path(name)]
@@ -71,6 +77,8 @@ def _folders(project: Project) -> Iterator[str]:
 
 
 def _verified(project: Project, folder: str) -> Verified:
+    if folder == CACHE:
+        return _cache(project.path(CACHE))
     path, spec = project.path(folder), FOLDERS[folder.split("/")[0]]
     remake = f"{spec.command}{spec.redo}"
     try:
@@ -82,6 +90,14 @@ def _verified(project: Project, folder: str) -> Verified:
     damage = [f"{file} {reason}." for file, reason in receipt.damage(path)]
     size = sum(record.size for record in receipt.files.values())
     return Verified(folder, len(receipt.files), size, damage, receipt.remake or remake)
+
+
+def _cache(folder: Path) -> Verified:
+    """The arrays of the cache, each of which vouches for itself."""
+    files = sorted(folder.rglob("*.npy"))
+    damage = [f"{file} is not what was written." for file in files if open_array(file) is None]
+    size = sum(file.stat().st_size for file in files)
+    return Verified(CACHE, len(files), size, damage, "any command that needs it")
 
 
 def _unfinished(folder: str, run: Path, resume: str) -> Verified:
