@@ -55,7 +55,11 @@ def prepare(catalogue: Path, *options: str, limit: float = SECONDS) -> Outcome:
     seconds = time.monotonic() - start
     text = output.read_text(errors="replace")
     assert "Traceback" not in text, text
-    lists = [file for file in (project / "shards", project) for file in file.glob("quarantine.*")]
+    lists = [
+        file
+        for file in (project / "shards", project / "cache" / "prepare")
+        for file in file.glob("quarantine.*")
+    ]
     reasons = [json.loads(line)["reason"] for line in lists[0].open()] if lists else []
     return Outcome(process.returncode, text, seconds, resident, reasons)
 

@@ -39,6 +39,8 @@ from unidiff_cli.system import disk_problem, naming
 logger = logging.getLogger("unidiff")
 
 QUARANTINE = "quarantine.jsonl"
+# Where a try that failed leaves its rejected rows.
+LIST_OF_FAILURE = ("cache", "prepare", QUARANTINE)
 # What is said of what was not read, and how many are named.
 ACTIONS = {
     Cause.LINK: "Copy what they name into the catalogue, or allow them: --follow-links",
@@ -108,7 +110,7 @@ def prepare(
                 summary.write_page(folder / "report.html", receipt, contents, store, options)
 
         # An earlier try that failed left its list; the folder has its own now.
-        _list_of_failure(project).unlink(missing_ok=True)
+        project.path(*LIST_OF_FAILURE).unlink(missing_ok=True)
     return receipt
 
 
@@ -204,15 +206,11 @@ def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Dec
         action = "Mend them, or allow more: --max-bad"
     else:
         return
-    rejected = _list_of_failure(project)
+    project.folder(LIST_OF_FAILURE[0])
+    rejected = project.path(*LIST_OF_FAILURE)
     make_folder(rejected.parent)
     write_quarantine(rejected, decoded.rejected)
     raise WorkError(fact, f"{action}. The list: {rejected}")
-
-
-def _list_of_failure(project: Project) -> Path:
-    """Where a try that failed leaves its rejected rows."""
-    return project.folder("cache") / "prepare" / QUARANTINE
 
 
 # ---------------------------------------------------------------- groups, splits, shards

@@ -191,9 +191,10 @@ def recover(parent: Path, listing: Listing) -> None:
     The new one takes the place where it is closed, else the old one comes back. Several processes
     may call it at a time, while none writes.
     """
-    for beside in (*parent.glob(f".*{NEW}"), *parent.glob(f".*{OLD}")):
-        if beside.is_dir() and not beside.is_symlink():
-            recover_folder(beside.with_name(beside.name[1:-4]), listing)
+    for ending in (NEW, OLD, UNFINISHED):
+        for beside in parent.glob(f".*{ending}"):
+            if beside.is_dir() or ending == UNFINISHED:
+                recover_folder(beside.with_name(beside.name[1 : -len(ending)]), listing)
 
 
 def recover_folder(path: Path, listing: Listing) -> None:
@@ -203,6 +204,8 @@ def recover_folder(path: Path, listing: Listing) -> None:
     if not path.exists() and fresh.exists() and listing(fresh) is not None:
         _rename(fresh, path)
     _put_back(_beside(path, OLD), path, listing)
+    if not fresh.exists():
+        _beside(path, UNFINISHED).unlink(missing_ok=True)
 
 
 def delete_folder(path: Path, listing: Listing) -> None:
@@ -213,17 +216,22 @@ def delete_folder(path: Path, listing: Listing) -> None:
     closing = listing(path)
     for name in closing or ():
         (path / name).unlink(missing_ok=True)
-    delete_empty(path)
+    _delete_empty(path)
 
 
-def delete_empty(folder: Path) -> None:
+def _delete_empty(folder: Path) -> None:
     """Deletes a folder and those below it, as far as there is no file in them."""
+    delete_empty_below(folder)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def delete_empty_below(folder: Path) -> None:
+    """Deletes the folders below a folder, as far as there is no file in them."""
     with suppress(FileNotFoundError):
         for entry in os.scandir(folder):
             if entry.is_dir(follow_symlinks=False):
-                delete_empty(Path(entry.path))
-    with suppress(OSError):
-        folder.rmdir()
+                _delete_empty(Path(entry.path))
 
 
 def _delete_unfinished(path: Path, listing: Listing) -> None:
@@ -274,7 +282,7 @@ def _put_back(old: Path, path: Path, listing: Listing) -> None:
             if not place.exists():
                 place.parent.mkdir(parents=True, exist_ok=True)
                 _rename(file, place)
-        delete_empty(old)
+        _delete_empty(old)
 
 
 def _rename(source: Path, target: Path) -> None:

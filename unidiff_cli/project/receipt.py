@@ -12,7 +12,7 @@ from typing import Any
 
 from unidiff_cli.errors import Damaged
 from unidiff_cli.project.files import (
-    delete_empty,
+    delete_empty_below,
     digest,
     file_digest,
     files_below,
@@ -180,7 +180,7 @@ def close(folder: Path, receipt: Receipt, seconds: float) -> None:
     Files that `receipt.files` has already are not hashed again. Empty folders are deleted: nobody
     could tell them from another's.
     """
-    delete_empty(folder)
+    delete_empty_below(folder)
     sync_below(folder)
     known, receipt.files = receipt.files, {}
     for file in files_below(folder):

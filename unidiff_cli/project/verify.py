@@ -13,7 +13,6 @@ from unidiff_cli.project.arrays import open_array
 from unidiff_cli.project.project import FOLDERS, Project
 from unidiff_cli.project.receipt import Receipt, is_closed
 
-
 CACHE = "cache"
 
 
