@@ -67,7 +67,7 @@ def targets(project):
         (names, file)
         for names in PLACES
         for file in sorted(project.path(*names).rglob("*"))
-        if file.is_file()
+        if file.is_file() and file.name not in Receipt.read(project.path(*names)).changing
     ]
 
 
