@@ -18,10 +18,11 @@ def main() -> None:
 
         code = program.run()
         signals.check()
+        signals.finish()
     except Interrupted as problem:
+        signals.finish()
         from unidiff_cli.cli import console
 
         console.show_error(problem)
         code = problem.exit_code
-    signals.finish()
     sys.exit(code)
