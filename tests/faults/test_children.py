@@ -204,17 +204,25 @@ list(ProcessExecutor(2).map(time.sleep, [1] * 1000, None))
 """
 
 
+def ranks(process):
+    """The training processes that one launched."""
+    return [
+        child for child in started_by(process) if "unidiff_cli.training" in str(child.cmdline())
+    ]
+
+
 def test_the_processes_of_a_killed_training_end_with_it(project):
     with Training(project, *settings(*LONG, *TWO)) as training:
         training.until_step(2)
         children = started_by(training.process)
         assert len(children) >= 4
         training.process.kill()
+        last = training.steps()[-1]
         with Training(project, "--resume") as resumed:
             assert gone(children)
-            resumed.until(lambda steps: steps[-1:] == [3])
-            ranks = [c for c in started_by(resumed.process) if "worker" in " ".join(c.cmdline())]
-            assert len(ranks) == 2
+            wait_until(lambda: len(ranks(resumed.process)) == 2, resumed.process)
+            resumed.until_step(last + 1)
+            assert len(ranks(resumed.process)) == 2
             assert resumed.send(signal.SIGTERM)[0] == 143
         assert resumed.steps() == list(range(1, len(resumed.steps()) + 1))
 
@@ -243,8 +251,7 @@ def test_a_training_whose_process_dies_ends_whole(project):
     with Training(project, *settings(*LONG, *TWO)) as training:
         training.until_step(1)
         children = started_by(training.process)
-        last = [child for child in children if "worker" in " ".join(child.cmdline())][-1]
-        last.kill()
+        ranks(training.process)[-1].kill()
         code, _, err = ended(training.process)
         assert code == 1 and "workers.log" in err and "Traceback" not in err
         assert gone(children)

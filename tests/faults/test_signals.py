@@ -308,7 +308,7 @@ def sweep(stage, workers, tries, project, folder, seed=0):
             (os.killpg if group else os.kill)(process.pid, signum)
             code, _, err = ended(process, 300)
         report = (number, signum.name, group, code, err)
-        assert code in (128 + signum, 0), report
+        assert code in (128 + signum, 0), "\n".join(map(str, report))
         assert time.monotonic() - sent < 10, report
         assert "Traceback" not in err and gone(children), report
         assert not list(project.root.glob("quarantine*")), report

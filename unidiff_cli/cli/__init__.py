@@ -16,12 +16,13 @@ def main() -> None:
     try:
         code = _run()
         signals.check()
+        signals.finish()
     except Interrupted as problem:
+        signals.finish()
         from unidiff_cli.cli import console
 
         console.show_error(problem)
         code = problem.exit_code
-    signals.finish()
     sys.exit(code)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 from zlib import crc32
@@ -231,9 +235,16 @@ def read_ahead(dataset: Dataset[Any], keys: Iterable[Any], workers: int) -> Iter
         multiprocessing_context="spawn" if workers else None,
     )
     if not workers:
-        return iter(items)
+        yield from items
+        return
+    others = multiprocessing.active_children()
     with processes.starting():
-        return iter(items)
+        batches = iter(items)
+    started = [child for child in multiprocessing.active_children() if child not in others]
+    try:
+        yield from batches
+    finally:
+        _end(started)
 
 
 def _itself(position: int) -> int:
@@ -253,6 +264,17 @@ def _caption(row: Row, seed: int, position: int) -> str:
 
 def _only(items: list[Any]) -> Any:
     return items[0]
+
+
+def _end(started: Iterable[BaseProcess]) -> None:
+    """Ends the processes of a loader at once, where torch waits five seconds for each."""
+    # torch takes the end of one for a failure, in the main thread, where it hears of it.
+    if threading.current_thread() is threading.main_thread():
+        heard = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for process in started:
+            process.kill()
+            process.join()
+        signal.signal(signal.SIGCHLD, heard)
 
 
 def _end_with_parent(parent: int, worker: int) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -110,11 +111,14 @@ def _loop(run: Run, training: Samples, shown: Samples, on_step: OnStep | None) -
     trainer, options = run.trainer, run.recipe.train
     main = trainer.accelerator.is_main_process
     captions = [row.captions[0] for row in shown.rows]
+    remaining = range(trainer.done, options.steps)
+    batches = loader(training, remaining, options.workers)
+    # Until the processes of the loader have started there is nothing that a signal has to save.
+    first = list(islice(batches, 1))
     with signals.held() as caught:
         if run.unmeasured:
             _finish_step(run, captions, caught)
-        remaining = range(trainer.done, options.steps)
-        for step in trainer.steps(loader(training, remaining, options.workers)):
+        for step in trainer.steps(chain(first, batches)):
             if main:
                 line = run.record(step)
                 if on_step:
