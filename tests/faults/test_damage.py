@@ -83,7 +83,7 @@ def used_in_silence(project, names, file, whole):
         return file.name not in str(problem) and names[-1] not in str(problem)
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [25, pytest.param(500, marks=pytest.mark.slow)])
 def test_no_damage_is_used_in_silence_and_verify_names_it(measured, tmp_path, count):
     project = copy_project(measured, tmp_path)
     chance, whole = random.Random(count), {name: use(project) for name, use in USES.items()}

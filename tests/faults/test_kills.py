@@ -118,8 +118,10 @@ def begin(stage, project):
         )
 
 
-@pytest.mark.parametrize("every", [29, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("stage", "every"),
+    [("index", 9), *(pytest.param(name, 1, marks=pytest.mark.slow) for name in STAGES)],
+)
 def test_a_kill_anywhere_leaves_the_old_folder_or_the_new_one(
     measured, tmp_path, small, catalogue, stage, every
 ):

@@ -115,7 +115,7 @@ def test_the_simulation_loses_what_is_not_synced(disk, tmp_path):
 
 
 @pytest.mark.parametrize("when", [SOON, LATER])
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("step", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
 def test_a_synced_checkpoint_resumes(
     disk, finished, prepared, tmp_path, recipe, monkeypatch, step, when
 ):
