@@ -76,7 +76,14 @@ SHARED = {
 }
 
 
-@pytest.mark.parametrize("name", SHARED)
+# Each takes two processes and half a minute: one of each sharing in CI, all in `make test-all`.
+QUICK = ("relational+anchor", "sigmoid", "text_diffusion")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SHARED],
+)
 def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base, name):
     options, beginning = SHARED[name]
     one, two = gradients_of_one_and_two(GRADIENTS, tmp_path, tiny_base, *options)
