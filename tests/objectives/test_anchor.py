@@ -141,6 +141,7 @@ def test_two_processes_train_where_nothing_reads_the_temperature(project, recipe
     assert sorted(losses(project, name)) == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
     one, two = gradients_of_one_and_two(GRADIENTS, tmp_path, tiny_base, ANCHORED)
     assert_equal_gradients(one, two)

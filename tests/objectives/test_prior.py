@@ -251,6 +251,7 @@ def test_two_processes_train_with_it(project, recipe):
     assert sorted(losses(project, name)) == [1, 2]
 
 
+@pytest.mark.slow
 def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
     """Samples 0, 3 and 6 bring one each: two of one process, one of the other."""
     prior = ("objectives.prior.weight=1", "objectives.prior.every=3")
