@@ -12,6 +12,8 @@ from unidiff_cli import machine
 ROOT = Path(__file__).parent.parent
 SPELLINGS = (
     "cuda.is_available",
+    "device_count",
+    "get_device_name",
     "is_bf16_supported",
     "cpu_count",
     "sched_getaffinity",
@@ -35,6 +37,12 @@ def test_the_device_is_the_gpu_where_there_is_one(monkeypatch):
     assert machine.device() == torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert machine.device() == torch.device("cpu")
+
+
+def test_every_gpu_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"card {number}")
+    assert machine.gpu_count() == 2 and machine.gpu_names() == ["card 0", "card 1"]
 
 
 def test_bf16_needs_a_gpu_that_has_it_without_emulation(monkeypatch):

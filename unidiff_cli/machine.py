@@ -1,4 +1,4 @@
-"""What this machine offers: the device to compute on, processor cores, free disk, network.
+"""Says what this machine offers: a device to compute on, cores, free disk, its network.
 
 The one place that asks for them. torch is imported inside the functions that need it.
 """
@@ -19,6 +19,20 @@ def device() -> torch.device:
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def gpu_count() -> int:
+    """How many GPUs there are."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def gpu_names() -> list[str]:
+    """What the GPUs are called, in torch's order."""
+    import torch
+
+    return [torch.cuda.get_device_name(number) for number in range(gpu_count())]
 
 
 def bf16_supported() -> bool:

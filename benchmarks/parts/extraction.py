@@ -95,14 +95,14 @@ class _Candidates:
 
     def resize_difference(self) -> float:
         """The largest difference between our resized images and clean-fid's."""
-        ours = np.stack([self.ours._resized(Image.open(file)) for file in self.files])
+        ours = np.stack([self.ours.resized(Image.open(file)) for file in self.files])
         return float(np.abs(ours - self.resized).max())
 
     def _forward(self) -> list[np.ndarray]:
         from unidiff_cli.evaluation.extractors.inception import BATCH
 
         starts = range(0, len(self.resized), BATCH)
-        return [self.ours._forward(self.resized[i : i + BATCH]) for i in starts]
+        return [self.ours.forward(self.resized[i : i + BATCH]) for i in starts]
 
     def _forward_clean_fid(self) -> list[np.ndarray]:
         import torch

@@ -36,11 +36,6 @@ def nano() -> StableDiffusion:
     return base
 
 
-def token_ids(base: StableDiffusion, captions: list[str]) -> Tensor:
-    """Captions as the text tower reads them, (n, L)."""
-    return base._tokenize(captions)
-
-
 def open_clip_peer(batch: Batch) -> Peer:
     """open_clip's training step (open_clip_train/train.py): its loss, AdamW, the scale clamped.
 
@@ -50,7 +45,7 @@ def open_clip_peer(batch: Batch) -> Peer:
 
     base = nano().train()
     model, contrast = base.clip, ClipLoss()
-    ids, pixels = token_ids(base, batch.captions), batch.clip_pixels
+    ids, pixels = base.token_ids(batch.captions), batch.clip_pixels
     assert pixels is not None
     images = (pixels / 255 - base.clip_mean) / base.clip_std
     optimiser = torch.optim.AdamW(
@@ -85,7 +80,7 @@ def diffusers_peer(batch: Batch) -> Peer:
     unet, vae, text = base.unet.train(), base.vae, base.clip.text_model
     scheduler = base.pipeline.scheduler
     text.requires_grad_(False)
-    ids = token_ids(base, batch.captions)
+    ids = base.token_ids(batch.captions)
     assert batch.latents is not None
     mean, _ = batch.latents.float().chunk(2, dim=1)
     # Images as large as its loader would give: those of the latents, so that the VAE has real ones.
@@ -135,7 +130,7 @@ def bare_peer(batch: Batch) -> Peer:
     base.prepare_for_training(gradient_checkpointing=False)
     module.train()
     forward = module.forward_pass(batch)
-    ids = token_ids(base, [*batch.captions, ""])
+    ids = base.token_ids([*batch.captions, ""])
     drop = forward.random("drop", uniform=True) < module.needs.caption_drop
     t, schedule = forward.timesteps, base.schedule
     z_t = schedule.add_noise(forward.latents, forward.noise, t)

@@ -100,17 +100,17 @@ class Bench:
         """A step of a recipe as `unidiff train` does it."""
         from unidiff_cli.data.dataset import loader
         from unidiff_cli.models import loading
-        from unidiff_cli.training import worker
         from unidiff_cli.training.module import TrainingModule
         from unidiff_cli.training.run import Run
         from unidiff_cli.training.trainer import Trainer
+        from unidiff_cli.training.worker import accelerator_for
 
         recipe = recipe_of(name, self.sizes.batch, *assignments)
         options = recipe.train
         base = loading.load_base("nano", recipe.image_size)
         job = self._job(f"{name}{len(assignments)}", recipe, base)
         module = TrainingModule(base, recipe.active(), 0, cached=options.cache_latents)
-        trainer = Trainer(worker._accelerator(job), module, options)
+        trainer = Trainer(accelerator_for(job), module, options)
         samples = job.training_samples(base, 0, 1)
         # Every caption and product its own, as open_clip's loss takes them.
         samples.rows = [

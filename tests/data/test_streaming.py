@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from tests.support.batches import mean_colours
 from tests.support.catalogue import encoded, photo
 from tests.support.damage import DAMAGE, damage
-from tests.support.projects import copy_project, load_recipe
-from tests.support.runs import Cut, cut_at, losses
+from tests.support.projects import load_recipe
+from tests.support.runs import assert_resumes_exactly, losses
 from tests.support.shards import random_samples, row_of, write_shards
-from unidiff_cli import train
 from unidiff_cli.data import streaming
 from unidiff_cli.data.batch import open_image
 from unidiff_cli.data.dataset import BatchPlan, loader
@@ -254,12 +253,8 @@ STREAMING = ("train.streaming=true", "train.cache_latents=false", "train.steps=4
 
 def test_a_streamed_run_resumes_exactly(project, tmp_path, tiny_base):
     recipe = load_recipe(tiny_base, *STREAMING, "train.checkpoint_every=2")
-    whole = copy_project(project, tmp_path / "whole")
-    name, _ = train(whole, recipe)
-    with pytest.raises(Cut):
-        train(project, recipe, on_step=cut_at(3))
-    train(project, recipe, resume=True)
-    assert losses(project, name) == losses(whole, name) and len(losses(project, name)) == 4
+    name = assert_resumes_exactly(project, tmp_path, recipe, last=3)
+    assert len(losses(project, name)) == 4
 
 
 @pytest.mark.parametrize("key", ["cache_latents", "no_duplicates"])

@@ -7,7 +7,7 @@ from tests.support.evaluation import GivenOutputs, eval_set_of, normal, rows_of,
 from unidiff_cli import registry
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.image_features import ImageFeatures
-from unidiff_cli.evaluation.measure import ORDER, metric_result
+from unidiff_cli.evaluation.measure import metric_result, metric_types
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.results import compare_results
 from unidiff_cli.reports.schema import Details
@@ -42,9 +42,16 @@ def test_the_built_in_metrics_are_these():
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_metric_keeps_the_contract(name):
     part = registry.load("metrics", name)
-    assert issubclass(part, Metric) and part.figures and name in ORDER
+    assert issubclass(part, Metric) and part.figures
     assert all(spec.judges in SIDES for spec in part.figures.values())
+    assert set(part.plotted) <= part.figures.keys()
     assert part() == part() and hash(part()) == hash(part()), "a metric is plain data"
+
+
+def test_a_report_begins_with_what_people_look_for():
+    places = [kind.place for kind in metric_types().values()]
+    assert places == sorted(set(places)) and next(iter(metric_types())) == "recall"
+    assert places[-1] < Metric.place, "a metric of another package comes last"
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

@@ -1,11 +1,13 @@
 """The model card: valid metadata, and no figure that was not measured."""
 
 import json
+import tomllib
 
 import pytest
 from huggingface_hub import ModelCard
 
 from tests.support.projects import copy_project, load_recipe
+from tests.support.source import ROOT
 from unidiff_cli import evaluate, export
 from unidiff_cli.exporters.model_card import refresh_model_card
 
@@ -68,6 +70,21 @@ def test_the_licence_is_what_the_card_of_the_base_declares(project, tiny_base):
         refresh_model_card(project, "001-fashion")
     finally:
         readme.unlink()
+    assert card_of(project).data.license == "apache-2.0"
+
+
+def test_nano_declares_the_licence_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for card in ("pretraining/cards/nano.md", "unidiff_cli/models/embedded/nano/README.md"):
+        assert ModelCard.load(ROOT / card).data.license == project["license"].lower()
+
+
+def test_an_export_of_nano_has_its_licence(project, monkeypatch):
+    from unidiff_cli.exporters import model_card
+    from unidiff_cli.models.sources import resolve_base
+
+    monkeypatch.setattr(model_card, "resolve_base", lambda base: resolve_base("nano"))
+    refresh_model_card(project, "001-fashion")
     assert card_of(project).data.license == "apache-2.0"
 
 

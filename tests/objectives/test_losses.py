@@ -21,7 +21,7 @@ def test_relational_and_projected_are_at_their_minimum_in_a_collapse():
     assert float(_losses.relational(v, u)) == pytest.approx(0.000, abs=1e-6)
     h_v, h_u = mlp(8, 12), mlp(12, 8)
     with torch.no_grad():
-        contrast = _losses.contrastive(mlp(8, 8)(v), mlp(12, 8)(u), torch.arange(64))
+        contrast = _losses.feature_contrast(mlp(8, 8)(v), mlp(12, 8)(u), torch.arange(64))
     assert float(contrast) == pytest.approx(4.159, abs=5e-4)
     learner = torch.optim.Adam([*h_v.parameters(), *h_u.parameters()], lr=1e-2)
     for _ in range(100):
@@ -35,15 +35,15 @@ def test_relational_and_projected_are_at_their_minimum_in_a_collapse():
 def test_one_side_collapsed_costs_ln_n_by_contrast():
     healthy, point = normal(64, 8), torch.ones(64, 8, dtype=torch.float64)
     alone = torch.arange(64)
-    assert float(_losses.contrastive(healthy, point, alone)) >= math.log(64) - 1e-9
-    assert float(_losses.contrastive(healthy, healthy, alone)) < 1
+    assert float(_losses.feature_contrast(healthy, point, alone)) >= math.log(64) - 1e-9
+    assert float(_losses.feature_contrast(healthy, healthy, alone)) < 1
 
 
 def test_images_of_one_product_are_not_parted():
     h_v, h_u = normal(4, 8), normal(4, 8, seed=1)
     h_v[1], h_u[1] = h_v[0], h_u[0]
-    parted = _losses.contrastive(h_v, h_u, torch.tensor([0, 1, 2, 3]))
-    assert _losses.contrastive(h_v, h_u, torch.tensor([0, 0, 2, 3])) < parted
+    parted = _losses.feature_contrast(h_v, h_u, torch.tensor([0, 1, 2, 3]))
+    assert _losses.feature_contrast(h_v, h_u, torch.tensor([0, 0, 2, 3])) < parted
 
 
 def test_projected_by_hand():

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from tests.support.batches import batch_of, forward_of, with_prior
-from tests.support.projects import copy_project, load_recipe
+from tests.support.projects import load_recipe
 from tests.support.runs import (
     GRADIENTS,
     Cut,
     assert_equal_gradients,
+    assert_resumes_exactly,
     cut_at,
     gradients_of_one_and_two,
     losses,
@@ -222,13 +223,11 @@ def with_captions(recipe, captions_file):
 
 
 def test_a_run_with_it_resumes_exactly(project, tmp_path, with_captions):
-    whole, labels = copy_project(project, tmp_path / "whole"), set()
-    name, _ = train(whole, with_captions, on_progress=lambda label, *at: labels.add(label))
+    labels = set()
+    assert_resumes_exactly(
+        project, tmp_path, with_captions, last=3, on_progress=lambda label, *at: labels.add(label)
+    )
     assert "generating the prior" in labels
-    with pytest.raises(Cut):
-        train(project, with_captions, on_step=cut_at(3))
-    train(project, with_captions, resume=True)
-    assert losses(project, name) == losses(whole, name)
 
 
 def test_a_run_does_not_go_on_with_other_captions(project, with_captions, captions_file):

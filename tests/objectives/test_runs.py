@@ -3,16 +3,14 @@
 import pytest
 from safetensors import safe_open
 
-from tests.support.projects import copy_project, load_recipe
+from tests.support.projects import load_recipe
 from tests.support.runs import (
     GRADIENTS,
-    Cut,
     assert_equal_gradients,
-    cut_at,
+    assert_resumes_exactly,
     gradients_of_one_and_two,
-    losses,
 )
-from unidiff_cli import export, train
+from unidiff_cli import export
 from unidiff_cli.models import loading
 from unidiff_cli.project import checkpoints
 
@@ -45,12 +43,7 @@ def short(base, options):
 def test_a_run_resumes_exactly_and_exports_without_heads(
     project, tmp_path, recipe, options, headed
 ):
-    asked, whole = short(recipe.base, options), copy_project(project, tmp_path / "whole")
-    name, _ = train(whole, asked)
-    with pytest.raises(Cut):
-        train(project, asked, on_step=cut_at(3))
-    train(project, asked, resume=True)
-    assert losses(project, name) == losses(whole, name)
+    name = assert_resumes_exactly(project, tmp_path, short(recipe.base, options), last=3)
     checkpoint = project.path("runs", name, "checkpoints", "step-000003")
     heads = checkpoints.tensors(checkpoint, "heads")
     assert bool(heads) == headed

@@ -198,18 +198,12 @@ def test_what_is_not_the_disk_is_not_called_so(tmp_path):
 
 
 KILLED = """
-import os, signal, sys
+import sys
 from pathlib import Path
 import torch
+from tests.support.kills import kill_at_rename
 from unidiff_cli.project import checkpoints
-replace, folders = os.replace, []
-def killing(source, target):
-    if os.path.isdir(source):
-        folders.append(target)
-        if len(folders) == int(sys.argv[2]):
-            os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-os.replace = killing
+kill_at_rename(int(sys.argv[2]))
 parts = {"weights": {"a": torch.ones(2)}}
 checkpoints.save(Path(sys.argv[1]), "step-000001", parts, {"step": 1, "note": "new"})
 """

@@ -162,17 +162,11 @@ def test_a_failure_inside_leaves_the_old_folder_whole(project, problem):
 
 
 KILLED = """
-import os, signal, sys
+import sys
 from tests.support.folders import finish
+from tests.support.kills import kill_at_rename
 from unidiff_cli import Project
-replace, renamed = os.replace, []
-def killing(source, target):
-    if os.path.isdir(source):
-        renamed.append(target)
-        if len(renamed) == int(sys.argv[2]):
-            os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-os.replace = killing
+kill_at_rename(int(sys.argv[2]))
 project = Project(sys.argv[1])
 with project.lock():
     finish(project, *sys.argv[3].split("/"), text="new")

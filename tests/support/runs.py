@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.support.projects import copy_project
+from unidiff_cli import train
 from unidiff_cli.project import run_log
 
 
@@ -29,6 +33,20 @@ def losses(project, run):
         for line in run_log.read(project.path("runs", run))
         if "loss" in line
     }
+
+
+def assert_resumes_exactly(project, folder, recipe, last, on_progress=None):
+    """A run that ends after step `last` and is resumed logs the losses of a whole one; its name.
+
+    The whole run is in `folder`, and `on_progress` is its.
+    """
+    whole = copy_project(project, folder / "whole")
+    name, _ = train(whole, recipe, on_progress=on_progress)
+    with pytest.raises(Cut):
+        train(project, recipe, on_step=cut_at(last))
+    train(project, recipe, resume=True)
+    assert losses(project, name) == losses(whole, name)
+    return name
 
 
 # One process's part of a step in float64, through DDP where there are two. The arguments are a

@@ -16,6 +16,7 @@ from tests.support.runs import (
     GRADIENTS,
     Cut,
     assert_equal_gradients,
+    assert_resumes_exactly,
     cut_at,
     gradients_of_one_and_two,
     losses,
@@ -90,12 +91,7 @@ def test_a_run_that_is_cut_and_resumed_equals_one_that_is_not(project, finished,
 @pytest.mark.parametrize("schedule", ["linear", "constant_with_warmup", "polynomial"])
 def test_a_run_of_another_schedule_resumes_exactly(project, tmp_path, recipe, schedule):
     asked = load_recipe(recipe.base, f"train.schedule={schedule}", name="clip-only")
-    whole = copy_project(project, tmp_path / "whole")
-    name, _ = train(whole, asked)
-    with pytest.raises(Cut):
-        train(project, asked, on_step=cut_at(5))
-    train(project, asked, resume=True)
-    assert losses(project, name) == losses(whole, name)
+    assert_resumes_exactly(project, tmp_path, asked, last=5)
 
 
 def test_resume_without_a_checkpoint_starts_over_and_says_so(project, recipe, warnings):

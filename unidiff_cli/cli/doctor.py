@@ -29,7 +29,7 @@ def examine(project: Project) -> dict[str, dict[str, Any]]:
     from unidiff_cli.models.sources import SCORER, SD15, embedded_bases, missing_for_sd15
 
     memory = psutil.virtual_memory()
-    devices = {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+    devices = {f"cuda:{i}": name for i, name in enumerate(machine.gpu_names())}
     free = machine.free_bytes(project.root)
     return {
         "versions": {"python": platform.python_version(), **versions()},

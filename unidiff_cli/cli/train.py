@@ -105,20 +105,21 @@ def export_command(
         ),
     ] = 1.0,
     format: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--format",
-            help="File format; only a diffusers export is read by the other commands.",
+            help="File format; only the default, diffusers, is read by the other commands.",
             autocompletion=format_names,
         ),
-    ] = "diffusers",
+    ] = None,
     force: Force = False,
 ) -> None:
     """Write a run's best weights as a diffusers pipeline with a transformers CLIP in it."""
-    from unidiff_cli.exporters.export import export
+    from unidiff_cli.exporters.export import DEFAULT_FORMAT, export
 
     project = open_project(context)
     before = receipts_below(project, "exports")
+    format = DEFAULT_FORMAT if format is None else format
     name, receipt = export(project, run, alpha=alpha, format=format, force=force)
     then = "unidiff index" if name in project.exports() else ""
     say_done(project, f"exports/{name}", before.get(name), receipt, then)

@@ -131,14 +131,9 @@ class Train(Section):
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         1e-4, description="AdamW's weight decay of matrices"
     )
-    schedule: Literal[
-        "cosine",
-        "linear",
-        "polynomial",
-        "constant",
-        "constant_with_warmup",
-        "cosine_with_restarts",
-    ] = Field("cosine", description="learning rate over the run, a scheduler of diffusers")
+    schedule: Literal["cosine", "linear", "polynomial", "constant", "constant_with_warmup"] = Field(
+        "cosine", description="learning rate over the run, a scheduler of diffusers"
+    )
     warmup: Count = Field(100, description="steps of linear warm-up, at most half of the run")
     clip_norm: Annotated[float, Field(gt=0)] = Field(
         1.0, description="largest norm of the gradient"

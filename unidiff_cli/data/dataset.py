@@ -1,4 +1,4 @@
-"""Samples of a run as batches: which make step k, and their images as tensors."""
+"""Makes the batches of a run: it picks the samples of step k and turns images into tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One image of a catalogue, prepared for the shards: upright, on white, sRGB, at most so large.
+"""Prepares an image of a catalogue for the shards: upright, on white, in sRGB, not too large.
 
 A JPEG that needs none of this keeps its bytes. Everything else becomes a JPEG of quality 95 without
 chroma subsampling. Whatever a file holds, `prepare_image` returns an image or a reason: Pillow

@@ -1,4 +1,4 @@
-"""Which sample stands at which position of a run.
+"""Says which sample stands at which position of a run, and keeps duplicates out of a batch.
 
 A run reads an endless stream of positions; step k reads positions k·B … (k+1)·B − 1. Each order
 here is a pure function of (seed, position), so that a run which resumes at step k reads what an

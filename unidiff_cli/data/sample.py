@@ -1,4 +1,4 @@
-"""One row of a catalogue as a reader gives it: a sample, or the reason why it is none."""
+"""Defines what a reader makes of a row of a catalogue: a sample, or why it is none."""
 
 from __future__ import annotations
 

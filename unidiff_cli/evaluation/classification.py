@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from unidiff_cli.data.prompts import load_prompts
+from unidiff_cli.errors import WorkError
+from unidiff_cli.evaluation.attribute_columns import MAX_VALUES, MIN_ROWS, MIN_VALUES
+from unidiff_cli.evaluation.results import PerItem
 from unidiff_cli.reports.schema import ConfusionMatrix
 
 TEMPLATES = load_prompts().class_prompts
@@ -119,6 +123,26 @@ class Predictions:
         return (self.labels == self.predicted).astype(float)
 
 
+def check_attributes(columns: Mapping[str, Any], metric: str, split: str) -> None:
+    """Raises WorkError where a split has no attribute to measure a metric on."""
+    if not columns:
+        raise WorkError(
+            f"{metric} needs an attribute of {MIN_VALUES} to {MAX_VALUES} values with "
+            f"{MIN_ROWS} images each, and the {split} split has none.",
+            f"Add a column such as colour or category to the catalogue, or leave {metric} out.",
+        )
+
+
+def number_values(
+    column: Sequence[str | None],
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The distinct values, the numbers (n,) of the images that have one, and their classes (n,)."""
+    values = sorted({v for v in column if v is not None})
+    rows = np.array([n for n, v in enumerate(column) if v is not None], int)
+    labels = np.array([values.index(v) for v in column if v is not None], int)
+    return values, rows, labels
+
+
 def predict(
     images: np.ndarray, attribute: str, column: Sequence[str | None], embed: Embed
 ) -> Predictions:
@@ -126,8 +150,19 @@ def predict(
 
     `column` has each image's value, None for none.
     """
-    values = sorted({v for v in column if v is not None})
-    rows = np.array([n for n, v in enumerate(column) if v is not None])
-    labels = np.array([values.index(v) for v in column if v is not None])
+    values, rows, labels = number_values(column)
     predicted = classify(images[rows], embed_classes(attribute, values, embed), labels)
     return Predictions(rows, labels, predicted, confusion(labels, predicted, values))
+
+
+def pooled_hits(predictions: Iterable[Predictions], groups: Sequence[str]) -> PerItem:
+    """The hits of all attributes; `groups` are those of the images that `rows` number.
+
+    Every attribute weighs the same, whatever share of the images has it.
+    """
+    predictions = list(predictions)
+    return PerItem(
+        np.concatenate([each.hits for each in predictions]),
+        [groups[n] for each in predictions for n in each.rows],
+        np.concatenate([np.full(len(each.rows), 1 / len(each.rows)) for each in predictions]),
+    )

@@ -23,27 +23,6 @@ from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
 
-# The order of a report where no metrics are named: what people look for first.
-ORDER = (
-    "recall",
-    "zero_shot",
-    "diffusion_classifier",
-    "kid",
-    "fid",
-    "cmmd",
-    "clip_score",
-    "r_precision",
-    "attributes",
-    "precision_recall",
-    "diversity",
-    "near_copies",
-    "retention",
-    "collapse",
-    "drift",
-    "denoise_loss",
-)
-
-
 # ---------------------------------------------------------------- models
 
 
@@ -88,6 +67,12 @@ def source_name(source: Any) -> str:
 # ---------------------------------------------------------------- metrics
 
 
+def metric_types() -> dict[str, type[Metric]]:
+    """All metrics, in the order of a report."""
+    types: dict[str, Any] = {n: registry.load("metrics", n) for n in registry.names("metrics")}
+    return dict(sorted(types.items(), key=lambda item: item[1].place))
+
+
 def choose_metrics(
     eval_sets: Sequence[EvalSet], needs: Sequence[str] = ()
 ) -> tuple[dict[str, Metric], dict[str, str]]:
@@ -106,7 +91,7 @@ def choose_metrics(
         )
     metrics: dict[str, Metric] = {}
     left_out: dict[str, str] = {}
-    for name in named or ORDER + tuple(n for n in registry.names("metrics") if n not in ORDER):
+    for name in named or metric_types():
         metric = registry.load("metrics", name)()
         required = bool(named) or not set(needs).isdisjoint(metric.figures)
         if metric.on_request and not required:

@@ -6,11 +6,19 @@ Gretton et al., JMLR 13 (2012) 723.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unidiff_cli.errors import WorkError
+
+if TYPE_CHECKING:
+    from unidiff_cli.evaluation.eval_set import EvalSet
+
 # Rows of a kernel matrix in memory at once.
 BLOCK = 1024
+# Images of a half, where the null level is measured.
+MAX_HALF = 1000
 # (b, d), (m, d) -> (b, m).
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -30,6 +38,38 @@ def unbiased_mmd(x: np.ndarray, y: np.ndarray) -> float:
         diagonal = (((z.astype(np.float64) ** 2).sum(axis=1) / z.shape[1] + 1) ** 3).sum()
         within += (kernel_sum(z, z) - float(diagonal)) / (len(z) * (len(z) - 1))
     return within - 2 * kernel_sum(x, y) / (len(x) * len(y))
+
+
+def null_level(
+    distance: Callable[[np.ndarray, np.ndarray], float],
+    real: np.ndarray,
+    generated_count: int,
+    rng: Any,
+    splits: int = 20,
+) -> float:
+    """The typical size of an MMD where the truth is 0, for these numbers of images.
+
+    The root mean square between disjoint halves of the real images (at least 4), scaled to the
+    sizes in use: of equal distributions the estimate spreads as 1/n + 1/m (measured of KID on luma,
+    n = 12 … 230: constant within 6 %).
+    """
+    half, distances = min(len(real) // 2, MAX_HALF), []
+    for _ in range(splits):
+        order = rng.permutation(len(real))
+        distances.append(distance(real[order[:half]], real[order[half : 2 * half]]))
+    level = float(np.sqrt(np.mean(np.square(distances))))
+    return level * half / 2 * (1 / generated_count + 1 / len(real))
+
+
+def check_images(eval_set: EvalSet, name: str) -> None:
+    """Raises WorkError where the metric of that name has fewer than two images of a kind."""
+    generated, real = eval_set.evaluate.images, len(eval_set.rows)
+    if min(generated, real) < 2:
+        raise WorkError(
+            f"{name} needs 2 images of each kind, "
+            f"and there are {generated} generated and {real} real.",
+            f"Raise evaluate.images, or leave {name.lower()} out.",
+        )
 
 
 def cubic(x: np.ndarray, y: np.ndarray) -> np.ndarray:

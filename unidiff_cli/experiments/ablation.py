@@ -13,7 +13,7 @@ from typing import Any
 from unidiff_cli import __version__
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.errors import UsageError, WorkError
-from unidiff_cli.evaluation.measure import choose_metrics, evaluation_settings
+from unidiff_cli.evaluation.measure import choose_metrics, evaluation_settings, metric_types
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.experiments.cells import BASE, Cell, CellResult, read_cell
 from unidiff_cli.experiments.folds import TRAINING_SECTIONS, fold_projects, open_eval_set
@@ -26,13 +26,10 @@ from unidiff_cli.project.receipt import RECEIPT, Receipt, close, versions
 from unidiff_cli.reports.ablation import write_tables
 from unidiff_cli.reports.ablation_schema import AblationCounts, AblationReport, ValidationCurve
 
-# Measured where the recipe names no metrics.
-METRICS = ("recall", "kid", "clip_score", "retention", "collapse", "drift", "denoise_loss")
 # What all recipes must have in common, beside steps and batch size.
 EQUAL_SECTIONS = ("base", "image_size", "generate", "evaluate")
 EQUAL_TRAINING = ("steps", "batch_size", "no_duplicates")
-# Figures with a plot beside the headline ones, and pairs with a plot of one against the other.
-PLOTTED = ("uniformity_image", "effective_rank_image", "text_drift", "denoiser_drift", SECONDS)
+# Pairs of figures with a plot of one against the other.
 TRADEOFFS = (("probe_accuracy", "r5_t2i"), ("photo_accuracy", "r5_t2i"))
 LIMITS = (
     "The s.d. is over training seeds, each seed's figure taken over all folds; a mean of few seeds "
@@ -95,7 +92,8 @@ def ablate(
     specs = {key: spec for metric in metrics.values() for key, spec in metric.figures.items()}
     counts = AblationCounts(recipes=len(recipes), seeds=len(seeds), folds=folds, cells=len(cells))
     summary = summarise(grid, specs, joint_recipes(recipes))
-    report = _report(counts, first, settings["recipes"], summary, grid, left_out)
+    plotted = [key for metric in metrics.values() for key in metric.plotted]
+    report = _report(counts, first, settings["recipes"], summary, grid, plotted, left_out)
     with project.lock(existing=True):
         receipt = Receipt("ablate", settings, inputs, first.evaluate.seed)
         receipt.counts = counts.model_dump()
@@ -143,15 +141,19 @@ def _equal_keys(recipe: Recipe) -> dict[str, Any]:
 def _choose_metrics(
     project: Project, recipe: Recipe, projects: Sequence[Project], folds: int
 ) -> tuple[dict[str, Metric], dict[str, str]]:
-    """The recipe's metrics or those of METRICS that the catalogue allows, and why not others."""
+    """The recipe's metrics or those of ablations that the catalogue allows, and why not others."""
     cache, split = project.path("cache", "evaluate"), "test" if folds else ""
     eval_sets = [
         open_eval_set(each, recipe, cache, fold, split) for fold, each in enumerate(projects)
     ]
-    allowed, left_out = choose_metrics(eval_sets)
-    names = recipe.evaluate.metrics or METRICS
-    metrics = {name: allowed[name] for name in names if name in allowed}
-    return metrics, {name: why for name, why in left_out.items() if name in names}
+    metrics, left_out = choose_metrics(eval_sets)
+    if recipe.evaluate.metrics:
+        return metrics, left_out
+    asked = {name for name, kind in metric_types().items() if kind.in_ablations}
+    return (
+        {name: metric for name, metric in metrics.items() if name in asked},
+        {name: why for name, why in left_out.items() if name in asked},
+    )
 
 
 def joint_recipes(recipes: Mapping[str, Recipe]) -> list[str]:
@@ -245,6 +247,7 @@ def _report(
     sections: Mapping[str, dict[str, Any]],
     summary: Summary,
     grid: Grid,
+    plotted: Sequence[str],
     left_out: Mapping[str, str],
 ) -> AblationReport:
     return AblationReport(
@@ -267,7 +270,7 @@ def _report(
             for variant, seeds in grid.items()
             if variant != BASE
         },
-        plotted=list(PLOTTED),
+        plotted=[*plotted, SECONDS],
         tradeoffs=list(TRADEOFFS),
         limits=list(LIMITS),
         notes=summary.notes,

@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 
     from unidiff_cli.models.base import BaseModel
 
+# The one that the other stages read.
+DEFAULT_FORMAT = "diffusers"
+
 
 def export(
     project: Project,
     run: str | None = None,
     *,
     alpha: float = 1.0,
-    format: str = "diffusers",
+    format: str = DEFAULT_FORMAT,
     force: bool = False,
 ) -> tuple[str, Receipt]:
     """Writes the export of a run, by default of the newest finished one; its name and receipt.

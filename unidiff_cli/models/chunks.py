@@ -1,4 +1,4 @@
-"""GradCache: a tower over a whole batch in the memory of a chunk.
+"""GradCache: a tower runs over a whole batch in the memory that a chunk of it takes.
 
 The tower runs so many rows at a time and keeps nothing but its outputs; backward runs it again, a
 chunk at a time, when it reaches them. Source: GradCache, arXiv 2101.06983. Dropout, were there any,

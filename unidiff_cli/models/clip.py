@@ -67,11 +67,11 @@ class Clip(DualEncoder):
 
     def encode_text(self, captions: Sequence[str]) -> TextFeatures:
         """States after the final norm and unit embeddings, from one forward."""
-        out = self.clip.text_model(input_ids=self._tokenize(captions))
+        out = self.clip.text_model(input_ids=self.token_ids(captions))
         embeds = self.clip.text_projection(out.pooler_output)
         return TextFeatures(out.last_hidden_state, unit(embeds))
 
-    def _tokenize(self, captions: Sequence[str]) -> Tensor:
+    def token_ids(self, captions: Sequence[str]) -> Tensor:
         """Token ids (n, L), int64, padded to the full length as Stable Diffusion does."""
         ids = self.tokenizer(
             list(captions),

@@ -1,4 +1,4 @@
-"""A diffusers folder and a CLIP folder read as the halves of one base with one text tower."""
+"""Reads a diffusers folder and a CLIP folder as the halves of one base with one text tower."""
 
 from __future__ import annotations
 

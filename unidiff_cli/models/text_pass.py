@@ -1,4 +1,4 @@
-"""One forward of the text tower for all that read captions in a step, and where PCGrad cuts it."""
+"""Runs the text tower once a step over every caption that is read, and cuts it for PCGrad."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def projected(v: Tensor, u: Tensor, h_v: Tensor, h_u: Tensor) -> Tensor:
     return -(of_v + of_u).mean() / 2
 
 
-def contrastive(h_v: Tensor, h_u: Tensor, groups: Tensor, temperature: float = 0.1) -> Tensor:
+def feature_contrast(h_v: Tensor, h_u: Tensor, groups: Tensor, temperature: float = 0.1) -> Tensor:
     """½[CE(h_v h_uᵀ/τ, I) + CE(h_u h_vᵀ/τ, I)] over N images, of heads' outputs (N, d) at length 1.
 
     An image's two features meet and part from other images'; those of its own product or duplicate

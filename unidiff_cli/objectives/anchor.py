@@ -1,4 +1,4 @@
-"""Anchor: the base held to while a catalogue is learned, by its answers or by its weights.
+"""Anchor: a loss that holds the tuned model to its base's answers or to its base's weights.
 
 A frozen model's answers on new data keep what it knew: learning without forgetting, arXiv
 1606.09282. That they are the in-batch similarities of images and captions, both ways and softened

@@ -170,7 +170,7 @@ class Consistency(Objective):
             case "projected":
                 return _losses.projected(v, u, features.h_v, features.h_u)
             case "contrastive":
-                return _losses.contrastive(features.h_v, features.h_u, features.groups, tau)
+                return _losses.feature_contrast(features.h_v, features.h_u, features.groups, tau)
             case _:
                 return _losses.cross_modal(v, features.h_u, captions, tau)
 

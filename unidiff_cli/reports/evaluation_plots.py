@@ -1,4 +1,4 @@
-"""The plots of report.html, from what the metrics' details and the figures allow."""
+"""Draws the plots of report.html, as far as a report has the figures and details for them."""
 
 from __future__ import annotations
 

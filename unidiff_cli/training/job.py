@@ -1,4 +1,4 @@
-"""The work of one run, as every process of it has to know it: made by `train`, carried or read."""
+"""A Job is what a process has to know of its run: `train` makes it, the others read it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Starting several training processes on this machine, and stopping one or many of them whole.
+"""Starts the processes of a training run, passes signals on to them and takes their errors.
+
 
 Neither torchrun nor accelerate starts them: torchrun listens on every interface and its processes
 outlive it, and `accelerate launch --cpu` starts a single process and says nothing (torch 2.14,

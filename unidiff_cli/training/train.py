@@ -65,7 +65,7 @@ def train(
             return name, receipt
         # What we refuse.
         shards = Shards.open(project.path("shards"))
-        world = recipe.train.processes or max(1, torch.cuda.device_count())
+        world = recipe.train.processes or max(1, machine.gpu_count())
         _check(recipe, shards, world)
         base = loading.load_base(recipe.base, recipe.image_size)
         # Do.

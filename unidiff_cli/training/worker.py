@@ -74,7 +74,7 @@ def work(
     recipe, options, started = job.recipe, job.recipe.train, time.monotonic()
     settings, inputs = job.provenance.settings(recipe), {"shards": job.provenance.shards}
     receipt = Receipt("train", settings, inputs, options.seed)
-    accelerator = _accelerator(job)
+    accelerator = accelerator_for(job)
     try:
         if accelerator.num_processes != world:
             raise WorkError(
@@ -149,7 +149,8 @@ def _agreed(accelerator: Accelerator, stop: Stop) -> Stop:
     return Stop(signum, bool(collapsed))
 
 
-def _accelerator(job: Job) -> Accelerator:
+def accelerator_for(job: Job) -> Accelerator:
+    """This process's part of the machine, at the precision of the job, with its run's log."""
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     from accelerate.utils import ProjectConfiguration
 

@@ -76,20 +76,20 @@ class Inception:
         with ThreadPoolExecutor(machine.cores()) as threads:
 
             def submit() -> list[Future[np.ndarray]]:
-                return [threads.submit(self._resized, image) for image in islice(rest, BATCH)]
+                return [threads.submit(self.resized, image) for image in islice(rest, BATCH)]
 
             upcoming, parts = submit(), [np.empty((0, self.feature_size), np.float32)]
             while batch := upcoming:
                 upcoming = submit()
-                parts.append(self._forward(np.stack([future.result() for future in batch])))
+                parts.append(self.forward(np.stack([future.result() for future in batch])))
         return np.concatenate(parts)
 
-    def _resized(self, image: Image | np.ndarray) -> np.ndarray:
-        """(299, 299, 3), float32, 0..255."""
+    def resized(self, image: Image | np.ndarray) -> np.ndarray:
+        """An image as the network reads it, (299, 299, 3), float32, 0..255."""
         return self._resize(np.asarray(image.convert("RGB") if isinstance(image, Image) else image))
 
     @torch.inference_mode()
-    def _forward(self, pixels: np.ndarray) -> np.ndarray:
+    def forward(self, pixels: np.ndarray) -> np.ndarray:
         """Features (B, 2048) of resized images (B, 299, 299, 3)."""
         # (B, 3, 299, 299), channels last.
         x = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2)

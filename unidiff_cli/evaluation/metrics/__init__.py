@@ -33,11 +33,17 @@ class Metric(Section):
 
     `needs_generated_images` says that images are generated for it and the scorer judges them.
     `on_request` says that it is slow: computed only if evaluate.metrics or a gate names it.
+    `place` orders a report where no metrics are named: small numbers first, equal ones by name.
+    `in_ablations` says that an ablation measures it where the recipe names no metrics. `plotted`
+    are the figures that an ablation plots beside the headline ones.
     """
 
     figures: ClassVar[Mapping[str, FigureSpec]]
     needs_generated_images: ClassVar[bool] = False
     on_request: ClassVar[bool] = False
+    place: ClassVar[int] = 1000
+    in_ablations: ClassVar[bool] = False
+    plotted: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def compute(self, outputs: ModelOutputs) -> dict[str, float]:

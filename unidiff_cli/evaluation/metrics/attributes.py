@@ -15,7 +15,7 @@ import numpy as np
 from unidiff_cli.data.captions import fold
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.attribute_columns import categories
-from unidiff_cli.evaluation.classification import Embed, classify, embed_classes
+from unidiff_cli.evaluation.classification import Embed, classify, embed_classes, number_values
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.results import PerItem
@@ -79,9 +79,7 @@ def judge_attribute(
     `column` has the n values that the prompts name (None for none). The scorer chooses among the
     values that are named; a tie counts as wrong.
     """
-    values = sorted({v for v in column if v is not None})
-    images = np.array([i for i, v in enumerate(column) if v is not None], int)
-    labels = np.array([values.index(v) for v in column if v is not None], int)
+    values, images, labels = number_values(column)
     if len(values) < 2:
         return Attribute(name, tuple(values), images, np.zeros(0), np.zeros(0), 1.0)
     classes = embed_classes(name, values, embed)
@@ -98,6 +96,7 @@ def judge_attribute(
 class Attributes(Metric):
     """The share of named attributes that the scorer recognizes in the generated images."""
 
+    place: ClassVar[int] = 90
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "attributes": FigureSpec(

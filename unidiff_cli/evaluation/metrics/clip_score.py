@@ -38,6 +38,8 @@ def mismatched(images: np.ndarray, captions: np.ndarray) -> float:
 class ClipScore(Metric):
     """The mean CLIP score of generated images with their prompts, by the scorer."""
 
+    place: ClassVar[int] = 70
+    in_ablations: ClassVar[bool] = True
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "clip_score": FigureSpec("CLIP score", "generation", "higher")

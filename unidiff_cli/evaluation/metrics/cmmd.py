@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.mmd import bootstrap_mmd
+from unidiff_cli.evaluation.mmd import bootstrap_mmd, check_images, null_level
 from unidiff_cli.evaluation.results import BootstrapSamples
 from unidiff_cli.evaluation.statistics import SAMPLES, Sides, both_sides
 from unidiff_cli.reports.schema import FigureSpec
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 # The paper's.
 SIGMA, SCALE = 10, 1000
 RESAMPLES = 200
-# Images of a half, where the null level is measured.
-MAX_HALF = 1000
 
 
 def gaussian(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -59,36 +56,17 @@ def bootstrap_cmmd(
     return SCALE * bootstrap_mmd(real, generated, *counts, gaussian)
 
 
-def null_level(real: np.ndarray, generated_count: int, splits: int = 20, seed: int = 0) -> float:
-    """The typical size of CMMD where the truth is 0, for these numbers of images.
-
-    The root mean square between disjoint halves of the real images (at least 4), scaled to the
-    sizes in use by 1/n + 1/m.
-    """
-    rng, half, distances = np.random.default_rng(seed), min(len(real) // 2, MAX_HALF), []
-    for _ in range(splits):
-        order = rng.permutation(len(real))
-        distances.append(cmmd(real[order[:half]], real[order[half : 2 * half]]))
-    level = float(np.sqrt(np.mean(np.square(distances))))
-    return level * half / 2 * (1 / generated_count + 1 / len(real))
-
-
 class Cmmd(Metric):
     """CMMD between the held-out images and images generated from their captions, by the scorer."""
 
+    place: ClassVar[int] = 60
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "cmmd": FigureSpec("CMMD", "generation", "lower")
     }
 
     def check(self, eval_set: EvalSet) -> None:
-        generated, real = eval_set.evaluate.images, len(eval_set.rows)
-        if min(generated, real) < 2:
-            raise WorkError(
-                "CMMD needs 2 images of each kind, "
-                f"and there are {generated} generated and {real} real.",
-                "Raise evaluate.images, or leave cmmd out.",
-            )
+        check_images(eval_set, "CMMD")
 
     def compute(self, outputs: ModelOutputs) -> dict[str, float]:
         return {"cmmd": cmmd(outputs.real_embeds, outputs.generated_embeds)}
@@ -97,7 +75,8 @@ class Cmmd(Metric):
         real, generated = outputs.real_embeds, outputs.generated_embeds
         if len(real) < 4:
             return {}
-        return {"null_level": {"cmmd": null_level(real, len(generated))}}
+        level = null_level(cmmd, real, len(generated), np.random.default_rng(0))
+        return {"null_level": {"cmmd": level}}
 
     def bootstrap(self, outputs: ModelOutputs) -> dict[str, BootstrapSamples]:
         eval_set, generated = outputs.eval_set, outputs.generated_embeds

@@ -7,6 +7,7 @@ base's.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ from unidiff_cli.reports.schema import FigureSpec
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.outputs import ModelOutputs
 
+# A figure that does not count in the verdict.
+_meter = partial(FigureSpec, headline=False)
 # Rows that are measured: the time grows with their square.
 MAX_ROWS = 10_000
 
@@ -44,38 +47,27 @@ class Measured(NamedTuple):
 class Collapse(Metric):
     """The collapse meters of the held-out rows and of everyday objects."""
 
+    place: ClassVar[int] = 140
+    in_ablations: ClassVar[bool] = True
+    plotted: ClassVar[tuple[str, ...]] = ("uniformity_image", "effective_rank_image")
     figures: ClassVar[Mapping[str, FigureSpec]] = {
-        "uniformity_image": FigureSpec(
-            "Uniformity of images", "retrieval", "lower", headline=False
+        "uniformity_image": _meter("Uniformity of images", "retrieval", "lower"),
+        "uniformity_text": _meter("Uniformity of captions", "retrieval", "lower"),
+        "alignment": _meter("Alignment", "retrieval", "lower"),
+        "effective_rank_image": _meter("Effective rank of images", "retrieval", "higher"),
+        "effective_rank_text": _meter("Effective rank of captions", "retrieval", "higher"),
+        "total_variance_image": _meter("Total variance of images", "retrieval", "higher"),
+        "total_variance_text": _meter("Total variance of captions", "retrieval", "higher"),
+        "margin": _meter("Margin", "retrieval", "higher"),
+        "probe_uniformity_image": _meter("Uniformity of everyday objects", "knowledge", "lower"),
+        "probe_uniformity_text": _meter(
+            "Uniformity of everyday objects' names", "knowledge", "lower"
         ),
-        "uniformity_text": FigureSpec(
-            "Uniformity of captions", "retrieval", "lower", headline=False
+        "probe_effective_rank_image": _meter(
+            "Effective rank of everyday objects", "knowledge", "higher"
         ),
-        "alignment": FigureSpec("Alignment", "retrieval", "lower", headline=False),
-        "effective_rank_image": FigureSpec(
-            "Effective rank of images", "retrieval", "higher", headline=False
-        ),
-        "effective_rank_text": FigureSpec(
-            "Effective rank of captions", "retrieval", "higher", headline=False
-        ),
-        "total_variance_image": FigureSpec(
-            "Total variance of images", "retrieval", "higher", headline=False
-        ),
-        "total_variance_text": FigureSpec(
-            "Total variance of captions", "retrieval", "higher", headline=False
-        ),
-        "margin": FigureSpec("Margin", "retrieval", "higher", headline=False),
-        "probe_uniformity_image": FigureSpec(
-            "Uniformity of everyday objects", "knowledge", "lower", headline=False
-        ),
-        "probe_uniformity_text": FigureSpec(
-            "Uniformity of everyday objects' names", "knowledge", "lower", headline=False
-        ),
-        "probe_effective_rank_image": FigureSpec(
-            "Effective rank of everyday objects", "knowledge", "higher", headline=False
-        ),
-        "probe_effective_rank_text": FigureSpec(
-            "Effective rank of everyday objects' names", "knowledge", "higher", headline=False
+        "probe_effective_rank_text": _meter(
+            "Effective rank of everyday objects' names", "knowledge", "higher"
         ),
     }
 

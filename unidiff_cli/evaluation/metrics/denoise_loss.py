@@ -25,6 +25,8 @@ class DenoiseLoss(Metric):
     and its first caption, which is never dropped; noise and timesteps are equal for every model.
     """
 
+    place: ClassVar[int] = 160
+    in_ablations: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "denoise_loss": FigureSpec("Held-out denoise loss", "generation", "lower", headline=False)
     }

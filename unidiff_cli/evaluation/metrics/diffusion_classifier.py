@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.errors import WorkError
-from unidiff_cli.evaluation.attribute_columns import MAX_VALUES, MIN_ROWS, MIN_VALUES, categories
+from unidiff_cli.evaluation.attribute_columns import categories
 from unidiff_cli.evaluation.classification import (
     TEMPLATES,
     Predictions,
+    check_attributes,
     class_prompts,
     confusion,
+    number_values,
+    pooled_hits,
 )
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.results import PerItem
@@ -73,6 +75,7 @@ class DiffusionClassifier(Metric):
     models; errors are of ε. At most IMAGES images an attribute, and no more than `evaluate.images`.
     """
 
+    place: ClassVar[int] = 30
     on_request: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "diffusion_classifier": FigureSpec(
@@ -85,13 +88,8 @@ class DiffusionClassifier(Metric):
     }
 
     def check(self, eval_set: EvalSet) -> None:
-        if not self._columns(eval_set):
-            raise WorkError(
-                f"diffusion_classifier needs an attribute of {MIN_VALUES} to {MAX_VALUES} values "
-                f"with {MIN_ROWS} images each, and the {eval_set.evaluate.split} split has none.",
-                "Add a column such as colour or category to the catalogue, "
-                "or leave diffusion_classifier out.",
-            )
+        columns, split = self._columns(eval_set), eval_set.evaluate.split
+        check_attributes(columns, "diffusion_classifier", split)
 
     def _columns(self, eval_set: EvalSet) -> dict[str, list[str | None]]:
         """The attributes of all rows, for the rows that have latents."""
@@ -107,9 +105,8 @@ class DiffusionClassifier(Metric):
         predictions = {}
         most = min(IMAGES, outputs.eval_set.evaluate.images)
         for name, column in self._columns(outputs.eval_set).items():
-            values = sorted({v for v in column if v is not None})
-            rows = np.array([n for n, v in enumerate(column) if v is not None][:most])
-            labels = np.array([values.index(str(column[n])) for n in rows])
+            values, rows, labels = number_values(column)
+            rows, labels = rows[:most], labels[:most]
             predicted = self._predicted(outputs, name, values, rows, labels)
             predictions[name] = Predictions(
                 rows, labels, predicted, confusion(labels, predicted, values)
@@ -148,18 +145,9 @@ class DiffusionClassifier(Metric):
         return {"diffusion_classifier": float(np.mean(accuracies))}
 
     def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
-        """Every attribute weighs the same, as in zero_shot."""
-        predictions = list(self.predictions(outputs).values())
-        rows = outputs.eval_set.denoise_rows
-        return {
-            "diffusion_classifier": PerItem(
-                np.concatenate([each.hits for each in predictions]),
-                [rows[n].group for each in predictions for n in each.rows],
-                np.concatenate(
-                    [np.full(len(each.rows), 1 / len(each.rows)) for each in predictions]
-                ),
-            )
-        }
+        groups = [row.group for row in outputs.eval_set.denoise_rows]
+        predictions = self.predictions(outputs).values()
+        return {"diffusion_classifier": pooled_hits(predictions, groups)}
 
     def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
         levels = [each.confusion.chance for each in self.predictions(outputs).values()]

@@ -79,6 +79,7 @@ def _sensitivity(grid: np.ndarray, w: np.ndarray) -> np.ndarray:
 class Diversity(Metric):
     """How much the generated images differ from one another, by the scorer."""
 
+    place: ClassVar[int] = 110
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "diversity": FigureSpec("Diversity", "generation", "higher", headline=False),

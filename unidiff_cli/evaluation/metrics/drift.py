@@ -30,6 +30,9 @@ class Drift(Metric):
     the neutral probe, so that what the catalogue is meant to change does not count.
     """
 
+    place: ClassVar[int] = 150
+    in_ablations: ClassVar[bool] = True
+    plotted: ClassVar[tuple[str, ...]] = ("text_drift", "denoiser_drift")
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "text_drift": FigureSpec("Text drift", "knowledge", "lower", headline=False),
         "text_drift_nonrigid": FigureSpec(

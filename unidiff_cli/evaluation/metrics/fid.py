@@ -199,6 +199,7 @@ def null_level(real: np.ndarray, generated_count: int, seed: int = 0) -> float:
 class Fid(Metric):
     """FID between the held-out images and images generated from their captions."""
 
+    place: ClassVar[int] = 50
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {"fid": FigureSpec("FID", "generation", "lower")}
 

@@ -6,14 +6,12 @@ How far generated images are from real ones, by a kernel over features.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.mmd import bootstrap_mmd, unbiased_mmd
+from unidiff_cli.evaluation.mmd import bootstrap_mmd, check_images, null_level, unbiased_mmd
 from unidiff_cli.evaluation.results import BootstrapSamples
 from unidiff_cli.evaluation.statistics import SAMPLES, Sides, both_sides
 from unidiff_cli.reports.schema import FigureSpec
@@ -51,21 +49,6 @@ def kernel_distance(
     return total / subsets
 
 
-def null_level(real: np.ndarray, generated_count: int, rng: Any, splits: int = 20) -> float:
-    """The typical size of KID where the truth is 0, for these numbers of images.
-
-    The root mean square between disjoint halves of the real images (at least 4), scaled to the
-    sizes in use: of equal distributions the estimate spreads as 1/n + 1/m (measured on luma,
-    n = 12 … 230: constant within 6 %).
-    """
-    half, distances = min(len(real) // 2, SUBSET_SIZE), []
-    for _ in range(splits):
-        order = rng.permutation(len(real))
-        distances.append(unbiased_mmd(real[order[:half]], real[order[half : 2 * half]]))
-    level = sqrt(float(np.mean(np.square(distances))))
-    return level * half / 2 * (1 / generated_count + 1 / len(real))
-
-
 def bootstrap_kid(
     real: np.ndarray,
     generated: np.ndarray,
@@ -81,17 +64,13 @@ def bootstrap_kid(
 class Kid(Metric):
     """KID between the held-out images and images generated from their captions."""
 
+    place: ClassVar[int] = 40
+    in_ablations: ClassVar[bool] = True
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {"kid": FigureSpec("KID", "generation", "lower")}
 
     def check(self, eval_set: EvalSet) -> None:
-        generated, real = eval_set.evaluate.images, len(eval_set.rows)
-        if min(generated, real) < 2:
-            raise WorkError(
-                "KID needs 2 images of each kind, "
-                f"and there are {generated} generated and {real} real.",
-                "Raise evaluate.images, or leave kid out.",
-            )
+        check_images(eval_set, "KID")
 
     def compute(self, outputs: ModelOutputs) -> dict[str, float]:
         rng = np.random.RandomState(outputs.eval_set.evaluate.seed)
@@ -102,7 +81,8 @@ class Kid(Metric):
         if len(real) < 4:
             return {}
         rng = np.random.RandomState(outputs.eval_set.evaluate.seed)
-        return {"null_level": {"kid": null_level(real, len(outputs.generated_features), rng)}}
+        level = null_level(unbiased_mmd, real, len(outputs.generated_features), rng)
+        return {"null_level": {"kid": level}}
 
     def bootstrap(self, outputs: ModelOutputs) -> dict[str, BootstrapSamples]:
         eval_set, generated = outputs.eval_set, outputs.generated_features

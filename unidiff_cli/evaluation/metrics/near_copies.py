@@ -103,6 +103,7 @@ def find_copies(
 class NearCopies(Metric):
     """The share of generated images closer to a training image than 99 % of new real images are."""
 
+    place: ClassVar[int] = 120
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "near_copies": FigureSpec(

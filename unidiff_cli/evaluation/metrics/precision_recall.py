@@ -1,7 +1,7 @@
-"""Precision and recall of generated images (Kynkäänniemi et al., arXiv 1904.06991), density and
-coverage (Naeem et al., arXiv 2002.09797).
+"""Precision and recall: whether generated images are like real ones, and cover all their kinds.
 
-Whether generated images are like real ones, and whether they cover all kinds of real ones.
+Precision and recall are Kynkäänniemi's (arXiv 1904.06991), density and coverage Naeem's (arXiv
+2002.09797).
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ def real_figures(real: np.ndarray, k: int = K, seed: int = 0) -> dict[str, float
 class PrecisionRecall(Metric):
     """The share of generated images that are like real ones, and of real ones that they cover."""
 
+    place: ClassVar[int] = 100
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "image_precision": FigureSpec(

@@ -71,6 +71,7 @@ def chance(labels: Sequence[str], candidates: int = CANDIDATES) -> float:
 class RPrecision(Metric):
     """The share of generated images that fit their prompt better than 99 others, by the scorer."""
 
+    place: ClassVar[int] = 80
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "r_precision": FigureSpec("R-precision", "generation", "higher", percent=True)

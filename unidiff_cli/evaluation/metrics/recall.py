@@ -97,6 +97,8 @@ class Recall(Metric):
     repeats do not crowd the first k. Captions that differ only in case and blanks are equal.
     """
 
+    place: ClassVar[int] = 10
+    in_ablations: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         **{
             f"r{k}_{way}": FigureSpec(f"{words} R@{k}", "retrieval", "higher", True, k == 1)

@@ -26,6 +26,8 @@ class Retention(Metric):
     known classes.
     """
 
+    place: ClassVar[int] = 130
+    in_ablations: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "probe_accuracy": FigureSpec(
             "Zero-shot accuracy on everyday objects", "knowledge", "higher", percent=True

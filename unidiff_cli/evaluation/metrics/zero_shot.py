@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.errors import WorkError
-from unidiff_cli.evaluation.attribute_columns import MAX_VALUES, MIN_ROWS, MIN_VALUES, categories
-from unidiff_cli.evaluation.classification import Predictions, predict
+from unidiff_cli.evaluation.attribute_columns import categories
+from unidiff_cli.evaluation.classification import (
+    Predictions,
+    check_attributes,
+    pooled_hits,
+    predict,
+)
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.results import PerItem
 from unidiff_cli.project.files import digest
@@ -31,6 +35,7 @@ class ZeroShot(Metric):
     The prompts name the values that the catalogue has.
     """
 
+    place: ClassVar[int] = 20
     figures: ClassVar[Mapping[str, FigureSpec]] = {
         "zero_shot": FigureSpec(
             "Zero-shot accuracy", "retrieval", "higher", percent=True, headline=False
@@ -45,12 +50,7 @@ class ZeroShot(Metric):
     }
 
     def check(self, eval_set: EvalSet) -> None:
-        if not self._columns(eval_set):
-            raise WorkError(
-                f"zero_shot needs an attribute of {MIN_VALUES} to {MAX_VALUES} values with "
-                f"{MIN_ROWS} images each, and the {eval_set.evaluate.split} split has none.",
-                "Add a column such as colour or category to the catalogue, or leave zero_shot out.",
-            )
+        check_attributes(self._columns(eval_set), "zero_shot", eval_set.evaluate.split)
 
     def predictions(self, outputs: ModelOutputs) -> dict[str, Predictions]:
         """The predicted values of each attribute."""
@@ -81,17 +81,8 @@ class ZeroShot(Metric):
         return {"chance": {"zero_shot": chance, "zero_shot_balanced": chance}}
 
     def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
-        """Every attribute weighs the same, whatever share of the images has it."""
-        predictions = list(self.predictions(outputs).values())
-        return {
-            "zero_shot": PerItem(
-                np.concatenate([each.hits for each in predictions]),
-                [outputs.eval_set.groups[n] for each in predictions for n in each.rows],
-                np.concatenate(
-                    [np.full(len(each.rows), 1 / len(each.rows)) for each in predictions]
-                ),
-            )
-        }
+        predictions, groups = self.predictions(outputs).values(), outputs.eval_set.groups
+        return {"zero_shot": pooled_hits(predictions, groups)}
 
     def details(self, outputs: ModelOutputs) -> Details:
         confusions = [
