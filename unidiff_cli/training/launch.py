@@ -1,6 +1,5 @@
 """Starts the processes of a training run, passes signals on to them and takes their errors.
 
-
 Neither torchrun nor accelerate starts them: torchrun listens on every interface and its processes
 outlive it, and `accelerate launch --cpu` starts a single process and says nothing (torch 2.14,
 accelerate 1.15). accelerate finds the processes by the environment, as torchrun sets it.
