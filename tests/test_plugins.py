@@ -85,7 +85,6 @@ class Lexicon(Exporter):
         embeds = base.encode_text(["red dress", "blue hat"]).embeds.detach().cpu().contiguous()
         file = folder / "lexicon.safetensors"
         save_file({"embeds": embeds}, file)
-        return [file]
 '''
 INDEX = '''
 """Exact search by a loop."""

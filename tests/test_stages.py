@@ -13,7 +13,9 @@ from unidiff_cli.project.receipt import Receipt
 def contents(project):
     """Folder -> a hash of every name, byte and time of change in it."""
     hashes = {}
-    for place in sorted(p for p in project.root.iterdir() if not p.name.startswith(".lock")):
+    for place in sorted(
+        p for p in project.root.iterdir() if not p.name.startswith(".unidiff.lock")
+    ):
         files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file())
         lines = []
         for file in files:

@@ -1,4 +1,4 @@
-"""Says what this machine offers: a device to compute on, cores, free disk, its network.
+"""Says what this machine offers: a device, processor cores, a network, free disk space.
 
 The one place that asks for them. torch is imported inside the functions that need it.
 """

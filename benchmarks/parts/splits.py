@@ -32,7 +32,9 @@ def prepare_split(
     settings = load_recipe(recipe, assignments=[SHARES, *assignments])
     if split == "views":
         table = write_view_table(catalogue, settings.prepare, project.root.parent / "catalogue")
-        prepare(project, settings, table)
+        # The table lies beside a link to the catalogue.
+        links = [SHARES, *assignments, "prepare.follow_links=true"]
+        prepare(project, load_recipe(recipe, assignments=links), table)
     else:
         # A split that the table names is not this one.
         no_column = [*assignments, SHARES, "prepare.columns.split=''"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import words
+from unidiff_cli.project.project import LOCK
 
 # Command, exit code, and a part of what it says.
 WRONG = [
@@ -83,7 +84,7 @@ def test_a_wrong_command_is_refused_in_a_sentence(unidiff, workplace, line, code
     assert words(text) in words(err)
     assert "Traceback" not in err
     files = {path.name for path in Path("project").iterdir()}
-    assert files <= {"unidiff.yaml", ".gitignore", ".lock"}, "something was written"
+    assert files <= {"unidiff.yaml", ".gitignore", LOCK}, "something was written"
 
 
 def test_an_unknown_key_is_named_with_its_file_and_line(unidiff, workplace):

@@ -45,7 +45,7 @@ def test_folders_that_only_some_projects_have_are_shown_where_they_are(unidiff, 
 
 def test_a_stopped_ablation_is_unfinished(unidiff, project):
     # This is what `ablate` leaves when it is stopped.
-    project.path("ablation", "cells").mkdir(parents=True)
+    project.path("cells").mkdir(parents=True)
     assert states(unidiff, project)[0]["ablation"][0] == "unfinished"
 
 

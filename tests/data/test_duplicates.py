@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from tests.support.catalogue import encoded, photo
+from tests.support.catalogue import bounds, encoded, photo
 from unidiff_cli.data import duplicates
 from unidiff_cli.data.images import PreparedImage, prepare_image
 from unidiff_cli.data.locations import InMemory
@@ -11,7 +11,7 @@ from unidiff_cli.data.locations import InMemory
 
 def prepared(image: Image.Image, quality: int) -> PreparedImage:
     data = encoded(image, quality=quality)
-    result = prepare_image(InMemory("image", data), 1024, 10**6)
+    result = prepare_image(InMemory("image", data), 1024, bounds())
     assert isinstance(result, PreparedImage)
     return result
 

@@ -13,7 +13,7 @@ from unidiff_cli.data import readers
 from unidiff_cli.data.sample import Cause
 from unidiff_cli.data.walk import OURS
 from unidiff_cli.errors import UsageError
-from unidiff_cli.project.project import FOLDERS
+from unidiff_cli.project.project import FOLDERS, MARK
 from unidiff_cli.project.receipt import Receipt, close
 
 
@@ -150,6 +150,7 @@ def test_the_folders_of_a_project_that_is_the_catalogue_are_left_out(tmp_path):
     put(tmp_path / "unidiff.yaml", "recipe: fashion")
     for name in FOLDERS:
         put(tmp_path / name / "samples" / "b.jpg")
+        put(tmp_path / name / MARK, "")
     assert rows_and_notes(tmp_path) == (["shirts/a.jpg"], {OURS: len(FOLDERS)})
 
 
@@ -163,7 +164,7 @@ def test_a_class_may_have_the_name_of_a_folder_of_ours(tmp_path, name):
 def test_what_is_left_out_is_said(tmp_path):
     put(tmp_path / "shirts" / "a.jpg")
     receipt_in(tmp_path / "report")
-    assert f"1 {OURS}" in readers.choose(tmp_path, Prepare()).describe()
+    assert f"1 {OURS}" in "\n".join(readers.choose(tmp_path, Prepare()).describe())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

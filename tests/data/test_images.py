@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from tests.support.catalogue import encoded, photo
+from tests.support.catalogue import bounds, encoded, photo
 from unidiff_cli.data.images import PreparedImage, prepare_image
 from unidiff_cli.data.locations import InMemory, LocalPath
 from unidiff_cli.data.perceptual_hash import BITS, perceptual_hash
@@ -18,13 +18,13 @@ from unidiff_cli.data.sample import Cause, Reason
 
 
 def prepared(data: bytes, max_side=1024, max_pixels=10**6) -> PreparedImage:
-    image = prepare_image(InMemory("image", data), max_side, max_pixels)
+    image = prepare_image(InMemory("image", data), max_side, bounds(max_pixels))
     assert isinstance(image, PreparedImage), image
     return image
 
 
 def refusal(data: bytes, max_side=64, max_pixels=10**6) -> Reason:
-    reason = prepare_image(InMemory("image", data), max_side, max_pixels)
+    reason = prepare_image(InMemory("image", data), max_side, bounds(max_pixels))
     assert isinstance(reason, Reason)
     return reason
 
@@ -193,10 +193,10 @@ def test_a_bomb_is_refused_undecoded():
 def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     reasons = {
-        name: prepare_image(LocalPath(tmp_path / name), 64, 10**6).text
+        name: prepare_image(LocalPath(tmp_path / name), 64, bounds()).text
         for name in ("pipe.jpg", "", "gone.jpg", "x" * 300)
     }
-    assert reasons["pipe.jpg"] == reasons[""] == "not a file"
+    assert "a pipe" in reasons["pipe.jpg"] and "directory" in reasons[""]
     assert reasons["gone.jpg"] == "no such file"
     assert reasons["x" * 300].startswith("cannot be read")
 
@@ -216,7 +216,7 @@ def test_no_damage_crashes():
         for _ in range(noise.choice((1, 3, 30))):
             data[noise.randrange(len(data))] = noise.randrange(256)
         data = data[: noise.choice((len(data), noise.randrange(len(data))))]
-        result = prepare_image(InMemory("image", bytes(data)), 64, 10**6)
+        result = prepare_image(InMemory("image", bytes(data)), 64, bounds())
         assert isinstance(result, PreparedImage) or (result.text and "\n" not in result.text)
 
 

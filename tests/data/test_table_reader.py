@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.catalogue import jpeg, put
 from tests.support.reading import read
-from unidiff_cli.config.schema import Columns, Prepare
+from unidiff_cli.config.schema import Columns, Limits, Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.locations import LocalPath
 from unidiff_cli.data.readers import _tables
@@ -47,7 +47,7 @@ def test_csv_is_sniffed(tmp_path):
 
 def test_csv_is_described(tmp_path):
     options = Prepare(caption="{Title} in {Farbe}")
-    description = readers.choose(table(tmp_path, GERMAN), options).describe()
+    description = "\n".join(readers.choose(table(tmp_path, GERMAN), options).describe())
     for words in ("semicolon", "image = Filename", "catalog.csv:2: Dress in red"):
         assert words in description
 
@@ -117,7 +117,7 @@ def test_csv_rows_survive_as_written(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     with open(path, "w", newline="", encoding="utf-8") as stream:
         csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([["x y", "y z", "z"], *rows])
-    assert [list(cells.values()) for _, cells in _tables.read(LocalPath(path))] == rows
+    assert [list(cells.values()) for _, cells in _tables.read(LocalPath(path), Limits())] == rows
 
 
 @given(st.binary(max_size=400), st.sampled_from([".csv", ".tsv", ".jsonl", ".json"]))
@@ -126,7 +126,7 @@ def test_no_bytes_crash_a_table(tmp_path_factory, data, suffix):
     path = tmp_path_factory.mktemp("t") / f"t{suffix}"
     path.write_bytes(data)
     try:
-        for number, cells in _tables.read(LocalPath(path)):
+        for number, cells in _tables.read(LocalPath(path), Limits()):
             assert isinstance(number, int) and isinstance(cells, dict | Reason)
     except (UsageError, WorkError):
         pass
@@ -281,7 +281,7 @@ def test_images_without_ending_in_a_subfolder(tmp_path):
     reader = readers.choose(tmp_path, Prepare())
     samples = list(reader)
     assert [s.image.name for s in samples] == [f"{n}.jpg" for n in numbers]
-    assert samples[0].captions == ("Shirt",) and "images/<id>.jpg" in reader.describe()
+    assert samples[0].captions == ("Shirt",) and "images/<id>.jpg" in "\n".join(reader.describe())
 
 
 def test_unicode_twins_and_windows_slashes_are_found(tmp_path):

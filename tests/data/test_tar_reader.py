@@ -14,10 +14,14 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.locations import LocalPath
 from unidiff_cli.data.readers import webdataset
-from unidiff_cli.data.readers._tars import members
+from unidiff_cli.data.readers._tars import Member, members
 from unidiff_cli.data.sample import Rejected, Sample
 
 PAIRS = [(f"{n}.{kind}", data) for n in range(6) for kind, data in (("jpg", jpeg()), ("txt", b"c"))]
+
+
+def all_members(path: Path) -> list[Member]:
+    return list(members(LocalPath(path), lambda name: 1 << 20, inflation=100))
 
 
 def reasons(rejected: list[Rejected]) -> list[str]:
@@ -144,7 +148,7 @@ def test_samples_are_those_of_webdataset(tmp_path_factory, parts):
         for sample in library.WebDataset(str(path), shardshuffle=False, empty_check=False)
     ]
     samples: list[tuple[str, list[str]]] = []
-    for member in members(LocalPath(path)):
+    for member in all_members(path):
         if names := webdataset.split_name(member.name):
             if not samples or samples[-1][0] != names[0]:
                 samples.append((names[0], []))
@@ -179,7 +183,7 @@ def test_a_truncated_tar_is_said(whole):
 def test_a_truncated_archive_is_said(whole, tmp_path):
     packed = tmp_path / "y.tar.gz"
     packed.write_bytes(gzip.compress(whole.read_bytes())[:-300])
-    assert any("cannot be read on" in text for text in reasons(read(packed)[1]))
+    assert any("cannot be read" in text for text in reasons(read(packed)[1]))
 
 
 @given(st.integers(0, 511), st.binary(min_size=1, max_size=12))
@@ -192,4 +196,4 @@ def test_no_header_hangs_or_crashes(tmp_path_factory, offset, noise):
     data[148:156] = b" " * 8
     data[148:156] = b"%06o\0 " % sum(data[:512])
     path.write_bytes(data)
-    assert len(list(members(LocalPath(path)))) < 20
+    assert len(all_members(path)) < 20

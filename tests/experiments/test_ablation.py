@@ -142,7 +142,7 @@ def test_the_markdown_has_the_table_and_its_limits(ablated):
 def test_the_cells_leave_nothing_but_their_results(ablated):
     project, _, _ = ablated
     assert list(project.path("cache", "ablation").iterdir()) == []
-    assert len(list(project.path("ablation", "cells").glob("*.json"))) == 10
+    assert len(list(project.path("cells").glob("*.json"))) == 10
     assert not project.path("runs").exists()
     assert "/ablation\n" in (project.root / ".gitignore").read_text()
 
@@ -230,7 +230,7 @@ def test_a_cell_with_damaged_files_is_done_again(project, recipes, done):
         }
 
     first = ablate(project, recipes, [0])
-    folder = project.path("ablation", "cells")
+    folder = project.path("cells")
     arrays = folder / "joint-s0.safetensors"
     arrays.write_bytes(arrays.read_bytes()[:-8] + b"damaged!")
     (folder / "clip-only-s0.json").write_text('{"work": ')
@@ -326,7 +326,7 @@ def test_two_processes_give_what_one_gives_and_stop_whole(prepared, tmp_path, ti
     subprocess.run(ablate_command(one, tiny_base, 1), check=True, timeout=300)
     command = ablate_command(two, tiny_base, 2)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list(two.path("ablation", "cells").glob("base.json")):
+    while not list(two.path("cells").glob("base.json")):
         time.sleep(0.1)
         assert process.poll() is None
     time.sleep(2)

@@ -8,7 +8,8 @@ from unidiff_cli import evaluate, export, generate, index, retrieve
 from unidiff_cli.errors import NotReady, UsageError
 from unidiff_cli.generation.record import read_record
 from unidiff_cli.models import loading, sources
-from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.project.files import files_below
+from unidiff_cli.project.receipt import RECEIPT, Receipt
 
 
 @pytest.fixture
@@ -66,9 +67,10 @@ def test_the_last_export_that_was_asked_for_is_the_current_one(project):
 
 
 def test_the_receipt_lists_the_files_of_the_format(project):
-    files = Receipt.read(project.export()).figures["files"]
-    assert {"model_index.json", "unet/diffusion_pytorch_model.safetensors"} <= set(files)
-    assert all((project.export() / file).is_file() for file in files)
+    receipt = Receipt.read(project.export())
+    names = {p.relative_to(project.export()).as_posix() for p in files_below(project.export())}
+    assert {"model_index.json", "unet/diffusion_pytorch_model.safetensors"} <= set(receipt.files)
+    assert {*receipt.files, *receipt.changing, RECEIPT} == names
 
 
 # ---------------------------------------------------------------- what is refused
@@ -108,9 +110,7 @@ NAMES = """
                 raise UsageError("It cannot be listed.")
 
         def write(self, base, folder):
-            file = folder / "names.txt"
-            file.write_text("\\n".join(base.state_dict()))
-            return [file]
+            (folder / "names.txt").write_text("\\n".join(base.state_dict()))
 """
 
 
@@ -129,7 +129,7 @@ def test_another_format_stands_in_its_own_folder_and_is_not_current(project, nam
     folder = project.path("exports", name)
     assert name == "names/001-fashion" and project.export().name == "001-fashion"
     assert project.exports() == before
-    assert receipt.figures["files"] == ["names.txt"]
+    assert list(receipt.files) == ["names.txt"]
     assert sorted(p.name for p in folder.iterdir()) == ["README.md", "names.txt", "receipt.json"]
     assert "This folder is a list of names." in (folder / "README.md").read_text()
     assert export(project, format="names")[1].finished == receipt.finished

@@ -34,6 +34,16 @@ def report_of(project):
     return json.loads((project.path("report") / "report.json").read_text())
 
 
+def test_a_card_that_somebody_edited_stays(measured, tmp_path, caplog):
+    project = copy_project(measured, tmp_path)
+    card = project.export() / "README.md"
+    card.write_text(card.read_text() + "\nOur shop's own words.\n")
+    edited = card.read_text()
+    refresh_model_card(project, "001-fashion")
+    assert card.read_text() == edited and "was edited" in caplog.text
+    assert project.export(hashed=None)
+
+
 def test_the_hub_reads_its_metadata(finished):
     data = card_of(finished).data
     assert data.library_name == "diffusers" and data.pipeline_tag == "text-to-image"
@@ -42,7 +52,7 @@ def test_the_hub_reads_its_metadata(finished):
 
 def test_it_says_what_the_export_was_trained_on(finished):
     text = card_of(finished).text
-    assert "48 training" in text and "contrastive × 1" in text and "recipe `fashion`" in text
+    assert "48 training" in text and "contrastive × 1" in text and "recipe fashion" in text
     assert "StableDiffusionPipeline.from_pretrained(folder)" in text
 
 

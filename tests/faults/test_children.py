@@ -211,6 +211,7 @@ def ranks(process):
     ]
 
 
+@pytest.mark.slow
 def test_the_processes_of_a_killed_training_end_with_it(project):
     with Training(project, *settings(*LONG, *TWO)) as training:
         training.until_step(2)
@@ -247,6 +248,7 @@ def test_the_processes_of_a_killed_ablation_end_with_it(project):
         assert gone(children)
 
 
+@pytest.mark.slow
 def test_a_training_whose_process_dies_ends_whole(project):
     with Training(project, *settings(*LONG, *TWO)) as training:
         training.until_step(1)

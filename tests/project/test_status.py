@@ -4,6 +4,7 @@ import pytest
 
 from tests.support.folders import finish
 from unidiff_cli import Project
+from unidiff_cli.project import checkpoints
 from unidiff_cli.project.status import FolderState, folders, next_command
 
 
@@ -65,7 +66,7 @@ def test_shards_alone_ask_for_training(project):
 
 def test_an_unfinished_run_is_to_be_resumed(project):
     finish(project, "shards")
-    (project.path("runs", "001-a", "checkpoints", "step-000500")).mkdir(parents=True)
+    checkpoints.save(project.path("runs", "001-a", "checkpoints"), "step-000500", {}, {})
     assert states(project)["runs/001-a"] == "unfinished"
     assert contents(project, "runs/001-a") == "last checkpoint step-000500"
     assert after(project) == "unidiff train --resume"

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from unidiff_cli.data.image_files import ImageBounds
+
 COLORS = {
     "red": (200, 30, 30),
     "green": (40, 160, 60),
@@ -59,6 +61,11 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
 def jpeg(color: str = "red", size: tuple[int, int] = (8, 8)) -> bytes:
     """A JPEG of one colour."""
     return encoded(Image.new("RGB", size, color))
+
+
+def bounds(pixels: int = 10**6) -> ImageBounds:
+    """What an image of these tests may have at most."""
+    return ImageBounds(pixels, bytes=1 << 24, scans=100)
 
 
 # ---------------------------------------------------------------- files

@@ -41,9 +41,10 @@ class Training:
 
     def __init__(self, project, *arguments):
         self.run = project.path("runs", "001-fashion")
-        # A shell may have started the tests with SIGINT ignored.
+        # A shell may have started the tests with SIGINT ignored, and nohup with SIGHUP.
         code = (
             "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "signal.signal(signal.SIGHUP, signal.SIG_DFL); "
             "from unidiff_cli.cli import main; main()"
         )
         self.process = subprocess.Popen(

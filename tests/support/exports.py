@@ -28,7 +28,7 @@ def copy_export(project, source: Path, name: str = "002-twin", **settings) -> Pa
     if not folder.exists():
         shutil.copytree(source, folder)
     receipt = Receipt.read(project.path("exports", "001-tiny"))
-    close(folder, replace(receipt, settings=receipt.settings | settings), 0)
+    close(folder, replace(receipt, settings=receipt.settings | settings, files={}), 0)
     return folder
 
 

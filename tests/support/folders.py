@@ -23,5 +23,10 @@ def fill(folder, text):
 
 def replace_folder(path, text):
     """Replaces a folder by one with two files."""
-    with atomic_folder(path) as fresh:
+    with atomic_folder(path, listing) as fresh:
         fill(fresh, text)
+
+
+def listing(folder):
+    """The files of a folder that `fill` filled to the end."""
+    return ["first.txt", WHOLE] if (folder / WHOLE).is_file() else None

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 import psutil
 
-# What a shell starts with `&` has SIGINT ignored, and it would stay so.
+# What a shell starts with `&` has SIGINT ignored, and nohup SIGHUP: it would stay so.
 COMMAND = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from unidiff_cli.cli import main
 main()
 """

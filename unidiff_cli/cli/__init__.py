@@ -14,9 +14,7 @@ def main() -> None:
     """The process `unidiff`. It handles signals before the program loads, which takes a while."""
     signals.start()
     try:
-        from unidiff_cli.cli import program
-
-        code = program.run()
+        code = _run()
         signals.check()
         signals.finish()
     except Interrupted as problem:
@@ -26,3 +24,16 @@ def main() -> None:
         console.show_error(problem)
         code = problem.exit_code
     sys.exit(code)
+
+
+def _run() -> int:
+    """The program's exit code. The packages that print a sentence may be the missing ones."""
+    try:
+        from unidiff_cli.cli import program
+    except ImportError as problem:
+        from unidiff_cli.system import missing_package
+
+        missing = missing_package(problem)
+        sys.stderr.write(f"error: {missing.fact}\n{missing.action}\n")
+        return missing.exit_code
+    return program.run()

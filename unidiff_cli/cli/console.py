@@ -1,6 +1,7 @@
 """The terminal: results on stdout; progress, notes and errors on stderr.
 
-Where stderr is no terminal, progress is plain lines.
+Where stderr is no terminal, progress is plain lines. What is shown may come from anywhere, so all
+of it goes through `printable`: no text of a catalogue, a file or a library commands the terminal.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,15 +32,44 @@ from rich.progress import (
 from rich.table import Table
 
 from unidiff_cli import signals
-from unidiff_cli.errors import Stated
+from unidiff_cli.errors import RecipeError, Stated
+from unidiff_cli.system import naming
 
 # No emoji: a caption may hold ":dress:".
 out = Console(soft_wrap=True, highlight=False, emoji=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+# What stands in an error where standard output cannot be written.
+STDOUT = "Standard output"
 # Seconds between plain progress lines.
 INTERVAL = 10.0
 # Whether notes are left out (-q).
 quiet_notes = False
+# What a terminal obeys: control codes (C0, DEL, C1), the marks that turn the direction of text,
+# line and paragraph separators; and halves of characters, which no encoding holds.
+CONTROLS = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+
+def printable(text: str, lines: bool = False) -> str:
+    r"""The text with every control code written out, as \u001b, so that JSON stays the same JSON.
+
+    With `lines` line breaks and tabs stay.
+    """
+
+    def written(match: re.Match[str]) -> str:
+        code = match[0]
+        if lines and code in "\n\t":
+            return code
+        return SHORT.get(code) or f"\\u{ord(code):04x}"
+
+    return CONTROLS.sub(written, text)
+
+
+def _plain(text: str, lines: bool = False) -> str:
+    """Text as rich prints it unchanged."""
+    return escape(printable(text, lines))
 
 
 class Bars:
@@ -62,8 +94,8 @@ class Bars:
         signals.check()
         if self.live:
             if label not in self.tasks:
-                self.tasks[label] = self.display.add_task(label, total=None)
-            text = f"{label}  {note}" if note else label
+                self.tasks[label] = self.display.add_task(_plain(label), total=None)
+            text = _plain(f"{label}  {note}" if note else label)
             self.display.update(
                 self.tasks[label], completed=done, total=total or None, description=text
             )
@@ -79,7 +111,7 @@ class Bars:
             if ends:
                 self.ended.add((label, total))
             of = f" of {total:,}" if total else ""
-            err.print(escape(f"{label}: {done:,}{of}{'  ' + note if note else ''}"))
+            err.print(_plain(f"{label}: {done:,}{of}{'  ' + note if note else ''}"))
 
     def step(self, total: int) -> Callable[[dict[str, Any]], None]:
         """An `on_step` that shows the loss and the speed of a run of `total` steps."""
@@ -99,45 +131,79 @@ def bars(quiet: bool = False) -> Iterator[Bars]:
         yield progress
 
 
-def note(text: str) -> None:
-    """A line of information on stderr; -q leaves it out."""
+def note(*texts: str) -> None:
+    """Information on stderr, each text on a line; -q leaves it out."""
     if not quiet_notes:
-        err.print(escape(text))
+        for text in texts:
+            err.print(_plain(text))
 
 
-def say(text: str = "") -> None:
-    """A line of the result on stdout."""
-    out.print(escape(text))
+def warn(text: str) -> None:
+    """A line on stderr that -q does not leave out."""
+    err.print(f"[bold yellow]warning:[/] {_plain(text)}")
+
+
+def say(*texts: str) -> None:
+    """The result on stdout, each text on a line."""
+    with naming(STDOUT):
+        for text in texts:
+            out.print(_plain(text))
 
 
 def show_json(value: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
-    # A reader that left early raises here, not at exit.
-    sys.stdout.flush()
+    _show(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def show_file(path: Path) -> None:
-    """A text file as it is, on stdout."""
-    sys.stdout.write(path.read_text(encoding="utf-8"))
-    sys.stdout.flush()
+    """A text file on stdout."""
+    _show(path.read_text(encoding="utf-8", errors="backslashreplace"))
+
+
+def _show(text: str) -> None:
+    with naming(STDOUT):
+        sys.stdout.write(printable(text, lines=True))
+        # A reader that left early raises here, not at exit.
+        sys.stdout.flush()
 
 
 def show_table(columns: list[str], rows: list[list[Any]], title: str = "") -> None:
     """A table on stdout; where that is no terminal, as wide as its cells."""
-    table = Table(*columns, title=title or None, title_justify="left")
+    table = Table(*map(_plain, columns), title=_plain(title) or None, title_justify="left")
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
+        table.add_row(*(_plain(str(cell)) for cell in row))
     # rich takes 80 columns where it sees no terminal, and would cut the paths.
     wide = Console(width=10_000, highlight=False, emoji=False)
-    (out if out.is_terminal else wide).print(table)
+    with naming(STDOUT):
+        (out if out.is_terminal else wide).print(table)
 
 
 def show_error(problem: Stated) -> None:
     """An error's fact and action, each on its line, on stderr."""
-    err.print(f"[bold red]error:[/] {escape(problem.fact)}")
-    if problem.action:
-        err.print(escape(problem.action))
+    facts = problem.problems if isinstance(problem, RecipeError) else [problem.fact]
+    err.print(f"[bold red]error:[/] {_plain(facts[0])}")
+    for text in (*facts[1:], problem.action):
+        if text:
+            err.print(_plain(text))
+
+
+def show_parse_error(problem: Any) -> None:
+    """What the parser of arguments says of a wrong one, on stderr."""
+    stream = io.StringIO()
+    problem.show(file=stream)
+    err.print(_plain(stream.getvalue().removesuffix("\n"), lines=True))
+
+
+def show_traceback(problem: BaseException) -> None:
+    """Where an error happened, on stderr."""
+    err.print(_plain("".join(traceback.format_exception(problem)), lines=True), end="")
+
+
+class _Record(logging.LogRecord):
+    """A message of any library's logger: its handlers print what it is given here."""
+
+    def getMessage(self) -> str:
+        return printable(super().getMessage(), lines=True)
 
 
 def start(quiet: bool = False, verbose: bool = False) -> None:
@@ -153,6 +219,7 @@ def start(quiet: bool = False, verbose: bool = False) -> None:
         def emit(self, record: logging.LogRecord) -> None:
             note(record.getMessage())
 
+    logging.setLogRecordFactory(_Record)
     logger = logging.getLogger("unidiff")
     logger.handlers, logger.propagate = [Handler()], False
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)

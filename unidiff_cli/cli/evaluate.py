@@ -17,9 +17,9 @@ from unidiff_cli.cli.options import (
     Inception,
     Json,
     RecipeName,
+    announced_project,
     export_names,
     numbers,
-    open_project,
     receipt_of,
     resolved_recipe,
     say_done,
@@ -66,13 +66,13 @@ def evaluate_command(
     json_out: Json = False,
 ) -> None:
     """Measure base against tuned on the held-out split and write the report."""
-    project = open_project(context)
+    project = announced_project(context)
     settings = resolved_recipe(project, recipe, _with_inception(assignments, inception))
     bounds = _gates(settings, gate)
     blends = numbers(alphas)
     options: dict[str, Any] = {"needs": [bound.figure for bound in bounds], "force": force}
     if dry_run:
-        console.say(settings.yaml())
+        console.say(*settings.yaml().splitlines())
         return
     if folds and (folds == 1 or export or blends):
         raise UsageError(
@@ -111,7 +111,7 @@ def compare_command(
     """Measure several exports and their base side by side, in one report."""
     from unidiff_cli.evaluation.evaluate import compare
 
-    project = open_project(context)
+    project = announced_project(context)
     settings = resolved_recipe(project, recipe, _with_inception(assignments, inception))
     before = receipt_of(project, "comparison")
     with console.bars(context.obj.quiet) as bars:

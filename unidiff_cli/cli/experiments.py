@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unidiff_cli.cli import console
-from unidiff_cli.cli.options import Assignments, Json, open_project, receipt_of, say_done
+from unidiff_cli.cli.options import Assignments, Json, announced_project, receipt_of, say_done
+from unidiff_cli.config.limits import MAX_SEED
 from unidiff_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def ablate_command(
     json_out: Json = False,
 ) -> None:
     """Train and measure recipes × seeds × folds alike, into one table with paired tests."""
-    project = open_project(context)
+    project = announced_project(context)
     given = [*(assignments or ()), *([f"train.steps={steps}"] if steps else [])]
     recipes = _recipes(project, variants, given)
     training_seeds = _seeds(seeds)
@@ -103,4 +104,6 @@ def _seeds(text: str) -> list[int]:
         raise UsageError(
             f"--seeds cannot read '{wrong[0]}'.", "Give whole numbers between commas: 0,1,2"
         )
+    if wrong := [part for part in parts if int(part) > MAX_SEED]:
+        raise UsageError(f"--seeds {wrong[0]} is too large.", f"Give numbers of 0 to {MAX_SEED:,}.")
     return [int(part) for part in parts]

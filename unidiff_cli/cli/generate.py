@@ -9,19 +9,30 @@ from typing import Annotated
 import typer
 
 from unidiff_cli.cli import console
-from unidiff_cli.cli.options import MAX_SEED, ExportName, Json, finite, open_project
+from unidiff_cli.cli.options import ExportName, Json, announced_project, finite
+from unidiff_cli.config.limits import MAX_IMAGES, MAX_SAMPLER_STEPS, MAX_SEED
 from unidiff_cli.errors import UsageError
+from unidiff_cli.project.numbered import by_number
 from unidiff_cli.project.project import Project
 
 EXAMPLE = 'Example: unidiff generate "red dress" -n 4 --seed 7'
 
 Prompt = Annotated[str | None, typer.Argument(help="A description of the image.")]
 Count = Annotated[
-    int, typer.Option("-n", "--count", min=1, help="Images per prompt; image i has seed + i.")
+    int,
+    typer.Option(
+        "-n", "--count", min=1, max=MAX_IMAGES, help="Images per prompt; image i has seed + i."
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of the first image.")]
 Steps = Annotated[
-    int | None, typer.Option("--steps", min=1, help="Denoising steps; the base's own by default.")
+    int | None,
+    typer.Option(
+        "--steps",
+        min=1,
+        max=MAX_SAMPLER_STEPS,
+        help="Denoising steps; the base's own by default.",
+    ),
 ]
 Guidance = Annotated[
     float | None,
@@ -41,6 +52,7 @@ BestOf = Annotated[
     typer.Option(
         "--best-of",
         min=1,
+        max=MAX_IMAGES,
         metavar="K",
         help="Generate K and keep the -n with the highest CLIP similarity to the prompt.",
     ),
@@ -68,7 +80,7 @@ def generate_command(
     from unidiff_cli.generation.generate import generate
     from unidiff_cli.models.sources import generation_settings
 
-    project = open_project(context)
+    project = announced_project(context)
     with console.bars(context.obj.quiet) as bars:
         if source is not None:
             folders = [_regenerated(project, source, bars)]
@@ -113,7 +125,10 @@ def _show(folders: list[Path], json_out: bool) -> None:
         return
     console.show_json(
         [
-            {"folder": str(folder), "images": sorted(map(str, folder.glob("[0-9]*.png")))}
+            {
+                "folder": str(folder),
+                "images": sorted(map(str, folder.glob("[0-9]*.png")), key=by_number),
+            }
             for folder in folders
         ]
     )

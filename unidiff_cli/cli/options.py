@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from unidiff_cli.config.schema import Recipe
     from unidiff_cli.project.receipt import Receipt
 
-# torch takes 64 bits, and image i has seed + i.
-MAX_SEED = 2**62
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -108,6 +106,15 @@ def open_project(context: typer.Context) -> Project:
     return Project.find(named or os.environ.get("UNIDIFF_PROJECT"))
 
 
+def announced_project(context: typer.Context, catalogue: Path | None = None) -> Project:
+    """`open_project` for a command that obeys unidiff.yaml: first it says what that file sets."""
+    from unidiff_cli.cli.announce import announce
+
+    project = open_project(context)
+    announce(project, catalogue)
+    return project
+
+
 def resolved_recipe(
     project: Project, name: str | None, assignments: list[str] | None, base: bool = True
 ) -> Recipe:
@@ -126,11 +133,11 @@ def resolved_recipe(
 
 def resumed_recipe(project: Project, run: str | None) -> Recipe | None:
     """The recipe of the run to continue; None where there is no such run, which `train` refuses."""
-    from unidiff_cli.config.load import read_recipe
+    from unidiff_cli.config.run_recipe import FILE, read_run_recipe
 
     name = run or next(reversed(project.runs()), "")
-    file = project.path("runs", name, "recipe.yaml")
-    return read_recipe(file) if name and file.is_file() else None
+    folder = project.path("runs", name)
+    return read_run_recipe(folder) if name and (folder / FILE).is_file() else None
 
 
 def numbers(text: str) -> list[float]:
@@ -152,13 +159,27 @@ def share(text: str) -> str:
     return f"{value:g}"
 
 
-def remember(project: Project, recipe: str | None) -> None:
-    """Writes the name given with --recipe into the project's unidiff.yaml."""
-    if recipe:
-        from unidiff_cli.config.shipped import remember_recipe
+class RememberedRecipe:
+    """The name given with --recipe, for unidiff.yaml. A call writes it, once.
 
-        project.create()
-        remember_recipe(project.file, recipe)
+    Whoever makes one calls it when the stage has begun: a refused command changes no file. Raises
+    UsageError for a file that cannot take the name.
+    """
+
+    def __init__(self, project: Project, name: str | None) -> None:
+        self.project, self.name = project, name
+        if name and project.file.is_file():
+            from unidiff_cli.config.shipped import with_recipe
+
+            with_recipe(project.file, name)
+
+    def __call__(self) -> None:
+        if self.name:
+            from unidiff_cli.config.shipped import remember_recipe
+
+            self.project.create()
+            remember_recipe(self.project.file, self.name)
+        self.name = None
 
 
 def receipt_of(project: Project, *folder: str) -> Receipt | None:

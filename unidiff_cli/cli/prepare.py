@@ -13,13 +13,14 @@ from unidiff_cli.cli.options import (
     DryRun,
     Force,
     RecipeName,
-    open_project,
+    RememberedRecipe,
+    announced_project,
     receipt_of,
-    remember,
     resolved_recipe,
     say_done,
     share,
 )
+from unidiff_cli.system import naming
 
 EXAMPLE = 'Example: unidiff prepare ./catalog --set prepare.caption="{name} in {color}"'
 SAMPLE_EXAMPLE = "Example: unidiff sample-catalog shop && unidiff prepare shop"
@@ -36,28 +37,33 @@ def prepare_command(
     max_bad: Annotated[
         str | None, typer.Option("--max-bad", help="Fail above this share of bad rows, such as 5%.")
     ] = None,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also read what links name outside CATALOGUE.")
+    ] = False,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
     """Turn a catalogue into checked, split, deduplicated WebDataset shards."""
     from unidiff_cli.data.prepare import plan, prepare
 
-    project = open_project(context)
+    project = announced_project(context, catalogue)
     given = list(assignments or [])
     if max_bad:
         given.append(f"prepare.max_bad={share(max_bad)}")
+    if follow_links:
+        given.append("prepare.follow_links=true")
     # Shards do not depend on the base.
     settings = resolved_recipe(project, recipe, given, base=False)
     summary = plan(settings, catalogue)
     if dry_run:
-        console.say(settings.yaml())
-        console.say(summary)
+        console.say(*settings.yaml().splitlines(), "", *summary)
         return
-    console.note(summary)
-    remember(project, recipe)
+    console.note(*summary)
+    remember = RememberedRecipe(project, recipe)
     with console.bars(context.obj.quiet) as bars:
         before = receipt_of(project, "shards")
         receipt = prepare(project, settings, catalogue, force=force, on_progress=bars)
+    remember()
     say_done(project, "shards", before, receipt, "unidiff train")
 
 
@@ -72,7 +78,7 @@ def sample_catalog_command(
     """Render a small catalogue of garments with captions and a table of their true attributes."""
     from unidiff_cli.sample_catalog import write_catalog
 
-    with console.bars(context.obj.quiet) as bars:
+    with console.bars(context.obj.quiet) as bars, naming(directory):
         count = write_catalog(
             directory,
             images=images,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
-import traceback
 import warnings
 from typing import Annotated, Any
 
@@ -23,9 +21,12 @@ from unidiff_cli.cli import (
     retrieve,
     status,
     train,
+    verify,
 )
 from unidiff_cli.cli.options import Invocation
-from unidiff_cli.errors import EnvironmentProblem, UnidiffError
+from unidiff_cli.data.locations import shown
+from unidiff_cli.errors import UsageError
+from unidiff_cli.system import translated
 
 # What the parser raises: click's class, or that of the click inside newer typers,
 # which `import click` is not.
@@ -89,6 +90,7 @@ app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate_command)
 app.command("compare", epilog=evaluate.COMPARE_EXAMPLE)(evaluate.compare_command)
 app.command("ablate", epilog=experiments.EXAMPLE)(experiments.ablate_command)
 app.command("status")(status.status_command)
+app.command("verify")(verify.verify_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("sample-catalog", epilog=prepare.SAMPLE_EXAMPLE)(prepare.sample_catalog_command)
 app.add_typer(recipes.app, name="recipes")
@@ -103,55 +105,39 @@ def run() -> int:
         warnings.simplefilter("ignore")
     invocation = Invocation()
     try:
+        _refuse_bytes(sys.argv[1:])
         code = app(standalone_mode=False, prog_name="unidiff", obj=invocation)
-    except UnidiffError as problem:
-        code = _failed(problem, invocation)
     except ParseError as problem:
-        problem.show()
+        console.show_parse_error(problem)
         code = problem.exit_code
     except typer.Abort:
         code = 1
-    except OSError as problem:
-        code = _failed(_system_problem(problem), invocation)
     except Exception as problem:
-        code = _failed(_machine_problem(problem), invocation)
+        code = _failed(problem, invocation.debug)
     return code if isinstance(code, int) else 0
 
 
-def _system_problem(problem: OSError) -> EnvironmentProblem:
-    """An error of the disk or of a permission as ours, where no stage raised a clearer one."""
-    place, reason = problem.filename or "A file", problem.strerror or str(problem)
-    fact = f"{place}: {reason}."
-    if problem.errno == errno.ENOSPC:
-        return EnvironmentProblem(f"The disk is full. {fact}", "Free some space and run it again.")
-    translated = EnvironmentProblem(fact, "See where it happened with: unidiff --debug …")
-    translated.__cause__ = problem
-    return translated
+def _refuse_bytes(arguments: list[str]) -> None:
+    """Raises UsageError for an argument that is no text, unless it names a file that is there."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            if not os.path.exists(argument):
+                raise UsageError(
+                    f"The argument {shown(argument)} holds bytes that are no UTF-8.",
+                    "Write it in UTF-8; a file may be renamed.",
+                ) from None
 
 
-def _machine_problem(problem: Exception) -> EnvironmentProblem:
-    """A library's own error for exhausted memory or disk as ours. Raises anything else again."""
+def _failed(problem: Exception, debug: bool) -> int:
+    """Shows an error as a sentence, or where it happened: with --debug, and a mistake of ours."""
+    # A library may make an error of its own of a signal.
     signals.check()
-    kind, text = type(problem).__name__, str(problem)
-    if kind == "OutOfMemoryError":
-        translated = EnvironmentProblem(
-            f"The device is out of memory: {text.splitlines()[0]}",
-            "Lower train.batch_size (or generate.batch_size), or set train.gradient_checkpointing.",
-        )
-    elif kind == "SafetensorError" and ("No space" in text or "os error 28" in text):
-        translated = EnvironmentProblem(
-            f"The disk is full: {text}", "Free some space and run it again."
-        )
-    else:
-        raise problem
-    translated.__cause__ = problem
-    return translated
-
-
-def _failed(problem: UnidiffError, invocation: Invocation) -> int:
-    # A library may have made an error of the signal.
-    signals.check()
-    if invocation.debug:
-        traceback.print_exception(problem)
-    console.show_error(problem)
-    return problem.exit_code
+    ours = translated(problem)
+    if debug or ours is None:
+        console.show_traceback(problem)
+    if ours is None:
+        return 1
+    console.show_error(ours)
+    return ours.exit_code

@@ -43,7 +43,8 @@ def show_command(
     from unidiff_cli.models.sources import load_recipe
 
     if resolved:
-        console.say(load_recipe(name, assignments=assignments or ()).yaml())
+        recipe = load_recipe(name, assignments=assignments or ())
+        console.say(*recipe.yaml().splitlines())
     else:
         console.show_file(locate_recipe(name))
 

@@ -14,6 +14,7 @@ from unidiff_cli.cli.options import (
     ExportName,
     Force,
     Json,
+    announced_project,
     open_project,
     receipt_of,
     say_done,
@@ -36,7 +37,7 @@ def index_command(
     from unidiff_cli.config.load import read_recipe
     from unidiff_cli.retrieval.build import index
 
-    project = open_project(context)
+    project = announced_project(context)
     recipe = read_recipe(
         project_file=project.file, environ=os.environ, assignments=assignments or ()
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,10 +12,11 @@ from unidiff_cli.cli.options import (
     DryRun,
     Force,
     RecipeName,
+    RememberedRecipe,
+    announced_project,
     format_names,
     open_project,
     receipts_below,
-    remember,
     resolved_recipe,
     resumed_recipe,
     run_names,
@@ -45,7 +46,7 @@ def train_command(
     dry_run: DryRun = False,
 ) -> None:
     """Fine-tune both models together, export the best weights, index the catalogue."""
-    project = open_project(context)
+    project = open_project(context) if resume else announced_project(context)
     if resume and (recipe or assignments or force or dry_run):
         raise UsageError(
             "--resume continues a run with its own recipe.",
@@ -59,25 +60,30 @@ def train_command(
         from unidiff_cli.training.plan import train_plan
 
         plan = train_plan(project, settings)
-        console.say(settings.yaml())
-        console.say(plan)
+        console.say(*settings.yaml().splitlines(), "", *plan)
         return
     project.receipt("shards")
-    remember(project, recipe)
+    remember = RememberedRecipe(project, recipe)
     from unidiff_cli.exporters.export import export
     from unidiff_cli.retrieval.build import index
     from unidiff_cli.training.train import train
 
     with console.bars(context.obj.quiet) as bars:
-        known = set(project.exports())
+        known, show = set(project.exports()), bars.step(settings.train.steps)
+
+        def on_step(line: dict[str, Any]) -> None:
+            remember()
+            show(line)
+
         name, receipt = train(
             project,
             settings,
             resume=run or resume,
             force=force,
-            on_step=bars.step(settings.train.steps),
+            on_step=on_step,
             on_progress=bars,
         )
+        remember()
         export_name, _ = export(project, name, force=force)
         index(project, kind=settings.index.kind, on_progress=bars)
     if name in known and not force:

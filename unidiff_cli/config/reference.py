@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from unidiff_cli.config.limits import MAX_COUNT
 from unidiff_cli.config.schema import recipe_schema
 
 # The schema of one key, or of one section, as JSON schema has it.
@@ -116,7 +117,12 @@ def _type(node: Node) -> str:
         return f"list of {len(node['prefixItems'])}: {_type(node['prefixItems'][0])}"
     if node["type"] == "array":
         return f"list of {_type(node['items'])}"
-    limits = [form.format(_number(node[key])) for key, form in LIMITS.items() if key in node]
+    # No person comes near the bound of all counts.
+    limits = [
+        form.format(_number(node[key]))
+        for key, form in LIMITS.items()
+        if key in node and node[key] != MAX_COUNT
+    ]
     return ", ".join([TYPES[node["type"]], *limits])
 
 

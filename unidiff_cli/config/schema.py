@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
 from unidiff_cli import registry
+from unidiff_cli.config.limits import MAX_COUNT, MAX_SAMPLER_STEPS, MAX_SEED
 from unidiff_cli.config.sources import dump
 from unidiff_cli.errors import nearest
 
@@ -27,11 +28,13 @@ class Section(BaseModel):
     )
 
 
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
-Seed = Annotated[int, Field(ge=0, le=2**62)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+SamplerSteps = Annotated[int, Field(ge=1, le=MAX_SAMPLER_STEPS)]
+Guidance = Annotated[float, Field(ge=0)]
 SplitName = Literal["train", "val", "test"]
 
 
@@ -55,6 +58,30 @@ class Columns(Section):
     split: str | None = Field(None, description="train, val or test, used as given")
 
 
+class Limits(Section):
+    """What one item of a catalogue may cost; the catalogue of a shop stays far below."""
+
+    image_bytes: Positive = Field(400 << 20, description="bytes of one image")
+    image_scans: Positive = Field(100, description="scans of one JPEG; a progressive one has 10")
+    image_seconds: Positive = Field(
+        20, description="processor seconds to decode one image, whose process is ended then"
+    )
+    image_memory: Positive = Field(1536, description="MiB of memory to decode one image")
+    text_bytes: Positive = Field(
+        1 << 20, description="bytes of a caption file, and of a text or a .json in a tar"
+    )
+    captions: Positive = Field(1000, description="captions of one image")
+    columns: Positive = Field(2000, description="columns of a table")
+    row: Positive = Field(1 << 24, description="characters of one row of a table")
+    depth: Annotated[int, Field(ge=1, le=100)] = Field(
+        32, description="lists and objects inside one another in a cell"
+    )
+    json_bytes: Positive = Field(1 << 28, description="bytes of a .json table, read whole")
+    inflation: Positive = Field(
+        100, description="times its own size that a packed tar or a parquet may grow to"
+    )
+
+
 class Prepare(Section):
     """Preparing a catalogue: reading, splitting, writing shards."""
 
@@ -65,6 +92,9 @@ class Prepare(Section):
     )
     where: dict[str, str] = Field(
         {}, description="keep only rows with these column values, such as {view: main}"
+    )
+    follow_links: bool = Field(
+        False, description="read what links name outside the catalogue too; else they are refused"
     )
     max_side: Annotated[int, Field(ge=16, le=8192)] = Field(
         1024, description="larger images are scaled down to this side, in pixels"
@@ -81,6 +111,7 @@ class Prepare(Section):
     )
     shard_size: Positive = Field(1000, description="samples per tar file")
     workers: Count = Field(0, description="decoding processes; 0: one per core")
+    limits: Limits = Limits()
     seed: Seed = Field(0, description="seed of the splits and of the order in the shards")
 
     @field_validator("splits")
@@ -206,10 +237,8 @@ class Train(Section):
 class Generate(Section):
     """Generating images: `generate`, previews and `evaluate` alike."""
 
-    steps: Positive = Field(30, description="sampler steps")
-    guidance: Annotated[float, Field(ge=0)] = Field(
-        7.5, description="classifier-free guidance scale"
-    )
+    steps: SamplerSteps = Field(30, description="sampler steps")
+    guidance: Guidance = Field(7.5, description="classifier-free guidance scale")
     batch_size: Positive = Field(8, description="images generated at a time")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from unidiff_cli.config.sources import dump, parse, parse_yaml, read_yaml
 from unidiff_cli.errors import RecipeError, UsageError, nearest
-from unidiff_cli.project.files import write_text
+from unidiff_cli.project.files import atomic_file, write_text
 from unidiff_cli.project.project import FILE
 
 
@@ -60,26 +60,33 @@ def copy_recipe(name: str, to: Path | None = None, force: bool = False) -> Path:
             f"{target} is there already.", "Name another file, or pass --force to replace it."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(source.read_bytes())
+    with atomic_file(target) as beside:
+        beside.write_bytes(source.read_bytes())
     return target
 
 
 def remember_recipe(file: Path, name: str) -> None:
-    """Writes a recipe's name, or its whole path, into a project's unidiff.yaml.
+    """Writes a recipe's name, or its whole path, into a project's unidiff.yaml. Raises as below."""
+    text = with_recipe(file, name)
+    if text.encode() != file.read_bytes():
+        write_text(file, text)
+
+
+def with_recipe(file: Path, name: str) -> str:
+    """The text of a project's unidiff.yaml with a recipe's name, or its whole path, in it.
 
     Only the value of `recipe` changes; comments, quotes and line ends stay. A file of an unusual
     shape is written anew by the parser, comments included. Raises UsageError where neither gives
-    the same settings with the new name; the file is then as it was.
+    the same settings with the new name.
     """
     if _is_path(name):
         name = str(locate_recipe(name, file.parent).absolute())
-    before = read_yaml(file, FILE).data
+    before, text = read_yaml(file, FILE).data, file.read_bytes().decode("utf-8")
     if before.get("recipe") == name:
-        return
-    text = file.read_bytes().decode("utf-8")
+        return text
     for edited in (_with_recipe(text, name), _dumped_with_recipe(text, name)):
         if _data(edited) == {**before, "recipe": name}:
-            return write_text(file, edited)
+            return edited
     raise UsageError(
         f"The recipe's name cannot be written into {file}.", f"Write it yourself: recipe: {name}"
     )

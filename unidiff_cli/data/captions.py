@@ -10,10 +10,13 @@ from html.entities import html5
 from pathlib import Path
 from typing import Any
 
+from unidiff_cli.data.locations import locate
 from unidiff_cli.errors import UsageError
 
 # Characters; more is a file that went astray, not a caption.
 MAX_LENGTH = 10_000
+# Bytes of a file of prompts.
+MOST_PROMPTS = 1 << 26
 # Entities as browsers read them, but no word after an ampersand: pen&notebook is not pen¬ebook.
 _ENTITY = re.compile(
     r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});"
@@ -72,9 +75,11 @@ def read_prompts(file: Path) -> list[str]:
     Raises UsageError where there is none.
     """
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"{file} cannot be read as text: {problem}.") from problem
+        text = locate(file).read(MOST_PROMPTS).decode("utf-8-sig")
+    except (OSError, ValueError) as problem:
+        words = getattr(problem, "strerror", None) or problem
+        raise UsageError(f"{file} cannot be read as text: {words}.") from problem
+    lines = [line.strip() for line in text.splitlines()]
     prompts = [line for line in lines if line and not line.startswith("#")]
     if not prompts:
         raise UsageError(f"{file} holds no prompt.", "Write one a line.")
@@ -104,7 +109,16 @@ def cell_text(value: Any) -> str:
         return ""
     if isinstance(value, list | tuple):
         return ", ".join(filter(None, map(cell_text, value)))
-    return fold(str(value))
+    return fold(well_formed(str(value)))
+
+
+def well_formed(text: str) -> str:
+    """The text without lone surrogates, halves of a character, which no file can hold."""
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def cell_captions(value: Any) -> Iterable[str]:

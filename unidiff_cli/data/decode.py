@@ -10,18 +10,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+from PIL import Image
 
 from unidiff_cli import signals
 from unidiff_cli.config.schema import Prepare
-from unidiff_cli.data.executors import Executor
-from unidiff_cli.data.images import PreparedImage, prepare_image
+from unidiff_cli.data.executors import Executor, ProcessExecutor
+from unidiff_cli.data.image_files import ImageBounds, is_light
+from unidiff_cli.data.images import PreparedImage, prepare_image, rgb_image
 from unidiff_cli.data.locations import InMemory, Location
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
 from unidiff_cli.progress import Progress
 
-CRASHED: PreparedImage | Reason = Reason("it kills the process that decodes it")
+CRASHED: Any = Reason(
+    "it ends the process that decodes it: it crashes the decoder, or takes more time than "
+    "prepare.limits.image_seconds"
+)
 # What stands in a sample for an image that lies in the store.
 STORED = InMemory("", b"")
 # Images between two reports of progress.
@@ -75,6 +81,35 @@ class TemporaryStore:
         return self._stream.read(stored.size)
 
 
+def executor_of(options: Prepare) -> ProcessExecutor:
+    """What decodes images within the limits of a recipe."""
+    limits = options.limits
+    return ProcessExecutor(
+        options.workers, limits.image_seconds, limits.image_memory << 20, is_light
+    )
+
+
+def bounds_of(options: Prepare) -> ImageBounds:
+    """What an image may have at most, by the limits of a recipe."""
+    limits = options.limits
+    return ImageBounds(options.max_pixels, limits.image_bytes, limits.image_scans)
+
+
+def decode_query(source: Location) -> PreparedImage | Reason:
+    """One image, prepared as a catalogue's by the defaults of a recipe."""
+    options = Prepare(workers=1)
+    work = partial(prepare_image, max_side=options.max_side, bounds=bounds_of(options))
+    (image,) = executor_of(options).map(work, [source], CRASHED)
+    return image
+
+
+def decode_pixels(sources: Iterable[Location]) -> Iterator[Image.Image | Reason]:
+    """Images as RGB, nothing else changed, within the default limits of a recipe."""
+    options = Prepare()
+    work = partial(rgb_image, bounds=bounds_of(options))
+    return executor_of(options).map(work, sources, CRASHED)
+
+
 def decode_catalogue(
     reader: Reader,
     options: Prepare,
@@ -98,7 +133,7 @@ def decode_catalogue(
                 waiting.append((number, replace(item, image=STORED), path))
                 yield item.image
 
-    work = partial(prepare_image, max_side=options.max_side, max_pixels=options.max_pixels)
+    work = partial(prepare_image, max_side=options.max_side, bounds=bounds_of(options))
     for done, image in enumerate(executor.map(work, sources(), CRASHED), 1):
         # Before the image counts: whatever swallowed the signal may have spoilt it.
         signals.check()

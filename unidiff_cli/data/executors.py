@@ -13,10 +13,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import chain, islice
-from typing import TypeVar
+from itertools import chain
+from typing import Any, Generic, TypeVar
 
 from unidiff_cli import machine, processes
+from unidiff_cli.data import bounds
 
 # Sources of one task.
 CHUNK = 16
@@ -24,6 +25,8 @@ CHUNK = 16
 AHEAD = 3
 # Sources for which starting processes (0.4 s) does not pay.
 FEW = 64
+# Bytes that waiting sources hold in memory, all of them and those of one task.
+HELD, HELD_BY_ONE = 128 << 20, 16 << 20
 
 Source = TypeVar("Source")
 Result = TypeVar("Result")
@@ -33,8 +36,9 @@ class Executor(ABC):
     """Does one piece of work for many sources.
 
     Results come in the order of the sources, whoever is fast. At most `ahead` sources are taken
-    before their results are asked for, so that memory does not grow with the catalogue. A source
-    whose work ends a worker process costs itself and no other. An exception of the work is raised.
+    before their results are asked for, and fewer where they say (`held`) that they are large, so
+    that memory does not grow with the catalogue. A source whose work ends a worker process costs
+    itself and no other. An exception of the work is raised.
     Closing the iterator ends the work. The work and the sources must pickle.
     """
 
@@ -51,10 +55,21 @@ class Executor(ABC):
 
 
 class ProcessExecutor(Executor):
-    """Processes of this machine, one a core unless told; a few sources are done without them."""
+    """Processes of this machine, one a core unless told.
 
-    def __init__(self, workers: int = 0) -> None:
+    `seconds` of processor time and `memory` in bytes are what one source may cost; 0: any. A few
+    sources are done without processes if all are light: if they are known to cost less.
+    """
+
+    def __init__(
+        self,
+        workers: int = 0,
+        seconds: int = 0,
+        memory: int = 0,
+        is_light: Callable[[Any], bool] = lambda source: True,
+    ) -> None:
         self.workers = workers or machine.cores()
+        self.seconds, self.memory, self.is_light = seconds, memory, is_light
 
     @property
     def ahead(self) -> int:
@@ -64,16 +79,19 @@ class ProcessExecutor(Executor):
         self, work: Callable[[Source], Result], sources: Iterable[Source], crashed: Result
     ) -> Iterator[Result]:
         stream = iter(sources)
-        first = list(islice(stream, FEW + 1)) if self.workers > 1 else []
-        if len(first) <= FEW:
-            yield from (work(source) for source in chain(_emptied(first), stream))
+        first, whole = _first(stream)
+        if whole and all(map(self.is_light, first)):
+            yield from map(work, _emptied(first))
             return
+        work = _Bounded(work, self.seconds, self.memory)
         chunks = _chunks(chain(_emptied(first), stream))
         waiting: deque[tuple[list[Source], Future[list[Result]]]] = deque()
         pool = _pool(self.workers)
         try:
             while True:
-                for chunk in islice(chunks, self.workers * AHEAD - len(waiting)):
+                while len(waiting) < self.workers * AHEAD and _held(waiting) < HELD:
+                    if not (chunk := next(chunks, None)):
+                        break
                     waiting.append((chunk, _submitted(pool, work, chunk)))
                 if not waiting:
                     return
@@ -99,9 +117,55 @@ def _emptied(first: list[Source]) -> Iterator[Source]:
         yield first.pop(0)
 
 
+def _first(stream: Iterator[Source]) -> tuple[list[Source], bool]:
+    """The first sources, and whether these are all: few, and small together."""
+    first: list[Source] = []
+    held = 0
+    for source in stream:
+        first.append(source)
+        held += _bytes(source)
+        if len(first) > FEW or held > HELD:
+            return first, False
+    return first, True
+
+
 def _chunks(stream: Iterator[Source]) -> Iterator[list[Source]]:
-    while chunk := list(islice(stream, CHUNK)):
+    chunk: list[Source] = []
+    for source in stream:
+        chunk.append(source)
+        if len(chunk) == CHUNK or sum(map(_bytes, chunk)) > HELD_BY_ONE:
+            yield chunk
+            chunk = []
+    if chunk:
         yield chunk
+
+
+def _held(waiting: Iterable[tuple[list[Source], Any]]) -> int:
+    return sum(_bytes(source) for chunk, _ in waiting for source in chunk)
+
+
+def _bytes(source: object) -> int:
+    """Bytes that a source says it holds in memory."""
+    return int(getattr(source, "held", 0))
+
+
+class _Bounded(Generic[Source, Result]):
+    """Work that may cost so much for each source, in the worker process that gets it."""
+
+    def __init__(self, work: Callable[[Source], Result], seconds: int, memory: int) -> None:
+        self._work, self._seconds, self._memory = work, seconds, memory
+
+    def __call__(self, source: Source) -> Result:
+        global _is_limited
+        if not _is_limited:
+            bounds.limit_memory(self._memory)
+            _is_limited = True
+        with bounds.processor_seconds(self._seconds):
+            return self._work(source)
+
+
+# Whether the memory of this process is limited: once, when what it needs is imported.
+_is_limited = False
 
 
 def _of_each(work: Callable[[Source], Result], chunk: list[Source]) -> list[Result]:

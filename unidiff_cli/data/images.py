@@ -1,43 +1,28 @@
 """Prepares an image of a catalogue for the shards: upright, on white, in sRGB, not too large.
 
 A JPEG that needs none of this keeps its bytes. Everything else becomes a JPEG of quality 95 without
-chroma subsampling. Whatever a file holds, `prepare_image` returns an image or a reason: Pillow
-raises ValueError, SyntaxError, NotImplementedError and more on broken files, not only OSError.
+chroma subsampling. Whatever a file holds, `prepare_image` returns an image or a reason.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
 
+from unidiff_cli.data.image_files import ImageBounds, with_image
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.perceptual_hash import perceptual_hash
-from unidiff_cli.data.sample import Cause, Reason
+from unidiff_cli.data.sample import Reason
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-MAX_BYTES = 1 << 29
-# How files of other kinds begin, and what they are.
-_SIGNS = (
-    (b"8BPS", "a Photoshop file"),
-    (b"%PDF", "a PDF"),
-    (b"<svg", "an SVG drawing"),
-    (b"PK\3\4", "a zip archive"),
-    (b"\0\0\1\0", "an icon file"),
-    (b"<!doc", "a web page"),
-    (b"<html", "a web page"),
-    (b"<?xml", "an XML file"),
-    (b"\x1f\x8b", "a gzip file"),
-    (b"II*\0\x10\0\0\0CR", "a camera raw file"),
-    (b"%!PS", "a PostScript file"),
-)
+# Pixels whose grey is brought to 8 bits at a time.
+STRIP = 1 << 20
 # EXIF orientation -> what puts the image upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -69,60 +54,33 @@ class PreparedImage:
     changes: frozenset[str]
 
 
-def prepare_image(source: Location, max_side: int, max_pixels: int) -> PreparedImage | Reason:
+def prepare_image(source: Location, max_side: int, bounds: ImageBounds) -> PreparedImage | Reason:
     """The image as it goes into a shard, or in a few words why there is none."""
-    data = _read(source)
-    if isinstance(data, Reason):
-        return data
-    try:
-        with _quiet(max_pixels):
-            return _prepared(data, max_side, max_pixels)
-    except Image.DecompressionBombError:
-        return Reason(f"more than {max_pixels:,} pixels (prepare.max_pixels)")
-    except UnidentifiedImageError:
-        return Reason(_foreign(data))
-    except MemoryError:
-        return Reason("not enough memory to decode it")
-    # What broken files raise has no common base class.
-    except Exception as problem:
-        return _damaged(problem)
+    return with_image(source, bounds, partial(_prepared, max_side))
 
 
-def _read(source: Location) -> bytes | Reason:
-    try:
-        kind, size, *_ = source.stat()
-        if kind != "file":
-            return Reason("not a file")
-        if size > MAX_BYTES:
-            return Reason(f"larger than {MAX_BYTES >> 20} MiB")
-        return source.read()
-    except FileNotFoundError:
-        return Reason("no such file")
-    except (OSError, ValueError) as problem:
-        return Reason(f"cannot be read: {getattr(problem, 'strerror', None) or problem}")
+def rgb_image(source: Location, bounds: ImageBounds) -> Image.Image | Reason:
+    """The pixels of an image and nothing changed, or in a few words why there are none."""
+    return with_image(source, bounds, lambda data, image: image.convert("RGB"))
 
 
-def _prepared(data: bytes, max_side: int, max_pixels: int) -> PreparedImage | Reason:
-    if not data:
-        return Reason("an empty file")
-    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-    if image.width * image.height > max_pixels:
-        return Reason(
-            f"{image.width:,} x {image.height:,} pixels, "
-            f"more than prepare.max_pixels ({max_pixels:,})"
-        )
+def _prepared(max_side: int, data: bytes, image: Image.Image) -> PreparedImage:
     plain_jpeg = image.format == "JPEG" and image.mode == "RGB"
     if plain_jpeg and max(image.size) > 2 * max_side:
         # Decoded at 1/2, 1/4 or 1/8, still twice the side that is asked for.
         image.draft("RGB", (2 * max_side, 2 * max_side))
     image.load()
+    turn, profile = _turn(image), image.info.get("icc_profile")
     changes = set()
     rgb, alpha = _opaque(image)
+    if rgb is not image:
+        # A large image is in memory once, not once for each step.
+        image.close()
     changes |= {"alpha"} if alpha else set()
-    rgb, converted = _srgb(rgb, image.info.get("icc_profile"))
+    rgb, converted = _srgb(rgb, profile)
     changes |= {"profile"} if converted else set()
     # Not by truth: FLIP_LEFT_RIGHT is 0.
-    if (turn := _turn(image)) is not None:
+    if turn is not None:
         rgb = rgb.transpose(turn)
         changes.add("rotated")
     if max(rgb.size) > max_side:
@@ -155,7 +113,7 @@ def _opaque(image: Image.Image) -> tuple[Image.Image, bool]:
     if image.mode.startswith("I") or image.mode == "F":
         return _eight_bits(image), False
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         alpha = image.getchannel("A")
         if alpha.getextrema()[0] == 255:
             return image.convert("RGB"), False
@@ -168,17 +126,32 @@ def _opaque(image: Image.Image) -> tuple[Image.Image, bool]:
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits, or of floats, as L.
 
-    Pillow's own convert cuts everything above 255 to white.
+    Pillow's own convert cuts everything above 255 to white. It is done in strips: as float64 a
+    large image would take eight times its size.
     """
-    values = np.asarray(image).astype(np.float64)
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    top = float(values.max(initial=0.0))
+    top = max((float(_finite(strip).max(initial=0.0)) for _, strip in _strips(image)), default=0.0)
     scale = 255 / 65535
     if image.mode == "F" and top <= 1:
         scale = 255
     elif image.mode in ("I", "F") and top <= 255:
         scale = 1
-    return Image.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
+    grey = Image.new("L", image.size)
+    for row, strip in _strips(image):
+        values = np.clip(np.rint(_finite(strip) * scale), 0, 255).astype(np.uint8)
+        grey.paste(Image.fromarray(values), (0, row))
+    return grey
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """(first row, rows) of an image, from the top down."""
+    height = max(1, STRIP // max(1, image.width))
+    for row in range(0, image.height, height):
+        yield row, image.crop((0, row, image.width, min(row + height, image.height)))
+
+
+def _finite(strip: Image.Image) -> NDArray[np.float64]:
+    values = np.asarray(strip).astype(np.float64)
+    return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, bool]:
@@ -205,40 +178,3 @@ def _jpeg(image: Image.Image) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=95, subsampling=0)
     return stream.getvalue()
-
-
-# ---------------------------------------------------------------- words for what went wrong
-
-
-@contextmanager
-def _quiet(max_pixels: int) -> Iterator[None]:
-    """Pillow's own pixel cap set to ours, its warnings held back."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = max_pixels
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-
-def _foreign(data: bytes) -> str:
-    start = data[:512].lstrip().lower()
-    for sign, what in _SIGNS:
-        if start.startswith(sign.lower()):
-            return f"{what}, not an image unidiff reads"
-    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
-        return "a HEIC image; save it as JPEG"
-    try:
-        data[:512].decode("utf-8")
-        return "text, not an image"
-    except UnicodeDecodeError:
-        return f"not an image of a format unidiff reads ({', '.join(FORMATS)})"
-
-
-def _damaged(problem: Exception) -> Reason:
-    text = " ".join(str(problem).split())[:120]
-    if "truncated" in text.lower() or isinstance(problem, EOFError):
-        return Reason("truncated: the file ends before the image does")
-    return Reason(f"damaged: {text or type(problem).__name__}", Cause.DAMAGED)

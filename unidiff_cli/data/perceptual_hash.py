@@ -23,9 +23,11 @@ def perceptual_hash(image: Image.Image) -> tuple[bytes, bool]:
     clearly positive. On 7,448 shop and amateur photos, the same image at half size and quality 60
     differs in at most 10 bits (99.9 %; most: 13), different images in more than 16. With a
     threshold of 0 the noise of saving chooses the sign of what is not there: 26 bits at most.
+    An image of fewer pixels than the hash has bits does not fill it, and counts as flat.
     """
     grey = np.asarray(
         image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS), dtype=np.float64
     )
     terms = _COSINES @ grey @ _COSINES.T  # (17, 17)
-    return np.packbits(terms[1:, 1:].ravel() > HALF_LEVEL).tobytes(), bool(grey.std() < FLAT)
+    flat = image.width * image.height < BITS or bool(grey.std() < FLAT)
+    return np.packbits(terms[1:, 1:].ravel() > HALF_LEVEL).tobytes(), flat

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -20,9 +21,9 @@ from unidiff_cli.data.decode import (
     StoredSample,
     TemporaryStore,
     decode_catalogue,
+    executor_of,
     write_quarantine,
 )
-from unidiff_cli.data.executors import ProcessExecutor
 from unidiff_cli.data.locations import shown
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent
@@ -30,10 +31,22 @@ from unidiff_cli.data.shard_writer import write_split
 from unidiff_cli.data.shards import Row
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 from unidiff_cli.progress import Progress
+from unidiff_cli.project.files import digest, make_folder
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.project.receipt import Receipt, record_of
+from unidiff_cli.system import disk_problem, naming
+
+logger = logging.getLogger("unidiff")
 
 QUARANTINE = "quarantine.jsonl"
+# Where a try that failed leaves its rejected rows.
+LIST_OF_FAILURE = ("cache", "prepare", QUARANTINE)
+# What is said of what was not read, and how many are named.
+ACTIONS = {
+    Cause.LINK: "Copy what they name into the catalogue, or allow them: --follow-links",
+    Cause.UNREADABLE: "Nobody knows how many images they hold; make them readable.",
+}
+NAMED = 5
 # A catalogue with a smaller share of captions was misread.
 CAPTIONED = 0.9
 # What the shards' index, the page and the receipt take beside the images.
@@ -43,7 +56,7 @@ DISK_ERRORS = frozenset(
 )
 
 
-def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> str:
+def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> list[str]:
     """How the catalogue would be read, in lines for a person; nothing is written."""
     return readers.choose(catalogue, recipe.prepare).describe()
 
@@ -72,7 +85,7 @@ def prepare(
     # What is refused.
     _refuse_our_shards(project, reader)
     _refuse_nothing(reader, extent)
-    if not force and (finished := _finished(project, settings)):
+    if not force and (finished := project.finished("shards", settings=settings, inputs={})):
         return finished
 
     # The work.
@@ -81,20 +94,23 @@ def prepare(
         needed = _refuse_full_disk(project, extent)
         with _disk(project, needed), project.writing("shards", receipt=receipt) as folder:
             with TemporaryStore(folder) as store:
-                executor = ProcessExecutor(options.workers)
+                executor = executor_of(options)
                 decoded = decode_catalogue(reader, options, executor, store, extent, progress)
                 write_quarantine(folder / QUARANTINE, decoded.rejected)
+                _name_the_unread(decoded)
                 _refuse_bad(project, options, reader, decoded)
                 pairs = _near_pairs(decoded.samples, options)
                 rows = _rows(decoded.samples, pairs, options)
-                receipt.files = _write(folder, rows, decoded.samples, store, options, progress)
+                hashes = _write(folder, rows, decoded.samples, store, options, progress)
+                receipt.content = digest(hashes)
+                receipt.files = {name: record_of(folder / name, h) for name, h in hashes.items()}
                 contents = summary.Contents(rows, decoded, pairs)
                 receipt.counts = summary.counts(reader, contents)
                 receipt.figures = summary.figures(reader, contents, description)
                 summary.write_page(folder / "report.html", receipt, contents, store, options)
 
         # An earlier try that failed left its list; the folder has its own now.
-        project.path(QUARANTINE).unlink(missing_ok=True)
+        project.path(*LIST_OF_FAILURE).unlink(missing_ok=True)
     return receipt
 
 
@@ -110,15 +126,6 @@ def _settings(recipe: Recipe, reader: Reader, extent: Extent) -> dict[str, Any]:
         "digest": extent.digest,
     }
     return {"prepare": section, "catalogue": catalogue}
-
-
-def _finished(project: Project, settings: dict[str, Any]) -> Receipt | None:
-    """The receipt of the same work, where it was done and its files are still there."""
-    folder = project.path("shards")
-    receipt = Receipt.read(folder)
-    if receipt is None or not receipt.same_work(settings, {}):
-        return None
-    return receipt if all((folder / name).is_file() for name in receipt.files) else None
 
 
 def _refuse_our_shards(project: Project, reader: Reader) -> None:
@@ -162,15 +169,22 @@ def _refuse_full_disk(project: Project, extent: Extent) -> int:
 def _disk(project: Project, needed: int) -> Iterator[None]:
     """Makes a sentence of a full or read-only disk."""
     try:
-        yield
+        with naming(project.path("shards")):
+            yield
     except OSError as problem:
         if problem.errno not in DISK_ERRORS:
             raise
-        raise EnvironmentProblem(
-            f"{problem.filename or project.root} could not be written: {problem.strerror}; "
-            f"prepare needs up to {needed >> 20:,} MiB.",
-            "Free some space and run it again; what was there before is untouched.",
-        ) from problem
+        then = f"Prepare needs up to {needed >> 20:,} MiB; what was there before is untouched."
+        raise disk_problem(problem, then=then) from problem
+
+
+def _name_the_unread(decoded: Decoded) -> None:
+    """Says which links and folders were not read: nobody knows what they hold."""
+    for cause, action in ACTIONS.items():
+        paths = [item.path or item.row for item in decoded.rejected if item.reason.cause is cause]
+        if paths:
+            named = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
+            logger.warning("%d not read, %s: %s. %s", len(paths), cause.value, named, action)
 
 
 def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Decoded) -> None:
@@ -192,8 +206,11 @@ def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Dec
         action = "Mend them, or allow more: --max-bad"
     else:
         return
-    write_quarantine(project.path(QUARANTINE), decoded.rejected)
-    raise WorkError(fact, f"{action}. The list: {project.path(QUARANTINE)}")
+    project.folder(LIST_OF_FAILURE[0])
+    rejected = project.path(*LIST_OF_FAILURE)
+    make_folder(rejected.parent)
+    write_quarantine(rejected, decoded.rejected)
+    raise WorkError(fact, f"{action}. The list: {rejected}")
 
 
 # ---------------------------------------------------------------- groups, splits, shards

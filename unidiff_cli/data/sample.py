@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from unidiff_cli.data.locations import Location
+from unidiff_cli.data.locations import OUTSIDE, Location
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
@@ -36,6 +36,12 @@ class Cause(StrEnum):
     NO_CAPTION = "no caption"
     DAMAGED = "damaged"
     NOT_JSON = "not JSON"
+    LINK = "links that lead out of the catalogue"
+    UNREADABLE = "folders that cannot be read"
+
+
+# Of rows of which nobody knows what they hold.
+UNREAD = (Cause.LINK, Cause.UNREADABLE)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,14 @@ class Reason:
     def counted_as(self) -> str:
         """The words under which rows with like reasons are counted."""
         return self.cause.value if self.cause else self.text
+
+
+def unreadable(problem: OSError | ValueError, what: str = "") -> Reason:
+    """Why a file cannot be read, by the error of trying; `what` names it."""
+    words = str(getattr(problem, "strerror", None) or problem)
+    if words == OUTSIDE:
+        return Reason(f"{what or 'it'} is {OUTSIDE}", Cause.LINK)
+    return Reason(f"{what} cannot be read: {words}".lstrip())
 
 
 @dataclass(frozen=True)

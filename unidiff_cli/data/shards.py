@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from unidiff_cli.errors import Damaged, NotReady
-from unidiff_cli.project.files import file_digest
-from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.project.receipt import FileRecord, Receipt, record_of
 
 INDEX = "index.parquet"
 BLOCK = 512
@@ -66,22 +65,22 @@ class Row:
         return json.dumps(value, allow_nan=False).encode()
 
 
-def resplit(shards: Shards, folder: Path, split: Callable[[Row], str]) -> dict[str, str]:
-    """Writes a folder of the same samples in other splits; returns each file's sha256.
+def resplit(
+    shards: Shards, folder: Path, split: Callable[[Row], str]
+) -> tuple[dict[str, FileRecord], str]:
+    """Fills a folder with the same samples in other splits; the tars' records, the index's sha256.
 
     The tars are linked, only the index is new.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {name: sha for name, sha in shards.receipt.files.items() if name.endswith(".tar")}
-    for name in files:
-        (folder / name).unlink(missing_ok=True)
+    tars = {name: r for name, r in shards.receipt.files.items() if name.endswith(".tar")}
+    for name in tars:
         try:
             os.link(shards.folder / name, folder / name)
         except OSError:
             # Another disk, or one without links.
             shutil.copyfile(shards.folder / name, folder / name)
     rows = (replace(row, split=split(row)) for row in shards.rows())
-    return files | {INDEX: write_index(folder, rows)}
+    return tars, write_index(folder, rows)
 
 
 def write_index(folder: Path, rows: Iterable[Row]) -> str:
@@ -96,9 +95,7 @@ def write_index(folder: Path, rows: Iterable[Row]) -> str:
     types = {name: _type(name) for name in columns}
     table = pyarrow.table(columns, schema=pyarrow.schema(types.items()))
     pyarrow.parquet.write_table(table, folder / INDEX, compression="zstd")
-    with open(folder / INDEX, "rb") as stream:
-        os.fsync(stream.fileno())
-    return file_digest(folder / INDEX)
+    return record_of(folder / INDEX).sha256
 
 
 def _type(name: str) -> Any:
@@ -217,7 +214,7 @@ def _read_index(folder: Path, receipt: Receipt) -> list[Row]:
     import pyarrow.parquet
 
     try:
-        if file_digest(folder / INDEX) != receipt.files.get(INDEX):
+        if record_of(folder / INDEX) != receipt.files.get(INDEX):
             raise Damaged(f"{folder / INDEX} is not the file its receipt describes.", REDO)
         table = pyarrow.parquet.read_table(folder / INDEX).to_pylist()
     except OSError as problem:

@@ -53,7 +53,7 @@ def counts(reader: Reader, contents: Contents) -> dict[str, int]:
     }
 
 
-def figures(reader: Reader, contents: Contents, description: str) -> dict[str, Any]:
+def figures(reader: Reader, contents: Contents, description: list[str]) -> dict[str, Any]:
     """The figures of prepare's receipt."""
     rows, rejected = contents.rows, contents.decoded.rejected
     words = [len(caption.split()) for row in rows for caption in row.captions]
@@ -61,7 +61,7 @@ def figures(reader: Reader, contents: Contents, description: str) -> dict[str, A
     name, samples = Counter(row.group for row in rows).most_common(1)[0]
     reasons = Counter(item.reason.counted_as for item in rejected)
     return {
-        "understood": description.splitlines(),
+        "understood": description,
         "notes": dict(reader.notes.most_common()),
         "caption_words": {"median": cuts[9], "p95": cuts[18], "most": max(words)},
         "captions_over_50_words": round(sum(w > LONG for w in words) / len(words), 4),

@@ -2,50 +2,74 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Container, Hashable, Iterator
 
-from unidiff_cli.data.locations import Location
-from unidiff_cli.project.project import FILE, FOLDERS
-from unidiff_cli.project.receipt import RECEIPT, Receipt
+from unidiff_cli.data.locations import Entry, Location
+from unidiff_cli.data.sample import Cause, Reason, Rejected, unreadable
+from unidiff_cli.project.project import FILE, FOLDERS, MARK
+from unidiff_cli.project.receipt import NO_RECEIPT, RECEIPT, Receipt
 
 OURS = "folders that unidiff wrote, left out"
-UNREADABLE = "folders that may not be read, left out"
+# Bytes; a receipt of ours is smaller.
+MOST_RECEIPT = 1 << 26
 
 
-def walk(root: Location, notes: Counter[str]) -> Iterator[Location]:
-    """The visible files below a folder, in a fixed order.
+def walk(root: Location, notes: Counter[str]) -> Iterator[Location | Rejected]:
+    """The visible files below a folder, in a fixed order, and the folders that are not read.
 
     Left out and counted in `notes`: folders that hold a project file or a receipt of ours, whatever
     their name and however deep; where `root` itself is a project, also its own folders, some of
-    which have no receipt; and folders that may not be read.
+    which have no receipt.
     """
-    yield from _below(root, FOLDERS if root.child(FILE).is_file() else (), notes, set())
+    reserved: Container[str] = _reserved(root) if root.child(FILE).is_file() else ()
+    visited: set[Hashable] = set()
+    # What is left of each open folder, the innermost last: no catalogue is too deep for that.
+    opened = [iter([Entry(root, is_folder=True)])]
+    while opened:
+        entry = next(opened[-1], None)
+        if entry is None:
+            opened.pop()
+        elif not entry.is_folder:
+            yield entry.location
+        else:
+            entries = _entries(entry.location, root, visited)
+            if isinstance(entries, Rejected):
+                yield entries
+            else:
+                opened.append(_kept(entries, reserved if entry.location == root else (), notes))
 
 
-def _below(
-    folder: Location, reserved: Container[str], notes: Counter[str], visited: set[Hashable]
-) -> Iterator[Location]:
-    identity = folder.stat().identity
-    # A link that leads back up, or to a folder that was read already.
-    if identity is not None and identity in visited:
-        return
-    visited.add(identity)
+def _entries(folder: Location, root: Location, visited: set[Hashable]) -> list[Entry] | Rejected:
+    """What lies in a folder: nothing where it was read already, as by a link that leads back up."""
     try:
-        entries = folder.entries()
-    except PermissionError:
-        notes[UNREADABLE] += 1
-        return
-    for location, is_folder in entries:
-        if location.name.startswith(".") or location.name == "__MACOSX":
+        identity = folder.stat().identity
+        if identity in visited:
+            return []
+        visited.add(identity)
+        return folder.entries()
+    except (OSError, ValueError) as problem:
+        reason = unreadable(problem, "the folder")
+        text = f"{reason.text}; nobody knows how many images it holds"
+        row = folder.relative_to(root)
+        return Rejected(row, Reason(text, reason.cause or Cause.UNREADABLE), row)
+
+
+def _kept(entries: list[Entry], reserved: Container[str], notes: Counter[str]) -> Iterator[Entry]:
+    """The entries of a folder that belong to a catalogue; our folders are counted."""
+    for entry in entries:
+        name = entry.location.name
+        if name.startswith(".") or name == "__MACOSX":
             continue
-        if not is_folder:
-            yield location
-        elif location.name in reserved or _is_ours(location):
+        if entry.is_folder and (name in reserved or _is_ours(entry.location)):
             notes[OURS] += 1
         else:
-            yield from _below(location, (), notes, visited)
+            yield entry
+
+
+def _reserved(root: Location) -> list[str]:
+    """The folders of a project that no receipt closes; another's of such a name is read."""
+    return [name for name in FOLDERS if root.child(name).child(MARK).is_file()]
 
 
 def _is_ours(folder: Location) -> bool:
@@ -56,7 +80,11 @@ def _is_ours(folder: Location) -> bool:
     if not receipt.is_file():
         return False
     try:
-        Receipt(**json.loads(receipt.read()))
-    except (OSError, ValueError, TypeError):
+        data = receipt.read(MOST_RECEIPT)
+        Receipt.parse(data)
+    except NO_RECEIPT:
+        # A damaged one is ours still.
+        return all(key in data for key in (b'"stage"', b'"settings"', b'"inputs"'))
+    except OSError:
         return False
     return True

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from unidiff_cli import __version__
-from unidiff_cli.project.files import atomic_file, digest
+from unidiff_cli.project.arrays import open_array, seal_array
+from unidiff_cli.project.files import atomic_file, digest, make_folder
 
 # The version of what is stored: raise it when an array is computed in another way than before.
-SCHEMA = 2
+SCHEMA = 3
 # Rows that are stored at a time.
 CHUNK = 64
 
@@ -34,7 +35,7 @@ class ArrayCache:
         if self.folder is None:
             return make()
         path = self._path(self.folder, name, depends)
-        stored = _read(path)
+        stored = open_array(path)
         if stored is None:
             array = make()
             return _write(path, array.dtype, array.shape, [array])
@@ -51,7 +52,7 @@ class ArrayCache:
         if self.folder is None:
             return np.concatenate([make(start, min(start + CHUNK, count)) for start in starts])
         path = self._path(self.folder, name, depends)
-        stored = _read(path)
+        stored = open_array(path)
         if stored is None:
 
             def chunk(start: int) -> np.ndarray:
@@ -79,17 +80,11 @@ def _write(
         "fortran_order": False,
         "shape": shape,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_file(path) as beside, open(beside, "wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for part in parts:
             np.ascontiguousarray(part).tofile(stream)
+        stream.flush()
+        seal_array(beside)
     return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _read(path: Path) -> np.ndarray | None:
-    """The array of a file, memory-mapped; None where there is no file, or not all of it."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None

@@ -69,7 +69,7 @@ def evaluate(
         )
     with project.lock(existing=True):
         project.receipt("shards")
-        name = project.export(export).name
+        name = project.export(export, hashed=None).name
         tuned = export_model(project, name, "tuned")
         base = base_model(tuned)
         between = [alpha for alpha in dict.fromkeys(alphas) if 0 < alpha < 1]
@@ -104,7 +104,7 @@ def compare(
             "Name them, as in: unidiff compare 001-fashion 002-joint",
         )
     with project.lock(existing=True):
-        exports = [export_model(project, project.export(name).name) for name in names]
+        exports = [export_model(project, project.export(name, hashed=None).name) for name in names]
         base = base_model(exports[0])
         for other in exports[1:]:
             _refuse_unlike(exports[0], other, base)
@@ -140,7 +140,7 @@ def _run(
     prepared = project.receipt("shards")
     shards = Shards.open(project.path("shards"))
     rows = shards.rows(recipe.evaluate.split)
-    cache = project.path("cache", "evaluate")
+    cache = project.folder("cache") / "evaluate"
     eval_set = EvalSet(shards, rows, recipe.evaluate, recipe.generate, cache)
     # What is refused.
     metrics, left_out = choose_metrics([eval_set], evaluation.needs)
@@ -154,8 +154,8 @@ def _run(
     exports = dict.fromkeys(source_name(model.source) for model in models[1:])
     inputs = {"shards": prepared.hash}
     inputs |= {f"exports/{name}": project.receipt("exports", name).hash for name in exports}
-    finished = Receipt.read(project.path(evaluation.folder))
-    if finished and finished.same_work(settings, inputs) and not force:
+    finished = project.finished(evaluation.folder, settings=settings, inputs=inputs)
+    if finished and not force:
         return finished
     # The work.
     receipt = Receipt("evaluate", settings, inputs, recipe.evaluate.seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from unidiff_cli.data.prompts import load_prompts
-from unidiff_cli.data.sample import Sample
+from unidiff_cli.data.sample import Reason, Sample
 from unidiff_cli.errors import UsageError
 
 # Renderings of each everyday object, and their side in px.
@@ -67,8 +66,7 @@ class ProbeSet:
             )
         classes = sorted(prompts)
         labels = np.array([classes.index(str(photo.attributes["class"])) for photo in photos])
-        images = [_open_image(photo) for photo in photos]
-        return cls(images, labels, classes, [prompts[name] for name in classes])
+        return cls(_open_images(photos), labels, classes, [prompts[name] for name in classes])
 
     @cached_property
     def images_hash(self) -> str:
@@ -95,5 +93,13 @@ def _class_photos(folder: str) -> Sequence[Sample]:
     return [s for s in samples if s.attributes.get("class") and s.split in (None, "test")]
 
 
-def _open_image(photo: Sample) -> Image.Image:
-    return Image.open(io.BytesIO(photo.image.read())).convert("RGB")
+def _open_images(photos: Sequence[Sample]) -> list[Image.Image]:
+    """The pixels of photos, as they are. Raises UsageError naming one that cannot be decoded."""
+    from unidiff_cli.data.decode import decode_pixels
+
+    images = []
+    for photo, image in zip(photos, decode_pixels([photo.image for photo in photos]), strict=True):
+        if isinstance(image, Reason):
+            raise UsageError(f"evaluate.probe: {photo.image} cannot be used: {image.text}.")
+        images.append(image)
+    return images

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unidiff_cli.errors import Damaged, NotReady
 from unidiff_cli.evaluation.collapse_meters import flags
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.measure import Measurement, needs_generated_images, source_name
@@ -17,7 +19,7 @@ from unidiff_cli.evaluation.verdict import verdict
 from unidiff_cli.project import run_log
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import Receipt, versions
+from unidiff_cli.project.receipt import QUICK, Receipt, versions
 from unidiff_cli.reports.schema import (
     Counts,
     Details,
@@ -31,6 +33,8 @@ from unidiff_cli.reports.schema import (
     Report,
     Scorer,
 )
+
+logger = logging.getLogger("unidiff")
 
 # Points of a loss curve.
 MAX_POINTS = 400
@@ -229,6 +233,13 @@ def _run_losses(project: Project, model: ModelUnderTest) -> Losses | None:
     receipt = Receipt.read(Path(str(model.source)))
     objectives = (receipt.settings.get("objectives") or {}) if receipt else {}
     for folder in _runs(project, model):
+        try:
+            project.receipt("runs", folder.name, hashed=QUICK)
+        except NotReady:
+            continue
+        except Damaged as problem:
+            logger.warning("%s The report shows no losses of that run.", problem.fact)
+            continue
         lines = [line for line in run_log.read(folder) if "step" in line and "loss" in line]
         lines = lines[:: max(1, len(lines) // MAX_POINTS)]
         if lines:

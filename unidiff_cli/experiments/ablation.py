@@ -22,7 +22,7 @@ from unidiff_cli.experiments.summary import SECONDS, Grid, Summary, summarise
 from unidiff_cli.models import sources
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import RECEIPT, Receipt, close, versions
+from unidiff_cli.project.receipt import Receipt, versions
 from unidiff_cli.reports.ablation import write_tables
 from unidiff_cli.reports.ablation_schema import AblationCounts, AblationReport, ValidationCurve
 
@@ -84,9 +84,9 @@ def ablate(
         "folds": folds,
         "weights": sources.files_hash(first.base),
     }
-    inputs, folder = {"shards": prepared.hash}, project.path("ablation")
-    finished = Receipt.read(folder)
-    if finished and finished.same_work(settings, inputs) and not waiting:
+    inputs = {"shards": prepared.hash}
+    finished = project.finished("ablation", settings=settings, inputs=inputs)
+    if finished and not waiting:
         return finished
     # The tables.
     specs = {key: spec for metric in metrics.values() for key, spec in metric.figures.items()}
@@ -101,9 +101,8 @@ def ablate(
             model: {key: figure.mean for key, figure in figures.items()}
             for model, figures in report.figures.items()
         }
-        (folder / RECEIPT).unlink(missing_ok=True)
-        write_tables(folder, report)
-        close(folder, receipt, time.monotonic() - started)
+        with project.writing("ablation", receipt=receipt, started=started) as folder:
+            write_tables(folder, report)
     return receipt
 
 
@@ -142,7 +141,7 @@ def _choose_metrics(
     project: Project, recipe: Recipe, projects: Sequence[Project], folds: int
 ) -> tuple[dict[str, Metric], dict[str, str]]:
     """The recipe's metrics or those of ablations that the catalogue allows, and why not others."""
-    cache, split = project.path("cache", "evaluate"), "test" if folds else ""
+    cache, split = project.folder("cache") / "evaluate", "test" if folds else ""
     eval_sets = [
         open_eval_set(each, recipe, cache, fold, split) for fold, each in enumerate(projects)
     ]

@@ -63,7 +63,7 @@ class Cell(BaseModel):
     @property
     def file(self) -> Path:
         """Where its result is stored; its arrays are beside it."""
-        return self.project / "ablation" / "cells" / f"{self.name}.json"
+        return self.project / "cells" / f"{self.name}.json"
 
     @property
     def arrays(self) -> Path:
@@ -119,7 +119,7 @@ def run_cell(cell: Cell, on_progress: Progress | None = None) -> None:
     """Trains and measures one cell and stores its result; its weights are deleted."""
     project = _create_project(cell)
     recipe = read_recipe(cell.folder / "recipe.yaml")
-    split, cache = "test" if cell.folds else "", project.path("cache", "evaluate")
+    split, cache = "test" if cell.folds else "", project.folder("cache") / "evaluate"
     eval_set = open_eval_set(project, recipe, cache, cell.fold, split)
     metrics = {name: registry.load("metrics", name)() for name in cell.metrics}
     training = None
@@ -177,7 +177,7 @@ def _finite(figures: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _write(cell: Cell, results: Results, weights: str, training: Training | None) -> None:
-    cell.file.parent.mkdir(parents=True, exist_ok=True)
+    Project(cell.project).folder("cells")
     stored = write_results(cell.arrays, results)
     file = CellFile(
         work=cell.work,

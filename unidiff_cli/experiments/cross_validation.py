@@ -51,7 +51,7 @@ def evaluate_folds(
     # What is read.
     prepared = project.receipt("shards")
     projects = fold_projects(project, recipe, count)
-    cache = project.path("cache", "evaluate")
+    cache = project.folder("cache") / "evaluate"
     eval_sets = [
         open_eval_set(each, recipe, cache, fold, "test") for fold, each in enumerate(projects)
     ]
@@ -65,8 +65,8 @@ def evaluate_folds(
         "weights": sources.files_hash(recipe.base),
     }
     inputs = {"shards": prepared.hash}
-    finished = Receipt.read(project.path("folds"))
-    if finished and finished.same_work(settings, inputs) and not force:
+    finished = project.finished("folds", settings=settings, inputs=inputs)
+    if finished and not force:
         return finished
     # The work.
     started = time.monotonic()
@@ -80,7 +80,7 @@ def evaluate_folds(
         parts.append(measure(inner, eval_set, metrics, models, progress))
     with project.lock(existing=True):
         receipt = Receipt("evaluate", settings, inputs, recipe.evaluate.seed)
-        with project.writing("folds", receipt=receipt) as folder:
+        with project.writing("folds", receipt=receipt, started=started) as folder:
             title = f"{recipe.name} against its base in {count} folds"
             seconds = time.monotonic() - started
             report = build_report(title, parts, metrics, left_out, seconds)

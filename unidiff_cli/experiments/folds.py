@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from unidiff_cli.config.load import read_recipe
+from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data import shards
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.data.splits import folds
-from unidiff_cli.errors import NotReady, WorkError
+from unidiff_cli.errors import Damaged, NotReady, WorkError
 from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import Receipt, close
+from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.training.train import train
 
 # The sections of a recipe that decide a run.
@@ -43,11 +43,11 @@ def fold_projects(project: Project, recipe: Recipe, count: int) -> list[Project]
     projects = []
     for fold in range(count):
         key = digest([whole.receipt.hash, count, recipe.evaluate.seed, fold])
-        inner = Project(project.path("cache", "folds", key))
+        inner = Project(project.folder("cache") / "folds" / key)
         if not Receipt.read(inner.path("shards")):
             inner.create()
             splits = _splits(rows, fold_of, fold, recipe.evaluate.seed)
-            _write_shards(whole, inner.path("shards"), splits, [fold, count], recipe.evaluate.seed)
+            _write_shards(whole, inner, splits, [fold, count], recipe.evaluate.seed)
         projects.append(inner)
     return projects
 
@@ -64,14 +64,14 @@ def _splits(rows: list[Row], fold_of: Mapping[str, int], fold: int, seed: int) -
 
 
 def _write_shards(
-    whole: Shards, folder: Path, splits: Mapping[str, str], fold: list[int], seed: int
+    whole: Shards, project: Project, splits: Mapping[str, str], fold: list[int], seed: int
 ) -> None:
     """The catalogue's own samples with other splits, and a receipt."""
-    files = shards.resplit(whole, folder, lambda row: splits[row.id])
     settings = {**whole.receipt.settings, "fold": fold}
     receipt = Receipt("prepare", settings, {"shards": whole.receipt.hash}, seed)
-    receipt.files, receipt.counts = files, dict(whole.receipt.counts)
-    close(folder, receipt, 0)
+    receipt.counts = dict(whole.receipt.counts)
+    with project.writing("shards", receipt=receipt) as folder:
+        receipt.files, receipt.content = shards.resplit(whole, folder, lambda r: splits[r.id])
 
 
 def open_eval_set(
@@ -90,12 +90,12 @@ def open_eval_set(
 def train_recipe(project: Project, recipe: Recipe, on_progress: Progress | None) -> str:
     """The name of a finished run: a new one, or the last one, resumed after an interruption."""
     for name in project.runs()[-1:]:
-        file = project.path("runs", name, "recipe.yaml")
-        same = file.is_file() and read_recipe(file).training_inputs() == recipe.training_inputs()
-        if same and not Receipt.read(file.parent):
-            try:
+        folder = project.path("runs", name)
+        try:
+            same = read_run_recipe(folder).training_inputs() == recipe.training_inputs()
+            if same and not Receipt.read(folder):
                 return train(project, recipe, resume=name, on_progress=on_progress)[0]
-            except NotReady:
-                # The base's weights changed since.
-                break
+        except (NotReady, Damaged):
+            # It never began, is damaged, or the base's weights changed since.
+            break
     return train(project, recipe, on_progress=on_progress)[0]

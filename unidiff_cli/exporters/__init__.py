@@ -30,8 +30,8 @@ class Exporter(Section):
         """Raises UsageError for a base that this format cannot hold, before anything is written."""
 
     @abstractmethod
-    def write(self, base: BaseModel, folder: Path) -> list[Path]:
-        """Writes the base into an empty folder, and nothing outside it; returns the files."""
+    def write(self, base: BaseModel, folder: Path) -> None:
+        """Writes the base into an empty folder, and nothing outside it."""
 
     def usage(self, name: str, recipe: Recipe) -> str:
         """Markdown for the model card: how another program loads the folder `name`."""

@@ -6,25 +6,28 @@ some of what the run learned goes.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unidiff_cli import registry
-from unidiff_cli.config.load import read_recipe
+from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
-from unidiff_cli.exporters import Exporter
-from unidiff_cli.exporters.model_card import model_card
+from unidiff_cli.exporters import Exporter, model_card
 from unidiff_cli.models import loading, sources
 from unidiff_cli.models.weights import blend
 from unidiff_cli.project import checkpoints
+from unidiff_cli.project.files import write_text
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.project.receipt import QUICK, Receipt, is_closed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from unidiff_cli.models.base import BaseModel
+
+logger = logging.getLogger("unidiff")
 
 # The one that the other stages read.
 DEFAULT_FORMAT = "diffusers"
@@ -57,21 +60,24 @@ def export(
         name = run if alpha == 1 else f"{run}-a{alpha:g}"
         if not exporter.is_base:
             name = f"{format}/{name}"
-        trained = project.receipt("runs", run)
-        recipe = read_recipe(project.path("runs", run, "recipe.yaml"))
+        trained = project.receipt("runs", run, hashed=QUICK)
+        recipe = read_run_recipe(project.path("runs", run))
         settings = {
             **recipe.section("name", "base", "image_size", "objectives", "train"),
             "alpha": float(alpha),
             "format": format,
         }
         inputs = {f"runs/{run}": trained.hash}
-        receipt = Receipt.read(project.path("exports", name))
-        if force or receipt is None or not receipt.same_work(settings, inputs):
+        project.folder("exports")
+        receipt = project.finished("exports", *name.split("/"), settings=settings, inputs=inputs)
+        if force or receipt is None:
             if trained.settings["weights"] != sources.files_hash(recipe.base):
                 raise NotReady(
                     f"The base's weights changed since run {run} began.", "Run: unidiff train"
                 )
-            receipt = Receipt("export", settings, inputs, counts=dict(trained.counts))
+            remake = f"unidiff export {run} --alpha {alpha:g} --format {format} --force"
+            counts = dict(trained.counts)
+            receipt = Receipt("export", settings, inputs, counts=counts, remake=remake)
             _write(project, name, run, recipe, exporter, receipt)
         if exporter.is_base:
             project.make_current(name)
@@ -82,7 +88,9 @@ def _write(
     project: Project, name: str, run: str, recipe: Recipe, exporter: Exporter, receipt: Receipt
 ) -> None:
     """Writes `exports/<name>`, and what it holds into the receipt."""
-    weights, step, validation = _best_weights(project.path("runs", run))
+    trained = project.receipt("runs", run)
+    checkpoint, step, validation = _best_checkpoint(project.path("runs", run), trained)
+    weights = checkpoints.tensors(checkpoint, "averaged")
     base = _tuned_base(run, recipe, weights, receipt.settings["alpha"])
     exporter.check(base)
     receipt.figures = {
@@ -91,9 +99,9 @@ def _write(
         "validation": validation,
     }
     with project.writing("exports", name, receipt=receipt) as fresh:
-        files = exporter.write(base, fresh)
-        receipt.figures["files"] = sorted(str(file.relative_to(fresh)) for file in files)
-        model_card(project, name, recipe, receipt).save(fresh / "README.md")
+        exporter.write(base, fresh)
+        write_text(fresh / model_card.FILE, model_card.card_text(project, name, recipe, receipt))
+        receipt.changing = [model_card.FILE]
 
 
 def _run(project: Project, run: str | None) -> str:
@@ -104,7 +112,7 @@ def _run(project: Project, run: str | None) -> str:
             f"There is no run '{run}'.{nearest(run, runs)}",
             f"Runs: {', '.join(runs) or 'none'}.",
         )
-    finished = [name for name in runs if Receipt.read(project.path("runs", name))]
+    finished = [name for name in runs if is_closed(project.path("runs", name))]
     if run or finished:
         return run or finished[-1]
     raise NotReady(
@@ -113,24 +121,28 @@ def _run(project: Project, run: str | None) -> str:
     )
 
 
-def _best_weights(run: Path) -> tuple[dict[str, Tensor], int, dict[str, float]]:
-    """The best averaged weights, their step and their validation figures.
+def _best_checkpoint(run: Path, receipt: Receipt) -> tuple[Path, int, dict[str, float]]:
+    """A whole checkpoint with the best averaged weights, their step and validation figures.
 
-    Without a validation split these are the last ones.
+    Without a validation split the last weights are the best. Where `best` is damaged the step's own
+    checkpoint has the same weights. Raises Damaged where neither is whole.
     """
-    checkpoint, state = _best_checkpoint(run)
-    return checkpoints.tensors(checkpoint, "averaged"), state["step"], state.get("figures", {})
-
-
-def _best_checkpoint(run: Path) -> tuple[Path, dict[str, Any]]:
-    checkpoints.recover(run / "checkpoints")
-    best = run / "checkpoints" / checkpoints.BEST
-    if best.is_dir():
-        return best, checkpoints.verified(best)
-    for checkpoint, state in checkpoints.latest(run / "checkpoints"):
-        if isinstance(state, dict):
-            return checkpoint, {"step": state["step"]}
-    raise Damaged(f"{run} holds no whole checkpoint.", "Run: unidiff train")
+    folder, best = run / "checkpoints", receipt.figures["best"]
+    checkpoints.recover(folder)
+    step = best.get("step", receipt.counts["steps"])
+    names = [checkpoints.BEST] if best else []
+    for checkpoint in [folder / name for name in [*names, checkpoints.step_name(step)]]:
+        try:
+            if checkpoints.verified(checkpoint)["step"] == step:
+                return checkpoint, step, best.get("figures", {})
+        except Damaged as problem:
+            logger.warning("%s", problem.fact)
+    whole = ", ".join(checkpoints.whole_files(folder)) or "none"
+    raise Damaged(
+        f"The weights of step {step}, the best of run {run.name}, are damaged.",
+        f"Files of its checkpoints that are whole: {whole}. "
+        "Train again with: unidiff train --force",
+    )
 
 
 def _tuned_base(run: str, recipe: Recipe, weights: dict[str, Tensor], alpha: float) -> BaseModel:

@@ -5,6 +5,7 @@ Figures of evaluation stand in it only where `report/` holds them for this very 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,22 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, try_to_load_fr
 from huggingface_hub.repocard import metadata_load
 
 from unidiff_cli import __version__, registry
-from unidiff_cli.config.load import read_recipe
+from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.exporters import Exporter
 from unidiff_cli.models.sources import Source, resolve_base
-from unidiff_cli.project.files import write_text
+from unidiff_cli.project.files import digest, write_text
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.reports.markdown import escape
 from unidiff_cli.reports.schema import Interval, Report
 from unidiff_cli.reports.wording import format_value
 
+logger = logging.getLogger("unidiff")
+
 FILE = "README.md"
+# The last line of a card that nobody edited, with a hash of the others.
+MARK = "<!-- written by unidiff {} -->"
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 TAGS = ["clip", "stable-diffusion", "image-text-retrieval", "unidiff"]
 # What a figure judges -> the task of the Hugging Face hub that it stands under.
@@ -66,16 +72,17 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
     return ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
-        name=name,
+        name=escape(name),
         version=__version__,
         recipe=recipe,
+        recipe_name=escape(recipe.name),
         exporter=exporter,
         usage=exporter.usage(name, recipe),
-        base=_base_name(recipe.base),
+        base=escape(_base_name(recipe.base)),
         counts=receipt.counts,
         figures=receipt.figures,
         alpha=receipt.settings["alpha"],
-        objectives=", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items()),
+        objectives=escape(", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items())),
         validation=", ".join(f"{k} {v:.3g}" for k, v in validation.items())
         or "no validation split",
         measured=measured,
@@ -85,17 +92,34 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
 def refresh_model_card(project: Project, name: str) -> None:
     """Writes the card of an export again, with what `report/` now says of it.
 
-    The card stays as it is where the run of the export is gone. Raises NotReady.
+    The card stays as it is where the run of the export is gone, and where somebody edited it.
+    Raises NotReady.
     """
     with project.lock(existing=True):
         receipt = project.receipt("exports", name)
         [run] = receipt.inputs
-        file, recipe = project.path("exports", name, FILE), project.path(run, "recipe.yaml")
-        if not recipe.is_file():
+        file, folder = project.path("exports", name, FILE), project.path(run)
+        if not folder.is_dir():
             return
-        card = model_card(project, name, read_recipe(recipe), receipt)
-        if not file.is_file() or file.read_text(encoding="utf-8") != card.content:
-            write_text(file, card.content)
+        before = file.read_text(encoding="utf-8") if file.is_file() else ""
+        if before and not _is_ours(before):
+            logger.warning("%s was edited, so it stays as it is.", file)
+            return
+        text = card_text(project, name, read_run_recipe(folder), receipt)
+        if text != before:
+            write_text(file, text)
+
+
+def card_text(project: Project, name: str, recipe: Recipe, receipt: Receipt) -> str:
+    """The card as it is written: its last line tells whether somebody edited it since."""
+    text = model_card(project, name, recipe, receipt).content.rstrip("\n")
+    return f"{text}\n{MARK.format(digest(text))}\n"
+
+
+def _is_ours(text: str) -> bool:
+    """Whether a card is as `card_text` made it."""
+    above, _, last = text.rstrip("\n").rpartition("\n")
+    return last == MARK.format(digest(above))
 
 
 def _report(project: Project, name: str, receipt: Receipt) -> Report | None:
@@ -121,7 +145,7 @@ def _measured(report: Report) -> Measured:
         before = report.figures[base].get(key)
         rows.append(
             {
-                "label": figure.label,
+                "label": escape(figure.label),
                 "base": _cell(before, figure.percent) if before else "",
                 "tuned": _cell(value, figure.percent),
             }
@@ -137,7 +161,8 @@ def _measured(report: Report) -> Measured:
                 metric_value=value.value,
             )
         )
-    return Measured(report.split, report.counts.rows, base, tuned, rows, results)
+    names = escape(base), escape(tuned)
+    return Measured(report.split, report.counts.rows, *names, rows, results)
 
 
 def _cell(value: Interval, percent: bool) -> str:

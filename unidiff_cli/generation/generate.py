@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from unidiff_cli.errors import UsageError
 from unidiff_cli.generation.generator import GeneratedImage, Generator
 from unidiff_cli.generation.record import GenerationRecord, read_record, write_image
 from unidiff_cli.progress import Progress
-from unidiff_cli.project.files import write_json
+from unidiff_cli.project.files import atomic_folder, write_json
+from unidiff_cli.project.numbered import next_number
 from unidiff_cli.project.project import Project
 from unidiff_cli.reports.contact_sheet import contact_sheet
+from unidiff_cli.system import naming
 
 
 def generate(
@@ -83,22 +86,38 @@ def regenerate(
 
 def _write(project: Project, prompt: str, images: Sequence[GeneratedImage]) -> Path:
     """Writes one prompt's images, their contact sheet and prompt.json into a new folder."""
-    folder = _new_folder(project.path("outputs"), prompt)
-    for i, (image, record) in enumerate(images):
-        write_image(folder / f"{i}.png", image, record)
-    labels = [_label(record) for _, record in images]
-    contact_sheet([image for image, _ in images], labels).save(folder / "sheet.png")
-    records = [record.plain() for _, record in images]
-    write_json(folder / "prompt.json", {"prompt": prompt, "images": records})
+    with _new_folder(project.folder("outputs"), prompt) as (folder, fresh), naming(folder):
+        for i, (image, record) in enumerate(images):
+            write_image(fresh / f"{i}.png", image, record)
+        labels = [_label(record) for _, record in images]
+        contact_sheet([image for image, _ in images], labels).save(fresh / "sheet.png")
+        records = [record.plain() for _, record in images]
+        write_json(fresh / "prompt.json", {"prompt": prompt, "images": records})
     return folder
 
 
-def _new_folder(outputs: Path, prompt: str) -> Path:
-    """A folder with the next free number and the prompt's words in its name."""
-    outputs.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _new_folder(outputs: Path, prompt: str) -> Iterator[tuple[Path, Path]]:
+    """A folder named by the next free number and the prompt's words, and where to write its files.
+
+    It takes its place whole; after an error there is none.
+    """
+    folder = _free_folder(outputs, prompt)
+    try:
+        # It is new, so there is nothing to replace.
+        with atomic_folder(folder, lambda folder: None) as fresh:
+            yield folder, fresh
+    except BaseException:
+        # The one that holds the number; a whole one stays.
+        with suppress(OSError):
+            folder.rmdir()
+        raise
+
+
+def _free_folder(outputs: Path, prompt: str) -> Path:
+    """An empty folder named by the next free number and the prompt's words."""
     words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:40] or "image"
-    numbers = (int(path.name[:4]) for path in outputs.iterdir() if path.name[:4].isdigit())
-    number = max(numbers, default=0) + 1
+    number = next_number(path.name for path in outputs.iterdir())
     while True:
         folder = outputs / f"{number:04d}-{words}"
         try:

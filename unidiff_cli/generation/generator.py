@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -96,5 +95,6 @@ class Generator:
         scored = []
         for image, record in images:
             score = round(float(encoder.embed_images([image])[0] @ text), 4)
-            scored.append((score, GeneratedImage(image, replace(record, score=score))))
+            ranked = record.model_copy(update={"score": score})
+            scored.append((score, GeneratedImage(image, ranked)))
         return [image for _, image in sorted(scored, key=lambda pair: -pair[0])]

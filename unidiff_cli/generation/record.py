@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,21 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from unidiff_cli import __version__
-from unidiff_cli.config.schema import Generate
+from unidiff_cli.config.schema import Guidance, SamplerSteps, Section, Seed
+from unidiff_cli.data.plain_files import open_plain
 from unidiff_cli.errors import UsageError
 
 # The PNG text chunk that holds a record as JSON.
 KEY = "unidiff"
 
 
-@dataclass(frozen=True)
-class GenerationRecord:
+class GenerationRecord(Section):
     """Everything one image depends on."""
 
     prompt: str
-    seed: int
-    steps: int
-    guidance: float
+    seed: Seed
+    steps: SamplerSteps
+    guidance: Guidance
     negative: str
     export: str
     weights_hash: str
@@ -37,7 +36,7 @@ class GenerationRecord:
 
     def plain(self) -> dict[str, Any]:
         """The record as JSON can hold it."""
-        return asdict(self)
+        return self.model_dump()
 
 
 def write_image(file: Path, image: Image.Image, record: GenerationRecord) -> None:
@@ -50,10 +49,9 @@ def write_image(file: Path, image: Image.Image, record: GenerationRecord) -> Non
 def read_record(file: Path) -> GenerationRecord:
     """The record of a PNG file. Raises UsageError where there is none."""
     try:
-        with Image.open(file, formats=["PNG"]) as opened:
-            values: dict[str, Any] = json.loads(opened.text[KEY])  # type: ignore[attr-defined]
-        Generate(steps=values["steps"], guidance=values["guidance"])
-        return GenerationRecord(**values)
+        with open_plain(file) as stream, Image.open(stream, formats=["PNG"]) as opened:
+            text = opened.text[KEY]  # type: ignore[attr-defined]
+        return GenerationRecord.model_validate_json(text, strict=True)
     except FileNotFoundError as problem:
         raise UsageError(f"There is no image {file}.") from problem
     # It is no PNG, has no such chunk, or holds there what we do not write.

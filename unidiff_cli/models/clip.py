@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from PIL.Image import Image
-from safetensors import SafetensorError
+from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from unidiff_cli.data.batch import Transform
-from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.models.base import DualEncoder, TextFeatures
+from unidiff_cli.models.reading import broken, read_model, reading
+
+# CLIP's tokenizer has each byte twice, within a word and at its end, and two marks.
+LEAST_TOKENS = 514
 
 
 class Clip(DualEncoder):
@@ -40,15 +42,15 @@ class Clip(DualEncoder):
     def read(cls, folder: str | Path) -> Self:
         """A CLIPModel folder or hub id in fp32, on the CPU.
 
-        Raises EnvironmentProblem where it is not on this machine.
+        Raises EnvironmentProblem where it is not on this machine, or not whole; Damaged for an
+        export.
         """
-        try:
-            clip = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        clip = read_clip(folder)
+        with reading("The CLIP", folder):
             tokenizer = CLIPTokenizer.from_pretrained(folder)
-            return cls(clip, tokenizer, image_processor(folder, clip)).eval()
-        except (OSError, ValueError, KeyError, SafetensorError) as problem:
-            fact = f"The CLIP {folder} cannot be loaded: {first_line(problem)}"
-            raise EnvironmentProblem(fact, "Check the machine with: unidiff doctor") from problem
+            read = cls(clip, tokenizer, image_processor(folder, clip)).eval()
+        refuse_other_words("The CLIP", folder, tokenizer, clip)
+        return read
 
     def frozen(self) -> Clip:
         """A copy of this CLIP with the weights it has now, which never trains."""
@@ -93,7 +95,7 @@ class Clip(DualEncoder):
         pooled = self.clip.vision_model(pixel_values=x).pooler_output
         return pooled, unit(self.clip.visual_projection(pooled))
 
-    def clip_pixels(self, images: Sequence[Image]) -> Tensor:
+    def clip_pixels(self, images: Sequence[Image.Image]) -> Tensor:
         return pixels(self.clip_processor, images)
 
     def clip_resize(self, images: Tensor) -> Tensor:
@@ -115,17 +117,43 @@ def unit(x: Tensor) -> Tensor:
     return nn.functional.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
 
 
-def first_line(problem: Exception) -> str:
-    """What a library's error says first; its kind where it says nothing."""
-    return (str(problem).strip() or type(problem).__name__).splitlines()[0]
+def read_clip(folder: str | Path) -> Any:
+    """The CLIPModel of a folder or hub id, fp32, whole. Raises as `read_model` does."""
+    return read_model(CLIPModel, "The CLIP", folder)
+
+
+def refuse_other_words(what: str, folder: str | Path, tokenizer: Any, clip: Any) -> None:
+    """Raises the error of `broken` for a tokenizer that is not this CLIP's.
+
+    transformers makes an empty one where the files are missing.
+    """
+    text = clip.config.text_config
+    if not LEAST_TOKENS <= len(tokenizer) <= text.vocab_size:
+        reason = f"has a tokenizer of {len(tokenizer):,} tokens for {text.vocab_size:,} embeddings"
+        raise broken(what, folder, reason)
+    if tokenizer.model_max_length > text.max_position_embeddings:
+        reason = f"lacks model_max_length {text.max_position_embeddings} in tokenizer_config.json"
+        raise broken(what, folder, reason)
 
 
 def image_processor(folder: str | Path, clip: Any) -> CLIPImageProcessor:
-    """The folder's own preprocessing, or CLIP's at the tower's size where a bare model has none."""
-    try:
-        return CLIPImageProcessor.from_pretrained(folder)
-    except OSError:
-        return square(clip.config.vision_config.image_size)
+    """The folder's own preprocessing, or CLIP's at the tower's size where a bare model has none.
+
+    Raises the error of `broken` for one that makes images of another size.
+    """
+    side = clip.config.vision_config.image_size
+    with reading("The CLIP", folder):
+        try:
+            processor = CLIPImageProcessor.from_pretrained(folder)
+        except OSError:
+            if (Path(folder) / "preprocessor_config.json").exists():
+                raise
+            return square(side)
+        shape = pixels(processor, [Image.new("RGB", (side, side))]).shape[2:]
+    if shape != (side, side):
+        made = "×".join(map(str, shape))
+        raise broken("The CLIP", folder, f"is given images of {made} px for a tower of {side}")
+    return processor
 
 
 def square(side: int) -> CLIPImageProcessor:
@@ -135,7 +163,7 @@ def square(side: int) -> CLIPImageProcessor:
     )
 
 
-def pixels(processor: CLIPImageProcessor, images: Sequence[Image]) -> Tensor:
+def pixels(processor: CLIPImageProcessor, images: Sequence[Image.Image]) -> Tensor:
     """Images resized and cropped by a processor, not yet scaled; uint8 (B, 3, side, side)."""
     options: dict[str, Any] = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
     return processor(images=list(images), **options)["pixel_values"].to(torch.uint8)

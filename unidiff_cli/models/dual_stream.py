@@ -19,15 +19,15 @@ from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention import BasicTransformerBlock, FeedForward
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
-from unidiff_cli.errors import EnvironmentProblem, UsageError
+from unidiff_cli.errors import UsageError
 from unidiff_cli.models.adapters import AddedLayers
 from unidiff_cli.models.base import BaseModel, TextFeatures
-from unidiff_cli.models.clip import first_line, unit
+from unidiff_cli.models.clip import unit
+from unidiff_cli.models.reading import read_model
 from unidiff_cli.models.schedule import NoiseSchedule
 from unidiff_cli.models.sources import DUAL_STREAM
 
@@ -128,16 +128,10 @@ class DualStream(ModelMixin, ConfigMixin, AddedLayers):  # type: ignore[metaclas
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
-        """Raises EnvironmentProblem for files that cannot be read."""
+        """Raises as `read_model` does."""
         if not (folder / cls.name).is_dir():
             return None
-        try:
-            return cls.from_pretrained(folder / cls.name)
-        except (OSError, ValueError, KeyError, SafetensorError) as problem:
-            raise EnvironmentProblem(
-                f"The DiffDis layers of {folder} cannot be loaded: {first_line(problem)}",
-                "Export the run again: unidiff export --force",
-            ) from problem
+        return read_model(cls, "DiffDis's", folder / cls.name)
 
     # ------------------------------------------------------------ predicting
 

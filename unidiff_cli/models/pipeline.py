@@ -6,60 +6,81 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import logging
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import CLIPModel
+from transformers import CLIPTextModel
 
 from unidiff_cli.errors import EnvironmentProblem, UsageError
-from unidiff_cli.models.clip import first_line
+from unidiff_cli.models.clip import read_clip, refuse_other_words
+from unidiff_cli.models.reading import read_model, reading
 from unidiff_cli.models.sources import Source
 
 # Two copies of one text tower, one of them once stored in half precision.
 TOLERANCE = 2e-3
+# The models of a pipeline, by their folders.
+PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
 
 
 def read_halves(source: Source) -> tuple[Any, Any]:
     """The pipeline and the CLIPModel of a source, fp32, with one text tower between them.
 
-    Raises EnvironmentProblem (not here) or UsageError (text towers that differ).
+    Raises EnvironmentProblem (not here, or not whole), Damaged for an export, or UsageError (text
+    towers that differ).
     """
     # Five files are no long work.
     logging.disable_progress_bar()
     try:
         pipeline = _pipeline(source.diffusion)
-        clip = CLIPModel.from_pretrained(source.clip, dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError, KeyError, SafetensorError) as problem:
-        raise EnvironmentProblem(
-            f"The base {source.diffusion} + {source.clip} cannot be loaded: {first_line(problem)}",
-            "Check the machine with: unidiff doctor",
-        ) from problem
+        clip = read_clip(source.clip)
     finally:
         logging.enable_progress_bar()
     pipeline.set_progress_bar_config(disable=True)
+    refuse_other_words("The base", source.diffusion, pipeline.tokenizer, clip)
     _share_text_tower(pipeline, clip, source)
     return pipeline, clip
 
 
 def _pipeline(source: str) -> Any:
     """The pipeline in fp32, from files in full precision or, where there are none, in half."""
+    try:
+        return _whole_pipeline(source, None)
+    except (EnvironmentProblem, OSError, ValueError):
+        if Path(source).is_dir():
+            raise
+        try:
+            return _whole_pipeline(source, "fp16")
+        except (EnvironmentProblem, OSError, ValueError):
+            # The first reason is the one to report.
+            pass
+        raise
+
+
+def _whole_pipeline(source: str, variant: str | None) -> Any:
+    """The pipeline with each model read by itself, so that a partial one is refused."""
     options: dict[str, Any] = {
         "safety_checker": None,
         "requires_safety_checker": False,
         "feature_extractor": None,
-        "dtype": torch.float32,
         "use_safetensors": True,
     }
-    try:
-        return StableDiffusionPipeline.from_pretrained(source, **options)
-    except (OSError, ValueError):
-        try:
-            return StableDiffusionPipeline.from_pretrained(source, variant="fp16", **options)
-        except (OSError, ValueError):
-            # The first reason is the one to report.
-            pass
-        raise
+    with reading("The base", source):
+        folder = Path(source)
+        if not folder.is_dir():
+            download = StableDiffusionPipeline.download
+            folder = Path(download(source, variant=variant, **options))
+    models = {name: _part(kind, folder / name) for name, kind in PARTS.items()}
+    with reading("The base", source):
+        return StableDiffusionPipeline.from_pretrained(
+            folder, dtype=torch.float32, **models, **options
+        )
+
+
+def _part(kind: Any, folder: Path) -> Any:
+    """One model of a pipeline, from its only precision or from full precision."""
+    halves = not any(path for path in folder.glob("*.safetensors") if ".fp16." not in path.name)
+    variant = {"variant": "fp16"} if halves and any(folder.glob("*.fp16.*")) else {}
+    return read_model(kind, "The base's", folder, **variant)
 
 
 def _share_text_tower(pipeline: Any, clip: Any, source: Source) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from unidiff_cli.errors import UsageError
 from unidiff_cli.progress import Counter
 
 if TYPE_CHECKING:
@@ -29,7 +30,15 @@ def generate_images(
     batch_size: int = 8,
     on_progress: Counter | None = None,
 ) -> Iterator[Image]:
-    """One RGB image a prompt, in order; each depends on its prompt and its seed only."""
+    """One RGB image a prompt, in order; each depends on its prompt and its seed only.
+
+    Raises UsageError for more steps than the base's schedule has.
+    """
+    if steps > len(base.schedule):
+        raise UsageError(
+            f"generate.steps is {steps}, and the base's schedule has {len(base.schedule)} steps.",
+            f"Take 1 to {len(base.schedule)}.",
+        )
     for start in range(0, len(prompts), batch_size):
         stop = min(start + batch_size, len(prompts))
         images = base.generate(

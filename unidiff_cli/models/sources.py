@@ -19,7 +19,8 @@ from unidiff_cli import machine, registry
 from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import BaseFolders, Generate, Recipe
 from unidiff_cli.config.sources import ConfigSource, read_yaml
-from unidiff_cli.errors import EnvironmentProblem, UsageError, nearest
+from unidiff_cli.errors import UnidiffError, UsageError, nearest
+from unidiff_cli.models.reading import broken
 from unidiff_cli.project.files import digest, file_digest
 from unidiff_cli.project.project import Project
 
@@ -48,7 +49,7 @@ class Source:
     def family(self) -> str:
         """The part that reads this base. Raises UsageError for a pipeline class no part reads."""
         index = _config(self.diffusion, "model_index.json")
-        pipeline = index.get("_class_name", "StableDiffusionPipeline")
+        pipeline = str(index.get("_class_name", "StableDiffusionPipeline"))
         # A family is named as the pipeline it reads: StableDiffusionPipeline, stable_diffusion.
         words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", pipeline.removesuffix("Pipeline"))
         family = "_".join(words).lower()
@@ -198,6 +199,13 @@ def _config(source: str, file: str) -> dict[str, Any]:
     if path is None or not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise EnvironmentProblem(f"{path} is not valid JSON.", "Fetch the base again.") from problem
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as problem:
+        raise _not_a_config(path) from problem
+    if not isinstance(config, dict):
+        raise _not_a_config(path)
+    return config
+
+
+def _not_a_config(path: Path) -> UnidiffError:
+    return broken("The config", path, "is not a JSON object")

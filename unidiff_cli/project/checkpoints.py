@@ -5,6 +5,7 @@
                               heads, averaged_heads: the objectives' own layers, never exported
                               optimizer: the moments of both
     checkpoints/best/         state.json  averaged.safetensors
+    checkpoints/base/         state.json  embeds: the base's, for the collapse meters
 
 `state.json` is written last and holds the sha256 of the others and of itself: a folder without it,
 or whose files differ, is no checkpoint. The oldest are deleted once the newest is in place.
@@ -13,15 +14,23 @@ or whose files differ, is no checkpoint. The oldest are deleted once the newest 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidiff_cli import machine
 from unidiff_cli.errors import Damaged, EnvironmentProblem
 from unidiff_cli.project import files
-from unidiff_cli.project.files import atomic_folder, digest, file_digest, write_json
+from unidiff_cli.project.files import (
+    atomic_folder,
+    delete_folder,
+    digest,
+    file_digest,
+    sync_below,
+    write_json,
+)
+from unidiff_cli.project.numbered import by_number
+from unidiff_cli.system import FULL, disk_problem, system_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,39 +42,73 @@ BEST = "best"
 def save(
     folder: Path, name: str, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
 ) -> Path:
-    """Writes one checkpoint whole. Raises EnvironmentProblem when the disk is full; others stay."""
+    """Writes one checkpoint whole. Raises EnvironmentProblem where the disk cannot; others stay."""
     from safetensors.torch import save_file
 
     size = sum(x.numel() * x.element_size() for named in tensors.values() for x in named.values())
     try:
-        with atomic_folder(folder / name) as fresh:
+        with atomic_folder(folder / name, listing) as fresh:
             for group, named in tensors.items():
                 whole = {key: x.detach().cpu().contiguous().clone() for key, x in named.items()}
                 save_file(whole, fresh / f"{group}.safetensors")
             digests = {p.name: file_digest(p) for p in sorted(fresh.glob("*.safetensors"))}
+            # They lie on the disk before the file that names them.
+            sync_below(fresh)
             contents = {**state, "files": digests}
             write_json(fresh / STATE, {**contents, "digest": digest(contents)})
     except Exception as problem:
-        free = machine.free_bytes(folder)
-        # safetensors wraps the disk's error in its own class: the free space decides what it was.
-        if isinstance(problem, OSError) or "No space" in str(problem) or free < size:
-            raise EnvironmentProblem(
-                f"Checkpoint {name} ({size / 1e6:,.0f} MB) does not fit on the disk of {folder}: "
-                f"{free / 1e6:,.0f} MB are free.",
-                "Free some space, then: unidiff train --resume",
-            ) from problem
-        raise
+        # safetensors wraps the disk's error in its own class.
+        error = system_error(problem)
+        if error is None:
+            raise
+        if error.errno not in FULL:
+            what = f"Checkpoint {name} of {folder.parent.name}"
+            raise disk_problem(error, what, "Then: unidiff train --resume") from problem
+        raise EnvironmentProblem(
+            f"Checkpoint {name} ({size / 1e6:,.0f} MB) does not fit on the disk of {folder}: "
+            f"{machine.free_bytes(folder) / 1e6:,.0f} MB are free.",
+            "Free some space, then: unidiff train --resume",
+        ) from problem
     return folder / name
 
 
 def recover(folder: Path) -> None:
     """Finishes the swap of a checkpoint whose writer was killed: `best`, or a step saved again."""
-    files.recover(folder, whole=lambda fresh: (fresh / STATE).is_file())
+    files.recover(folder, listing)
+
+
+def listing(checkpoint: Path) -> Collection[str] | None:
+    """The files of a checkpoint, its state the last; None where it was not written to the end.
+
+    Of one whose state is damaged all that have a name of ours: the weights in it are of no use.
+    """
+    state = checkpoint / STATE
+    if not state.is_file():
+        return None
+    try:
+        return [*json.loads(state.read_text(encoding="utf-8"))["files"], STATE]
+    except (OSError, ValueError, KeyError, TypeError):
+        return [*(file.name for file in checkpoint.glob("*.safetensors")), STATE]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The sha256 of every file of the checkpoints as it was written, by its path in `folder`."""
+    hashes: dict[str, str] = {}
+    for checkpoint in _all(folder):
+        files = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["files"]
+        hashes |= {f"{checkpoint.name}/{name}": sha256 for name, sha256 in files.items()}
+    return hashes
+
+
+def step_name(step: int) -> str:
+    """The name of a step's checkpoint."""
+    return f"step-{step:06d}"
 
 
 def committed(folder: Path) -> list[Path]:
     """The step checkpoints that were written to the end, oldest first."""
-    return sorted(p.parent for p in folder.glob(f"step-*/{STATE}"))
+    checkpoints = (state.parent for state in folder.glob(f"step-*/{STATE}"))
+    return sorted(checkpoints, key=lambda checkpoint: by_number(checkpoint.name))
 
 
 def verified(checkpoint: Path) -> dict[str, Any]:
@@ -74,15 +117,12 @@ def verified(checkpoint: Path) -> dict[str, Any]:
         state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
         state_digest = state.pop("digest")
         wrong = [n for n, sha in state["files"].items() if file_digest(checkpoint / n) != sha]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise Damaged(f"{checkpoint} is not a whole checkpoint: {problem}.") from problem
     if state_digest != digest(state):
         wrong.append(STATE)
     if wrong:
-        raise Damaged(
-            f"{checkpoint}/{wrong[0]} is not what was written.",
-            "An older checkpoint is used where there is one.",
-        )
+        raise Damaged(f"{checkpoint}/{wrong[0]} is not what was written.")
     return state
 
 
@@ -96,6 +136,27 @@ def latest(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | Damaged]]:
             yield checkpoint, problem
 
 
+def _all(folder: Path) -> list[Path]:
+    """The step checkpoints, oldest first, and what else was saved beside them, such as `best`."""
+    steps = committed(folder)
+    others = sorted(state.parent for state in folder.glob(f"[!.]*/{STATE}"))
+    return steps + [checkpoint for checkpoint in others if checkpoint not in steps]
+
+
+def whole_files(folder: Path) -> list[str]:
+    """The files of all checkpoints that are what was written, by their paths in `folder`."""
+    whole = []
+    for checkpoint in _all(folder):
+        try:
+            state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+            for name, sha256 in state["files"].items():
+                if file_digest(checkpoint / name) == sha256:
+                    whole.append(f"{checkpoint.name}/{name}")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return whole
+
+
 def tensors(checkpoint: Path, group: str) -> dict[str, Tensor]:
     """One group of a checkpoint's tensors by parameter name, such as `averaged`."""
     from safetensors.torch import load_file
@@ -106,4 +167,4 @@ def tensors(checkpoint: Path, group: str) -> dict[str, Tensor]:
 def prune(folder: Path, keep: int) -> None:
     """Deletes all but the newest `keep` step checkpoints."""
     for checkpoint in committed(folder)[:-keep]:
-        shutil.rmtree(checkpoint, ignore_errors=True)
+        delete_folder(checkpoint, listing)

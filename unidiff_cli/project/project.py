@@ -1,25 +1,49 @@
 """The project directory: its folders, where it is, and the lock that keeps a second writer out.
 
 A stage reads some folders and writes exactly one, whole, its receipt last. A folder without a
-receipt is unfinished; a folder whose receipt names other inputs than are there now is stale.
+receipt is unfinished; a folder whose receipt names other inputs than are there now is stale; one
+that holds other bytes than its receipt lists is damaged.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from unidiff_cli import signals
-from unidiff_cli.errors import EnvironmentProblem, NotReady, UsageError, WorkError, nearest
-from unidiff_cli.project.files import atomic_folder, recover, write_text
+from unidiff_cli.errors import (
+    Damaged,
+    EnvironmentProblem,
+    NotReady,
+    UsageError,
+    WorkError,
+    nearest,
+)
+from unidiff_cli.project.files import (
+    atomic_folder,
+    make_folder,
+    recover,
+    recover_folder,
+    refuse_foreign,
+    write_text,
+)
 from unidiff_cli.project.lock import Taken, locked
-from unidiff_cli.project.receipt import Receipt, close
+from unidiff_cli.project.numbered import by_number, next_number
+from unidiff_cli.project.receipt import QUICK, Receipt, close, is_closed, listing
+from unidiff_cli.system import naming
+
+logger = logging.getLogger("unidiff")
 
 FILE = "unidiff.yaml"
+LOCK = ".unidiff.lock"
+# Stands in a folder of ours that no receipt closes.
+MARK = ".unidiff"
 DEFAULT = "unidiff-project"
 
 
@@ -33,23 +57,38 @@ class Folder:
     receipt: bool = True
     # The command that finishes an unfinished one, where that is another.
     resume: str = ""
+    # Whether it holds several folders, each with a receipt.
+    several: bool = False
+    # A sub-folder whose files are checked when they are read.
+    apart: str = ""
+    # The folder that holds what is done of it while it is unfinished, where that is another.
+    begun: str = ""
+    # What makes it again although its receipt says that it is finished.
+    redo: str = " --force"
 
 
 # The folders of a project by name, in the order of the work. Every other list is made from it.
 FOLDERS = {
     "shards": Folder("unidiff prepare CATALOG", always=True),
-    "runs": Folder("unidiff train", always=True, resume="unidiff train --resume"),
-    "exports": Folder("unidiff export", always=True),
+    "runs": Folder(
+        "unidiff train",
+        always=True,
+        resume="unidiff train --resume",
+        several=True,
+        apart="checkpoints",
+    ),
+    "exports": Folder("unidiff export", always=True, several=True),
     "index": Folder("unidiff index", always=True),
     "report": Folder("unidiff evaluate", always=True),
     "comparison": Folder("unidiff compare"),
     "folds": Folder("unidiff evaluate --folds 5"),
-    "ablation": Folder("unidiff ablate"),
+    "ablation": Folder("unidiff ablate", begun="cells", redo=""),
+    "cells": Folder("unidiff ablate", receipt=False),
     "outputs": Folder("unidiff generate", receipt=False),
     "cache": Folder("any command", receipt=False),
 }
 # All of it is derived, so none of it is for git.
-IGNORED = (*FOLDERS, ".*.new", ".*.old", ".lock*")
+IGNORED = (*FOLDERS, ".*.new", ".*.old", ".*.unfinished", LOCK)
 STARTER = """\
 # This file is yours. unidiff changes only the `recipe` line, and only when you pass --recipe.
 schema_version: 2     # of this file
@@ -105,10 +144,10 @@ class Project:
             self.root / ".gitignore": "".join(f"/{name}\n" for name in IGNORED),
         }
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             for file, text in starters.items():
                 if not file.exists():
-                    file.write_text(text, encoding="utf-8")
+                    write_text(file, text)
         except OSError as problem:
             raise self._unwritable(problem) from problem
 
@@ -118,17 +157,45 @@ class Project:
             "Name another with -C or UNIDIFF_PROJECT.",
         )
 
-    def receipt(self, *names: str) -> Receipt:
-        """The receipt of a finished folder. Raises NotReady, naming the command that writes it."""
-        if receipt := Receipt.read(self.path(*names)):
+    def receipt(self, *names: str, hashed: int | None = 0) -> Receipt:
+        """The receipt of a finished folder whose files have their sizes.
+
+        So many bytes of it are hashed, None for all. Raises NotReady where there is none, and
+        Damaged where a file is not what was written, naming the command that writes it.
+        """
+        path, folder = self.path(*names), FOLDERS[names[0]]
+        place = f"{self.root.name}/{'/'.join(names)}"
+        if receipt := Receipt.read(path):
+            try:
+                receipt.check(path, hashed, folder.apart)
+            except Damaged as damage:
+                remake = receipt.remake or f"{folder.command}{folder.redo}"
+                raise Damaged(damage.fact, f"Make it again: {remake}") from damage
             return receipt
-        folder, place = FOLDERS[names[0]], f"{self.root.name}/{'/'.join(names)}"
-        if self.path(*names).exists():
+        if path.exists():
             raise NotReady(
                 f"{place} is unfinished: it has no receipt.",
                 f"Run: {folder.resume or folder.command}",
             )
         raise NotReady(f"{place} is not there.", f"Run: {folder.command}")
+
+    def finished(
+        self, *names: str, settings: dict[str, Any], inputs: dict[str, str]
+    ) -> Receipt | None:
+        """The receipt of a folder where this very work is done and whole; None for all others.
+
+        A damaged folder is named: its stage does the work again.
+        """
+        path = self.path(*names)
+        receipt = Receipt.read(path)
+        if receipt is None or not receipt.same_work(settings, inputs):
+            return None
+        try:
+            receipt.check(path, QUICK)
+        except Damaged as damage:
+            logger.warning("%s It is made again.", damage.fact)
+            return None
+        return receipt
 
     def runs(self) -> list[str]:
         """The names of all training runs, oldest first."""
@@ -137,28 +204,29 @@ class Project:
     def exports(self) -> list[str]:
         """The names of all finished exports, oldest first."""
         return [
-            n
-            for n in _visible_folders(self.path("exports"))
-            if Receipt.read(self.path("exports", n))
+            n for n in _visible_folders(self.path("exports")) if is_closed(self.path("exports", n))
         ]
 
     def next_run(self, recipe: str) -> str:
         """A new run's name: a running number and the recipe."""
-        numbers = (name.split("-")[0] for name in self.runs())
-        last = max((int(n) for n in numbers if n.isdecimal()), default=0)
-        return f"{last + 1:03d}-{recipe}"
+        return f"{next_number(self.runs()):03d}-{recipe}"
 
     def current_export(self) -> str:
         """The name of the current export; empty where there is none."""
         pointer = self.path("exports", "current")
-        return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
+        if not pointer.is_file():
+            return ""
+        return pointer.read_text(encoding="utf-8", errors="replace").strip()
 
     def make_current(self, name: str) -> None:
         """Makes an export the one that every command reads by default."""
         write_text(self.path("exports", "current"), f"{name}\n")
 
-    def export(self, name: str | None = None) -> Path:
-        """The folder of an export, the current one by default. Raises UsageError or NotReady."""
+    def export(self, name: str | None = None, hashed: int | None = QUICK) -> Path:
+        """The folder of an export, the current one by default, `hashed` bytes of it checked.
+
+        Raises UsageError, NotReady or Damaged.
+        """
         if name is None and not (name := self.current_export()):
             raise NotReady(f"{self.root.name} has no export yet.", "Run: unidiff train")
         if name not in self.exports():
@@ -168,6 +236,7 @@ class Project:
                 f"{nearest(name, self.exports())}",
                 f"Finished exports: {known}.",
             )
+        self.receipt("exports", name, hashed=hashed)
         return self.path("exports", name)
 
     @contextmanager
@@ -181,7 +250,7 @@ class Project:
         self.create()
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(self.root / ".lock"))
+                stack.enter_context(locked(self.root / LOCK))
             except Taken as holder:
                 raise WorkError(
                     f"Another unidiff (process {holder}) is writing to {self.root}.",
@@ -190,19 +259,57 @@ class Project:
             except OSError as problem:
                 raise self._unwritable(problem) from problem
             signals.check()
-            # An export in another format stands one folder deeper.
-            for parent in (self.root, self.path("exports"), *self.path("exports").glob("*/")):
-                recover(parent, whole=lambda fresh: Receipt.read(fresh) is not None)
-            yield
+            self._recover()
+            with naming(self.root):
+                yield
+
+    def _recover(self) -> None:
+        """Finishes what a killed writer of folders left."""
+        # An export in another format stands one folder deeper.
+        for parent in (self.root, self.path("exports"), *self.path("exports").glob("*/")):
+            recover(parent, listing)
+        for name in FOLDERS:
+            # A linked folder is written where the link leads to.
+            if self.path(name).is_symlink():
+                recover_folder(self.path(name), listing)
+
+    def folder(self, name: str) -> Path:
+        """The path of a folder that no receipt closes, such as `cache`, made where it is missing.
+
+        Raises WorkError where it holds files and unidiff did not make it.
+        """
+        path = self.path(name)
+        if not self.owns(name):
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise WorkError(
+                    f"{path} was not made by unidiff, which keeps its {name} in a folder of this "
+                    "name.",
+                    "Nothing was changed. Name another project with -C, or move it elsewhere.",
+                )
+            make_folder(path)
+            (path / MARK).touch()
+        return path
+
+    def owns(self, name: str) -> bool:
+        """Whether a folder is closed by a receipt or was made by `folder`."""
+        return is_closed(self.path(name)) or (self.path(name) / MARK).is_file()
+
+    def refuse_foreign(self, *names: str) -> None:
+        """Raises WorkError where a folder that is to be written holds what is not ours."""
+        refuse_foreign(self.path(*names), listing)
 
     @contextmanager
-    def writing(self, *names: str, receipt: Receipt) -> Iterator[Path]:
+    def writing(
+        self, *names: str, receipt: Receipt, started: float | None = None
+    ) -> Iterator[Path]:
         """A fresh folder to fill; at the end its receipt goes in and it takes the place of the old.
 
-        A failure or a kill leaves the old folder as it was. The caller fills `receipt` meanwhile.
+        A failure or a kill leaves the old folder as it was. The caller fills `receipt` meanwhile;
+        its seconds are those since `started` (of time.monotonic), by default since now.
+        Raises WorkError, before anything is written, where the folder holds what is not ours.
         """
-        started = time.monotonic()
-        with atomic_folder(self.path(*names)) as fresh:
+        started = time.monotonic() if started is None else started
+        with atomic_folder(self.path(*names), listing) as fresh:
             yield fresh
             signals.check()
             close(fresh, receipt, time.monotonic() - started)
@@ -211,4 +318,5 @@ class Project:
 def _visible_folders(parent: Path) -> list[str]:
     if not parent.is_dir():
         return []
-    return sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
+    names = [p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    return sorted(names, key=by_number)

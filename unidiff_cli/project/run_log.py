@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from unidiff_cli.project import files
 from unidiff_cli.project.files import write_text
 
 FILE = "log.jsonl"
@@ -30,7 +31,7 @@ def _lines(text: str) -> list[dict[str, Any]]:
             values = json.loads(line)
         except ValueError:
             continue
-        if isinstance(values, dict):
+        if isinstance(values, dict) and isinstance(values.get("step", 0), int):
             lines.append(values)
     return lines
 
@@ -56,6 +57,13 @@ def append(run: Path, **values: Any) -> None:
     short = {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in values.items()}
     with open(run / FILE, "a", encoding="utf-8") as stream:
         stream.write(json.dumps(short) + "\n")
+
+
+def sync(run: Path) -> None:
+    """Brings all lines, and the log's name, to the disk."""
+    if (run / FILE).exists():
+        files.sync(run / FILE)
+        files.sync(run)
 
 
 def trim(run: Path, step: int) -> None:

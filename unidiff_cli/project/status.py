@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unidiff_cli.errors import Damaged
+from unidiff_cli.project import checkpoints
 from unidiff_cli.project.project import FOLDERS, Project
 from unidiff_cli.project.receipt import Receipt
 
@@ -15,7 +17,7 @@ class FolderState:
     """One folder of a project: how far its stage came, and what it holds or why it is stale."""
 
     folder: str
-    state: Literal["missing", "unfinished", "stale", "ready"]
+    state: Literal["missing", "unfinished", "damaged", "stale", "ready"]
     contents: str = ""
 
 
@@ -27,7 +29,7 @@ def folders(project: Project) -> list[FolderState]:
     several = {"runs": project.runs(), "exports": project.exports()}
     states = []
     for name, spec in FOLDERS.items():
-        if spec.receipt and (spec.always or project.path(name).is_dir()):
+        if spec.receipt and (spec.always or _is_begun(project, name)):
             parts = [f"{name}/{part}" for part in several.get(name, ())]
             states += [_state(project, folder) for folder in parts or [name]]
     return states
@@ -52,9 +54,15 @@ def next_command(states: list[FolderState]) -> str:
 
 def _state(project: Project, folder: str) -> FolderState:
     path, current = project.path(folder), project.current_export()
-    receipt = Receipt.read(path)
+    try:
+        receipt = Receipt.read(path)
+        if receipt:
+            # Sizes only: `unidiff verify` reads every byte.
+            receipt.check(path, apart=FOLDERS[folder.split("/")[0]].apart)
+    except Damaged as damage:
+        return FolderState(folder, "damaged", damage.fact)
     if receipt is None:
-        begun = path.is_dir() and any(path.iterdir())
+        begun = _is_begun(project, folder)
         contents = _progress(path) if folder.startswith("runs/") else ""
         return FolderState(folder, "unfinished" if begun else "missing", contents)
     changed = [
@@ -71,11 +79,22 @@ def _state(project: Project, folder: str) -> FolderState:
     return FolderState(folder, "ready", contents + mark)
 
 
+def _is_begun(project: Project, folder: str) -> bool:
+    """Whether a folder holds anything, or the folder of its unfinished work is there."""
+    begun = FOLDERS[folder].begun if folder in FOLDERS else ""
+    path = project.path(folder)
+    visible = path.is_dir() and any(not p.name.startswith(".") for p in path.iterdir())
+    return visible or bool(begun and project.path(begun).is_dir())
+
+
 def _hash(path: Path) -> str:
-    receipt = Receipt.read(path)
+    try:
+        receipt = Receipt.read(path)
+    except Damaged:
+        return ""
     return receipt.hash if receipt else ""
 
 
 def _progress(run: Path) -> str:
-    steps = sorted(p.name for p in (run / "checkpoints").glob("step-*"))
-    return f"last checkpoint {steps[-1]}" if steps else "no checkpoint yet"
+    steps = checkpoints.committed(run / "checkpoints")
+    return f"last checkpoint {steps[-1].name}" if steps else "no checkpoint yet"

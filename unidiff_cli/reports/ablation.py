@@ -10,6 +10,7 @@ from pathlib import Path
 from unidiff_cli.project.files import write_json
 from unidiff_cli.reports import html, plots
 from unidiff_cli.reports.ablation_schema import AblationReport, SeedFigure, ValidationCurve
+from unidiff_cli.reports.markdown import escape
 from unidiff_cli.reports.plots import Plot
 from unidiff_cli.reports.schema import FigureSpec, FigureTest
 from unidiff_cli.reports.wording import format_value
@@ -81,9 +82,9 @@ def _mean_and_sd(figure: SeedFigure, percent: bool) -> str:
 
 def markdown(report: AblationReport) -> str:
     """The table, the tests in words, and what they do not cover."""
-    columns = [*report.models, "chance"]
+    columns = [*map(escape, report.models), "chance"]
     lines = [
-        f"**{title(report)}**, {report.steps} steps of {report.batch_size} each, "
+        f"**{escape(title(report))}**, {report.steps} steps of {report.batch_size} each, "
         f"measured on `{report.split}`.",
         "",
         f"| mean ± s.d. over seeds | {' | '.join(columns)} |",
@@ -92,11 +93,11 @@ def markdown(report: AblationReport) -> str:
     for row in table(report):
         arrow = "↑" if row.spec.better == "higher" else "↓"
         values = [*(cell.text for cell in row.cells), row.chance]
-        lines.append(f"| {row.spec.label} {arrow} | {' | '.join(values)} |")
+        lines.append(f"| {escape(row.spec.label)} {arrow} | {' | '.join(values)} |")
     tests = [f"{test.model} against {test.against}: {test.sentence}" for test in report.tests]
     left_out = [f"{metric} left out: {reason}" for metric, reason in report.left_out.items()]
-    lines += ["", *(f"- {test}" for test in tests), ""]
-    lines += [f"- {sentence}" for sentence in (*report.limits, *report.notes, *left_out)]
+    lines += ["", *(f"- {escape(test)}" for test in tests), ""]
+    lines += [f"- {escape(sentence)}" for sentence in (*report.limits, *report.notes, *left_out)]
     return "\n".join([*lines, ""])
 
 

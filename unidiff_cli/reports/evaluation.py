@@ -9,6 +9,7 @@ from PIL import Image
 
 from unidiff_cli.reports import html
 from unidiff_cli.reports.evaluation_plots import evaluation_plots
+from unidiff_cli.reports.markdown import escape
 from unidiff_cli.reports.schema import FigureSpec, Interval, Report
 from unidiff_cli.reports.wording import MARKS, SIDES, format_difference, format_value
 
@@ -81,27 +82,27 @@ def _interval(figure: Interval, percent: bool) -> str:
 
 def markdown(report: Report) -> str:
     """A short table for a pull request."""
-    models = list(report.models)
+    models = [escape(model) for model in report.models]
     # With several models each one's outcome stands beside its figure.
     several = len(models) > 2
     columns = list(models)
     if not several:
         columns += [f"{models[-1]} − {models[0]}", "outcome"]
     columns += REFERENCES.values()
-    lines = [f"**{report.title}**, split `{report.split}`.", ""]
-    lines += [*report.verdict.replace("\n", "\n\n").split("\n"), ""]
-    lines += [f"⚠ {warning}\n" for warning in report.warnings]
+    lines = [f"**{escape(report.title)}**, split `{report.split}`.", ""]
+    lines += [f"{escape(sentence)}\n" for sentence in report.verdict.split("\n")]
+    lines += [f"⚠ {escape(warning)}\n" for warning in report.warnings]
     lines += [f"| | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
     for row in table(report):
         values = [_marked(cell) if several else cell.value for cell in row.cells]
         if not several:
             values += [row.cells[-1].change, row.cells[-1].verdict]
         values += [row.references[kind] for kind in REFERENCES]
-        lines.append(f"| {row.spec.label} | {' | '.join(values)} |")
+        lines.append(f"| {escape(row.spec.label)} | {' | '.join(values)} |")
     if several:
         marks = ", ".join(f"{mark} {word}" for word, mark in MARKS.items())
         lines += ["", f"{marks}: each against {models[0]}, by the paired test."]
-    lines += ["", *(f"- {note}" for notes in report.notes.values() for note in notes), ""]
+    lines += ["", *(f"- {escape(note)}" for notes in report.notes.values() for note in notes), ""]
     return "\n".join(lines)
 
 

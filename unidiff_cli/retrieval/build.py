@@ -32,11 +32,11 @@ def index(
     kind = kind or IndexSettings().kind
     new_index = registry.load("indexes", kind)
     with project.lock(existing=True):
-        folder, inputs = index_inputs(project, export)
+        folder, inputs = index_inputs(project, export, hashed=None)
         settings = {"export": folder.name, "kind": kind}
-        receipt = Receipt.read(project.path("index"))
-        if receipt and receipt.same_work(settings, inputs) and not force:
-            return receipt
+        finished = project.finished("index", settings=settings, inputs=inputs)
+        if finished and not force:
+            return finished
         shards = Shards.open(project.path("shards"))
         rows = shards.rows()
         receipt = Receipt("index", settings, inputs, counts={"images": len(rows)})

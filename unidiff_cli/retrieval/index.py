@@ -36,7 +36,7 @@ class Index(Section):
 
     @abstractmethod
     def open(self, folder: Path) -> None:
-        """Takes the index that `save` wrote there."""
+        """Takes the index that `save` wrote there. Raises Damaged for any other file."""
 
     @abstractmethod
     def search(self, query: np.ndarray, k: int) -> Neighbours:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from unidiff_cli.errors import NotReady
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.project.receipt import QUICK, Receipt
 
 
-def index_inputs(project: Project, export: str | None) -> tuple[Path, dict[str, str]]:
-    """The export's folder, and the hashes that an index of it is bound to."""
+def index_inputs(
+    project: Project, export: str | None, hashed: int | None = QUICK
+) -> tuple[Path, dict[str, str]]:
+    """The export's folder, `hashed` bytes of it checked, and what an index of it is bound to."""
     shards = project.receipt("shards")
-    folder = project.export(export)
+    folder = project.export(export, hashed)
     return folder, {
         "shards": shards.hash,
         f"exports/{folder.name}": project.receipt("exports", folder.name).hash,
@@ -25,7 +27,7 @@ def current_index(project: Project, export: str | None) -> tuple[Path, Receipt]:
     Raises NotReady where the index is missing, or was made of another export or other shards.
     """
     folder, inputs = index_inputs(project, export)
-    receipt = project.receipt("index")
+    receipt = project.receipt("index", hashed=QUICK)
     command = "unidiff index" + (f" --export {export}" if export else "")
     if receipt.settings["export"] != folder.name:
         raise NotReady(

@@ -13,6 +13,7 @@ from unidiff_cli.models.encoders import CLIP
 from unidiff_cli.project.project import Project
 from unidiff_cli.reports.contact_sheet import contact_sheet
 from unidiff_cli.retrieval.retriever import Hit, Retriever, open_query
+from unidiff_cli.system import naming
 
 
 def retrieve(
@@ -34,7 +35,8 @@ def retrieve(
     retriever = Retriever.open(project, export, encoder)
     hits = retriever.search(text, query, k)
     if sheet_to is not None:
-        _sheet(retriever, query, hits).save(sheet_to)
+        with naming(sheet_to):
+            _sheet(retriever, query, hits).save(sheet_to)
     return hits
 
 

@@ -11,9 +11,8 @@ import numpy as np
 from PIL import Image
 
 from unidiff_cli import registry
-from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.batch import open_image
-from unidiff_cli.data.images import prepare_image
+from unidiff_cli.data.decode import decode_query
 from unidiff_cli.data.locations import InMemory, locate
 from unidiff_cli.data.sample import Reason
 from unidiff_cli.data.shards import Row, Shards
@@ -58,8 +57,8 @@ class Retriever:
     def open(cls, project: Project, export: str | None = None, encoder: str = CLIP) -> Retriever:
         """The indexed catalogue of a project, by the index of one of the export's image encoders.
 
-        Raises NotReady for an index that is missing or stale, UsageError for an unknown export or
-        image encoder.
+        Raises NotReady for an index that is missing or stale, Damaged for one that is not what was
+        written, UsageError for an unknown export or image encoder.
         """
         folder, receipt = current_index(project, export)
         known = encoders.available_encoders(folder)
@@ -119,9 +118,8 @@ def open_query(source: str | Path | bytes) -> Image.Image:
 
     Raises UsageError for a file, or the bytes of one, that is no image.
     """
-    options = Prepare()
     location = InMemory("query", source) if isinstance(source, bytes) else locate(source)
-    image = prepare_image(location, options.max_side, options.max_pixels)
+    image = decode_query(location)
     if isinstance(image, Reason):
         name = "The query" if isinstance(source, bytes) else source
         raise UsageError(

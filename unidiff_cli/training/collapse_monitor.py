@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from unidiff_cli.data.captions import number_distinct
+from unidiff_cli.errors import Damaged
 from unidiff_cli.evaluation.classification import classify
 from unidiff_cli.evaluation.collapse_meters import (
     PROBE,
@@ -29,10 +31,11 @@ from unidiff_cli.evaluation.collapse_meters import (
 from unidiff_cli.evaluation.probe import ProbeSet
 from unidiff_cli.models.base import DualEncoder
 from unidiff_cli.models.encoders import ClipEncoder
+from unidiff_cli.project import checkpoints
 from unidiff_cli.reports.schema import Probe
 
-# The base's embeddings of both sets.
-FILE = "base_embeds.safetensors"
+# The base's embeddings of both sets: a folder beside the checkpoints, and the file in it.
+FOLDER, GROUP = "base", "embeds"
 # What the meters are taken on, and how a warning names it.
 PLACES: Mapping[Probe, str] = {
     "catalogue": "the validation split",
@@ -60,18 +63,18 @@ class CollapseMonitor:
     ) -> None:
         """`base` before the first step, the N held-out captions, and its embeddings (N, D) of
         their images."""
-        from safetensors.numpy import load_file, save_file
-
         # The number of each row's caption among the C distinct ones, (N,).
         self.caption_of = np.array(number_distinct(captions))
         first = np.unique(self.caption_of, return_index=True)[1]
         self.captions = [captions[i] for i in first]
         self.tripped: list[str] = []
+        stored = _stored(folder / "checkpoints")
         # Whether the base was measured before, by the run that this one continues.
-        self.known = (folder / FILE).is_file()
+        self.known = stored is not None
+        self.before = stored or self._embeds(base, images)
         if not self.known:
-            save_file(dict(self._embeds(base, images)), folder / FILE)
-        self.before = load_file(folder / FILE)
+            tensors = {name: torch.from_numpy(array) for name, array in self.before.items()}
+            checkpoints.save(folder / "checkpoints", FOLDER, {GROUP: tensors}, {})
         self.base_meters = self._meters(self.before)
 
     def measure(
@@ -112,6 +115,16 @@ class CollapseMonitor:
         if not np.isnan(retained):
             neutral["retention"] = retained
         return measured | {PROBE + name: value for name, value in neutral.items()}
+
+
+def _stored(folder: Path) -> Embeds | None:
+    """The base's embeddings that the run wrote; None where they are missing or damaged."""
+    try:
+        checkpoints.verified(folder / FOLDER)
+    except Damaged:
+        return None
+    tensors = checkpoints.tensors(folder / FOLDER, GROUP)
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
 def _accuracy(embeds: Embeds) -> float:

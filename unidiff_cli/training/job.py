@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.dataset import BatchPlan, PriorDataset, Samples
 from unidiff_cli.data.shards import Row, Shards
@@ -41,11 +40,12 @@ class Job:
     def read(cls, project: Project, name: str) -> Job:
         """The job of a run whose launching process left it in the run's folder."""
         folder = project.path("runs", name)
+        provenance = Provenance.read(folder)
         return cls(
             project,
             name,
-            read_recipe(folder / "recipe.yaml"),
-            Provenance.read(folder),
+            provenance.recipe_of(folder),
+            provenance,
             Shards.open(project.path("shards")),
             Precomputed.read(folder),
         )

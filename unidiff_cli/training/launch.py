@@ -17,6 +17,8 @@ from unidiff_cli import machine, processes, signals
 from unidiff_cli.errors import WorkError
 from unidiff_cli.processes import Child
 
+# What the launched processes print.
+OUTPUT = "workers.log"
 LOOPBACK = "127.0.0.1"
 # Seconds between two looks at the processes.
 INTERVAL = 0.2
@@ -33,7 +35,7 @@ def launch(
     process is passed on; the error that one leaves is raised here.
     """
     (folder / processes.FAILURE).unlink(missing_ok=True)
-    output, ranks = folder / "workers.log", list[Child]()
+    output, ranks = folder / OUTPUT, list[Child]()
     with signals.held() as caught, _meeting_point(count) as variables:
         try:
             for rank in range(count):

@@ -6,13 +6,13 @@ from unidiff_cli.config.schema import Recipe
 from unidiff_cli.project.project import Project
 
 
-def train_plan(project: Project, recipe: Recipe) -> str:
+def train_plan(project: Project, recipe: Recipe) -> list[str]:
     """The steps, what trains at which rate, and what follows. Raises NotReady without shards."""
     images, options = int(project.receipt("shards").counts["train"]), recipe.train
     epochs = options.steps * options.batch_size / max(images, 1)
     rates = {tower: getattr(options.lr, tower) for tower in options.trains}
     trained = ", ".join(f"{tower} at {rate:g}" for tower, rate in rates.items() if rate)
-    lines = [
+    return [
         f"plan: run {project.next_run(recipe.name)} in {project.root}",
         f"  {options.steps} steps of {options.batch_size} over {images:,} training images "
         f"({epochs:.1f} epochs)",
@@ -21,4 +21,3 @@ def train_plan(project: Project, recipe: Recipe) -> str:
         f"{options.validate_every}",
         "  then export and index",
     ]
-    return "\n".join(lines)

@@ -21,12 +21,13 @@ import torch
 from unidiff_cli.config.schema import Generate
 from unidiff_cli.data.batch import open_image
 from unidiff_cli.data.shards import Row, Shards
-from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.progress import Counter, Progress, labelled
-from unidiff_cli.project.files import atomic_file, digest, write_json
+from unidiff_cli.project.arrays import open_array, seal_array
+from unidiff_cli.project.files import atomic_file, digest, make_folder, write_json
 from unidiff_cli.project.project import Project
+from unidiff_cli.system import disk_problem
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -92,9 +93,9 @@ def fill_cache(
         file_names[FROZEN] = f"{FROZEN}-{base.vision_hash}.npy"
     key, filled = [shards.receipt.hash, base.preprocessing], {}
     for split, rows in splits.items():
-        folder = project.path("cache", digest([*key, [row.id for row in rows]]), split)
+        folder = project.folder("cache") / digest([*key, [row.id for row in rows]]) / split
         filled[split] = {name: folder / file for name, file in file_names.items()}
-        missing = {name: file for name, file in filled[split].items() if not file.exists()}
+        missing = {name: file for name, file in filled[split].items() if open_array(file) is None}
         if missing:
             counter = labelled(on_progress, f"caching {split}")
             _write_arrays(missing, base, shards, rows, counter)
@@ -111,7 +112,7 @@ def _write_arrays(
     """Writes the array of each tensor to its file. Raises EnvironmentProblem on a full disk."""
     folder = next(iter(files.values())).parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with ExitStack() as stack:
             # Two processes of an ablation may fill the same rows.
             beside = {name: stack.enter_context(atomic_file(f)) for name, f in files.items()}
@@ -125,12 +126,14 @@ def _write_arrays(
                     arrays[name][start : start + len(values)] = values
                 if on_progress:
                     on_progress(min(start + CHUNK, len(rows)), len(rows))
-            for array in arrays.values():
+            for name, array in arrays.items():
                 array.flush()
+                seal_array(beside[name])
     except OSError as problem:
-        raise EnvironmentProblem(
-            f"The cache of {len(rows):,} images cannot be written to {folder}: {problem.strerror}.",
-            "Free some space, or turn it off: --set train.cache_latents=false",
+        raise disk_problem(
+            problem,
+            f"The cache of {len(rows):,} images in {folder}",
+            "Or do without it: --set train.cache_latents=false",
         ) from problem
 
 
@@ -178,9 +181,9 @@ def generate_latents(
     # A file an image, so that how many are generated at a time decides nothing: after a run out of
     # memory it is lowered.
     depends = ["a file an image", weights, base.image_size, options.steps, options.guidance]
-    folder = project.path("cache", digest([*depends, list(captions)]), "general")
+    folder = project.folder("cache") / digest([*depends, list(captions)]) / "general"
     files = [folder / f"{i:06d}.npy" for i in range(len(captions))]
-    missing = [i for i, file in enumerate(files) if not file.exists()]
+    missing = [i for i, file in enumerate(files) if open_array(file) is None]
     for start in range(0, len(missing), options.batch_size):
         numbers = missing[start : start + options.batch_size]
         images = generate_images(
@@ -193,15 +196,14 @@ def generate_latents(
         )
         latents = _latents(base, list(images))
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             for i, one in zip(numbers, latents, strict=True):
                 with atomic_file(files[i]) as beside, open(beside, "wb") as stream:
                     np.save(stream, one[None])
+                    stream.flush()
+                    seal_array(beside)
         except OSError as problem:
-            raise EnvironmentProblem(
-                f"The prior's images cannot be written to {folder}: {problem.strerror}.",
-                "Free some space.",
-            ) from problem
+            raise disk_problem(problem, f"The prior's images in {folder}") from problem
         if on_progress:
             done = len(captions) - len(missing) + start + len(numbers)
             on_progress("generating the prior", done, len(captions))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from unidiff_cli.config.run_recipe import read_run_recipe, recipe_digest, write_run_recipe
 from unidiff_cli.config.schema import Recipe
+from unidiff_cli.errors import Damaged, NotReady
 from unidiff_cli.models.sources import files_hash
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.project.files import write_json
@@ -18,8 +21,9 @@ FILE = "began.json"
 
 @dataclass(frozen=True)
 class Provenance:
-    """Hashes of the shards, of the base's files, and of the files that objectives read."""
+    """Hashes of the recipe, the shards, the base's files, and the files that objectives read."""
 
+    recipe: str
     shards: str
     weights: str
     # By objective, and by what the file holds.
@@ -29,16 +33,32 @@ class Provenance:
     def of(cls, recipe: Recipe, shards: str) -> Provenance:
         """As things stand now; it reads every file of the base. Raises UsageError."""
         inputs = {name: objective.inputs() for name, objective in recipe.active().items()}
-        return cls(shards, files_hash(recipe.base), {k: v for k, v in inputs.items() if v})
+        inputs = {name: files for name, files in inputs.items() if files}
+        return cls(recipe_digest(recipe), shards, files_hash(recipe.base), inputs)
 
     @classmethod
     def read(cls, run: Path) -> Provenance:
-        """As a run began."""
-        return cls(**json.loads((run / FILE).read_text(encoding="utf-8")))
+        """As a run began. Raises NotReady for one that never did, Damaged for a broken file."""
+        try:
+            return TypeAdapter(cls).validate_json((run / FILE).read_bytes())
+        except FileNotFoundError:
+            raise NotReady(
+                f"Run {run.name} never began: it has no {FILE}.", "Run: unidiff train"
+            ) from None
+        except (OSError, ValueError) as problem:
+            raise Damaged(
+                f"{FILE} of run {run.name} is not what was written.",
+                "Put the file back as it was, or begin another run: unidiff train",
+            ) from problem
 
-    def write(self, run: Path) -> None:
-        """Keeps it in the run's folder."""
+    def write(self, run: Path, recipe: Recipe) -> None:
+        """Keeps it in the run's folder, after the recipe: a run that has it has begun."""
+        write_run_recipe(run, recipe)
         write_json(run / FILE, asdict(self))
+
+    def recipe_of(self, run: Path) -> Recipe:
+        """The recipe that the run began with. Raises Damaged where its file holds another."""
+        return read_run_recipe(run, self.recipe)
 
     def changes(self, now: Provenance) -> list[str]:
         """What is not any more as it was, in words."""

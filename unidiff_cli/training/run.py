@@ -14,9 +14,10 @@ import torch
 from unidiff_cli import signals
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.dataset import Samples
-from unidiff_cli.errors import Interrupted
+from unidiff_cli.errors import Damaged, Interrupted
 from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.project import checkpoints, run_log
+from unidiff_cli.project.receipt import FileRecord, record_of
 from unidiff_cli.reports.contact_sheet import contact_sheet
 from unidiff_cli.training.selection import Best, is_better, mean_recall
 from unidiff_cli.training.trainer import PARTS, Step, Trainer
@@ -71,8 +72,16 @@ class Run:
         if self.unmeasured:
             state["unmeasured"] = True
         folder = self.folder / "checkpoints"
-        checkpoints.save(folder, f"step-{step:06d}", self.trainer.tensors(), state)
+        # A power loss leaves no checkpoint whose log ends before it.
+        run_log.sync(self.folder)
+        checkpoints.save(folder, checkpoints.step_name(step), self.trainer.tensors(), state)
         checkpoints.prune(folder, self.recipe.train.keep_checkpoints)
+
+    def records(self) -> dict[str, FileRecord]:
+        """The checkpoints' files for the run's receipt, by their hashes when they were written."""
+        folder = self.folder / "checkpoints"
+        hashes = checkpoints.digests(folder).items()
+        return {f"checkpoints/{name}": record_of(folder / name, hash) for name, hash in hashes}
 
     # ------------------------------------------------------------ measuring
 
@@ -171,13 +180,23 @@ class Run:
 
 
 def rewind(folder: Path) -> None:
-    """Says where a run goes on from, naming damaged checkpoints, and trims its log to there."""
-    step = 0
+    """Says where a run goes on from, naming damaged checkpoints, and trims its log to there.
+
+    Raises Damaged where it has checkpoints and all are damaged.
+    """
+    step, damaged = 0, False
     for _, state in checkpoints.latest(folder / "checkpoints"):
         if isinstance(state, dict):
             step = state["step"]
             break
-        logger.warning("%s", state)
+        logger.warning("%s", state.fact)
+        damaged = True
+    if damaged and not step:
+        whole = ", ".join(checkpoints.whole_files(folder / "checkpoints")) or "none"
+        raise Damaged(
+            f"All checkpoints of run {folder.name} are damaged.",
+            f"Files of them that are whole: {whole}. Begin again with: unidiff train",
+        )
     start = f"goes on from step {step}" if step else "has no checkpoint yet and starts over"
     logger.warning(f"Run {folder.name} {start}.")
     run_log.trim(folder, step)

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from unidiff_cli import machine
-from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.shards import Shards
-from unidiff_cli.errors import NotReady, UsageError, WorkError, nearest
+from unidiff_cli.errors import Damaged, NotReady, UsageError, WorkError, nearest
 from unidiff_cli.models import loading
 from unidiff_cli.objectives import needs_of, trained_encoder
 from unidiff_cli.progress import Progress
 from unidiff_cli.project import run_log
+from unidiff_cli.project.files import make_folder
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.project.receipt import Receipt, is_closed
 from unidiff_cli.training.collapse_monitor import warn_of_collapse
 from unidiff_cli.training.job import Job, rows_of
 from unidiff_cli.training.launch import launch
@@ -64,12 +64,18 @@ def train(
         if receipt := Receipt.read(project.path("runs", name)):
             return name, receipt
         # What we refuse.
+        for written in ("exports", "runs"):
+            project.folder(written)
+        project.refuse_foreign("index")
         shards = Shards.open(project.path("shards"))
         world = recipe.train.processes or max(1, machine.gpu_count())
         _check(recipe, shards, world)
         base = loading.load_base(recipe.base, recipe.image_size)
         # Do.
-        _begin(project.path("runs", name), recipe, provenance)
+        if not resume:
+            folder = project.path("runs", name)
+            make_folder(folder)
+            provenance.write(folder, recipe)
         computed = _precomputed(project, recipe, base, shards, provenance.weights, on_progress)
         job = Job(project, name, recipe, provenance, shards, computed)
         if world == 1:
@@ -88,7 +94,12 @@ def _finished(
     """The newest finished run of this very work."""
     settings, inputs = provenance.settings(recipe), {"shards": provenance.shards}
     for name in reversed(project.runs()):
-        receipt = Receipt.read(project.path("runs", name))
+        try:
+            receipt = Receipt.read(project.path("runs", name))
+        except Damaged as problem:
+            # It hinders no other run.
+            logger.warning("%s", problem)
+            continue
         if receipt and receipt.same_work(settings, inputs):
             return name, receipt
     return None
@@ -105,18 +116,17 @@ def _resumed(project: Project, resume: str | bool, shards: str) -> tuple[str, Re
             f"There is no run '{name}'.{nearest(name, runs)}", f"Runs: {', '.join(runs)}."
         )
     folder = project.path("runs", name)
-    if not (folder / "recipe.yaml").is_file():
-        raise NotReady(f"Run {name} has no recipe.yaml, so it never began.", "Run: unidiff train")
-    recipe = read_recipe(folder / "recipe.yaml")
-    provenance = Provenance.of(recipe, shards)
-    if changes := Provenance.read(folder).changes(provenance):
+    began = Provenance.read(folder)
+    recipe = began.recipe_of(folder)
+    if changes := began.changes(Provenance.of(recipe, shards)):
         changed = " and ".join(changes)
         raise NotReady(
             f"{changed[0].upper()}{changed[1:]} changed since run {name} began.",
             "Run: unidiff train",
         )
-    rewind(folder)
-    return name, recipe, provenance
+    if not is_closed(folder):
+        rewind(folder)
+    return name, recipe, began
 
 
 def _check(recipe: Recipe, shards: Shards, world: int) -> None:
@@ -139,13 +149,6 @@ def _check(recipe: Recipe, shards: Shards, world: int) -> None:
                 f"train.{key} {size} does not divide over {world} processes.",
                 f"Take a multiple of {world}, or set train.processes.",
             )
-
-
-def _begin(folder: Path, recipe: Recipe, provenance: Provenance) -> None:
-    """The run's folder, with all that a resume begins from."""
-    folder.mkdir(parents=True, exist_ok=True)
-    provenance.write(folder)
-    (folder / "recipe.yaml").write_text(recipe.yaml(), encoding="utf-8")
 
 
 def _precomputed(

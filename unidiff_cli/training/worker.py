@@ -23,6 +23,7 @@ from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, close
 from unidiff_cli.training.collapse_monitor import warn_of_collapse
 from unidiff_cli.training.job import Job
+from unidiff_cli.training.launch import OUTPUT
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import some_without_gradient
 from unidiff_cli.training.run import Run
@@ -75,6 +76,7 @@ def work(
     settings, inputs = job.provenance.settings(recipe), {"shards": job.provenance.shards}
     receipt = Receipt("train", settings, inputs, options.seed)
     accelerator = accelerator_for(job)
+    main = accelerator.is_main_process
     try:
         if accelerator.num_processes != world:
             raise WorkError(
@@ -89,17 +91,19 @@ def work(
         training = job.training_samples(base, accelerator.process_index, world)
         held_out = job.held_out_samples(base)
         run = Run(job.folder, recipe, trainer, held_out)
-        if accelerator.is_main_process:
+        if main:
             run.begin()
         run.restore()
         _loop(run, training, held_out or training, on_step)
-        if accelerator.is_main_process:
-            counts = {"train": len(training.rows), "val": len(held_out.rows) if held_out else 0}
-            receipt.counts = {"steps": options.steps, **counts}
-            receipt.figures = {"best": asdict(run.best) if run.best.step else {}}
-            close(job.folder, receipt, time.monotonic() - started)
     finally:
         _end(accelerator)
+    # The trackers' files are whole now.
+    if main:
+        counts = {"train": len(training.rows), "val": len(held_out.rows) if held_out else 0}
+        receipt.counts = {"steps": options.steps, **counts}
+        receipt.figures = {"best": asdict(run.best) if run.best.step else {}}
+        receipt.files, receipt.changing = run.records(), [OUTPUT]
+        close(job.folder, receipt, time.monotonic() - started)
 
 
 def _loop(run: Run, training: Samples, shown: Samples, on_step: OnStep | None) -> None:

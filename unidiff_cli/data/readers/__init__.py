@@ -10,7 +10,7 @@ In comes the `Location` of a catalogue; out go `Sample` and `Rejected`, one for 
         def __iter__(self): ...
 
 A reader opens and names images; prepare decodes them. It never writes, and follows no address that
-leads out of the catalogue.
+leads out of the catalogue. What one row may cost is bounded by `options.limits`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from typing import Any
 from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions as captions_module
+from unidiff_cli.data.captions import MAX_LENGTH
 from unidiff_cli.data.locations import Location, locate
-from unidiff_cli.data.sample import Extent, Rejected, Sample
+from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
 from unidiff_cli.data.splits import SPLITS
 from unidiff_cli.errors import UsageError
 
@@ -54,7 +55,7 @@ class Reader(ABC):
         """Whether this file or folder is such a catalogue."""
 
     @abstractmethod
-    def describe(self) -> str:
+    def describe(self) -> list[str]:
         """How the catalogue is read: a few lines for a person."""
 
     @abstractmethod
@@ -73,13 +74,22 @@ class Reader(ABC):
             rows += 1
             state: tuple[Any, ...] = (item,)
             if isinstance(item, Sample):
-                size, version = _state(item.image)
+                size, version = self._state(item.image)
                 state = (item.row, item.captions, item.product, item.split, size, version)
                 total += size
             digest.update(repr(state).encode("utf-8", "backslashreplace"))
         return Extent(digest.hexdigest()[:16], rows, total)
 
     # ---- what readers share
+
+    def _state(self, image: Location) -> tuple[int, str]:
+        """Size and version of an image; nothing where there is none that may be read."""
+        try:
+            kind, size, version, _ = image.stat()
+        except (OSError, ValueError):
+            return 0, ""
+        fits = kind == "file" and size <= self.options.limits.image_bytes
+        return (size, version) if fits else (0, "")
 
     def _begin_pass(self) -> None:
         self.notes.clear()
@@ -95,11 +105,19 @@ class Reader(ABC):
                 return False
         return True
 
-    def _captions(self, values: Iterable[str]) -> tuple[str, ...]:
-        """Captions mended, empty and repeated ones dropped; those that were mended are counted."""
-        captions = []
-        for value in values:
-            caption = captions_module.clean(value)
+    def _captions(self, values: Iterable[str]) -> tuple[str, ...] | Reason:
+        """Captions mended, empty and repeated ones dropped; those that were mended are counted.
+
+        A reason where there are too many, or one is too long to be a caption.
+        """
+        captions, most = [], self.options.limits.captions
+        for number, value in enumerate(values, 1):
+            if number > most:
+                return Reason(f"more than {most:,} captions (prepare.limits.captions)")
+            # Markup may go; what is ten times too long is not even mended.
+            caption = captions_module.clean(value[: 10 * MAX_LENGTH])
+            if len(caption) > MAX_LENGTH or len(value) > 10 * MAX_LENGTH:
+                return Reason(f"a caption longer than {MAX_LENGTH:,} characters")
             if caption != captions_module.fold(value):
                 self.notes[MENDED] += 1
             captions.append(caption)
@@ -115,22 +133,13 @@ class Reader(ABC):
         return split or "train"
 
 
-def _state(image: Location) -> tuple[int, int]:
-    """Size and version of an image; zeros where there is none."""
-    try:
-        stat = image.stat()
-        return stat.size, stat.version
-    except (OSError, ValueError):
-        return 0, 0
-
-
 def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:
     """The reader of a catalogue.
 
     It is the one that `prepare.reader` names, else the first that accepts it of: table, webdataset,
     installed ones, folder. Raises UsageError where nothing is there or no reader accepts it.
     """
-    location = locate(address)
+    location = locate(address, options.follow_links)
     if not location.exists():
         raise UsageError(
             f"There is no catalogue at {address}.",

@@ -16,7 +16,7 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
 from unidiff_cli.data.columns import ROLES
 from unidiff_cli.data.locations import Location
-from unidiff_cli.data.readers._tables import Cells
+from unidiff_cli.data.readers._cells import Cells
 from unidiff_cli.data.sample import IMAGE_SUFFIXES
 from unidiff_cli.data.splits import SPLITS
 from unidiff_cli.errors import UsageError, nearest
@@ -37,8 +37,13 @@ class TableColumns:
 
     def __init__(self, table: Location, head: Sequence[Cells], options: Prepare) -> None:
         self.table, self.options = table, options
-        self.head = [_without_bytes(cells) for cells in head]
+        self.head = head
         self.names = list(dict.fromkeys(name for cells in self.head for name in cells))
+        if len(self.names) > options.limits.columns:
+            raise UsageError(
+                f"{table} has {len(self.names):,} columns, more than {options.limits.columns:,}.",
+                f"Allow more: --set prepare.limits.columns={len(self.names)}",
+            )
         self.roles: dict[str, str | None] = dict.fromkeys(ROLES)
         # The folder and the ending that make a cell a file.
         self._place = ("", "")
@@ -124,6 +129,9 @@ class TableColumns:
                 more = sum(self._is_image(cell, folder, ending) for cell in cells)
                 if more > hits + (2 if hits else 0):
                     hits, column, place = more, name, (folder, ending)
+            # No other place can hold more of them.
+            if hits == len(self.head[:FILES]):
+                break
         if not mapped:
             self.roles["image"] = column or next(iter(self._named("image")), None)
         self._place = place
@@ -136,7 +144,8 @@ class TableColumns:
             return False
         if PurePosixPath(name).suffix.lower() not in IMAGE_SUFFIXES:
             return False
-        return self.table.parent.child(folder).child(name).is_file()
+        # A link that leads out is an image too; its rows say that it is refused.
+        return self.table.parent.child(folder).child(name).kind() in ("file", "outside")
 
     def _fits(self, role: str, column: str) -> bool:
         """Whether a column that has the right name holds the right thing."""
@@ -182,8 +191,8 @@ def image_bytes(cell: Any) -> bytes | None:
     return bytes(data) if isinstance(data, bytes | bytearray) else None
 
 
-def _without_bytes(value: Any) -> Any:
+def without_bytes(value: Any) -> Any:
     """A row without the images in it, so that many fit into memory."""
     if isinstance(value, dict):
-        return {k: _without_bytes(v) for k, v in value.items()}
+        return {k: without_bytes(v) for k, v in value.items()}
     return value[:8] if isinstance(value, bytes | bytearray) else value

@@ -2,66 +2,74 @@
 
 `read` yields (number, cells) or (number, reason): a line that cannot be read costs itself and no
 other. An unclosed quote, which lets `csv` swallow the rest of a file, is charged to the line that
-opens it.
+opens it. The limits of a recipe bound each row: its characters, its columns, and how deep it nests.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-import math
 from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
+from unidiff_cli.config.schema import Limits
 from unidiff_cli.data.locations import Location
-from unidiff_cli.data.sample import Cause, Reason
+from unidiff_cli.data.readers._cells import Cells, Record, bounded, cells_of, not_json, parse
+from unidiff_cli.data.readers._json_table import json_rows
+from unidiff_cli.data.readers._parquet import parquet_rows
+from unidiff_cli.data.sample import Reason, unreadable
 from unidiff_cli.errors import UsageError, WorkError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-# Characters.
-MAX_LINE = 16 << 20
-# Of one quoted cell.
+# Lines of one quoted cell.
 MAX_LINES = 1000
-# Bytes of a .json file, which is read whole.
-MAX_JSON = 1 << 30
+# Characters of the first lines, by which the separator is found.
+FIRST_LINES = 1 << 20
 UNCLOSED = Reason("a quote opens on this line and is never closed")
 
-Cells = dict[str, Any]
-Record = tuple[int, Cells | Reason]
-# A line's number and text; None for one longer than MAX_LINE.
+# A line's number and text; None for one longer than a row may be.
 Line = tuple[int, str | None]
 
 
-def read(file: Location, notes: Counter[str] | None = None) -> Iterator[Record]:
+def read(file: Location, limits: Limits, notes: Counter[str] | None = None) -> Iterator[Record]:
     """The rows of a table, numbered; a row that cannot be read as its reason.
 
     Raises WorkError where the file as a whole is unreadable, UsageError without a header.
     """
     notes = Counter() if notes is None else notes
     try:
-        if file.suffix == ".parquet":
-            yield from _parquet(file)
-        elif file.suffix == ".json":
-            yield from _json(file)
-        elif file.suffix in (".jsonl", ".ndjson"):
-            yield from _json_lines(file)
-        else:
-            yield from _csv(file, notes)
+        for number, cells in _records(file, limits, notes):
+            yield number, cells if isinstance(cells, Reason) else bounded(cells, limits)
     except OSError as problem:
-        raise WorkError(f"{file} cannot be read: {problem.strerror or problem}.") from problem
+        raise WorkError(f"{unreadable(problem, str(file)).text}.") from problem
     except UnicodeError as problem:
         raise WorkError(f"{file} is not valid text: {problem}.", "Save it as UTF-8.") from problem
 
 
-def separator(file: Location) -> str:
+def _records(file: Location, limits: Limits, notes: Counter[str]) -> Iterator[Record]:
+    if file.suffix == ".parquet":
+        return parquet_rows(file, limits, notes)
+    if file.suffix == ".json":
+        return json_rows(file, limits)
+    if file.suffix in (".jsonl", ".ndjson"):
+        return _json_lines(file, limits)
+    return _csv(file, limits, notes)
+
+
+def separator(file: Location, limits: Limits) -> str:
     """The separator that splits the first lines of a CSV file into the most columns."""
     if file.suffix == ".tsv":
         return "\t"
-    lines = [text for _, text in islice(_lines(file), 50) if text and text.strip()]
+    lines: list[str] = []
+    size = 0
+    for _, text in islice(_lines(file, limits.row), 50):
+        size += len(text or "")
+        if lines and size > FIRST_LINES:
+            break
+        if text and text.strip():
+            lines.append(text)
     best, columns = ",", 1
     for candidate in SEPARATORS:
         try:
@@ -73,34 +81,7 @@ def separator(file: Location) -> str:
     return best
 
 
-def plain(value: Any) -> Any:
-    """A cell as strict JSON can hold it: no NaN, no bytes, dates as text."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bytes | bytearray):
-        return None
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    return str(value)
-
-
-def parse(text: str) -> Any:
-    """Strict JSON: no NaN, no Infinity. Raises ValueError."""
-    try:
-        return json.loads(text, parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
-
-
-def _lines(file: Location, newline: str = "") -> Iterator[Line]:
+def _lines(file: Location, most: int, newline: str = "") -> Iterator[Line]:
     """Numbered lines. Bytes that are no UTF-8 come as lone surrogates."""
     with file.open() as raw:
         encoding = "utf-16" if raw.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -109,37 +90,58 @@ def _lines(file: Location, newline: str = "") -> Iterator[Line]:
         io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline=newline) as stream,
     ):
         number = 0
-        while text := stream.readline(MAX_LINE):
+        while text := stream.readline(most):
             number += 1
-            whole = len(text) < MAX_LINE
-            while len(text) == MAX_LINE and not text.endswith(("\n", "\r")):
-                text = stream.readline(MAX_LINE)
+            whole = len(text) < most
+            while len(text) == most and not text.endswith(("\n", "\r")):
+                text = stream.readline(most)
             yield number, text if whole else None
+
+
+def _too_long(limits: Limits) -> Reason:
+    return Reason(f"the line is longer than {limits.row:,} characters (prepare.limits.row)")
+
+
+def _json_lines(file: Location, limits: Limits) -> Iterator[Record]:
+    for number, text in _lines(file, limits.row, newline="\n"):
+        if text is None:
+            yield number, _too_long(limits)
+        elif text.strip():
+            yield number, _object(text)
+
+
+def _object(text: str) -> Cells | Reason:
+    try:
+        text.encode()
+        return cells_of(parse(text))
+    except UnicodeEncodeError:
+        return Reason("the line is not valid UTF-8")
+    except ValueError as problem:
+        return not_json(problem)
 
 
 # ---------------------------------------------------------------- CSV
 
 
-def _csv(file: Location, notes: Counter[str]) -> Iterator[Record]:
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
+def _csv(file: Location, limits: Limits, notes: Counter[str]) -> Iterator[Record]:
+    csv.field_size_limit(max(csv.field_size_limit(), limits.row))
     header: list[str] = []
-    lines = _Lines(file)
-    for number, cells, parts in _csv_rows(lines, separator(file)):
+    lines = _Lines(file, limits)
+    for number, cells, parts in _csv_rows(lines, separator(file, limits)):
         if isinstance(cells, Reason):
             yield number, cells
-            continue
-        cells = [_text(cell, notes) for cell in cells]
-        if not header:
-            header = _header(file, cells)
+        elif not header:
+            header = _header(file, [_text(cell, notes) for cell in cells], limits)
         elif len(cells) > len(header):
             lines.back(parts[1:])
-            text = f"{len(cells)} cells, but the header names {len(header)} columns"
+            text = f"{len(cells):,} cells, but the header names {len(header):,} columns"
             yield number, Reason(text)
         elif len(cells) < len(header) and len(parts) > 1:
             # A quote that was never closed swallowed lines.
             lines.back(parts[1:])
             yield number, UNCLOSED
         else:
+            cells = [_text(cell, notes) for cell in cells]
             missing = len(header) - len(cells)
             yield number, dict(zip(header, cells + [""] * missing, strict=True))
 
@@ -147,8 +149,9 @@ def _csv(file: Location, notes: Counter[str]) -> Iterator[Record]:
 class _Lines:
     """Numbered lines that can be given back."""
 
-    def __init__(self, file: Location) -> None:
-        self._source, self._again = _lines(file), deque[Line]()
+    def __init__(self, file: Location, limits: Limits) -> None:
+        self.limits = limits
+        self._source, self._again = _lines(file, limits.row), deque[Line]()
 
     def take(self) -> Line | None:
         return self._again.popleft() if self._again else next(self._source, None)
@@ -162,7 +165,7 @@ def _csv_rows(lines: _Lines, sep: str) -> Iterator[tuple[int, list[str] | Reason
     while (line := lines.take()) is not None:
         number, text = line
         if text is None:
-            yield number, Reason(f"the line is longer than {MAX_LINE:,} characters"), [line]
+            yield number, _too_long(lines.limits), [line]
         elif "\0" in text:
             yield number, Reason("the line holds a NUL byte"), [line]
         elif text.strip():
@@ -175,21 +178,25 @@ def _csv_rows(lines: _Lines, sep: str) -> Iterator[tuple[int, list[str] | Reason
 
 def _cells(lines: _Lines, parts: list[Line], sep: str) -> list[str] | Reason:
     """The cells of the row that starts with parts[0], taking more lines while a quote is open."""
-    while True:
-        try:
-            return next(csv.reader([text or "" for _, text in parts], delimiter=sep, strict=True))
-        except csv.Error as problem:
-            if "unexpected end" not in str(problem):
-                return Reason(f"not readable as CSV: {problem}") if len(parts) == 1 else UNCLOSED
-        while True:
-            more = lines.take()
-            if more is None:
-                return UNCLOSED
-            parts.append(more)
-            if more[1] is None or "\0" in more[1] or len(parts) > MAX_LINES:
-                return UNCLOSED
-            if '"' in more[1]:
-                break
+
+    def texts() -> Iterator[str]:
+        yield parts[0][1] or ""
+        size = len(parts[0][1] or "")
+        while (line := lines.take()) is not None:
+            parts.append(line)
+            more = line[1]
+            if more is None or "\0" in more or len(parts) > MAX_LINES:
+                return
+            size += len(more)
+            if size > lines.limits.row:
+                return
+            yield more
+
+    try:
+        return next(csv.reader(texts(), delimiter=sep, strict=True))
+    except csv.Error as problem:
+        is_open = "unexpected end" in str(problem) or len(parts) > 1
+        return UNCLOSED if is_open else Reason(f"not readable as CSV: {problem}")
 
 
 def _text(cell: str, notes: Counter[str]) -> str:
@@ -202,7 +209,12 @@ def _text(cell: str, notes: Counter[str]) -> str:
         return cell.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
 
 
-def _header(file: Location, cells: list[str]) -> list[str]:
+def _header(file: Location, cells: list[str], limits: Limits) -> list[str]:
+    if len(cells) > limits.columns:
+        raise UsageError(
+            f"{file}: the first line names {len(cells):,} columns, more than {limits.columns:,}.",
+            f"Leave some out, or allow more: --set prepare.limits.columns={len(cells)}",
+        )
     names = [cell.strip() or f"column {n}" for n, cell in enumerate(cells, 1)]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
@@ -215,71 +227,3 @@ def _header(file: Location, cells: list[str]) -> list[str]:
             "Add a first line such as: image,caption",
         )
     return names
-
-
-# ---------------------------------------------------------------- JSON and parquet
-
-
-def _json_lines(file: Location) -> Iterator[Record]:
-    for number, text in _lines(file, newline="\n"):
-        if text is None:
-            yield number, Reason(f"the line is longer than {MAX_LINE:,} characters")
-        elif text.strip():
-            yield number, _object(text)
-
-
-def _object(text: str) -> Cells | Reason:
-    try:
-        text.encode()
-        return _cells_of(parse(text))
-    except UnicodeEncodeError:
-        return Reason("the line is not valid UTF-8")
-    except ValueError as problem:
-        return Reason(f"not JSON: {problem}", Cause.NOT_JSON)
-
-
-def _cells_of(value: Any) -> Cells | Reason:
-    if isinstance(value, dict):
-        return value
-    return Reason(f"a JSON {type(value).__name__}, not an object")
-
-
-def _json(file: Location) -> Iterator[Record]:
-    if file.size > MAX_JSON:
-        raise WorkError(
-            f"{file} is larger than {MAX_JSON >> 30} GiB.", "Save it as JSON lines (.jsonl)."
-        )
-    try:
-        value = parse(file.read().decode("utf-8-sig"))
-    except ValueError as problem:
-        raise WorkError(f"{file} is not JSON: {problem}.") from problem
-    if isinstance(value, dict):
-        # {"a.jpg": {...}} or {"a.jpg": "a red dress"}, as kohya's scripts write it.
-        rows = [
-            {"image": k, **v} if isinstance(v, dict) else {"image": k, "caption": v}
-            for k, v in value.items()
-        ]
-    elif isinstance(value, list):
-        rows = value
-    else:
-        raise WorkError(
-            f"{file} holds a JSON {type(value).__name__}.", "A table is a list of objects."
-        )
-    for number, cells in enumerate(rows, 1):
-        yield number, _cells_of(cells)
-
-
-def _parquet(file: Location) -> Iterator[Record]:
-    import pyarrow
-    import pyarrow.parquet
-
-    number = 0
-    try:
-        with file.open() as stream, pyarrow.parquet.ParquetFile(stream) as table:
-            for batch in table.iter_batches(batch_size=64):
-                for cells in batch.to_pylist():
-                    number += 1
-                    yield number, cells
-    except pyarrow.ArrowException as problem:
-        first_line = str(problem).splitlines()[0]
-        raise WorkError(f"{file} is not readable as parquet: {first_line}.") from problem

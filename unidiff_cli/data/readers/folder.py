@@ -16,13 +16,15 @@ from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import (
     FOREIGN_SUFFIXES,
     IMAGE_SUFFIXES,
+    UNREAD,
     Cause,
     Reason,
     Rejected,
     Sample,
+    unreadable,
 )
 from unidiff_cli.data.splits import SPLITS
-from unidiff_cli.data.walk import OURS, UNREADABLE, walk
+from unidiff_cli.data.walk import OURS, walk
 from unidiff_cli.errors import UsageError
 
 SIDECARS = (".txt", ".caption")
@@ -30,9 +32,8 @@ COLUMNS = ("class", "folder", "split")
 NO_CLASS = frozenset(
     ("images", "image", "imgs", "img", "photos", "pictures", "pics", "data", "dataset")
 )
-MAX_SIDECAR = 1 << 20
-# Images looked at to describe a folder.
-HEAD = 10_000
+# Images looked at to describe a folder, and what is named of it that is not read.
+HEAD, NAMED = 10_000, 5
 
 
 class Folder(Reader):
@@ -52,23 +53,33 @@ class Folder(Reader):
     def accepts(cls, location: Location) -> bool:
         return location.is_folder()
 
-    def describe(self) -> str:
-        samples = (item for item in islice(self, HEAD) if isinstance(item, Sample))
-        classes = Counter(sample.attributes.get("class", "") for sample in samples)
+    def describe(self) -> list[str]:
+        items = list(islice(self, HEAD))
+        classes = Counter(
+            item.attributes.get("class", "") for item in items if isinstance(item, Sample)
+        )
+        unread = [
+            item.row for item in items if isinstance(item, Rejected) and item.reason.cause in UNREAD
+        ]
         named = [name for name, _ in classes.most_common(8) if name]
         lines = ["a folder of images without a table"]
         if named:
             more = ", …" if len(classes) > 8 else ""
             lines.append(f"classes from sub-folders: {', '.join(named)}{more}")
-        lines += [f"{self.notes[note]:,} {note}" for note in (OURS, UNREADABLE) if self.notes[note]]
-        return "\n".join([*lines, *self.peek()])
+        lines += [f"{self.notes[OURS]:,} {OURS}"] if self.notes[OURS] else []
+        lines += [f"not read: {', '.join(unread[:NAMED])}"] if unread else []
+        return [*lines, *self.peek()]
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()
         files = list(walk(self.root, self.notes))
-        sidecars = {file for file in files if file.suffix in SIDECARS}
+        sidecars = {
+            file for file in files if isinstance(file, Location) and file.suffix in SIDECARS
+        }
         for file in files:
-            if file.suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES:
+            if isinstance(file, Rejected):
+                yield file
+            elif file.suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES:
                 columns = self._columns(file)
                 if self._keeps(columns):
                     yield self._sample(file, columns, sidecars)
@@ -94,24 +105,37 @@ class Folder(Reader):
     ) -> Sample | Rejected:
         row = image.relative_to(self.root)
         sidecar = next((s for s in _sidecars_of(image) if s in sidecars), None)
-        if sidecar:
-            texts = self._captions(_lines(sidecar))
-            reason = f"no caption: {shown(sidecar.name)} is empty"
-        else:
-            texts, reason = self._from_columns(columns)
-        if not texts:
-            return Rejected(row, Reason(reason, Cause.NO_CAPTION), row)
+        texts = self._from_text(sidecar) if sidecar else self._from_columns(columns)
+        if isinstance(texts, Reason):
+            return Rejected(row, texts, row)
         return Sample(row, image, texts, columns, split=columns.get("split"))
 
-    def _from_columns(self, columns: dict[str, Any]) -> tuple[tuple[str, ...], str]:
+    def _from_text(self, sidecar: Location) -> tuple[str, ...] | Reason:
+        """The captions in a file beside an image, or why there are none."""
+        name, most = shown(sidecar.name), self.options.limits.text_bytes
+        try:
+            if sidecar.size > most:
+                return Reason(f"{name} is larger than {most:,} bytes (prepare.limits.text_bytes)")
+            data = sidecar.read(most)
+        except (OSError, ValueError) as problem:
+            return unreadable(problem, name)
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("cp1252", "replace")
+        empty = Reason(f"no caption: {name} is empty", Cause.NO_CAPTION)
+        return self._captions(text.splitlines()) or empty
+
+    def _from_columns(self, columns: dict[str, Any]) -> tuple[str, ...] | Reason:
         """The caption that an image's path gives, or why there is none."""
         name = str(columns.get("class", "")).replace("_", " ").replace("-", " ")
         template = self.options.caption or load_prompts().class_caption
         try:
-            return (captions.fill(template, {**columns, "class": name}),), ""
+            return (captions.fill(template, {**columns, "class": name}),)
         except KeyError as missing:
-            return (), (
-                f"no caption: no .txt beside it and no sub-folder that gives its {missing.args[0]}"
+            return Reason(
+                f"no caption: no .txt beside it and no sub-folder that gives its {missing.args[0]}",
+                Cause.NO_CAPTION,
             )
 
 
@@ -120,13 +144,3 @@ def _sidecars_of(image: Location) -> Iterator[Location]:
     for suffix in SIDECARS:
         yield image.sibling(PurePosixPath(image.name).with_suffix(suffix).name)
         yield image.sibling(image.name + suffix)
-
-
-def _lines(sidecar: Location) -> list[str]:
-    with sidecar.open() as stream:
-        data = stream.read(MAX_SIDECAR)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("cp1252", "replace")
-    return [line for line in text.splitlines() if len(line) <= captions.MAX_LENGTH]

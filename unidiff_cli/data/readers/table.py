@@ -13,12 +13,18 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
 from unidiff_cli.data.locations import InMemory, Location, shown
 from unidiff_cli.data.readers import Reader, _tables
-from unidiff_cli.data.readers._table_columns import TableColumns, file_name, image_bytes
+from unidiff_cli.data.readers._cells import Cells, plain
+from unidiff_cli.data.readers._table_columns import (
+    TableColumns,
+    file_name,
+    image_bytes,
+    without_bytes,
+)
 from unidiff_cli.data.sample import Cause, Extent, Reason, Rejected, Sample
 from unidiff_cli.errors import UsageError
 
-# Rows looked at to understand a table.
-HEAD = 1000
+# Rows looked at to understand a table, and characters of their cells.
+HEAD, HEAD_SIZE = 1000, 1 << 26
 # What the table of a folder is usually called.
 NAMED = (
     "captions",
@@ -44,25 +50,22 @@ class Table(Reader):
             raise UsageError(
                 f"{location} holds no table.", f"Known endings: {', '.join(_tables.SUFFIXES)}."
             )
-        records = islice(_tables.read(self.location), HEAD)
-        head = [cells for _, cells in records if not isinstance(cells, Reason)]
-        self.columns = TableColumns(self.location, head, options)
+        self.columns = TableColumns(self.location, self._head(), options)
 
     @classmethod
     def accepts(cls, location: Location) -> bool:
         return find(location) is not None
 
-    def describe(self) -> str:
+    def describe(self) -> list[str]:
         kind = self.location.suffix[1:]
         if kind in ("csv", "tsv"):
-            sep = _tables.SEPARATORS[_tables.separator(self.location)]
+            sep = _tables.SEPARATORS[_tables.separator(self.location, self.options.limits)]
             kind += f", columns separated by a {sep}"
-        lines = [f"{self.location.name}: {kind}", *self.columns.describe(), *self.peek()]
-        return "\n".join(lines)
+        return [f"{self.location.name}: {kind}", *self.columns.describe(), *self.peek()]
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()
-        for number, cells in _tables.read(self.location, self.notes):
+        for number, cells in _tables.read(self.location, self.options.limits, self.notes):
             row = f"{shown(self.location.name)}:{number}"
             if isinstance(cells, Reason):
                 yield Rejected(row, cells)
@@ -78,11 +81,22 @@ class Table(Reader):
         stat = self.location.stat()
         with self.location.open() as stream:
             rows = pyarrow.parquet.ParquetFile(stream).metadata.num_rows
-        return Extent(f"{stat.size:x}-{stat.version:x}", rows, stat.size)
+        return Extent(f"{stat.size:x}-{stat.version}", rows, stat.size)
+
+    def _head(self) -> list[Cells]:
+        """The first rows, without the images in them."""
+        head, size = [], 0
+        for _, cells in islice(_tables.read(self.location, self.options.limits), HEAD):
+            if not isinstance(cells, Reason):
+                head.append(without_bytes(cells))
+                size += sum(len(cell) for cell in cells.values() if isinstance(cell, str))
+                if size > HEAD_SIZE:
+                    break
+        return head
 
     # ---- one row
 
-    def _sample(self, row: str, cells: _tables.Cells) -> Sample | Rejected:
+    def _sample(self, row: str, cells: Cells) -> Sample | Rejected:
         cell = self.columns.cell("image", cells)
         data = image_bytes(cell)
         path = "" if data else shown(file_name(cell))
@@ -102,13 +116,13 @@ class Table(Reader):
             row,
             image,
             texts,
-            attributes={k: _tables.plain(v) for k, v in cells.items() if k not in dropped},
+            attributes={k: plain(v) for k, v in cells.items() if k not in dropped},
             id=id_ or None,
             product=product or None,
             split=self._split(split),
         )
 
-    def _texts(self, cells: _tables.Cells) -> tuple[str, ...] | Reason:
+    def _texts(self, cells: Cells) -> tuple[str, ...] | Reason:
         """The captions of a row, or why there are none."""
         column = self.columns.roles["caption"]
         try:
@@ -119,11 +133,7 @@ class Table(Reader):
                 texts = self._captions(captions.cell_captions(cell))
         except KeyError as empty:
             texts, column = (), empty.args[0]
-        if not texts:
-            return Reason(f"no caption: the column '{column}' is empty", Cause.NO_CAPTION)
-        if max(map(len, texts)) > captions.MAX_LENGTH:
-            return Reason(f"a caption longer than {captions.MAX_LENGTH:,} characters")
-        return texts
+        return texts or Reason(f"no caption: the column '{column}' is empty", Cause.NO_CAPTION)
 
     def _locate(self, cell: str) -> Location | Reason:
         """The file a cell means, or why it means none that may be opened."""

@@ -17,7 +17,8 @@ from typing import Any
 from unidiff_cli.data import captions
 from unidiff_cli.data.columns import ROLES
 from unidiff_cli.data.locations import InMemory, Location, shown
-from unidiff_cli.data.readers import Reader, _tables, _tars
+from unidiff_cli.data.readers import Reader, _tars
+from unidiff_cli.data.readers._cells import Cells, bounded, parse, plain
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent, Reason, Rejected, Sample
 
 TEXTS = (".txt", ".caption", ".text")
@@ -31,6 +32,9 @@ AMBIGUOUS = Reason("a further image of its key, which ends at the first dot of t
 # Names with which webdataset marks what is no sample.
 _META = re.compile(r"__[^/]*__($|/)")
 
+# Members of one sample.
+MEMBERS = 100
+
 # Endings, in lower case and with their dot -> data, of one key.
 Parts = dict[str, bytes]
 
@@ -42,17 +46,17 @@ class Webdataset(Reader):
     def accepts(cls, location: Location) -> bool:
         return bool(_tars_of(location))
 
-    def describe(self) -> str:
+    def describe(self) -> list[str]:
         tars = _tars_of(self.location)
         number = f"{len(tars)} tar{'s' if len(tars) != 1 else ''}"
-        return "\n".join([f"WebDataset: {number}, {tars[0].name} first", *self.peek()])
+        return [f"WebDataset: {number}, {tars[0].name} first", *self.peek()]
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()
+        limits = self.options.limits
         for tar in _tars_of(self.location):
-            key = ""
-            parts: Parts = {}
-            for member in _tars.members(tar):
+            key, parts, held = "", Parts(), 0
+            for member in _tars.members(tar, self._wanted, limits.inflation):
                 row = f"{shown(tar.name)}:{member.name}"
                 if member.problem:
                     yield Rejected(row, Reason(member.problem))
@@ -63,11 +67,15 @@ class Webdataset(Reader):
                     continue
                 if names[0] != key:
                     yield from self._samples(tar, key, parts)
-                    key, parts = names[0], {}
+                    key, parts, held = names[0], Parts(), 0
                 ending = f".{names[1].lower()}"
+                held += len(member.data)
                 if ending in parts:
                     yield Rejected(row, Reason("a second member of this name in its sample"))
-                parts.setdefault(ending, member.data)
+                elif len(parts) == MEMBERS or held > limits.image_bytes + limits.text_bytes:
+                    yield Rejected(row, Reason("its sample has too many members, or too large"))
+                else:
+                    parts[ending] = member.data
             yield from self._samples(tar, key, parts)
 
     def extent(self) -> Extent:
@@ -79,6 +87,14 @@ class Webdataset(Reader):
             total += stat.size
         return Extent(digest.hexdigest()[:16], None, total)
 
+    def _wanted(self, name: str) -> int:
+        """The bytes that a member may have; 0 for what is not read."""
+        names, limits = split_name(name), self.options.limits
+        ending = _last(f".{names[1].lower()}") if names else ""
+        if ending in IMAGE_SUFFIXES:
+            return limits.image_bytes
+        return limits.text_bytes if ending in (*TEXTS, ".json") else 0
+
     def _samples(self, tar: Location, key: str, parts: Parts) -> Iterator[Sample | Rejected]:
         """What the members of one key give: a sample, or why there is none, or nothing."""
         if not parts:
@@ -86,10 +102,11 @@ class Webdataset(Reader):
         row = f"{shown(tar.name)}:{PurePosixPath(key)}"
         self.notes.update(UNOPENED for ending in parts if _last(ending) in PICKLES)
         try:
-            cells = _cells(parts)
+            cells = bounded(_cells(parts), self.options.limits)
         except ValueError as problem:
-            text = f"its .json is not JSON: {problem}"
-            yield Rejected(row, Reason(text, Cause.NOT_JSON))
+            cells = Reason(f"its .json is not JSON: {problem}", Cause.NOT_JSON)
+        if isinstance(cells, Reason):
+            yield Rejected(row, cells)
             return
         is_ours = cells.get("unidiff") and isinstance(cells.get("attributes"), dict)
         columns = {k: v for k, v in cells.items() if k != "caption"}
@@ -98,37 +115,38 @@ class Webdataset(Reader):
             return
         images = [ending for ending in parts if _last(ending) in IMAGE_SUFFIXES]
         # 0.jpg is the image of 0, whatever 0.mask.png shows.
-        plain = [ending for ending in images if ending == _last(ending)]
-        image, further = next(iter(plain or images), None), images[1:]
-        if plain and further:
+        own = [ending for ending in images if ending == _last(ending)]
+        image, further = next(iter(own or images), None), images[1:]
+        if own and further:
             self.notes[FURTHER] += len(further)
         else:
             yield from (Rejected(f"{row}{ending}", AMBIGUOUS) for ending in further)
-        texts, reason = self._texts(parts, cells)
+        texts = self._texts(parts, cells)
         if image is None:
             yield Rejected(row, Reason("no image among its members"))
-        elif not texts:
-            yield Rejected(row, Reason(reason, Cause.NO_CAPTION))
+        elif isinstance(texts, Reason):
+            yield Rejected(row, texts)
         else:
             yield Sample(
                 row,
                 InMemory(f"{row}{image}", parts[image]),
                 texts,
-                columns,
+                plain(columns),
                 id=self._role("id", cells),
                 product=self._role("product", cells),
                 split=self._split(self._role("split", cells) or ""),
             )
 
-    def _texts(self, parts: Parts, cells: _tables.Cells) -> tuple[tuple[str, ...], str]:
-        """The captions, and why there are none where there are none."""
-        reason = "no caption: neither a .txt nor a caption in its .json"
+    def _texts(self, parts: Parts, cells: Cells) -> tuple[str, ...] | Reason:
+        """The captions, or why there are none."""
+        words = "no caption: neither a .txt nor a caption in its .json"
         try:
-            return self._captions(self._written(parts, cells)), reason
+            texts = self._captions(self._written(parts, cells))
         except KeyError as empty:
-            return (), f"no caption: '{empty.args[0]}' is empty"
+            texts, words = (), f"no caption: '{empty.args[0]}' is empty"
+        return texts or Reason(words, Cause.NO_CAPTION)
 
-    def _written(self, parts: Parts, cells: _tables.Cells) -> list[str]:
+    def _written(self, parts: Parts, cells: Cells) -> list[str]:
         """The captions as they are written in the sample's members."""
         if self.options.caption:
             return [captions.fill(self.options.caption, cells)]
@@ -142,7 +160,7 @@ class Webdataset(Reader):
         written = (captions.cell_captions(cells[name]) for name in names if cells.get(name))
         return list(next(written, ()))
 
-    def _role(self, role: str, cells: _tables.Cells) -> str | None:
+    def _role(self, role: str, cells: Cells) -> str | None:
         """An id, product or split: mapped, of a shard of ours, or by the column's usual name."""
         ours = cells.get("unidiff")
         if isinstance(ours, dict):
@@ -159,12 +177,12 @@ def split_name(name: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
-def _cells(parts: Parts) -> _tables.Cells:
+def _cells(parts: Parts) -> Cells:
     """The sample's .json. Raises ValueError for one that is no object."""
     cells: Any = {}
     for ending, data in parts.items():
         if _last(ending) == ".json":
-            cells = _tables.parse(data.decode("utf-8"))
+            cells = parse(data.decode("utf-8"))
             if not isinstance(cells, dict):
                 raise ValueError(f"a JSON {type(cells).__name__}, not an object")
     return cells

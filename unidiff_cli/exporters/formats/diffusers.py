@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -17,7 +18,7 @@ USAGE = """\
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPModel, CLIPProcessor
 
-folder = "{name}"
+folder = {name}
 pipe = StableDiffusionPipeline.from_pretrained(folder)
 clip = CLIPModel.from_pretrained(f"{{folder}}/clip")
 processor = CLIPProcessor.from_pretrained(f"{{folder}}/clip")
@@ -37,17 +38,16 @@ class Diffusers(Exporter):
     pipeline_tag: ClassVar[str | None] = "text-to-image"
     is_base: ClassVar[bool] = True
 
-    def write(self, base: BaseModel, folder: Path) -> list[Path]:
+    def write(self, base: BaseModel, folder: Path) -> None:
         base.save(folder)
         # The base's own numbers suit what was made of it.
         numbers = Path(base.source.diffusion) / "base.yaml"
         if numbers.is_file():
             shutil.copyfile(numbers, folder / "base.yaml")
-        return sorted(path for path in folder.rglob("*") if path.is_file())
 
     def usage(self, name: str, recipe: Recipe) -> str:
         return USAGE.format(
-            name=name,
+            name=json.dumps(name),
             steps=recipe.generate.steps,
             guidance=recipe.generate.guidance,
             size=recipe.image_size,

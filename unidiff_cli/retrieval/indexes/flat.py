@@ -9,7 +9,9 @@ import numpy as np
 from pydantic import PrivateAttr
 from safetensors.numpy import load_file, save_file
 
+from unidiff_cli.errors import Damaged
 from unidiff_cli.retrieval.index import Index, Neighbours
+from unidiff_cli.system import first_line
 
 FILE = "embeddings.safetensors"
 
@@ -29,7 +31,17 @@ class Flat(Index):
         save_file({"embeddings": self._embeddings}, folder / FILE)
 
     def open(self, folder: Path) -> None:
-        self._embeddings = load_file(folder / FILE)["embeddings"]
+        try:
+            embeddings = load_file(folder / FILE)["embeddings"]
+            if embeddings.ndim != 2 or embeddings.dtype != np.float32:
+                raise ValueError(f"{embeddings.ndim} dimensions of {embeddings.dtype}")
+        # On a header of another kind the library raises its own class, numpy's and KeyError.
+        except Exception as problem:
+            raise Damaged(
+                f"{folder / FILE} is not what was written: {first_line(problem)}.",
+                "Run: unidiff index --force",
+            ) from problem
+        self._embeddings = embeddings
 
     def search(self, query: np.ndarray, k: int) -> Neighbours:
         scores = self._embeddings @ query
