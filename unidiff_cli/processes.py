@@ -1,4 +1,4 @@
-"""Processes that this one starts: what they may import, which signals reach them, when they end.
+"""Starts processes: what they may import, which signals reach them and when they end.
 
 A child imports from where its parent does, but never from the working directory, which may be a
 stranger's catalogue. Ending signals are held back from it until it asks for them, so Ctrl-C is its

@@ -1,4 +1,4 @@
-"""Signals that end a command: between two units of work, and nothing they meet is half-counted.
+"""Handles the signals that end a command, so that nothing they meet is half-counted.
 
 A process of ours calls `start` first. From then on an ending signal raises Interrupted in the main
 thread, or within `held` is only remembered. Interrupted is no Exception, and a library that

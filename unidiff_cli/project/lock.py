@@ -1,4 +1,4 @@
-"""The lock of a project: one writer, and none as long as a process lives that the last one started.
+"""Locks a project: one writer, and none as long as a process lives that the last one started.
 
 The kernel keeps it, so nothing is left of it after a kill. The file holds the writer's number.
 """
