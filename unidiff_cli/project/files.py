@@ -226,6 +226,13 @@ def _delete_empty(folder: Path) -> None:
         folder.rmdir()
 
 
+def delete_unfinished_files(folder: Path) -> None:
+    """Deletes the temporary files of a folder whose writers were killed."""
+    for file in folder.rglob(f".*.*{NEW}"):
+        if file.is_file() and file.name.split(".")[-2].isdecimal():
+            file.unlink()
+
+
 def delete_empty_below(folder: Path) -> None:
     """Deletes the folders below a folder, as far as there is no file in them."""
     with suppress(FileNotFoundError):

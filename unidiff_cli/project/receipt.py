@@ -13,6 +13,7 @@ from typing import Any
 from unidiff_cli.errors import Damaged
 from unidiff_cli.project.files import (
     delete_empty_below,
+    delete_unfinished_files,
     digest,
     file_digest,
     files_below,
@@ -177,9 +178,10 @@ def listing(folder: Path) -> Collection[str] | None:
 def close(folder: Path, receipt: Receipt, seconds: float) -> None:
     """Brings a folder's files to disk and writes its receipt, its last file.
 
-    Files that `receipt.files` has already are not hashed again. Empty folders are deleted: nobody
-    could tell them from another's.
+    Files that `receipt.files` has already are not hashed again. What killed writers left
+    is deleted, and empty folders, which nobody could tell from another's.
     """
+    delete_unfinished_files(folder)
     delete_empty_below(folder)
     sync_below(folder)
     known, receipt.files = receipt.files, {}

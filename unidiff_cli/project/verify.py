@@ -71,7 +71,9 @@ def _folders(project: Project) -> Iterator[str]:
         # An export in another format stands one folder deeper.
         places += sorted(project.path(name).glob("*/*/")) if name == "exports" else []
         for place in places:
-            if is_closed(place) or (place / "checkpoints").is_dir():
+            # What a killed writer left beside a folder has a dot before its name.
+            hidden = place.name.startswith(".")
+            if not hidden and (is_closed(place) or (place / "checkpoints").is_dir()):
                 yield place.relative_to(project.root).as_posix()
 
 
