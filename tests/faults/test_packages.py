@@ -38,7 +38,6 @@ QUICK = [
 STREAMED = "--set train.streaming=true --set train.cache_latents=false"
 SLOW = [
     ("torch", "torch", "doctor"),
-    ("filelock", "filelock", "prepare CATALOGUE --force"),
     ("jinja2", "jinja2", "prepare CATALOGUE --force"),
     ("matplotlib", "matplotlib", "prepare CATALOGUE --force"),
     ("torchvision", "torchvision", "generate dress"),
