@@ -13,7 +13,7 @@ from unidiff_cli.data import readers
 from unidiff_cli.data.sample import Cause
 from unidiff_cli.data.walk import OURS
 from unidiff_cli.errors import UsageError
-from unidiff_cli.project.project import FOLDERS, MARK
+from unidiff_cli.project.folders import FOLDERS, MARK
 from unidiff_cli.project.receipt import Receipt, close
 
 

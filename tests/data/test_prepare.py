@@ -16,7 +16,8 @@ from unidiff_cli.data import decode, executors, shards
 from unidiff_cli.data.prepare import plan, prepare
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
-from unidiff_cli.project.project import FOLDERS, Project
+from unidiff_cli.project.folders import FOLDERS
+from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 
 

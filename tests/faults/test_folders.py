@@ -9,7 +9,7 @@ from tests.support.folders import finish
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import Project, evaluate, export, generate, index, prepare, train
 from unidiff_cli.errors import WorkError
-from unidiff_cli.project.project import FOLDERS, MARK
+from unidiff_cli.project.folders import FOLDERS, MARK
 from unidiff_cli.project.receipt import Receipt
 
 # Every folder that a receipt closes, as a stage writes it.
@@ -149,7 +149,7 @@ def test_a_folder_of_another_by_the_name_of_ours_is_refused(project, name):
 @pytest.mark.parametrize("name", MARKED)
 def test_an_empty_folder_of_the_name_is_taken(project, name):
     project.path(name).mkdir()
-    assert project.folder(name).is_dir() and project.owns(name)
+    assert (project.folder(name) / MARK).is_file()
     photo(project.path(name))
     assert project.folder(name) == project.path(name)
 

@@ -13,7 +13,8 @@ from tests.support.folders import finish
 from unidiff_cli import Project
 from unidiff_cli.errors import EnvironmentProblem, NotReady, UsageError, WorkError
 from unidiff_cli.project import project as project_module
-from unidiff_cli.project.project import FILE, FOLDERS, LOCK, is_project
+from unidiff_cli.project.folders import FOLDERS
+from unidiff_cli.project.project import FILE, LOCK, is_project
 from unidiff_cli.project.receipt import Receipt
 
 ROOT = Path(__file__).parents[2]

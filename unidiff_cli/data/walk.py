@@ -7,7 +7,8 @@ from collections.abc import Container, Hashable, Iterator
 
 from unidiff_cli.data.locations import Entry, Location
 from unidiff_cli.data.sample import Cause, Reason, Rejected, unreadable
-from unidiff_cli.project.project import FILE, FOLDERS, MARK
+from unidiff_cli.project.folders import FOLDERS, MARK
+from unidiff_cli.project.project import FILE
 from unidiff_cli.project.receipt import NO_RECEIPT, RECEIPT, Receipt
 
 OURS = "folders that unidiff wrote, left out"

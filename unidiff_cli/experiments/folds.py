@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.training.train import train
+
+logger = logging.getLogger("unidiff")
 
 # The sections of a recipe that decide a run.
 TRAINING_SECTIONS = ("base", "image_size", "objectives", "train")
@@ -95,7 +98,10 @@ def train_recipe(project: Project, recipe: Recipe, on_progress: Progress | None)
             same = read_run_recipe(folder).training_inputs() == recipe.training_inputs()
             if same and not Receipt.read(folder):
                 return train(project, recipe, resume=name, on_progress=on_progress)[0]
-        except (NotReady, Damaged):
-            # It never began, is damaged, or the base's weights changed since.
+        except NotReady:
+            # It never began, or the base's weights changed since.
+            break
+        except Damaged as problem:
+            logger.warning("%s It is trained again.", problem.fact)
             break
     return train(project, recipe, on_progress=on_progress)[0]

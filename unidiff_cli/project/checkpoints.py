@@ -82,22 +82,28 @@ def listing(checkpoint: Path) -> Collection[str] | None:
 
     Of one whose state is damaged all that have a name of ours: the weights in it are of no use.
     """
-    state = checkpoint / STATE
-    if not state.is_file():
+    if not (checkpoint / STATE).is_file():
         return None
+    names = _written(checkpoint) or [file.name for file in checkpoint.glob("*.safetensors")]
+    return [*names, STATE]
+
+
+def _written(checkpoint: Path) -> dict[str, str]:
+    """The sha256 of a checkpoint's files by its state; none where that cannot be read."""
     try:
-        return [*json.loads(state.read_text(encoding="utf-8"))["files"], STATE]
+        return dict(json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError):
-        return [*(file.name for file in checkpoint.glob("*.safetensors")), STATE]
+        return {}
 
 
 def digests(folder: Path) -> dict[str, str]:
     """The sha256 of every file of the checkpoints as it was written, by its path in `folder`."""
-    hashes: dict[str, str] = {}
-    for checkpoint in _all(folder):
-        files = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["files"]
-        hashes |= {f"{checkpoint.name}/{name}": sha256 for name, sha256 in files.items()}
-    return hashes
+    return {
+        f"{checkpoint.name}/{name}": sha256
+        for checkpoint in _all(folder)
+        for name, sha256 in _written(checkpoint).items()
+        if (checkpoint / name).is_file()
+    }
 
 
 def step_name(step: int) -> str:
@@ -145,16 +151,8 @@ def _all(folder: Path) -> list[Path]:
 
 def whole_files(folder: Path) -> list[str]:
     """The files of all checkpoints that are what was written, by their paths in `folder`."""
-    whole = []
-    for checkpoint in _all(folder):
-        try:
-            state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-            for name, sha256 in state["files"].items():
-                if file_digest(checkpoint / name) == sha256:
-                    whole.append(f"{checkpoint.name}/{name}")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
-    return whole
+    written = digests(folder).items()
+    return [name for name, sha256 in written if file_digest(folder / name) == sha256]
 
 
 def tensors(checkpoint: Path, group: str) -> dict[str, Tensor]:

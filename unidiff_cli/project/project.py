@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from unidiff_cli.project.files import (
     refuse_foreign,
     write_text,
 )
+from unidiff_cli.project.folders import FOLDERS, MARK
 from unidiff_cli.project.lock import Taken, locked
 from unidiff_cli.project.numbered import by_number, next_number
 from unidiff_cli.project.receipt import QUICK, Receipt, close, is_closed, listing
@@ -42,51 +42,9 @@ logger = logging.getLogger("unidiff")
 
 FILE = "unidiff.yaml"
 LOCK = ".unidiff.lock"
-# Stands in a folder of ours that no receipt closes.
-MARK = ".unidiff"
 DEFAULT = "unidiff-project"
 
 
-@dataclass(frozen=True)
-class Folder:
-    """One folder of a project: the command that writes it, and whether every project gets one."""
-
-    command: str
-    always: bool = False
-    # Whether a receipt closes it.
-    receipt: bool = True
-    # The command that finishes an unfinished one, where that is another.
-    resume: str = ""
-    # Whether it holds several folders, each with a receipt.
-    several: bool = False
-    # A sub-folder whose files are checked when they are read.
-    apart: str = ""
-    # The folder that holds what is done of it while it is unfinished, where that is another.
-    begun: str = ""
-    # What makes it again although its receipt says that it is finished.
-    redo: str = " --force"
-
-
-# The folders of a project by name, in the order of the work. Every other list is made from it.
-FOLDERS = {
-    "shards": Folder("unidiff prepare CATALOG", always=True),
-    "runs": Folder(
-        "unidiff train",
-        always=True,
-        resume="unidiff train --resume",
-        several=True,
-        apart="checkpoints",
-    ),
-    "exports": Folder("unidiff export", always=True, several=True),
-    "index": Folder("unidiff index", always=True),
-    "report": Folder("unidiff evaluate", always=True),
-    "comparison": Folder("unidiff compare"),
-    "folds": Folder("unidiff evaluate --folds 5"),
-    "ablation": Folder("unidiff ablate", begun="cells", redo=""),
-    "cells": Folder("unidiff ablate", receipt=False),
-    "outputs": Folder("unidiff generate", receipt=False),
-    "cache": Folder("any command", receipt=False),
-}
 # All of it is derived, so none of it is for git.
 IGNORED = (*FOLDERS, ".*.new", ".*.old", ".*.unfinished", LOCK)
 STARTER = """\
@@ -165,7 +123,7 @@ class Project:
         """
         path, folder = self.path(*names), FOLDERS[names[0]]
         place = f"{self.root.name}/{'/'.join(names)}"
-        if receipt := Receipt.read(path):
+        if receipt := self._read(*names):
             try:
                 receipt.check(path, hashed, folder.apart)
             except Damaged as damage:
@@ -179,6 +137,15 @@ class Project:
             )
         raise NotReady(f"{place} is not there.", f"Run: {folder.command}")
 
+    def _read(self, *names: str) -> Receipt | None:
+        """A folder's receipt, if it has one. Raises Damaged naming the command that writes it."""
+        path = self.path(*names)
+        try:
+            return Receipt.read(path)
+        except Damaged as damage:
+            command = FOLDERS[names[0]].command
+            raise Damaged(damage.fact, f"Move {path} elsewhere, and run: {command}") from damage
+
     def finished(
         self, *names: str, settings: dict[str, Any], inputs: dict[str, str]
     ) -> Receipt | None:
@@ -186,12 +153,11 @@ class Project:
 
         A damaged folder is named: its stage does the work again.
         """
-        path = self.path(*names)
-        receipt = Receipt.read(path)
+        receipt = self._read(*names)
         if receipt is None or not receipt.same_work(settings, inputs):
             return None
         try:
-            receipt.check(path, QUICK)
+            receipt.check(self.path(*names), QUICK)
         except Damaged as damage:
             logger.warning("%s It is made again.", damage.fact)
             return None
@@ -279,7 +245,7 @@ class Project:
         Raises WorkError where it holds files and unidiff did not make it.
         """
         path = self.path(name)
-        if not self.owns(name):
+        if not (path / MARK).is_file():
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 raise WorkError(
                     f"{path} was not made by unidiff, which keeps its {name} in a folder of this "
@@ -289,10 +255,6 @@ class Project:
             make_folder(path)
             (path / MARK).touch()
         return path
-
-    def owns(self, name: str) -> bool:
-        """Whether a folder is closed by a receipt or was made by `folder`."""
-        return is_closed(self.path(name)) or (self.path(name) / MARK).is_file()
 
     def refuse_foreign(self, *names: str) -> None:
         """Raises WorkError where a folder that is to be written holds what is not ours."""

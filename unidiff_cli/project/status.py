@@ -8,7 +8,8 @@ from typing import Literal
 
 from unidiff_cli.errors import Damaged
 from unidiff_cli.project import checkpoints
-from unidiff_cli.project.project import FOLDERS, Project
+from unidiff_cli.project.folders import FOLDERS
+from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 
 

@@ -10,7 +10,8 @@ from unidiff_cli.errors import Damaged, UsageError, nearest
 from unidiff_cli.progress import Progress
 from unidiff_cli.project import checkpoints
 from unidiff_cli.project.arrays import open_array
-from unidiff_cli.project.project import FOLDERS, Project
+from unidiff_cli.project.folders import FOLDERS
+from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, is_closed
 
 CACHE = "cache"
