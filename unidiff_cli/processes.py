@@ -18,13 +18,14 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from unidiff_cli import signals
 from unidiff_cli.errors import Interrupted, Stated, WorkError
+from unidiff_cli.system import translated
 
 Child = subprocess.Popen[bytes]
 
@@ -45,7 +46,7 @@ _locks: list[int] = []
 
 
 def start(module: str, arguments: list[str], output: Path, threads: int, **variables: str) -> Child:
-    """Starts `python -m module arguments` in a session of its own; its `main` calls `begin`.
+    """Starts `python -m module arguments` in a session of its own; its `main` calls `run`.
 
     Its output is appended to a file. `threads` is for torch, unless the environment says how many.
     """
@@ -167,6 +168,24 @@ def holding(lock: int) -> Iterator[None]:
 
 
 # ---------------------------------------------------------------- failing
+
+
+def run(folder: Path, work: Callable[[], None]) -> int:
+    """All that a process that `start` started does: its work, and its exit code.
+
+    An error is left in the folder for the parent, one of the system or a library in our words; a
+    mistake of ours is raised, and its traceback stands in the output.
+    """
+    begin()
+    try:
+        work()
+    except (Stated, Exception) as problem:
+        ours = problem if isinstance(problem, Stated) else translated(problem)
+        if ours is None:
+            raise
+        leave(folder, ours)
+        return ours.exit_code
+    return 0
 
 
 def leave(folder: Path, problem: Stated) -> None:

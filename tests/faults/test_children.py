@@ -15,7 +15,7 @@ import pytest
 from tests.support.catalogue import write_catalogue
 from tests.support.cli import LONG, UNIDIFF, Training, on_tiny_base
 from tests.support.processes import ended, gone, listening, started_by, unidiff, wait_until
-from unidiff_cli import Project
+from unidiff_cli import Project, processes
 from unidiff_cli.data.executors import ProcessExecutor
 from unidiff_cli.errors import WorkError
 from unidiff_cli.project import lock, run_log
@@ -306,3 +306,35 @@ def test_a_writer_waits_for_the_children_of_a_killed_one(project, orphan):
     Timer(1, os.kill, (orphan, signal.SIGKILL)).start()
     with project.lock():
         assert time.monotonic() - started >= 1
+
+
+# ---------------------------------------------------------------- what a child leaves
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "fact"),
+    [
+        (WorkError("It failed."), 1, "It failed."),
+        (OSError(28, "No space left on device", "/disk/file"), 3, "The disk is full"),
+        (ModuleNotFoundError("No module named 'scipy'", name="scipy"), 3, "package scipy"),
+    ],
+    ids=["ours", "disk", "package"],
+)
+def test_the_error_of_a_child_is_a_sentence_for_its_parent(
+    tmp_path, monkeypatch, problem, code, fact
+):
+    monkeypatch.setattr(processes, "begin", lambda: None)
+
+    def work():
+        raise problem
+
+    assert processes.run(tmp_path, work) == code
+    left = processes.left(tmp_path)
+    assert fact in left.fact and left.exit_code == code
+
+
+def test_a_mistake_of_a_child_keeps_its_traceback(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "begin", lambda: None)
+    with pytest.raises(ZeroDivisionError):
+        processes.run(tmp_path, lambda: print(1 / 0))
+    assert processes.left(tmp_path) is None

@@ -99,14 +99,8 @@ class CellProcesses:
 
 def main(folder: Path) -> int:
     """What a cell's process runs; its error is left for the process that started it."""
-    processes.begin()
     cell = Cell.model_validate_json((folder / CELL_FILE).read_bytes())
-    try:
-        cells.run_cell(cell)
-    except Stated as problem:
-        processes.leave(folder, problem)
-        return problem.exit_code
-    return 0
+    return processes.run(folder, lambda: cells.run_cell(cell))
 
 
 if __name__ == "__main__":

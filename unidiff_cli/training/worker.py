@@ -187,14 +187,10 @@ def _end(accelerator: Accelerator) -> None:
 
 def main(root: str, name: str, world: int) -> int:
     """One launched process; its error is left for the process that launched it."""
-    processes.begin()
     project = Project(root)
-    try:
-        work(Job.read(project, name), world=world)
-    except Stated as problem:
-        processes.leave(project.path("runs", name), problem)
-        return problem.exit_code
-    return 0
+    return processes.run(
+        project.path("runs", name), lambda: work(Job.read(project, name), world=world)
+    )
 
 
 if __name__ == "__main__":
