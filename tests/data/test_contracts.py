@@ -4,8 +4,12 @@ import json
 import multiprocessing
 import os
 import pickle
+import signal
+import struct
 import time
 from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -296,3 +300,35 @@ class TestReader:
 
 def test_every_reader_has_a_catalogue_here():
     assert set(registry.names("readers")) <= set(CATALOGUES)
+
+
+def send_half(then: Callable[[], None], number: int) -> str:
+    """Makes its process send half of a result and do something then."""
+
+    def send(connection: Connection, data: memoryview) -> None:
+        connection._send(struct.pack("!i", len(data)) + bytes(data)[: len(data) // 2])
+        then()
+
+    if number == 30:
+        Connection._send_bytes = send
+    return str(number)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", ISOLATED)
+def test_a_process_that_ends_while_it_sends_a_result_costs_its_source(name):
+    results = list(EXECUTORS[name]().map(partial(send_half, die), range(120), "crashed"))
+    assert results == ["crashed" if n == 30 else str(n) for n in range(120)]
+
+
+@pytest.mark.parametrize("name", ISOLATED)
+def test_closing_ends_processes_in_the_middle_of_a_result(name):
+    results = EXECUTORS[name]().map(partial(send_half, signal.pause), range(120), "crashed")
+    next(results)
+    # Long enough to send the half.
+    time.sleep(1)
+    results.close()
+    assert multiprocessing.active_children() == []

@@ -11,12 +11,13 @@ import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain
+from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
-from unidiff_cli import machine, processes
+from unidiff_cli import machine, processes, signals
 from unidiff_cli.data import bounds
 
 # Sources of one task.
@@ -25,6 +26,8 @@ CHUNK = 16
 AHEAD = 3
 # Sources for which starting processes (0.4 s) does not pay.
 FEW = 64
+# Seconds between two looks at processes that give no result.
+PATIENCE = 0.2
 # Bytes that waiting sources hold in memory, all of them and those of one task.
 HELD, HELD_BY_ONE = 128 << 20, 16 << 20
 
@@ -97,18 +100,15 @@ class ProcessExecutor(Executor):
                     return
                 chunk, future = waiting.popleft()
                 try:
-                    yield from future.result()
+                    yield from _result(pool, future)
                 except BrokenProcessPool:
-                    pool.shutdown(wait=False)
+                    _end(pool)
                     unfinished = [chunk, *(other for other, _ in waiting)]
                     waiting.clear()
                     yield from _one_by_one(work, chain.from_iterable(unfinished), crashed)
                     pool = _pool(self.workers)
-        except BaseException:
-            _kill(pool)
-            raise
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            _end(pool)
 
 
 def _emptied(first: list[Source]) -> Iterator[Source]:
@@ -180,16 +180,13 @@ def _one_by_one(
     try:
         for source in sources:
             try:
-                yield from _submitted(pool, work, [source]).result()
+                yield from _result(pool, _submitted(pool, work, [source]))
             except BrokenProcessPool:
-                pool.shutdown(wait=False)
+                _end(pool)
                 pool = _pool(1)
                 yield crashed
-    except BaseException:
-        _kill(pool)
-        raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        _end(pool)
 
 
 def _submitted(
@@ -197,12 +194,27 @@ def _submitted(
 ) -> Future[list[Result]]:
     """The future of a chunk; one that fails where a source ended a process meanwhile."""
     try:
-        with processes.starting():
+        # A signal in the middle of it would leave a lock of the pool taken.
+        with signals.held(), processes.starting():
             return pool.submit(_of_each, work, chunk)
     except BrokenProcessPool as problem:
         future: Future[list[Result]] = Future()
         future.set_exception(problem)
         return future
+
+
+def _result(pool: ProcessPoolExecutor, future: Future[list[Result]]) -> list[Result]:
+    """The results of a chunk.
+
+    A process that is killed in the middle of sending a result is not noticed by the pool.
+    Raises BrokenProcessPool where a process of the pool has ended.
+    """
+    with signals.held():
+        while not wait([future], PATIENCE).done:
+            signals.check(even_held=True)
+            if any(process.exitcode is not None for process in _processes(pool)):
+                raise BrokenProcessPool
+    return future.result()
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
@@ -217,8 +229,16 @@ def _pool(workers: int) -> ProcessPoolExecutor:
         )
 
 
-def _kill(pool: ProcessPoolExecutor) -> None:
-    """Ends the processes of a pool at once; a chunk of large images takes longer than one waits."""
-    # Python 3.14 has `kill_workers`.
-    for process in list((pool._processes or {}).values()):
+def _processes(pool: ProcessPoolExecutor) -> list[BaseProcess]:
+    return list((pool._processes or {}).values())
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """Ends a pool at once, if it lives; a chunk of large images takes longer than one waits."""
+    # Python 3.14 has `kill_workers`, which waits for the other half of a result for ever.
+    for process in _processes(pool):
         process.kill()
+    # The pool sees the end of half a result only when nobody can write the other half.
+    if pool._result_queue:
+        pool._result_queue._writer.close()  # type: ignore[attr-defined]
+    pool.shutdown(wait=True, cancel_futures=True)
