@@ -3,7 +3,8 @@
     Stated                        a fact (what, where) and an action (what to do)
     ├── UnidiffError              an Exception
     │   ├── UsageError            2    the command or the recipe is wrong
-    │   │   └── RecipeError            every problem of a recipe at once
+    │   │   └── Problems               several at once
+    │   │       └── RecipeError        every problem of a recipe
     │   ├── WorkError             1    the work failed, or its input is not there
     │   │   ├── NotReady               a folder this stage reads is missing, unfinished or stale
     │   │   └── Damaged                a file of unidiff does not hold what its receipt says
@@ -41,12 +42,19 @@ class UsageError(UnidiffError):
     exit_code = 2
 
 
-class RecipeError(UsageError):
+class Problems(UsageError):
+    """Several problems at once, each a sentence or two."""
+
+    def __init__(self, problems: list[str], action: str = "") -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems), action)
+
+
+class RecipeError(Problems):
     """All problems of a recipe, each `file:line: sentence`."""
 
     def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(problems), "See the keys with: unidiff recipes schema")
+        super().__init__(problems, "See the keys with: unidiff recipes schema")
 
 
 class WorkError(UnidiffError):

@@ -32,12 +32,14 @@ from rich.progress import (
 from rich.table import Table
 
 from unidiff_cli import signals
-from unidiff_cli.errors import RecipeError, Stated
+from unidiff_cli.errors import Problems, Stated
 from unidiff_cli.system import naming
 
 # No emoji: a caption may hold ":dress:".
 out = Console(soft_wrap=True, highlight=False, emoji=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+# Characters of a label that the other column stands back for.
+WIDEST = 40
 # What stands in an error where standard output cannot be written.
 STDOUT = "Standard output"
 # Seconds between plain progress lines.
@@ -178,9 +180,15 @@ def show_table(columns: list[str], rows: list[list[Any]], title: str = "") -> No
         (out if out.is_terminal else wide).print(table)
 
 
+def show_pairs(pairs: list[tuple[str, str]]) -> None:
+    """Labels and what belongs to them on stdout, in two columns."""
+    width = max((len(label) for label, _ in pairs if len(label) <= WIDEST), default=0)
+    say(*(f"{label:{width}}  {text}" for label, text in pairs))
+
+
 def show_error(problem: Stated) -> None:
     """An error's fact and action, each on its line, on stderr."""
-    facts = problem.problems if isinstance(problem, RecipeError) else [problem.fact]
+    facts = problem.problems if isinstance(problem, Problems) else [problem.fact]
     err.print(f"[bold red]error:[/] {_plain(facts[0])}")
     for text in (*facts[1:], problem.action):
         if text:
@@ -217,7 +225,8 @@ def start(quiet: bool = False, verbose: bool = False) -> None:
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            note(record.getMessage())
+            is_warning = record.levelno >= logging.WARNING
+            (warn if is_warning else note)(record.getMessage())
 
     logging.setLogRecordFactory(_Record)
     logger = logging.getLogger("unidiff")

@@ -20,6 +20,8 @@ from unidiff_cli.cli.options import (
     say_done,
     share,
 )
+from unidiff_cli.project.project import Project
+from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.system import naming
 
 EXAMPLE = 'Example: unidiff prepare ./catalog --set prepare.caption="{name} in {color}"'
@@ -40,6 +42,15 @@ def prepare_command(
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Also read what links name outside CATALOGUE.")
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Accept guesses about how the catalogue is meant.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse what is only a warning elsewhere.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Decode everything and report; write no shards.")
+    ] = False,
     force: Force = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -54,17 +65,32 @@ def prepare_command(
         given.append("prepare.follow_links=true")
     # Shards do not depend on the base.
     settings = resolved_recipe(project, recipe, given, base=False)
-    summary = plan(settings, catalogue)
     if dry_run:
-        console.say(*settings.yaml().splitlines(), "", *summary)
+        description, doubts = plan(settings, catalogue)
+        console.say(*settings.yaml().splitlines(), "", *description)
+        for doubt in doubts:
+            console.warn(f"{doubt.fact} {doubt.action}")
         return
-    console.note(*summary)
     remember = RememberedRecipe(project, recipe)
+    ways = {"force": force, "yes": yes, "strict": strict, "check": check}
     with console.bars(context.obj.quiet) as bars:
         before = receipt_of(project, "shards")
-        receipt = prepare(project, settings, catalogue, force=force, on_progress=bars)
-    remember()
-    say_done(project, "shards", before, receipt, "unidiff train")
+        receipt = prepare(project, settings, catalogue, on_progress=bars, **ways)
+    _show(project, receipt, check)
+    if not check:
+        remember()
+        say_done(project, "shards", before, receipt, "unidiff train")
+
+
+def _show(project: Project, receipt: Receipt, check: bool) -> None:
+    """The table of what went in and came out, and where the bad rows and the page are."""
+    from unidiff_cli.data import prepare, summary
+
+    console.show_pairs(summary.table(receipt))
+    folder = project.path(*prepare.CHECKED) if check else project.path("shards")
+    if receipt.counts["bad"]:
+        console.say(f"The bad rows and why: {folder / prepare.QUARANTINE}")
+    console.say(f"The report: {folder / prepare.PAGE}")
 
 
 def sample_catalog_command(

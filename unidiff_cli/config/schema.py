@@ -93,6 +93,9 @@ class Prepare(Section):
     where: dict[str, str] = Field(
         {}, description="keep only rows with these column values, such as {view: main}"
     )
+    split_words: dict[str, SplitName] = Field(
+        {}, description="words of the split column, such as {holdout: test}"
+    )
     follow_links: bool = Field(
         False, description="read what links name outside the catalogue too; else they are refused"
     )

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from unidiff_cli.data.decode import (
     executor_of,
     write_quarantine,
 )
+from unidiff_cli.data.doubts import Doubt, settle
 from unidiff_cli.data.locations import shown
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent
@@ -39,8 +41,9 @@ from unidiff_cli.system import disk_problem, naming
 logger = logging.getLogger("unidiff")
 
 QUARANTINE = "quarantine.jsonl"
-# Where a try that failed leaves its rejected rows.
-LIST_OF_FAILURE = ("cache", "prepare", QUARANTINE)
+PAGE = "report.html"
+# Where a check leaves its page, and a try that failed its rejected rows.
+CHECKED = ("cache", "prepare")
 # What is said of what was not read, and how many are named.
 ACTIONS = {
     Cause.LINK: "Copy what they name into the catalogue, or allow them: --follow-links",
@@ -56,9 +59,15 @@ DISK_ERRORS = frozenset(
 )
 
 
-def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> list[str]:
-    """How the catalogue would be read, in lines for a person; nothing is written."""
-    return readers.choose(catalogue, recipe.prepare).describe()
+def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> tuple[list[str], list[Doubt]]:
+    """How the catalogue would be read, in lines for a person, and what is doubtful of that.
+
+    All rows are read; no image is opened and nothing is written.
+    """
+    reader = readers.choose(catalogue, recipe.prepare)
+    description = reader.describe()
+    _refuse_nothing(reader, reader.extent())
+    return description, reader.doubts()
 
 
 def prepare(
@@ -67,51 +76,87 @@ def prepare(
     catalogue: str | os.PathLike[str],
     *,
     force: bool = False,
+    yes: bool = False,
+    strict: bool = False,
+    check: bool = False,
     on_progress: Progress | None = None,
 ) -> Receipt:
     """Writes the folder `shards` from a catalogue; returns its receipt, or that of the same work.
 
-    `on_progress(what, done, total)` is called as it goes; `total` is 0 where nobody knows. Raises
-    UsageError, WorkError (no images, or too many bad rows) and EnvironmentProblem (disk); the
-    folder is as before then.
+    `yes` accepts guesses about how the catalogue is meant, and `strict` refuses warnings too. With
+    `check` all is done but the shards: the page lies in `cache/prepare`, and the receipt is stored
+    nowhere. `on_progress(what, done, total)` is called as it goes; `total` is 0 where nobody knows.
+
+    Raises UsageError (also for what is doubtful), WorkError (no images, or too many bad rows) and
+    EnvironmentProblem (disk); the folder is as before then.
     """
     # What is read.
     options, progress = recipe.prepare, on_progress or (lambda what, done, total: None)
     reader = readers.choose(catalogue, options)
     description = reader.describe()
+    for line in description:
+        logger.info("%s", line)
     extent = reader.extent()
     settings = _settings(recipe, reader, extent)
 
     # What is refused.
     _refuse_our_shards(project, reader)
     _refuse_nothing(reader, extent)
-    if not force and (finished := project.finished("shards", settings=settings, inputs={})):
+    warnings = settle(reader.doubts(), yes, strict)
+    is_done = not force and not check
+    if is_done and (finished := project.finished("shards", settings=settings, inputs={})):
         return finished
 
     # The work.
     with project.lock():
         receipt = Receipt("prepare", settings, seed=options.seed)
         needed = _refuse_full_disk(project, extent)
-        with _disk(project, needed), project.writing("shards", receipt=receipt) as folder:
+        with _disk(project, needed), _folder(project, receipt, check) as folder:
             with TemporaryStore(folder) as store:
                 executor = executor_of(options)
                 decoded = decode_catalogue(reader, options, executor, store, extent, progress)
                 write_quarantine(folder / QUARANTINE, decoded.rejected)
-                _name_the_unread(decoded)
                 _refuse_bad(project, options, reader, decoded)
                 pairs = _near_pairs(decoded.samples, options)
                 rows = _rows(decoded.samples, pairs, options)
-                hashes = _write(folder, rows, decoded.samples, store, options, progress)
-                receipt.content = digest(hashes)
-                receipt.files = {name: record_of(folder / name, h) for name, h in hashes.items()}
                 contents = summary.Contents(rows, decoded, pairs)
+                warnings += settle(_doubts(decoded), yes, strict)
+                if not check:
+                    hashes = _write(folder, rows, decoded.samples, store, options, progress)
+                    receipt.content = digest(hashes)
+                    receipt.files = {
+                        name: record_of(folder / name, h) for name, h in hashes.items()
+                    }
                 receipt.counts = summary.counts(reader, contents)
-                receipt.figures = summary.figures(reader, contents, description)
-                summary.write_page(folder / "report.html", receipt, contents, store, options)
+                receipt.figures = summary.figures(reader, contents, description, warnings)
+                summary.write_page(folder / PAGE, receipt, contents, store, options)
 
-        # An earlier try that failed left its list; the folder has its own now.
-        project.path(*LIST_OF_FAILURE).unlink(missing_ok=True)
+        if not check:
+            # An earlier try that failed left its list; the folder has its own now.
+            project.path(*CHECKED, QUARANTINE).unlink(missing_ok=True)
     return receipt
+
+
+@contextmanager
+def _folder(project: Project, receipt: Receipt, check: bool) -> Iterator[Path]:
+    """Where the work is done: the next `shards`, or for a check a folder that is deleted."""
+    if not check:
+        with project.writing("shards", receipt=receipt) as folder:
+            yield folder
+        return
+    place = _checked(project)
+    with TemporaryDirectory(dir=place, prefix=".") as name:
+        yield Path(name)
+        for file in (PAGE, QUARANTINE):
+            os.replace(Path(name, file), place / file)
+
+
+def _checked(project: Project) -> Path:
+    """The folder of what is kept of a check and of a try that failed."""
+    project.folder(CHECKED[0])
+    folder = project.path(*CHECKED)
+    make_folder(folder)
+    return folder
 
 
 # ---------------------------------------------------------------- what is read and refused
@@ -178,13 +223,16 @@ def _disk(project: Project, needed: int) -> Iterator[None]:
         raise disk_problem(problem, then=then) from problem
 
 
-def _name_the_unread(decoded: Decoded) -> None:
-    """Says which links and folders were not read: nobody knows what they hold."""
+def _doubts(decoded: Decoded) -> list[Doubt]:
+    """What is doubtful once the images are decoded."""
+    doubts = []
     for cause, action in ACTIONS.items():
+        # Nobody knows what such links and folders hold.
         paths = [item.path or item.row for item in decoded.rejected if item.reason.cause is cause]
         if paths:
             named = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
-            logger.warning("%d not read, %s: %s. %s", len(paths), cause.value, named, action)
+            doubts.append(Doubt(f"{len(paths):,} not read, {cause.value}: {named}.", action))
+    return doubts
 
 
 def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Decoded) -> None:
@@ -206,9 +254,7 @@ def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Dec
         action = "Mend them, or allow more: --max-bad"
     else:
         return
-    project.folder(LIST_OF_FAILURE[0])
-    rejected = project.path(*LIST_OF_FAILURE)
-    make_folder(rejected.parent)
+    rejected = _checked(project) / QUARANTINE
     write_quarantine(rejected, decoded.rejected)
     raise WorkError(fact, f"{action}. The list: {rejected}")
 

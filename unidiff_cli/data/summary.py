@@ -48,12 +48,15 @@ def counts(reader: Reader, contents: Contents) -> dict[str, int]:
         "groups_in_several_splits": sum(count > 1 for count in splits_of.values()),
         "duplicates": len(rows) - len({row.content for row in rows}),
         "near_duplicates": len(contents.pairs),
+        "captions": sum(len(row.captions) for row in rows),
         "captions_distinct": len({caption for row in rows for caption in row.captions}),
         **{change: changes[change] for change in CHANGES},
     }
 
 
-def figures(reader: Reader, contents: Contents, description: list[str]) -> dict[str, Any]:
+def figures(
+    reader: Reader, contents: Contents, description: list[str], warnings: list[str]
+) -> dict[str, Any]:
     """The figures of prepare's receipt."""
     rows, rejected = contents.rows, contents.decoded.rejected
     words = [len(caption.split()) for row in rows for caption in row.captions]
@@ -62,12 +65,41 @@ def figures(reader: Reader, contents: Contents, description: list[str]) -> dict[
     reasons = Counter(item.reason.counted_as for item in rejected)
     return {
         "understood": description,
+        "decisions": reader.decisions(),
+        "warnings": warnings,
         "notes": dict(reader.notes.most_common()),
         "caption_words": {"median": cuts[9], "p95": cuts[18], "most": max(words)},
         "captions_over_50_words": round(sum(w > LONG for w in words) / len(words), 4),
         "largest_group": {"name": name, "samples": samples},
         "bad_reasons": dict(reasons.most_common(MOST_REASONS)),
     }
+
+
+def table(receipt: Receipt) -> list[tuple[str, str]]:
+    """What went in and what came out, each a label and a few words, for a person."""
+    count, figure = receipt.counts, receipt.figures
+    reasons = [(f"  {reason}", f"{n:,}") for reason, n in figure["bad_reasons"].items()]
+    others = count["bad"] - sum(figure["bad_reasons"].values())
+    splits = ", ".join(f"{count[name]:,} {name}" for name in NAMES)
+    captions = f"{count['captions']:,}, {count['captions_distinct']:,} of them distinct"
+    words = figure["caption_words"]
+    lines = [
+        ("rows in", f"{count['rows']:,}"),
+        ("left out by prepare.where", f"{count['filtered']:,}" if count["filtered"] else ""),
+        ("bad rows", f"{count['bad']:,}"),
+        *reasons,
+        ("  for other reasons", f"{others:,}" if others else ""),
+        ("images out", f"{count['samples']:,}"),
+        ("splits", splits),
+        ("groups", f"{count['groups']:,}"),
+        ("equal images", f"{count['duplicates']:,}"),
+        ("near-equal pairs", f"{count['near_duplicates']:,}"),
+        ("captions", captions),
+        ("words in a caption", f"half at most {words['median']:g}, the longest {words['most']:,}"),
+        *figure["decisions"].items(),
+        *((note, f"{n:,}") for note, n in figure["notes"].items()),
+    ]
+    return [(label, text) for label, text in lines if text]
 
 
 def write_page(
@@ -90,6 +122,7 @@ def write_page(
     page = html.render(
         "prepare.html.j2",
         receipt=receipt,
+        table=table(receipt),
         options=options,
         splits=[(name, receipt.counts[name], groups[name]) for name in NAMES],
         words=plots.histogram(words, x="words in a caption", y="captions"),

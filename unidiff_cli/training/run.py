@@ -198,5 +198,5 @@ def rewind(folder: Path) -> None:
             f"Files of them that are whole: {whole}. Begin again with: unidiff train",
         )
     start = f"goes on from step {step}" if step else "has no checkpoint yet and starts over"
-    logger.warning(f"Run {folder.name} {start}.")
+    logger.info(f"Run {folder.name} {start}.")
     run_log.trim(folder, step)

@@ -27,11 +27,14 @@ from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions as captions_module
 from unidiff_cli.data.captions import MAX_LENGTH
+from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, locate
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
 from unidiff_cli.data.splits import SPLITS
 from unidiff_cli.errors import UsageError
 
+# Words that are named in a doubt.
+NAMED = 5
 MENDED = "captions with markup or broken letters, repaired"
 
 
@@ -40,7 +43,7 @@ class Reader(ABC):
 
     `location` is the file or folder that is read, and `root` the folder that image paths are
     relative to. `notes` (what a person should know, and how often) and `filtered` (rows that
-    `prepare.where` leaves out) are those of the latest pass.
+    `prepare.where` leaves out) are those of the latest pass, and so are `doubts`.
     """
 
     def __init__(self, location: Location, options: Prepare) -> None:
@@ -48,6 +51,11 @@ class Reader(ABC):
         self.root = location if location.is_folder() else location.parent
         self.notes: Counter[str] = Counter()
         self.filtered = 0
+        self._words_of_splits = {
+            word.strip().lower(): split for word, split in options.split_words.items()
+        }
+        # Words of a split that are not understood, and how often.
+        self._unknown_splits: Counter[str] = Counter()
 
     @classmethod
     @abstractmethod
@@ -66,6 +74,25 @@ class Reader(ABC):
         """The first samples as lines for `describe`."""
         samples = islice((item for item in self if isinstance(item, Sample)), count)
         return [f"  {sample.row}: {sample.captions[0]}" for sample in samples]
+
+    def decisions(self) -> dict[str, str]:
+        """What decides the result, such as the caption column: a label and a few words each."""
+        return {}
+
+    def doubts(self) -> list[Doubt]:
+        """What may not be meant as it is read; whole once a pass over the rows has ended."""
+        if not self._unknown_splits:
+            return []
+        counted = self._unknown_splits.most_common(NAMED)
+        words = ", ".join(f"'{word}' ({rows:,} rows)" for word, rows in counted)
+        return [
+            Doubt(
+                f"The split column holds words that are not understood: {words}.",
+                f"Say what each means: --set prepare.split_words.{counted[0][0]}=test, "
+                "or that there is no such column: --set prepare.columns.split=''",
+                stops=True,
+            )
+        ]
 
     def extent(self) -> Extent:
         """Digest, rows and bytes of the catalogue, without opening an image."""
@@ -93,6 +120,7 @@ class Reader(ABC):
 
     def _begin_pass(self) -> None:
         self.notes.clear()
+        self._unknown_splits.clear()
         self.filtered = 0
 
     def _keeps(self, cells: Mapping[str, Any]) -> bool:
@@ -124,12 +152,17 @@ class Reader(ABC):
         return tuple(dict.fromkeys(filter(None, captions)))
 
     def _split(self, value: str) -> str | None:
-        """A split's name as one of train, val, test; an unknown one is read as train, counted."""
+        """A split's name as one of train, val, test.
+
+        Words of `prepare.split_words` come first. One that is not understood is counted; with
+        `--yes` it is train.
+        """
         if not value:
             return None
-        split = SPLITS.get(value.strip().lower())
+        word = value.strip().lower()
+        split = self._words_of_splits.get(word) or SPLITS.get(word)
         if split is None:
-            self.notes[f"rows whose split is '{value[:40]}', read as train"] += 1
+            self._unknown_splits[value[:40]] += 1
         return split or "train"
 
 

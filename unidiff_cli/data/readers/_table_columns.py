@@ -50,14 +50,17 @@ class TableColumns:
         if self.head:
             self._understand()
 
+    def decisions(self) -> dict[str, str]:
+        """The column of each role that has one."""
+        template = f'"{self.options.caption}"' if self.options.caption else None
+        roles = self.roles | ({"caption": template} if template else {})
+        return {f"{role} column": column for role, column in roles.items() if column}
+
     def describe(self) -> list[str]:
         """The columns in lines for a person."""
-        template, (folder, ending) = self.options.caption, self._place
-        roles = {**self.roles, "caption": None} if template else self.roles
-        columns = [f"{role} = {column}" for role, column in roles.items() if column]
-        if template:
-            columns.append(f'caption = "{template}"')
-        lines = [f"columns: {', '.join(columns)}"]
+        columns = [f"{role.split()[0]} = {column}" for role, column in self.decisions().items()]
+        lines, (folder, ending) = [f"columns: {', '.join(columns)}"], self._place
+        roles = self.roles | ({"caption": None} if self.options.caption else {})
         if others := [name for name in self.names if name not in roles.values()]:
             lines.append(f"kept as attributes: {', '.join(others)}")
         if folder or ending:

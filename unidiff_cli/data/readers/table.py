@@ -63,6 +63,9 @@ class Table(Reader):
             kind += f", columns separated by a {sep}"
         return [f"{self.location.name}: {kind}", *self.columns.describe(), *self.peek()]
 
+    def decisions(self) -> dict[str, str]:
+        return self.columns.decisions()
+
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()
         for number, cells in _tables.read(self.location, self.options.limits, self.notes):
