@@ -105,7 +105,8 @@ def test_progress_is_told(tmp_path, shop):
 
 
 def test_a_plan_says_how_a_catalogue_would_be_read(shop):
-    assert plan(Recipe(), shop)[0].startswith("captions.jsonl")
+    description, doubts = plan(Recipe(), shop)
+    assert description[0].startswith("captions.jsonl") and not doubts
 
 
 def test_ids_that_are_used_twice_name_nothing(tmp_path):
