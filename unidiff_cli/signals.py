@@ -64,11 +64,13 @@ def check(even_held: bool = False) -> None:
 def held() -> Iterator[Callable[[], int]]:
     """Within it an ending signal is only remembered: the call gives the first, or 0.
 
-    At its end it raises Interrupted, unless the work did. A second SIGINT does so at once.
+    At its end it raises Interrupted, unless the work did. A second SIGINT does so at once. One that
+    lies in another leaves all this to the outer one.
     """
     global _held
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0
+    is_main = threading.current_thread() is threading.main_thread()
+    if _held or not is_main:
+        yield caught if is_main else lambda: 0
         return
     before, _held = _handle(_remember), True
     try:

@@ -189,6 +189,16 @@ def test_a_library_that_was_interrupted_can_go_on(project, recipe):
     assert receipt.counts["steps"] == recipe.train.steps
 
 
+def test_what_holds_signals_back_within_another_does_not_let_them_go():
+    done = []
+    with pytest.raises(Interrupted), signals.held() as outer:
+        with signals.held():
+            signal.raise_signal(signal.SIGTERM)
+        signals.check()
+        done.append(outer())
+    assert done == [signal.SIGTERM] and not signals.caught()
+
+
 # ---------------------------------------------------------------- within the time, and equal
 
 
