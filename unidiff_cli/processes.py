@@ -20,6 +20,7 @@ import time
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,18 @@ _locks: list[int] = []
 # ---------------------------------------------------------------- starting
 
 
-def start(module: str, arguments: list[str], output: Path, threads: int, **variables: str) -> Child:
-    """Starts `python -m module arguments` in a session of its own; its `main` calls `run`.
+def start(
+    module: str, arguments: list[str], folder: Path, output: Path, threads: int, **variables: str
+) -> Child:
+    """Starts a process in a session of its own that calls the `main` of a module.
 
-    Its output is appended to a file. `threads` is for torch, unless the environment says how many.
+    An error of it is left in the folder, and what it prints is appended to a file. `threads` is for
+    torch, unless the environment says how many.
     """
     environment = {"OMP_NUM_THREADS": str(max(1, threads)), **_environment(), **variables}
     with open(output, "ab") as stream, _signals_held_back():
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", module, *arguments],
+            [sys.executable, "-P", "-m", "unidiff_cli.processes", module, str(folder), *arguments],
             env={**environment, PARENT: str(os.getpid())},
             stdout=stream,
             stderr=stream,
@@ -127,12 +131,6 @@ def _signals_held_back() -> Iterator[None]:
 # ---------------------------------------------------------------- ending
 
 
-def begin() -> None:
-    """The first call of a process that `start` started."""
-    end_with_parent(int(os.environ.pop(PARENT)))
-    signals.start()
-
-
 def end_with_parent(parent: int) -> None:
     """Ends this process with its parent, the process of that number, however that ends."""
     if sys.platform == "linux":
@@ -167,16 +165,22 @@ def holding(lock: int) -> Iterator[None]:
         _locks.remove(lock)
 
 
-# ---------------------------------------------------------------- failing
+# ---------------------------------------------------------------- in the child
+
+
+def _main(module: str, folder: str, *arguments: str) -> int:
+    """All that a process that `start` started does. Signals end it before its module is there."""
+    end_with_parent(int(os.environ.pop(PARENT)))
+    signals.start()
+    return run(Path(folder), lambda: import_module(module).main(*arguments))
 
 
 def run(folder: Path, work: Callable[[], None]) -> int:
-    """All that a process that `start` started does: its work, and its exit code.
+    """Does the work, and returns the exit code of this process.
 
     An error is left in the folder for the parent, one of the system or a library in our words; a
     mistake of ours is raised, and its traceback stands in the output.
     """
-    begin()
     try:
         work()
     except (Stated, Exception) as problem:
@@ -207,3 +211,7 @@ def left(folder: Path) -> Stated | None:
     problem = WorkError(fact, action)
     problem.exit_code = exit_code
     return problem
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))

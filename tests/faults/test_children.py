@@ -270,12 +270,16 @@ def test_an_executor_that_fails_does_not_wait_for_its_processes():
 # ---------------------------------------------------------------- what they hold
 
 LEAVES_A_CHILD = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from unidiff_cli import Project, processes
-with Project(sys.argv[1]).lock():
-    child = processes.start("tests.faults.sleeper", [], Path(os.devnull), 1)
+folder = Path(sys.argv[1])
+output = folder / "output"
+with Project(folder).lock():
+    child = processes.start("tests.faults.sleeper", [], folder, output, 1)
     print(child.pid, flush=True)
+    while not output.stat().st_size:
+        time.sleep(0.05)
     os.kill(os.getpid(), 9)
 """
 
@@ -320,11 +324,7 @@ def test_a_writer_waits_for_the_children_of_a_killed_one(project, orphan):
     ],
     ids=["ours", "disk", "package"],
 )
-def test_the_error_of_a_child_is_a_sentence_for_its_parent(
-    tmp_path, monkeypatch, problem, code, fact
-):
-    monkeypatch.setattr(processes, "begin", lambda: None)
-
+def test_the_error_of_a_child_is_a_sentence_for_its_parent(tmp_path, problem, code, fact):
     def work():
         raise problem
 
@@ -333,8 +333,20 @@ def test_the_error_of_a_child_is_a_sentence_for_its_parent(
     assert fact in left.fact and left.exit_code == code
 
 
-def test_a_mistake_of_a_child_keeps_its_traceback(tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "begin", lambda: None)
+def test_a_mistake_of_a_child_keeps_its_traceback(tmp_path):
     with pytest.raises(ZeroDivisionError):
         processes.run(tmp_path, lambda: print(1 / 0))
     assert processes.left(tmp_path) is None
+
+
+def test_a_signal_ends_a_child_that_still_imports_its_module(tmp_path, monkeypatch):
+    (tmp_path / "slow_to_load.py").write_text(
+        "import time\nprint('imports', flush=True)\ntime.sleep(60)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    output = tmp_path / "output"
+    child = processes.start("slow_to_load", [], tmp_path, output, 1)
+    wait_until(lambda: output.stat().st_size, child)
+    child.terminate()
+    assert child.wait(5) == 143
+    assert processes.left(tmp_path).exit_code == 143

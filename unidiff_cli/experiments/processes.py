@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,8 +68,9 @@ class CellProcesses:
             cell = self.waiting.pop(0)
             cell.folder.mkdir(parents=True, exist_ok=True)
             (cell.folder / CELL_FILE).write_text(cell.model_dump_json(), encoding="utf-8")
+            threads, output = machine.cores() // self.jobs, cell.folder / OUTPUT
             self.running[cell] = processes.start(
-                __name__, [str(cell.folder)], cell.folder / OUTPUT, machine.cores() // self.jobs
+                __name__, [str(cell.folder)], cell.folder, output, threads
             )
 
     def _stop(self) -> None:
@@ -97,11 +97,6 @@ class CellProcesses:
                 )
 
 
-def main(folder: Path) -> int:
-    """What a cell's process runs; its error is left for the process that started it."""
-    cell = Cell.model_validate_json((folder / CELL_FILE).read_bytes())
-    return processes.run(folder, lambda: cells.run_cell(cell))
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+def main(folder: str) -> None:
+    """What a cell's process runs."""
+    cells.run_cell(Cell.model_validate_json(Path(folder, CELL_FILE).read_bytes()))

@@ -29,7 +29,7 @@ GRACE = 30
 def launch(
     module: str, arguments: list[str], count: int, folder: Path, poll: Callable[[], None]
 ) -> None:
-    """Runs `python -m module arguments` in `count` processes that find each other.
+    """Runs the `main` of a module in `count` processes that find each other.
 
     `poll` is called five times a second. Their output goes to folder/workers.log; a signal to this
     process is passed on; the error that one leaves is raised here.
@@ -41,7 +41,9 @@ def launch(
             for rank in range(count):
                 variables |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
                 threads = machine.cores() // count
-                ranks.append(processes.start(module, arguments, output, threads, **variables))
+                ranks.append(
+                    processes.start(module, arguments, folder, output, threads, **variables)
+                )
             _wait(ranks, caught, poll)
         finally:
             # After an error of this process, or of one of them.

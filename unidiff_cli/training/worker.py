@@ -1,11 +1,10 @@
 """What each process of a run does: the loop, and between its steps what is logged and saved.
 
-`python -m unidiff_cli.training.worker ROOT RUN WORLD` is one process of several.
+`main` is one process of several.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from unidiff_cli import machine, processes, signals
+from unidiff_cli import machine, signals
 from unidiff_cli.data.dataset import Samples, loader
 from unidiff_cli.errors import Interrupted, Stated, WorkError
 from unidiff_cli.models import loading
@@ -185,13 +184,6 @@ def _end(accelerator: Accelerator) -> None:
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def main(root: str, name: str, world: int) -> int:
-    """One launched process; its error is left for the process that launched it."""
-    project = Project(root)
-    return processes.run(
-        project.path("runs", name), lambda: work(Job.read(project, name), world=world)
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+def main(root: str, name: str, world: str) -> None:
+    """One launched process of a run."""
+    work(Job.read(Project(root), name), world=int(world))
