@@ -155,6 +155,17 @@ def end(children: Iterable[Child]) -> None:
         child.wait()
 
 
+def lives(process: int) -> bool:
+    """Whether a process of that number runs, of whatever user."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
 @contextmanager
 def holding(lock: int) -> Iterator[None]:
     """Children that start within it hold the descriptor of a lock until they end."""

@@ -200,6 +200,16 @@ def test_recover_takes_the_new_folder_only_where_it_is_whole(tmp_path):
     assert not (tmp_path / ".shards.old").exists()
 
 
+def test_recover_deletes_the_temporary_files_of_killed_writers_alone(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    kept = [f".current.{os.getpid()}.new", ".current.mine.new", "a.new"]
+    for name in (*kept, f".current.{ended.pid}.new"):
+        (tmp_path / name).touch()
+    recover(tmp_path, listing)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
 def test_recover_of_a_folder_that_is_not_there(tmp_path):
     recover(tmp_path / "none", listing)
     assert not (tmp_path / "none").exists()

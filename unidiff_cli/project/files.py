@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from unidiff_cli import processes
 from unidiff_cli.errors import WorkError
 from unidiff_cli.system import naming
 
@@ -28,6 +29,8 @@ NEW, OLD = ".new", ".old"
 # Ends the name of a file that stands beside a folder while that is filled: it says that all in
 # there is ours to delete.
 UNFINISHED = ".unfinished"
+# The names of temporary files.
+TEMPORARY = f".*.*{NEW}"
 # What the files of a folder are that something closed, by their paths relative to it; None where
 # nothing did.
 Listing = Callable[[Path], Collection[str] | None]
@@ -188,13 +191,18 @@ def _move(path: Path) -> str:
 def recover(parent: Path, listing: Listing) -> None:
     """Finishes the swap of every folder in `parent` whose writer was killed between the renames.
 
-    The new one takes the place where it is closed, else the old one comes back. Several processes
-    may call it at a time, while none writes.
+    The new one takes the place where it is closed, else the old one comes back. Of files that lie
+    directly in `parent` the temporary ones are deleted. Several processes may call it at a time,
+    while none writes.
     """
     for ending in (NEW, OLD, UNFINISHED):
         for beside in parent.glob(f".*{ending}"):
             if beside.is_dir() or ending == UNFINISHED:
                 recover_folder(beside.with_name(beside.name[1 : -len(ending)]), listing)
+    for file in parent.glob(TEMPORARY):
+        # The project's own file is written without its lock.
+        if (writer := _writer(file)) and not processes.lives(writer):
+            file.unlink(missing_ok=True)
 
 
 def recover_folder(path: Path, listing: Listing) -> None:
@@ -228,9 +236,15 @@ def _delete_empty(folder: Path) -> None:
 
 def delete_unfinished_files(folder: Path) -> None:
     """Deletes the temporary files of a folder whose writers were killed."""
-    for file in folder.rglob(f".*.*{NEW}"):
-        if file.is_file() and file.name.split(".")[-2].isdecimal():
+    for file in folder.rglob(TEMPORARY):
+        if _writer(file):
             file.unlink()
+
+
+def _writer(file: Path) -> int:
+    """The process that wrote a temporary file; 0 where it is none."""
+    number = file.name.split(".")[-2]
+    return int(number) if number.isdecimal() and file.is_file() else 0
 
 
 def delete_empty_below(folder: Path) -> None:

@@ -50,7 +50,7 @@ def _take(lock: int) -> None:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
-            if time.monotonic() > latest or (holder.isdecimal() and _lives(int(holder))):
+            if time.monotonic() > latest or (holder.isdecimal() and processes.lives(int(holder))):
                 raise Taken(holder or "unknown") from None
         time.sleep(INTERVAL)
 
@@ -58,13 +58,3 @@ def _take(lock: int) -> None:
 def _write(lock: int, text: str) -> None:
     os.ftruncate(lock, 0)
     os.pwrite(lock, text.encode(), 0)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
