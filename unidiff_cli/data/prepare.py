@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -139,16 +138,12 @@ def prepare(
 
 @contextmanager
 def _folder(project: Project, receipt: Receipt, check: bool) -> Iterator[Path]:
-    """Where the work is done: the next `shards`, or for a check a folder that is deleted."""
+    """The folder to fill: the next `shards`, or for a check that of its page."""
     if not check:
         with project.writing("shards", receipt=receipt) as folder:
             yield folder
         return
-    place = _checked(project)
-    with TemporaryDirectory(dir=place, prefix=".") as name:
-        yield Path(name)
-        for file in (PAGE, QUARANTINE):
-            os.replace(Path(name, file), place / file)
+    yield _checked(project)
 
 
 def _checked(project: Project) -> Path:
