@@ -127,6 +127,11 @@ class Prepare(Section):
         description="rows with unlike captions that make their one image a 'no image' file; "
         "0: none",
     )
+    masks: Literal["leave_out", "keep"] | None = Field(
+        None,
+        description="images of two greys among coloured ones, as masks are; null: kept and named, "
+        "and asked for where they are many",
+    )
     dedupe: Literal["group", "keep", "drop"] = Field(
         "group",
         description="equal and near-equal images; group: in one split, keep: as if they were "

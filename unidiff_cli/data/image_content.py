@@ -11,7 +11,7 @@ _SIDE = 128
 # Levels between channels that make a pixel coloured, and the share of such pixels of an image.
 _COLOUR, _COLOURED = 16, 0.01
 # Levels around one of a mask's two greys that count as it, and the share of pixels that have them.
-_AROUND, _OF_TWO = 3, 0.97
+_AROUND, _OF_TWO = 8, 0.96
 # Levels between the two greys, and the share of pixels that the rarer has.
 _APART, _RARER = 64, 0.005
 

@@ -20,8 +20,8 @@ from unidiff_cli.data.locations import Location
 from unidiff_cli.data.png_notes import without_notes
 from unidiff_cli.data.sample import Cause, Reason, unreadable
 
-# Not ICO (icons), TGA (no signature), PSD and EPS; nor JPEG 2000, which is rare and one more decoder
-# in C that reads files of strangers. Each is refused by its name.
+# Not ICO (icons), TGA (no signature), PSD and EPS; nor JPEG 2000, which is rare and one decoder
+# more in C that reads files of strangers. Each is refused by its name.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 # What decodes in a few seconds at most, so that it may be done in any process: formats whose cost
 # follows from their pixels, bytes and scans, and how many of each.
@@ -138,17 +138,17 @@ def _excess(data: bytes, image: Image.Image, bounds: ImageBounds) -> Reason | No
 def _unfit(image: Image.Image, bounds: ImageBounds) -> Reason | None:
     """Why an image cannot be a product's, by its size."""
     short, long = sorted(image.size)
-    if short < bounds.side:
-        return Reason(
-            f"{image.width:,} x {image.height:,} pixels, smaller than prepare.min_side "
-            f"({bounds.side:,})",
-            Cause.SMALL,
-        )
     if bounds.aspect and long > bounds.aspect * short:
         return Reason(
             f"{image.width:,} x {image.height:,} pixels, longer than prepare.max_aspect "
             f"({bounds.aspect:g}) allows",
             Cause.STRIP,
+        )
+    if short < bounds.side:
+        return Reason(
+            f"{image.width:,} x {image.height:,} pixels, smaller than prepare.min_side "
+            f"({bounds.side:,})",
+            Cause.SMALL,
         )
     return None
 

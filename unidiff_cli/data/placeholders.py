@@ -20,7 +20,7 @@ from unidiff_cli.data import duplicates
 from unidiff_cli.data.decode import StoredSample
 
 # Hash bits of 256 and levels of colour in which copies of one file differ.
-BITS, LEVELS = 4, 6.0
+BITS, LEVELS = 6, 6.0
 # Copies of an image of one colour: levels in which their colours differ.
 ONE_COLOUR = 2.0
 # Files of one cluster whose copies are looked for.
@@ -50,6 +50,8 @@ class Placeholder:
 
 def find_placeholders(stored: Sequence[StoredSample], near: bool, least: int) -> list[Placeholder]:
     """Images with `least` and more unlike captions; `near`: also where copies differ a little."""
+    if not stored:
+        return []
     captions = [item.sample.captions[0] for item in stored]
     clusters = _clusters(stored, near)
     least = max(least, FACTOR * _rows_of_an_image(stored))
@@ -69,7 +71,7 @@ def find_placeholders(stored: Sequence[StoredSample], near: bool, least: int) ->
 
 def _rows_of_an_image(stored: Sequence[StoredSample]) -> int:
     """The rows that half of the images have at most."""
-    return int(median(Counter(item.image.content for item in stored).values())) if stored else 1
+    return int(median(Counter(item.image.content for item in stored).values()))
 
 
 # ---------------------------------------------------------------- copies of one file

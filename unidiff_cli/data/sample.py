@@ -41,13 +41,14 @@ class Cause(StrEnum):
     SMALL = "smaller than prepare.min_side"
     STRIP = "longer than prepare.max_aspect allows"
     PLACEHOLDER = "one image for many products (prepare.placeholder)"
+    MASK = "two greys only, as masks have (prepare.masks)"
     DUPLICATE = "equal to another image (prepare.dedupe: drop)"
 
 
 # Of rows of which nobody knows what they hold.
 UNREAD = (Cause.LINK, Cause.UNREADABLE)
 # Of sound images that a rule of the recipe leaves out: no bad rows.
-RULES = (Cause.SMALL, Cause.STRIP, Cause.PLACEHOLDER, Cause.DUPLICATE)
+RULES = (Cause.SMALL, Cause.STRIP, Cause.PLACEHOLDER, Cause.MASK, Cause.DUPLICATE)
 
 
 @dataclass(frozen=True)

@@ -54,19 +54,27 @@ def select(decoded: Decoded, options: Prepare) -> Selection:
     images = [(decoded.samples[item.rows[0]], len(item.rows)) for item in certain]
     suspicions = [_suspicion(decoded.samples, item) for item in found if item not in certain]
     decoded = _without(decoded, _placeholder_reasons(decoded, certain))
+    if options.masks == "leave_out":
+        reason = Reason(Cause.MASK.value, Cause.MASK)
+        masks = (n for n, item in enumerate(decoded.samples) if item.image.mask)
+        decoded = _without(decoded, dict.fromkeys(masks, reason))
     pairs = near_pairs(decoded.samples, options)
     notes = {}
     if options.dedupe == "drop":
         decoded, joined = _without_duplicates(decoded, pairs, options.limits.captions)
         notes = {JOINED: joined} if joined else {}
         pairs = []
-    doubts = [*_doubts_of_rules(decoded, options), *suspicions, *_doubts_of_content(decoded)]
+    doubts = [
+        *_doubts_of_rules(decoded, options),
+        *suspicions,
+        *_doubts_of_content(decoded.samples, options),
+    ]
     return Selection(decoded, pairs, images, doubts, notes)
 
 
 def near_pairs(stored: list[StoredSample], options: Prepare) -> list[tuple[int, int]]:
     """Pairs of images that are one photo, saved or scaled again."""
-    if not options.near_duplicates or options.dedupe == "keep":
+    if not stored or not options.near_duplicates or options.dedupe == "keep":
         return []
     # Of equal images one is enough: they are joined anyway.
     first = {item.image.content: n for n, item in reversed(list(enumerate(stored)))}
@@ -153,7 +161,7 @@ def _doubts_of_rules(decoded: Decoded, options: Prepare) -> list[Doubt]:
     for cause, action in KEEPS.items():
         names = [item.path or item.row for item in decoded.rejected if item.reason.cause is cause]
         if names:
-            fact = f"{len(names):,} of {rows:,} images are left out, {cause.value}: {_some(names)}."
+            fact = f"Left out, {cause.value}: {len(names):,} of {rows:,} images, {_some(names)}."
             doubts.append(Doubt(fact, action, stops=len(names) > options.max_bad * rows))
     return doubts
 
@@ -166,27 +174,33 @@ def _suspicion(stored: list[StoredSample], item: Placeholder) -> Doubt:
     )
 
 
-def _doubts_of_content(decoded: Decoded) -> list[Doubt]:
-    """Images among coloured ones that look as masks do, or show one colour only."""
-    stored = decoded.samples
+def _doubts_of_content(stored: list[StoredSample], options: Prepare) -> list[Doubt]:
+    """Images among coloured ones that look as masks do, or show one colour only.
+
+    A catalogue of line art or of swatches is as it is meant.
+    """
     coloured = sum(item.image.coloured and not item.image.flat for item in stored)
+    masks = [_name(item) for item in stored if item.image.mask]
+    flat = [_name(item) for item in stored if item.image.flat]
     doubts = []
-    for names, fact, action in (
-        (
-            [_name(item) for item in stored if item.image.mask],
-            "have two greys only, as masks have",
-            "If they are no products, take them out of the catalogue.",
-        ),
-        (
-            [_name(item) for item in stored if item.image.flat],
-            "show one colour and nothing else",
-            "If they are no products, take them out; if they were transparent, choose another "
-            "prepare.background.",
-        ),
-    ):
-        # A catalogue of line art or of swatches is as it is meant.
-        if names and len(names) <= coloured:
-            doubts.append(Doubt(f"{len(names):,} images {fact}: {_some(names)}.", action))
+    if masks and options.masks is None and len(masks) <= coloured:
+        doubts.append(
+            Doubt(
+                f"Two greys only, as masks have: {len(masks):,} of {len(stored):,} images, "
+                f"{_some(masks)}.",
+                "Say what they are: --set prepare.masks=leave_out, or keep.",
+                stops=len(masks) > options.max_bad * len(stored),
+            )
+        )
+    if flat and len(flat) <= coloured:
+        doubts.append(
+            Doubt(
+                f"One colour and nothing else: {len(flat):,} of {len(stored):,} images, "
+                f"{_some(flat)}.",
+                "Take them out if they are no products; if they were transparent, choose another "
+                "prepare.background.",
+            )
+        )
     return doubts
 
 
