@@ -129,13 +129,12 @@ class Prepare(Section):
     )
     masks: Literal["leave_out", "keep"] | None = Field(
         None,
-        description="images of two greys among coloured ones, as masks are; null: kept and named, "
-        "and asked for where they are many",
+        description="images of two greys among coloured ones; null: kept, and asked for where many",
     )
     dedupe: Literal["group", "keep", "drop"] = Field(
         "group",
-        description="equal and near-equal images; group: in one split, keep: as if they were "
-        "unlike, drop: only one of them stays",
+        description="equal and near-equal images: group: in one split, keep: as if unlike, "
+        "drop: one stays",
     )
     background: str = Field(
         "white", description="the colour behind transparent images: a name, or '#rrggbb'"

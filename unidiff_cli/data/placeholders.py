@@ -98,6 +98,9 @@ def _clusters(stored: Sequence[StoredSample], near: bool) -> Iterator[list[int]]
         linked.join(a, b)
     linked_images = [members for members in linked.sets() if not flat[members[0]]]
     for members in (*linked_images, np.flatnonzero(flat).tolist()):
+        if len(members) == 1:
+            yield rows[members[0]]
+            continue
         # Equal ones first: most copies have not changed.
         rest = np.array(sorted(members, key=lambda n: (-counts[n], n)), int)
         for _ in range(min(len(rest), PIVOTS)):
