@@ -58,7 +58,7 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
     return stream.getvalue()
 
 
-def jpeg(color: str = "red", size: tuple[int, int] = (8, 8)) -> bytes:
+def jpeg(color: str = "red", size: tuple[int, int] = (32, 32)) -> bytes:
     """A JPEG of one colour."""
     return encoded(Image.new("RGB", size, color))
 

@@ -42,6 +42,10 @@ def prepare_command(
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Also read what links name outside CATALOGUE.")
     ] = False,
+    dedupe: Annotated[
+        str | None,
+        typer.Option("--dedupe", help="Equal and near-equal images: group, keep or drop."),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Accept guesses about how the catalogue is meant.")
     ] = False,
@@ -63,6 +67,8 @@ def prepare_command(
         given.append(f"prepare.max_bad={share(max_bad)}")
     if follow_links:
         given.append("prepare.follow_links=true")
+    if dedupe:
+        given.append(f"prepare.dedupe={dedupe}")
     # Shards do not depend on the base.
     settings = resolved_recipe(project, recipe, given, base=False)
     if dry_run:
@@ -88,8 +94,8 @@ def _show(project: Project, receipt: Receipt, check: bool) -> None:
 
     console.show_pairs(summary.table(receipt))
     folder = project.path(*prepare.CHECKED) if check else project.path("shards")
-    if receipt.counts["bad"]:
-        console.say(f"The bad rows and why: {folder / prepare.QUARANTINE}")
+    if receipt.counts["bad"] + receipt.counts["left_out"]:
+        console.say(f"The rows left out and why: {folder / prepare.QUARANTINE}")
     console.say(f"The report: {folder / prepare.PAGE}")
 
 

@@ -116,6 +116,47 @@ class Prepare(Section):
     workers: Count = Field(0, description="decoding processes; 0: one per core")
     limits: Limits = Limits()
     seed: Seed = Field(0, description="seed of the splits and of the order in the shards")
+    min_side: Annotated[int, Field(ge=1, le=8192)] = Field(
+        32, description="images whose shorter side has fewer pixels are left out; 1: none"
+    )
+    max_aspect: Annotated[float, Field(ge=0)] = Field(
+        20, description="images whose sides differ by a larger factor are left out; 0: none"
+    )
+    placeholder: Count = Field(
+        5,
+        description="rows with unlike captions that make their one image a 'no image' file; "
+        "0: none",
+    )
+    masks: Literal["leave_out", "keep"] | None = Field(
+        None,
+        description="images of two greys among coloured ones; null: kept, and asked for where many",
+    )
+    dedupe: Literal["group", "keep", "drop"] = Field(
+        "group",
+        description="equal and near-equal images: group: in one split, keep: as if unlike, "
+        "drop: one stays",
+    )
+    background: str = Field(
+        "white", description="the colour behind transparent images: a name, or '#rrggbb'"
+    )
+
+    @field_validator("placeholder")
+    @classmethod
+    def _several(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("every image has one row; 2 is the least, and 0 turns it off")
+        return value
+
+    @field_validator("background")
+    @classmethod
+    def _colour(cls, value: str) -> str:
+        # The default needs no Pillow.
+        if value != "white":
+            from PIL import ImageColor
+
+            if len(ImageColor.getrgb(value)) != 3:
+                raise ValueError(f"'{value}' lets light through: give #rrggbb")
+        return value
 
     @field_validator("splits")
     @classmethod

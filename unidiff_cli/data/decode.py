@@ -51,7 +51,10 @@ class StoredSample:
 
 @dataclass
 class Decoded:
-    """All rows of a catalogue: the samples, and the rows that give none, in its order."""
+    """All rows of a catalogue: the samples, and the rows that give none, each in its order.
+
+    Rows that are left out after decoding stand behind the other rejected ones.
+    """
 
     samples: list[StoredSample]
     rejected: list[Rejected]
@@ -92,13 +95,24 @@ def executor_of(options: Prepare) -> ProcessExecutor:
 def bounds_of(options: Prepare) -> ImageBounds:
     """What an image may have at most, by the limits of a recipe."""
     limits = options.limits
-    return ImageBounds(options.max_pixels, limits.image_bytes, limits.image_scans)
+    return ImageBounds(
+        options.max_pixels,
+        limits.image_bytes,
+        limits.image_scans,
+        options.min_side,
+        options.max_aspect,
+    )
+
+
+def any_size(options: Prepare) -> ImageBounds:
+    """The same for images that are no products of a catalogue: they may be small or long."""
+    return bounds_of(options)._replace(side=0, aspect=0)
 
 
 def decode_query(source: Location) -> PreparedImage | Reason:
     """One image, prepared as a catalogue's by the defaults of a recipe."""
     options = Prepare(workers=1)
-    work = partial(prepare_image, max_side=options.max_side, bounds=bounds_of(options))
+    work = partial(prepare_image, max_side=options.max_side, bounds=any_size(options))
     (image,) = executor_of(options).map(work, [source], CRASHED)
     return image
 
@@ -106,7 +120,7 @@ def decode_query(source: Location) -> PreparedImage | Reason:
 def decode_pixels(sources: Iterable[Location]) -> Iterator[Image.Image | Reason]:
     """Images as RGB, nothing else changed, within the default limits of a recipe."""
     options = Prepare()
-    work = partial(rgb_image, bounds=bounds_of(options))
+    work = partial(rgb_image, bounds=any_size(options))
     return executor_of(options).map(work, sources, CRASHED)
 
 
@@ -133,7 +147,12 @@ def decode_catalogue(
                 waiting.append((number, replace(item, image=STORED), path))
                 yield item.image
 
-    work = partial(prepare_image, max_side=options.max_side, bounds=bounds_of(options))
+    work = partial(
+        prepare_image,
+        max_side=options.max_side,
+        bounds=bounds_of(options),
+        background=options.background,
+    )
     for done, image in enumerate(executor.map(work, sources(), CRASHED), 1):
         # Before the image counts: whatever swallowed the signal may have spoilt it.
         signals.check()

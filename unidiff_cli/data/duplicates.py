@@ -5,6 +5,8 @@ A group must not be torn apart between training and test.
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -34,6 +36,13 @@ class Union:
         a, b = sorted((self.find(item), self.find(other)))
         self._parent[b] = a
         return a != b
+
+    def sets(self) -> list[list[int]]:
+        """The members of each set, in order."""
+        members: dict[int, list[int]] = {}
+        for item in range(len(self._parent)):
+            members.setdefault(self.find(item), []).append(item)
+        return list(members.values())
 
 
 def near_pairs(
@@ -116,3 +125,25 @@ def group_names(
         root = union.find(n)
         names[root] = min(names.get(root, name), name)
     return [names[union.find(n)][1] for n in range(len(contents))]
+
+
+def equal_sets(contents: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Sets of two and more images that are equal or near-equal."""
+    union = Union(len(contents))
+    first: dict[str, int] = {}
+    for n, content in enumerate(contents):
+        union.join(first.setdefault(content, n), n)
+    for a, b in pairs:
+        union.join(a, b)
+    return [members for members in union.sets() if len(members) > 1]
+
+
+def numbered(contents: Sequence[str]) -> list[str]:
+    """The content hashes, where all but the first of equal ones are hashed again with a number."""
+    seen: Counter[str] = Counter()
+    names = []
+    for content in contents:
+        number = f"{content} {seen[content]}".encode()
+        names.append(hashlib.sha256(number).hexdigest() if seen[content] else content)
+        seen[content] += 1
+    return names

@@ -15,10 +15,14 @@ from typing import NamedTuple, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
+from unidiff_cli.data import heic
 from unidiff_cli.data.locations import Location
+from unidiff_cli.data.png_notes import without_notes
 from unidiff_cli.data.sample import Cause, Reason, unreadable
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+# Not ICO (icons), TGA (no signature), PSD and EPS; nor JPEG 2000, which is rare and one decoder
+# more in C that reads files of strangers. Each is refused by its name.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 # What decodes in a few seconds at most, so that it may be done in any process: formats whose cost
 # follows from their pixels, bytes and scans, and how many of each.
 LIGHT_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
@@ -32,6 +36,9 @@ _SIGNS = (
     (b"<svg", "an SVG drawing"),
     (b"PK\3\4", "a zip archive"),
     (b"\0\0\1\0", "an icon file"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
     (b"<!doc", "a web page"),
     (b"<html", "a web page"),
     (b"<?xml", "an XML file"),
@@ -44,11 +51,17 @@ Result = TypeVar("Result")
 
 
 class ImageBounds(NamedTuple):
-    """What an image may have at most: pixels, bytes of its file, scans of a JPEG."""
+    """What an image may have at most: pixels, bytes of its file, scans of a JPEG.
+
+    `side` is the least length of its shorter side, `aspect` how many times that its longer side may
+    be; 0: any.
+    """
 
     pixels: int
     bytes: int
     scans: int
+    side: int = 0
+    aspect: float = 0
 
 
 def with_image(
@@ -60,8 +73,8 @@ def with_image(
         return data
     try:
         with _quiet(bounds.pixels):
-            image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-            return _excess(data, image, bounds) or work(data, image)
+            image = _opened(data, FORMATS)
+            return _excess(data, image, bounds) or _unfit(image, bounds) or work(data, image)
     except Image.DecompressionBombError:
         return Reason(f"more than {bounds.pixels:,} pixels (prepare.max_pixels)")
     except UnidentifiedImageError:
@@ -80,13 +93,20 @@ def is_light(source: Location) -> bool:
         return source.kind() != "file" or source.size <= LIGHT_BYTES
     try:
         with _quiet(LIGHT_PIXELS):
-            image = Image.open(io.BytesIO(data), formats=LIGHT_FORMATS)
+            image = _opened(data, LIGHT_FORMATS)
             exif = image.info.get("exif") or b""
             few = image.width * image.height <= LIGHT_PIXELS and len(exif) <= LIGHT_EXIF
             return few and data.count(SCAN) <= LIGHT_SCANS
     # Its own process says what it is.
     except Exception:
         return False
+
+
+def _opened(data: bytes, formats: tuple[str, ...]) -> Image.Image:
+    """An image of one of these formats, or of HEIC where it can be read."""
+    if formats is FORMATS and heic.is_heic(data) and heic.can_read_heic():
+        formats = (heic.FORMAT,)
+    return Image.open(io.BytesIO(without_notes(data)), formats=formats)
 
 
 def _read(source: Location, most: int) -> bytes | Reason:
@@ -115,6 +135,24 @@ def _excess(data: bytes, image: Image.Image, bounds: ImageBounds) -> Reason | No
     return None
 
 
+def _unfit(image: Image.Image, bounds: ImageBounds) -> Reason | None:
+    """Why an image cannot be a product's, by its size."""
+    short, long = sorted(image.size)
+    if bounds.aspect and long > bounds.aspect * short:
+        return Reason(
+            f"{image.width:,} x {image.height:,} pixels, longer than prepare.max_aspect "
+            f"({bounds.aspect:g}) allows",
+            Cause.STRIP,
+        )
+    if short < bounds.side:
+        return Reason(
+            f"{image.width:,} x {image.height:,} pixels, smaller than prepare.min_side "
+            f"({bounds.side:,})",
+            Cause.SMALL,
+        )
+    return None
+
+
 @contextmanager
 def _quiet(max_pixels: int) -> Iterator[None]:
     """Pillow's own pixel cap set to ours, its warnings held back."""
@@ -133,8 +171,9 @@ def _foreign(data: bytes) -> str:
     for sign, what in _SIGNS:
         if start.startswith(sign.lower()):
             return f"{what}, not an image unidiff reads"
-    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
-        return "a HEIC image; save it as JPEG"
+    if heic.is_heic(data):
+        way = f"{heic.PIP}, or save it as JPEG"
+        return "a damaged HEIC image" if heic.can_read_heic() else f"a HEIC image; {way}"
     try:
         data[:512].decode("utf-8")
         return "text, not an image"

@@ -1,4 +1,4 @@
-"""Prepares an image of a catalogue for the shards: upright, on white, in sRGB, not too large.
+"""Prepares an image of a catalogue for the shards: upright, opaque, in sRGB, not too large.
 
 A JPEG that needs none of this keeps its bytes. Everything else becomes a JPEG of quality 95 without
 chroma subsampling. Whatever a file holds, `prepare_image` returns an image or a reason.
@@ -14,8 +14,9 @@ from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageColor
 
+from unidiff_cli.data.image_content import is_coloured, is_mask
 from unidiff_cli.data.image_files import ImageBounds, with_image
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.perceptual_hash import perceptual_hash
@@ -40,8 +41,9 @@ class PreparedImage:
     """An image as it goes into a shard, and what tells it from others.
 
     `content` is the sha256 of `data`; `phash` are 32 bytes; `colour` is the mean colour of 4 x 4
-    fields, 48 bytes; `changes` names what was done to it: rotated, alpha, resized, profile,
-    reencoded.
+    fields, 48 bytes; `flat` says that it has nothing to recognise it by, `mask` that it looks as
+    masks do, `coloured` that it is no image in greys. `changes` names what was done to it:
+    first_frame, rotated, alpha, resized, profile, reencoded.
     """
 
     data: bytes
@@ -51,12 +53,19 @@ class PreparedImage:
     phash: bytes
     colour: bytes
     flat: bool
+    mask: bool
+    coloured: bool
     changes: frozenset[str]
 
 
-def prepare_image(source: Location, max_side: int, bounds: ImageBounds) -> PreparedImage | Reason:
-    """The image as it goes into a shard, or in a few words why there is none."""
-    return with_image(source, bounds, partial(_prepared, max_side))
+def prepare_image(
+    source: Location, max_side: int, bounds: ImageBounds, background: str = "white"
+) -> PreparedImage | Reason:
+    """The image as it goes into a shard, or in a few words why there is none.
+
+    Transparent parts get the colour `background`.
+    """
+    return with_image(source, bounds, partial(_prepared, max_side, ImageColor.getrgb(background)))
 
 
 def rgb_image(source: Location, bounds: ImageBounds) -> Image.Image | Reason:
@@ -64,15 +73,18 @@ def rgb_image(source: Location, bounds: ImageBounds) -> Image.Image | Reason:
     return with_image(source, bounds, lambda data, image: image.convert("RGB"))
 
 
-def _prepared(max_side: int, data: bytes, image: Image.Image) -> PreparedImage:
+def _prepared(
+    max_side: int, background: tuple[int, ...], data: bytes, image: Image.Image
+) -> PreparedImage:
     plain_jpeg = image.format == "JPEG" and image.mode == "RGB"
+    # Before it is decoded: whoever looks for a second frame starts anew.
+    changes = {"first_frame"} if _has_frames(image) else set()
     if plain_jpeg and max(image.size) > 2 * max_side:
         # Decoded at 1/2, 1/4 or 1/8, still twice the side that is asked for.
         image.draft("RGB", (2 * max_side, 2 * max_side))
     image.load()
     turn, profile = _turn(image), image.info.get("icc_profile")
-    changes = set()
-    rgb, alpha = _opaque(image)
+    rgb, alpha = _opaque(image, background)
     if rgb is not image:
         # A large image is in memory once, not once for each step.
         image.close()
@@ -92,7 +104,19 @@ def _prepared(max_side: int, data: bytes, image: Image.Image) -> PreparedImage:
     phash, flat = perceptual_hash(rgb)
     colour = np.asarray(rgb.resize((4, 4), Image.Resampling.BOX)).tobytes()
     content = hashlib.sha256(data).hexdigest()
-    return PreparedImage(data, *rgb.size, content, phash, colour, flat, frozenset(changes))
+    mask, coloured = is_mask(rgb), is_coloured(rgb)
+    return PreparedImage(
+        data, *rgb.size, content, phash, colour, flat, mask, coloured, frozenset(changes)
+    )
+
+
+def _has_frames(image: Image.Image) -> bool:
+    """Whether a file holds more than the one image that is taken: an animation, pages, views."""
+    try:
+        return bool(getattr(image, "is_animated", False))
+    # A later frame is broken.
+    except Exception:
+        return True
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -108,8 +132,8 @@ def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _opaque(image: Image.Image) -> tuple[Image.Image, bool]:
-    """The image as RGB, L or CMYK, transparent parts on white; and whether any were."""
+def _opaque(image: Image.Image, background: tuple[int, ...]) -> tuple[Image.Image, bool]:
+    """The image as RGB, L or CMYK, transparent parts on a colour; and whether any were."""
     if image.mode.startswith("I") or image.mode == "F":
         return _eight_bits(image), False
     if image.has_transparency_data:
@@ -117,9 +141,9 @@ def _opaque(image: Image.Image) -> tuple[Image.Image, bool]:
         alpha = image.getchannel("A")
         if alpha.getextrema()[0] == 255:
             return image.convert("RGB"), False
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=alpha)
-        return white, True
+        opaque = Image.new("RGB", image.size, background)
+        opaque.paste(image, mask=alpha)
+        return opaque, True
     return image if image.mode in ("RGB", "L", "CMYK") else image.convert("RGB"), False
 
 

@@ -6,12 +6,10 @@ import errno
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Prepare, Recipe
@@ -27,7 +25,8 @@ from unidiff_cli.data.decode import (
 from unidiff_cli.data.doubts import Doubt, settle
 from unidiff_cli.data.locations import shown
 from unidiff_cli.data.readers import Reader
-from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent
+from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent, Rejected
+from unidiff_cli.data.selection import select
 from unidiff_cli.data.shard_writer import write_split
 from unidiff_cli.data.shards import Row
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
@@ -113,13 +112,18 @@ def prepare(
         with _disk(project, needed), _folder(project, receipt, check) as folder:
             with TemporaryStore(folder) as store:
                 executor = executor_of(options)
-                decoded = decode_catalogue(reader, options, executor, store, extent, progress)
+                everything = decode_catalogue(reader, options, executor, store, extent, progress)
+                selection = select(everything, options)
+                decoded, pairs = selection.decoded, selection.pairs
                 write_quarantine(folder / QUARANTINE, decoded.rejected)
                 _refuse_bad(project, options, reader, decoded)
-                pairs = _near_pairs(decoded.samples, options)
+                doubts = [*_doubts(decoded), *selection.doubts]
+                with _listed_if_refused(project, decoded):
+                    warnings += settle(doubts, yes, strict)
                 rows = _rows(decoded.samples, pairs, options)
-                contents = summary.Contents(rows, decoded, pairs)
-                warnings += settle(_doubts(decoded), yes, strict)
+                contents = summary.Contents(
+                    rows, decoded, pairs, selection.placeholders, selection.notes
+                )
                 if not check:
                     hashes = _write(folder, rows, decoded.samples, store, options, progress)
                     receipt.content = digest(hashes)
@@ -232,21 +236,25 @@ def _doubts(decoded: Decoded) -> list[Doubt]:
 
 def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Decoded) -> None:
     """Raises WorkError where too little is left; the list of bad rows stays in the project then."""
-    bad, rows = len(decoded.rejected), len(decoded.rejected) + len(decoded.samples)
+    bad = sum(not item.reason.is_rule for item in decoded.rejected)
+    rows = len(decoded.rejected) + len(decoded.samples)
     without_caption = sum(item.reason.cause is Cause.NO_CAPTION for item in decoded.rejected)
     if not rows:
         raise WorkError(f"{reader.location} holds no images.")
     if without_caption > (1 - CAPTIONED) * rows:
         fact = f"Only {rows - without_caption:,} of {rows:,} images have a caption."
         action = "Add .txt files beside them, or map a column: --set prepare.columns.caption=COLUMN"
-    elif bad > options.max_bad * rows or not decoded.samples:
-        reasons = Counter(item.reason.counted_as for item in decoded.rejected)
-        reason, count = reasons.most_common(1)[0]
+    elif bad > options.max_bad * rows:
+        reason, count = _commonest(item for item in decoded.rejected if not item.reason.is_rule)
         fact = (
             f"{bad:,} of {rows:,} rows are bad ({bad / rows:.1%}, allowed {options.max_bad:.1%}); "
             f"{count:,}: {reason}."
         )
         action = "Mend them, or allow more: --max-bad"
+    elif not decoded.samples:
+        reason, count = _commonest(decoded.rejected)
+        fact = f"None of {rows:,} rows gives an image; {count:,}: {reason}."
+        action = "Mend them, or change the rule that leaves them out"
     else:
         return
     rejected = _checked(project) / QUARANTINE
@@ -254,28 +262,30 @@ def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Dec
     raise WorkError(fact, f"{action}. The list: {rejected}")
 
 
+def _commonest(rejected: Iterable[Rejected]) -> tuple[str, int]:
+    """The reason of most rejected rows, and of how many."""
+    return Counter(item.reason.counted_as for item in rejected).most_common(1)[0]
+
+
+@contextmanager
+def _listed_if_refused(project: Project, decoded: Decoded) -> Iterator[None]:
+    """Keeps the list of rows that are left out, where somebody has to decide about them."""
+    try:
+        yield
+    except UsageError:
+        write_quarantine(_checked(project) / QUARANTINE, decoded.rejected)
+        raise
+
+
 # ---------------------------------------------------------------- groups, splits, shards
-
-
-def _near_pairs(stored: list[StoredSample], options: Prepare) -> list[tuple[int, int]]:
-    """Pairs of images that are one photo, saved or scaled again."""
-    if not options.near_duplicates:
-        return []
-    # Of equal images one is enough: they are joined anyway.
-    first = {item.image.content: n for n, item in reversed(list(enumerate(stored)))}
-    chosen = sorted(first.values())
-    images = [stored[n].image for n in chosen]
-    hashes = np.frombuffer(b"".join(i.phash for i in images), np.uint8).reshape(len(images), -1)
-    colours = np.frombuffer(b"".join(i.colour for i in images), np.uint8).reshape(len(images), -1)
-    flat = np.array([i.flat for i in images], bool)
-    pairs = duplicates.near_pairs(hashes, colours, flat, options.near_duplicates)
-    return sorted((chosen[a], chosen[b]) for a, b in pairs)
 
 
 def _rows(stored: list[StoredSample], pairs: list[tuple[int, int]], options: Prepare) -> list[Row]:
     """A row for every sample, its offset in a shard still open."""
     samples = [item.sample for item in stored]
     products, contents = [s.product for s in samples], [item.image.content for item in stored]
+    if options.dedupe == "keep":
+        contents = duplicates.numbered(contents)
     groups = duplicates.group_names(products, contents, pairs)
     split = splits.assign_splits(groups, [s.split for s in samples], options.splits, options.seed)
     uses = Counter(s.id for s in samples)

@@ -38,10 +38,17 @@ class Cause(StrEnum):
     NOT_JSON = "not JSON"
     LINK = "links that lead out of the catalogue"
     UNREADABLE = "folders that cannot be read"
+    SMALL = "smaller than prepare.min_side"
+    STRIP = "longer than prepare.max_aspect allows"
+    PLACEHOLDER = "one image for many products (prepare.placeholder)"
+    MASK = "two greys only, as masks have (prepare.masks)"
+    DUPLICATE = "equal to another image (prepare.dedupe: drop)"
 
 
 # Of rows of which nobody knows what they hold.
 UNREAD = (Cause.LINK, Cause.UNREADABLE)
+# Of sound images that a rule of the recipe leaves out: no bad rows.
+RULES = (Cause.SMALL, Cause.STRIP, Cause.PLACEHOLDER, Cause.MASK, Cause.DUPLICATE)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,11 @@ class Reason:
     def counted_as(self) -> str:
         """The words under which rows with like reasons are counted."""
         return self.cause.value if self.cause else self.text
+
+    @property
+    def is_rule(self) -> bool:
+        """Whether a rule of the recipe leaves the row out, and nothing is broken."""
+        return self.cause in RULES
 
 
 def unreadable(problem: OSError | ValueError, what: str = "") -> Reason:

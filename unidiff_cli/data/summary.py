@@ -9,7 +9,7 @@ from statistics import quantiles
 from typing import Any
 
 from unidiff_cli.config.schema import Prepare
-from unidiff_cli.data.decode import Decoded, TemporaryStore
+from unidiff_cli.data.decode import Decoded, StoredSample, TemporaryStore
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.shards import Row
 from unidiff_cli.data.splits import NAMES
@@ -18,18 +18,23 @@ from unidiff_cli.reports import html, plots
 
 # Words of a caption; CLIP reads 77 tokens.
 LONG = 50
-CHANGES = ("rotated", "alpha", "resized", "profile", "reencoded")
+CHANGES = ("first_frame", "rotated", "alpha", "resized", "profile", "reencoded")
 # Shown on the page.
-MOST_SAMPLES, MOST_PAIRS, MOST_REJECTED, MOST_REASONS = 24, 6, 200, 12
+MOST_SAMPLES, MOST_PAIRS, MOST_REJECTED, MOST_REASONS, MOST_PLACEHOLDERS = 24, 6, 200, 12, 6
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What goes into the shards: a row for each decoded sample, and the near-equal pairs."""
+    """What goes into the shards: a row for each decoded sample, and the near-equal pairs.
+
+    `placeholders` are left out: the first image of each and its rows. `notes` are counted words.
+    """
 
     rows: list[Row]
     decoded: Decoded
     pairs: list[tuple[int, int]]
+    placeholders: list[tuple[StoredSample, int]]
+    notes: dict[str, int]
 
 
 def counts(reader: Reader, contents: Contents) -> dict[str, int]:
@@ -41,7 +46,8 @@ def counts(reader: Reader, contents: Contents) -> dict[str, int]:
     return {
         "rows": len(rows) + len(decoded.rejected) + reader.filtered,
         "filtered": reader.filtered,
-        "bad": len(decoded.rejected),
+        "bad": sum(not item.reason.is_rule for item in decoded.rejected),
+        "left_out": sum(item.reason.is_rule for item in decoded.rejected),
         "samples": len(rows),
         **{name: splits[name] for name in NAMES},
         "groups": len({row.group for row in rows}),
@@ -62,23 +68,28 @@ def figures(
     words = [len(caption.split()) for row in rows for caption in row.captions]
     cuts = quantiles(words, n=20, method="inclusive") if len(words) > 1 else words * 19
     name, samples = Counter(row.group for row in rows).most_common(1)[0]
-    reasons = Counter(item.reason.counted_as for item in rejected)
+    reasons = Counter(item.reason.counted_as for item in rejected if not item.reason.is_rule)
+    rules = Counter(item.reason.counted_as for item in rejected if item.reason.is_rule)
     return {
         "understood": description,
         "decisions": reader.decisions(),
         "warnings": warnings,
-        "notes": dict(reader.notes.most_common()),
+        "notes": dict(reader.notes.most_common()) | contents.notes,
         "caption_words": {"median": cuts[9], "p95": cuts[18], "most": max(words)},
         "captions_over_50_words": round(sum(w > LONG for w in words) / len(words), 4),
         "largest_group": {"name": name, "samples": samples},
         "bad_reasons": dict(reasons.most_common(MOST_REASONS)),
+        "left_out_reasons": dict(rules.most_common()),
     }
 
 
 def table(receipt: Receipt) -> list[tuple[str, str]]:
     """What went in and what came out, each a label and a few words, for a person."""
     count, figure = receipt.counts, receipt.figures
-    reasons = [(f"  {reason}", f"{n:,}") for reason, n in figure["bad_reasons"].items()]
+    reasons, rules = (
+        [(f"  {reason}", f"{n:,}") for reason, n in figure[name].items()]
+        for name in ("bad_reasons", "left_out_reasons")
+    )
     others = count["bad"] - sum(figure["bad_reasons"].values())
     splits = ", ".join(f"{count[name]:,} {name}" for name in NAMES)
     captions = f"{count['captions']:,}, {count['captions_distinct']:,} of them distinct"
@@ -89,11 +100,14 @@ def table(receipt: Receipt) -> list[tuple[str, str]]:
         ("bad rows", f"{count['bad']:,}"),
         *reasons,
         ("  for other reasons", f"{others:,}" if others else ""),
+        ("left out by rules", f"{count['left_out']:,}" if count["left_out"] else ""),
+        *rules,
         ("images out", f"{count['samples']:,}"),
         ("splits", splits),
         ("groups", f"{count['groups']:,}"),
         ("equal images", f"{count['duplicates']:,}"),
         ("near-equal pairs", f"{count['near_duplicates']:,}"),
+        ("first image of several", f"{count['first_frame']:,}" if count["first_frame"] else ""),
         ("captions", captions),
         ("words in a caption", f"half at most {words['median']:g}, the longest {words['most']:,}"),
         *figure["decisions"].items(),
@@ -113,6 +127,15 @@ def write_page(
     chosen = sorted({n * len(rows) // MOST_SAMPLES for n in range(MOST_SAMPLES)})
     groups = Counter(split for _, split in {(row.group, row.split) for row in rows})
 
+    placeholders = [
+        {
+            "image": html.thumbnail(store.get(item)),
+            "rows": count,
+            "name": item.path or item.sample.row,
+        }
+        for item, count in contents.placeholders[:MOST_PLACEHOLDERS]
+    ]
+
     def figure(n: int) -> dict[str, str]:
         row = rows[n]
         image = html.thumbnail(store.get(decoded.samples[n]))
@@ -128,6 +151,7 @@ def write_page(
         words=plots.histogram(words, x="words in a caption", y="captions"),
         samples=[figure(n) for n in chosen],
         pairs=[(figure(a), figure(b)) for a, b in contents.pairs[:MOST_PAIRS]],
+        placeholders=placeholders,
         rejected=decoded.rejected[:MOST_REJECTED],
     )
     path.write_text(page, encoding="utf-8", errors="backslashreplace")

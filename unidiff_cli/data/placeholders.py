@@ -1,0 +1,162 @@
+"""Finds "no image" files: one image that stands for many products, by its unlike captions.
+
+An image of one product may stand in many rows too: its sizes and colours have captions that are
+alike, and a product column that names one product. A catalogue with five captions an image has
+five rows of every image; so a placeholder has far more rows than half of the images.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unidiff_cli.data import duplicates
+from unidiff_cli.data.decode import StoredSample
+
+# Hash bits of 256 and levels of colour in which copies of one file differ.
+BITS, LEVELS = 6, 6.0
+# Copies of an image of one colour: levels in which their colours differ.
+ONE_COLOUR = 2.0
+# Files of one cluster whose copies are looked for.
+PIVOTS = 500
+# How many more unlike captions than an image of this catalogue has as a rule.
+FACTOR = 3
+# Unlike captions from which an image is suspicious.
+SUSPICIOUS = 3
+# Unlike captions that are counted; who has so many is no product.
+MOST = 100
+# The share of common words from which two captions are alike, and the share of all captions from
+# which a word says nothing about a product.
+ALIKE, COMMON = 0.5, 0.5
+# Sizes; digits are no words here.
+_WORD = re.compile(r"[^\W\d_]+")
+_SIZES = frozenset("xs s m l xl xxl xxxl xxs small medium large".split())
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
+
+
+@dataclass(frozen=True)
+class Placeholder:
+    """One image that stands for many products: its rows, and how many unlike captions they have."""
+
+    rows: list[int]
+    captions: int
+
+
+def find_placeholders(stored: Sequence[StoredSample], near: bool, least: int) -> list[Placeholder]:
+    """Images with `least` and more unlike captions; `near`: also where copies differ a little."""
+    if not stored:
+        return []
+    captions = [item.sample.captions[0] for item in stored]
+    clusters = _clusters(stored, near)
+    least = max(least, FACTOR * _rows_of_an_image(stored))
+    candidates = [rows for rows in clusters if len(rows) >= least]
+    if not candidates:
+        return []
+    common = _common_words(captions)
+    result = []
+    for rows in candidates:
+        # One caption of each product; a row without a product is one itself.
+        first = {stored[n].sample.product or n: n for n in reversed(rows)}
+        count = _unlike((captions[n] for n in sorted(first.values())), common)
+        if count >= least:
+            result.append(Placeholder(rows, count))
+    return result
+
+
+def _rows_of_an_image(stored: Sequence[StoredSample]) -> int:
+    """The rows that half of the images have at most."""
+    return int(median(Counter(item.image.content for item in stored).values()))
+
+
+# ---------------------------------------------------------------- copies of one file
+
+
+def _clusters(stored: Sequence[StoredSample], near: bool) -> Iterator[list[int]]:
+    """Rows whose images are one file, or copies of it."""
+    by_content: dict[str, list[int]] = {}
+    for n, item in enumerate(stored):
+        by_content.setdefault(item.image.content, []).append(n)
+    rows = list(by_content.values())
+    if not near:
+        yield from rows
+        return
+    images = [stored[members[0]].image for members in rows]
+    # (D, 32), (D, 48) and (D,) of D images that are not equal.
+    hashes = np.array([np.frombuffer(image.phash, np.uint8) for image in images])
+    colours = np.array([np.frombuffer(image.colour, np.uint8) for image in images], np.int16)
+    flat = np.array([image.flat for image in images], bool)
+    counts = np.array([len(members) for members in rows])
+    pairs = duplicates.near_pairs(hashes, colours.astype(np.uint8), flat, BITS)
+    linked = duplicates.Union(len(images))
+    for a, b in pairs:
+        linked.join(a, b)
+    linked_images = [members for members in linked.sets() if not flat[members[0]]]
+    for members in (*linked_images, np.flatnonzero(flat).tolist()):
+        if len(members) == 1:
+            yield rows[members[0]]
+            continue
+        # Equal ones first: most copies have not changed.
+        rest = np.array(sorted(members, key=lambda n: (-counts[n], n)), int)
+        for _ in range(min(len(rest), PIVOTS)):
+            if not len(rest):
+                break
+            alike = _copies(rest, hashes, colours, flat)
+            yield sorted(n for member in rest[alike] for n in rows[member])
+            rest = rest[~alike]
+
+
+def _copies(
+    members: NDArray[np.int_],
+    hashes: NDArray[np.uint8],
+    colours: NDArray[np.int16],
+    flat: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Which of the images are copies of the first; (M,)."""
+    first = members[0]
+    distance = np.abs(colours[members] - colours[first]).mean(axis=1)
+    if flat[first]:
+        alike = flat[members] & (distance <= ONE_COLOUR)
+    else:
+        bits = np.bitwise_count(hashes[members] ^ hashes[first]).sum(axis=1)
+        alike = ~flat[members] & (bits <= BITS) & (distance <= LEVELS)
+    alike[0] = True
+    return alike
+
+
+# ---------------------------------------------------------------- captions that are alike
+
+
+def _words(caption: str) -> frozenset[str]:
+    """The words that may name a product; pairs of letters where a script has no blanks."""
+    words = []
+    for word in _WORD.findall(caption.casefold()):
+        if _UNSPACED.search(word):
+            words += [word[n : n + 2] for n in range(max(1, len(word) - 1))]
+        elif word not in _SIZES:
+            words.append(word)
+    return frozenset(words) or frozenset([caption.casefold()])
+
+
+def _common_words(captions: Iterable[str]) -> frozenset[str]:
+    """Words that most captions of a catalogue have, such as "photo"."""
+    distinct = set(captions)
+    counts = Counter(word for caption in distinct for word in _words(caption))
+    return frozenset(word for word, n in counts.items() if n >= max(2, COMMON * len(distinct)))
+
+
+def _unlike(captions: Iterable[str], common: frozenset[str]) -> int:
+    """How many captions are unlike each other, MOST at most."""
+    kinds: list[frozenset[str]] = []
+    for words in dict.fromkeys(map(_words, captions)):
+        words = words - common or words
+        if not any(len(words & kind) >= ALIKE * len(words | kind) for kind in kinds):
+            kinds.append(words)
+        if len(kinds) == MOST:
+            break
+    return len(kinds)
