@@ -14,6 +14,8 @@ WRONG = [
     ("prepare", 2, "Missing argument"),
     ("prepare missing", 2, "missing"),
     ("prepare empty", 1, "holds no images"),
+    ("prepare ~nobody-of-this-name", 2, "There is no catalogue at ~nobody-of-this-name"),
+    ("prepare empty --check --dry-run", 2, "Give one of them"),
     ("prepare foreign.png --recipe fashon", 2, "no recipe named 'fashon'. Did you mean 'fashion'?"),
     ("prepare empty --recipe no/such.yaml", 2, "no recipe file no/such.yaml"),
     (
@@ -24,6 +26,7 @@ WRONG = [
     ("prepare empty --set train.steps", 2, "not of the form key=value"),
     ("prepare empty --set train.steps=-5", 2, "train.steps is -5"),
     ("train --set base=nanoo", 2, "no base 'nanoo'"),
+    ("train --set base=~nobody-of-this-name", 2, "nobody-of-this-name"),
     ("train --set base={difusion:x}", 2, "no key in base named"),
     ("prepare empty --max-bad lots", 2, "Write 5% or 0.05"),
     ("train", 1, "Run: unidiff prepare CATALOG"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,6 +67,8 @@ def prepare_command(
     from unidiff_cli.data.prepare import prepare
 
     _refuse_all_files(catalogue)
+    if check and dry_run:
+        raise UsageError("--dry-run opens no image, and --check decodes all.", "Give one of them.")
     project = announced_project(context, catalogue)
     given = list(assignments or [])
     if max_bad:
@@ -91,8 +94,8 @@ def prepare_command(
 
 def _refuse_all_files(catalogue: Path) -> None:
     """Raises UsageError for the folder of all folders, which "$UNSET/" is."""
-    whole = catalogue.expanduser().resolve()
-    if whole == whole.parent:
+    whole = os.path.realpath(os.path.expanduser(catalogue))
+    if whole == os.path.dirname(whole):
         raise UsageError(
             f"{whole} holds all files of this machine.",
             "Name the folder of the catalogue. A variable of the shell that is not set is empty.",

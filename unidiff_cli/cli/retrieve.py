@@ -55,11 +55,11 @@ def retrieve_command(
         list[str] | None, typer.Argument(help="An image, a text, or both.", show_default=False)
     ] = None,
     text: Annotated[
-        str | None, typer.Option("--text", help="A text, though a file has such a name.")
+        str | None, typer.Option("--text", help="The text, also where a file has such a name.")
     ] = None,
     image: Annotated[
         Path | None,
-        typer.Option("--image", metavar="FILE", help="An image, whatever its name looks like."),
+        typer.Option("--image", metavar="FILE", help="The image, whatever its name looks like."),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
     encoder: Annotated[
