@@ -5,8 +5,11 @@ import random
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from tests.support.catalogue import write_catalogue
+from tests.support.catalogue import write_catalogue, write_photos
+from tests.support.cli import words
+from unidiff_cli.cli import console
 
 
 def test_a_dry_run_writes_nothing(unidiff, workplace, catalogue):
@@ -51,7 +54,9 @@ def damaged(workplace):
 
 def test_damaged_images_are_listed_with_their_reason(unidiff, damaged):
     code, out, err = unidiff("-C", "project", "prepare", "shop")
-    assert code == 0 and "57 samples" in out and "3 bad" in out, err
+    assert code == 0 and "57 samples" in out, err
+    assert "3 bad rows, each with its reason: " in out and "shards/quarantine.jsonl\n" in out
+    assert "damaged" in out and "truncated: the file ends before the image does" in out
     lines = Path("project/shards/quarantine.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     assert {Path(row["path"]).name for row in rows} == damaged
@@ -62,3 +67,104 @@ def test_more_damage_than_allowed_fails(unidiff, damaged):
     code, out, err = unidiff("-C", "project", "prepare", "shop", "--max-bad", "1%")
     assert code == 1 and "3 of 60" in err and "--max-bad" in err and out == ""
     assert not Path("project/shards").exists()
+
+
+# ---------------------------------------------------------------- what is doubtful
+
+HOLDOUT = "--set=prepare.split_words.holdout=test"
+
+
+@pytest.fixture
+def seasons(workplace):
+    """A catalogue whose column of splits says holdout for six of its 24 images."""
+    splits = {"split": lambda n: "holdout" if n < 6 else "train"}
+    write_photos(workplace / "shop", 24, **splits)
+    return ("-C", "project", "prepare", "shop")
+
+
+@pytest.mark.parametrize("way", [(), ("--dry-run",), ("--check",)])
+def test_a_guess_stops_and_says_how_to_go_on(unidiff, seasons, way):
+    code, out, err = unidiff(*seasons, *way)
+    assert code == 2 and "'holdout' (6 rows)" in err, err
+    for text in (HOLDOUT.replace("=", " ", 1), "--set prepare.columns.split=''", "--yes"):
+        assert text in err
+    assert "images out" not in out and not Path("project/shards").exists()
+
+
+@pytest.mark.parametrize(
+    "way, test", [(HOLDOUT, 6), ("--set=prepare.columns.split=", None), ("--yes", None)]
+)
+def test_each_way_to_go_on_does(unidiff, seasons, way, test):
+    code, out, err = unidiff(*seasons, way, "--check")
+    assert code == 0 and "images out" in out, err
+    splits = next(line for line in out.splitlines() if line.startswith("splits"))
+    assert test is None or f", {test} test" in splits
+    assert ("'holdout'" in out) is ("'holdout'" in err) is (way == "--yes")
+
+
+def test_a_guess_that_is_accepted_is_a_warning_that_quiet_shows(unidiff, seasons):
+    for way in ("--dry-run", "--check"):
+        code, _, err = unidiff("-q", *seasons, "--yes", way)
+        assert code == 0 and err.startswith("warning: ") and "'holdout'" in err
+        assert len(err.splitlines()) == 1
+    code, out, _ = unidiff("-q", *seasons, "--yes")
+    assert code == 0 and "warning: " in out and "24 samples" in out
+
+
+def test_strict_refuses_a_guess_and_says_that_yes_does_not_help(unidiff, seasons):
+    for way in ("--dry-run", "--check"):
+        code, _, err = unidiff(*seasons, "--yes", "--strict", way)
+        assert code == 2 and "--strict accepts no guess" in err
+
+
+@pytest.fixture
+def linked(workplace):
+    """A folder of 40 images, one of them a link that leads out: a warning."""
+    shop = write_photos(workplace / "shop", 40)
+    (workplace / "outside.jpg").write_bytes((shop / "images" / "3.jpg").read_bytes())
+    (shop / "images" / "3.jpg").unlink()
+    (shop / "images" / "3.jpg").symlink_to(workplace / "outside.jpg")
+    return ("-C", "project", "prepare", "shop")
+
+
+def test_strict_refuses_what_is_only_a_warning_elsewhere(unidiff, linked):
+    code, out, err = unidiff(*linked, "--strict")
+    assert code == 2 and "leave out --strict" in err and not Path("project/shards").exists()
+    code, out, err = unidiff("-q", *linked)
+    assert code == 0 and err.startswith("warning: 1 not read") and "39 samples" in out
+    assert "warning: 1 not read" in out and "1 bad row, each with its reason" in out
+
+
+def test_a_check_writes_the_page_and_a_later_prepare_works(unidiff, seasons):
+    code, out, err = unidiff(*seasons, "--yes", "--check")
+    left = sorted(file.name for file in Path("project/cache/prepare").iterdir())
+    assert left == ["quarantine.jsonl", "report.html"] and not Path("project/shards").exists()
+    assert "cache/prepare/report.html" in out and "No shards were written" in err
+    code, again, err = unidiff(*seasons, "--yes")
+    assert code == 0 and "24 samples" in again and "Nothing to do" not in err
+    assert again.split("The report")[0] == out.split("The report")[0]
+
+
+def test_a_dry_run_names_the_settings_of_prepare_and_nothing_else(unidiff, seasons):
+    code, out, err = unidiff(*seasons, "--yes", "--dry-run")
+    assert code == 0 and "split = split" in out and "max_side: " in out and "--check" in err
+    assert "batch_size" not in out and "no rows" not in out
+
+
+# ---------------------------------------------------------------- 80 columns
+
+
+def test_the_end_is_read_in_80_columns(unidiff, damaged, monkeypatch):
+    options = {"width": 80, "soft_wrap": True, "color_system": None, **console.PLAIN}
+    monkeypatch.setattr(console, "out", Console(force_terminal=True, **options))
+    code, out, _ = unidiff("-C", "project", "prepare", "shop", "--check")
+    table, _, after = out.partition("\n3 bad rows")
+    assert code == 0 and max(map(len, table.splitlines())) <= 80
+    assert "truncated: the file ends before the image does" in words(
+        " ".join(line[:40] for line in table.splitlines())
+    )
+    # Each on a line of its own, whole.
+    lines = after.splitlines()
+    for name in ("quarantine.jsonl", "report.html"):
+        path = Path("project/cache/prepare", name).absolute()
+        assert any(line.endswith(str(path)) for line in lines)

@@ -14,6 +14,8 @@ WRONG = [
     ("prepare", 2, "Missing argument"),
     ("prepare missing", 2, "missing"),
     ("prepare empty", 1, "holds no images"),
+    ("prepare ~nobody-of-this-name", 2, "There is no catalogue at ~nobody-of-this-name"),
+    ("prepare empty --check --dry-run", 2, "Give one of them"),
     ("prepare foreign.png --recipe fashon", 2, "no recipe named 'fashon'. Did you mean 'fashion'?"),
     ("prepare empty --recipe no/such.yaml", 2, "no recipe file no/such.yaml"),
     (
@@ -24,6 +26,7 @@ WRONG = [
     ("prepare empty --set train.steps", 2, "not of the form key=value"),
     ("prepare empty --set train.steps=-5", 2, "train.steps is -5"),
     ("train --set base=nanoo", 2, "no base 'nanoo'"),
+    ("train --set base=~nobody-of-this-name", 2, "nobody-of-this-name"),
     ("train --set base={difusion:x}", 2, "no key in base named"),
     ("prepare empty --max-bad lots", 2, "Write 5% or 0.05"),
     ("train", 1, "Run: unidiff prepare CATALOG"),
@@ -57,9 +60,11 @@ WRONG = [
     ("generate dress --seed -1", 2, "seed"),
     ("generate dress --seed 99999999999999999999", 2, "seed"),
     ("generate dress --steps x", 2, "steps"),
-    ("retrieve", 2, "Missing argument"),
+    ("retrieve", 2, "There is nothing to search for"),
     ("retrieve query.jpg", 2, "There is no image query.jpg"),
-    ("retrieve photos/query", 2, "There is no image photos/query"),
+    ("retrieve ./photos/query", 2, "There is no image ./photos/query. If it is a text: --text"),
+    ("retrieve black/white", 1, "'black/white' is read as a text, since there is no such file."),
+    ("retrieve foreign.png --image foreign.png", 2, "2 images"),
     ("retrieve foreign.png foreign.png", 2, "2 images"),
     ("retrieve dress", 1, "Run: unidiff prepare CATALOG"),
     ("retrieve dress --sheet out.txt", 2, "does not end in"),
@@ -95,6 +100,58 @@ def test_an_unknown_key_is_named_with_its_file_and_line(unidiff, workplace):
     assert code == 2 and out == ""
     assert "unidiff.yaml:4: no key in train named 'stepz'. Did you mean 'steps'?" in err
     assert "unidiff.yaml:5: no key in train named 'emma'. Did you mean 'ema'?" in err
+
+
+# What a variable of the shell that is not set leaves of a command.
+EMPTY = [
+    ("prepare", ""),
+    ("prepare", " "),
+    ("prepare", "\u3000\t"),
+    ("prepare", "empty", "--recipe", ""),
+    ("prepare", "empty", "--max-bad", ""),
+    ("prepare", "empty", "--set="),
+    ("sample-catalog", ""),
+    ("retrieve", " "),
+    ("retrieve", "foreign.png", ""),
+    ("retrieve", "--text", ""),
+    ("retrieve", "dress", "--sheet", ""),
+    ("generate", ""),
+    ("generate", "\n"),
+    ("generate", "--prompts", ""),
+    ("generate", "--from", ""),
+    ("index", "--export", " "),
+    ("train", "--resume", "--run", ""),
+    ("evaluate", "--alphas="),
+    ("recipes", "copy", "fashion", ""),
+    ("",),
+]
+
+
+@pytest.mark.parametrize("command", EMPTY, ids=repr)
+def test_an_empty_argument_is_refused(unidiff, workplace, command):
+    before = sorted(workplace.rglob("*"))
+    code, out, err = unidiff("-C", "project", *command)
+    assert (code, out) == (2, "") and "is empty" in err and "A variable of the shell" in err
+    assert sorted(workplace.rglob("*")) == before
+
+
+@pytest.mark.parametrize("project", ["", " "])
+def test_an_empty_project_is_refused(unidiff, workplace, project):
+    for option in (("-C", project), ("--project", project), (f"--project={project}",)):
+        code, out, err = unidiff(*option, "prepare", "empty")
+        assert (code, out) == (2, "") and "is empty" in err
+
+
+def test_an_empty_negative_prompt_is_one(unidiff, workplace):
+    for negative in (("--negative", ""), ("--negative=",)):
+        code, _, err = unidiff("-C", "project", "generate", "dress", *negative)
+        assert code == 1 and "Run: unidiff train" in err
+
+
+@pytest.mark.parametrize("catalogue", ["/", "//", "/usr/..", "/."])
+def test_the_whole_machine_is_no_catalogue(unidiff, workplace, catalogue):
+    code, out, err = unidiff("-C", "project", "prepare", catalogue)
+    assert (code, out) == (2, "") and "holds all files of this machine" in err
 
 
 @pytest.mark.parametrize(

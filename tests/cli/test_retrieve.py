@@ -1,15 +1,18 @@
 """`unidiff index` and `unidiff retrieve`."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from tests.support.cli import UNIDIFF
 from tests.support.projects import copy_project
+from unidiff_cli.cli import console
 from unidiff_cli.project.receipt import Receipt, close
 
 
@@ -35,6 +38,40 @@ def test_it_prints_a_table_and_writes_a_sheet(unidiff, exported, tmp_path):
     header = out.splitlines()[1]
     assert all(column in header for column in ("rank", "score", "caption", "path"))
     assert len([line for line in out.splitlines() if ".png" in line and "│" in line]) == 3
+
+
+def test_a_hit_shows_its_file_in_80_columns(unidiff, exported, monkeypatch):
+    options = {"width": 80, "soft_wrap": True, "color_system": None, **console.PLAIN}
+    monkeypatch.setattr(console, "out", Console(force_terminal=True, **options))
+    code, out, _ = unidiff("-C", exported.root, "retrieve", "red dress", "-k", "60")
+    names = re.findall(r"/(p\d{3}-\d\.png) *│", out)
+    assert code == 0 and len(set(names)) == 60 and max(map(len, out.splitlines())) <= 80
+    code, out, _ = unidiff("-C", exported.root, "status")
+    assert code == 0 and "exports/001-fashion" in out and "shards" in out
+
+
+@pytest.mark.parametrize(
+    "text", ["a red dress " * 60, "black/white", "crème 赤い 👗", "[b] :dress:"]
+)
+def test_a_text_of_any_kind_is_answered(unidiff, exported, text):
+    code, out, err = unidiff("-C", exported.root, "retrieve", text, "-k", "2", "--json")
+    assert code == 0 and len(json.loads(out)) == 2, err
+    assert ("--image" in err) is (text == "black/white")
+
+
+def test_a_text_and_an_image_may_be_said_by_name(
+    unidiff, exported, tmp_path, monkeypatch, catalogue
+):
+    monkeypatch.chdir(tmp_path)
+    command = ("-C", exported.root, "retrieve", "--json", "-k", "3")
+    shutil.copy(catalogue / "images" / "p007-1.png", "dress")
+    by_image = json.loads(unidiff(*command, "dress")[1])
+    assert by_image[0]["score"] == pytest.approx(1, abs=1e-3)
+    assert json.loads(unidiff(*command, "--image", "dress")[1]) == by_image
+    by_text = json.loads(unidiff(*command, "--text", "dress")[1])
+    assert by_text != by_image and json.loads(unidiff(*command, "--text", "dress.jpg")[1])
+    both = json.loads(unidiff(*command, "--image", "dress", "--text", "dress")[1])
+    assert both not in (by_text, by_image)
 
 
 def test_a_k_above_the_catalogue_gives_all_of_it(unidiff, exported):

@@ -117,6 +117,30 @@ def test_a_value_of_set_is_yaml(write, assignment, section, key, value):
 
 
 @pytest.mark.parametrize(
+    ("value", "caption"),
+    [
+        ("{name} in {color}", "{name} in {color}"),
+        ("{name}", "{name}"),
+        ("{Body (HTML)}, {size}: new", "{Body (HTML)}, {size}: new"),
+        ("a {color} {name}", "a {color} {name}"),
+        ('"{name} in {color}"', "{name} in {color}"),
+        ("null", None),
+    ],
+)
+def test_a_template_is_text_with_and_without_quotes(write, value, caption):
+    """A shell takes the quotes off `--set prepare.caption="{name} in {color}"`."""
+    recipe = read_recipe(write(GOOD), assignments=[f"prepare.caption={value}"])
+    assert recipe.prepare.caption == caption
+
+
+@pytest.mark.parametrize("value", ["", "''", '""', " "])
+def test_no_value_of_set_is_the_empty_text(write, value):
+    """A shell makes `prepare.columns.split=` of `prepare.columns.split=''`."""
+    recipe = read_recipe(write(GOOD), assignments=[f"prepare.columns.split={value}"])
+    assert recipe.prepare.columns.split == ""
+
+
+@pytest.mark.parametrize(
     "assignment",
     [
         "train.steps",

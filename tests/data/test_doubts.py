@@ -36,6 +36,26 @@ def test_what_is_doubtful_is_refused_or_said(caplog, doubts, yes, strict, refuse
     assert said == [f"{d.fact} {d.action}" for d in doubts if d not in refused]
 
 
+@pytest.mark.parametrize(
+    "doubts, yes, strict, action",
+    [
+        ([GUESS], False, False, "Say what is meant, or accept all this with --yes."),
+        ([WARNING], False, True, "Mend this, or leave out --strict."),
+        ([WARNING, GUESS], True, True, "--strict accepts no guess; --yes without it does."),
+    ],
+)
+def test_a_refusal_says_the_way_on(doubts, yes, strict, action):
+    with pytest.raises(Problems) as caught:
+        settle(doubts, yes, strict)
+    assert caught.value.action.endswith(action)
+
+
+def test_a_doubt_is_said_once():
+    with pytest.raises(Problems) as caught:
+        settle([GUESS, GUESS, WARNING, WARNING], yes=False, strict=True)
+    assert len(caught.value.problems) == 2
+
+
 @pytest.fixture
 def seasons(tmp_path):
     """A catalogue whose split column says spring for three of 24 images, and train."""

@@ -89,6 +89,14 @@ def test_prompts_come_from_a_file(tmp_path):
     assert read_prompts(tmp_path / "p.txt") == ["red dress", "blue hat"]
 
 
+@pytest.mark.parametrize("data", [b"a\n\nrobe d'\xe9t\xe9\n", b"a\nb\n\xff", b"\xff\xfea\0"])
+def test_prompts_that_are_no_utf_8_are_refused_with_their_line(tmp_path, data):
+    (tmp_path / "p.txt").write_bytes(data)
+    line = data[: data.index(0xE9 if 0xE9 in data else 0xFF)].count(b"\n") + 1
+    with pytest.raises(UsageError, match=f"p.txt cannot be read as text: line {line} is not UTF-8"):
+        read_prompts(tmp_path / "p.txt")
+
+
 def test_an_image_that_is_not_there_or_not_ours_is_refused(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "foreign.png")
     with pytest.raises(UsageError, match="does not hold how it was generated"):

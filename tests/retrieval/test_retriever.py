@@ -11,7 +11,6 @@ from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import NotReady, UsageError
 from unidiff_cli.models import encoders
 from unidiff_cli.project.receipt import Receipt
-from unidiff_cli.retrieval.retrieve import split_query
 from unidiff_cli.retrieval.retriever import open_query
 
 
@@ -157,18 +156,6 @@ def test_a_query_that_is_no_image_is_refused(finished, retriever, tmp_path):
         retriever.search(image=b"not an image")
 
 
-# ---------------------------------------------------------------- the words of a command
-
-
-def test_the_words_of_a_query_are_joined_and_a_file_is_the_image(tmp_path):
-    file = tmp_path / "here.jpg"
-    Image.new("RGB", (8, 8)).save(file)
-    assert split_query([str(file), "in", "red"]) == ("in red", file)
-    assert split_query(["black yoga pants"]) == ("black yoga pants", None)
-    assert split_query(["women's tops / tees"]) == ("women's tops / tees", None)
-
-
-@pytest.mark.parametrize("word", ["query.jpg", "photos/query", "QUERY.PNG"])
-def test_a_word_that_looks_like_a_file_is_never_a_text(word):
-    with pytest.raises(UsageError, match="There is no image"):
-        split_query([word])
+def test_a_blank_text_finds_nothing(retriever):
+    with pytest.raises(UsageError, match="nothing to search for"):
+        retriever.search(" \n")

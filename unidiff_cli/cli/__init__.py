@@ -7,11 +7,13 @@ A new command is a function in one of these files and a line in `program.py`.
 import sys
 
 from unidiff_cli import signals
+from unidiff_cli.cli import utf8
 from unidiff_cli.errors import Interrupted
 
 
 def main() -> None:
     """The process `unidiff`. It handles signals before the program loads, which takes a while."""
+    utf8.enter()
     signals.start()
     try:
         code = _run()

@@ -55,7 +55,7 @@ def _other_owner(file: Path) -> str:
 
 def _lies_in(file: Path, catalogue: Path) -> bool:
     folder = catalogue if catalogue.is_dir() else catalogue.parent
-    return file.resolve().is_relative_to(folder.expanduser().resolve())
+    return file.resolve().is_relative_to(os.path.realpath(os.path.expanduser(folder)))
 
 
 def _summary(data: Mapping[str, Any]) -> str:

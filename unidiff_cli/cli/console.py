@@ -13,13 +13,14 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -30,16 +31,24 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from unidiff_cli import signals
+from unidiff_cli.cli.utf8 import is_utf8
+from unidiff_cli.cli.widths import column_of_paths, cut, shortened
 from unidiff_cli.errors import Problems, Stated
 from unidiff_cli.system import naming
 
-# No emoji: a caption may hold ":dress:".
-out = Console(soft_wrap=True, highlight=False, emoji=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
-# Characters of a label that the other column stands back for.
+# No markup and no emoji: a caption may hold "[bold]", ":dress:" or a backslash at its end.
+PLAIN: Any = {"markup": False, "highlight": False, "emoji": False}
+out = Console(soft_wrap=True, **PLAIN)
+err = Console(stderr=True, soft_wrap=True, **PLAIN)
+# Columns of a label; the rest of it goes on another line.
 WIDEST = 40
+# Columns of a table's cell on a terminal; more is a caption that went astray.
+MOST = 240
+# As wide as any cell.
+BOUNDLESS = 1_000_000
 # What stands in an error where standard output cannot be written.
 STDOUT = "Standard output"
 # Seconds between plain progress lines.
@@ -69,18 +78,13 @@ def printable(text: str, lines: bool = False) -> str:
     return CONTROLS.sub(written, text)
 
 
-def _plain(text: str, lines: bool = False) -> str:
-    """Text as rich prints it unchanged."""
-    return escape(printable(text, lines))
-
-
 class Bars:
     """Progress of labelled work: bars on a terminal, elsewhere a line every ten seconds."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet, self.live = quiet, err.is_terminal and not quiet
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -96,8 +100,8 @@ class Bars:
         signals.check()
         if self.live:
             if label not in self.tasks:
-                self.tasks[label] = self.display.add_task(_plain(label), total=None)
-            text = _plain(f"{label}  {note}" if note else label)
+                self.tasks[label] = self.display.add_task(printable(label), total=None)
+            text = printable(f"{label}  {note}" if note else label)
             self.display.update(
                 self.tasks[label], completed=done, total=total or None, description=text
             )
@@ -113,7 +117,7 @@ class Bars:
             if ends:
                 self.ended.add((label, total))
             of = f" of {total:,}" if total else ""
-            err.print(_plain(f"{label}: {done:,}{of}{'  ' + note if note else ''}"))
+            err.print(printable(f"{label}: {done:,}{of}{'  ' + note if note else ''}"))
 
     def step(self, total: int) -> Callable[[dict[str, Any]], None]:
         """An `on_step` that shows the loss and the speed of a run of `total` steps."""
@@ -137,24 +141,43 @@ def note(*texts: str) -> None:
     """Information on stderr, each text on a line; -q leaves it out."""
     if not quiet_notes:
         for text in texts:
-            err.print(_plain(text))
+            err.print(printable(text))
 
 
 def warn(text: str) -> None:
     """A line on stderr that -q does not leave out."""
-    err.print(f"[bold yellow]warning:[/] {_plain(text)}")
+    err.print(_marked("warning", "yellow", text))
+
+
+def show_warning(text: str) -> None:
+    """A warning that belongs to the result, on stdout."""
+    with naming(STDOUT):
+        out.print(_marked("warning", "yellow", text))
+
+
+def _marked(kind: str, colour: str, text: str) -> Text:
+    """A line that begins with what it is, in a colour."""
+    return Text.assemble((f"{kind}:", f"bold {colour}"), f" {printable(text)}")
 
 
 def say(*texts: str) -> None:
     """The result on stdout, each text on a line."""
     with naming(STDOUT):
         for text in texts:
-            out.print(_plain(text))
+            out.print(printable(text))
+
+
+def say_where(what: str, path: Path) -> None:
+    """Where something lies, on stdout; on a terminal a long path has a line of its own."""
+    line = f"{what}: {path}"
+    fits = not out.is_terminal or cell_len(line) <= out.width
+    say(*([line] if fits else [f"{what}:", f"{path}"]))
 
 
 def show_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    _show(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    """One JSON document on stdout; in ASCII where stdout cannot hold every character."""
+    ascii_only = not is_utf8(sys.stdout.encoding)
+    _show(json.dumps(value, indent=2, ensure_ascii=ascii_only, default=str) + "\n")
 
 
 def show_file(path: Path) -> None:
@@ -169,42 +192,75 @@ def _show(text: str) -> None:
         sys.stdout.flush()
 
 
-def show_table(columns: list[str], rows: list[list[Any]], title: str = "") -> None:
-    """A table on stdout; where that is no terminal, as wide as its cells."""
-    table = Table(*map(_plain, columns), title=_plain(title) or None, title_justify="left")
-    for row in rows:
-        table.add_row(*(_plain(str(cell)) for cell in row))
-    # rich takes 80 columns where it sees no terminal, and would cut the paths.
-    wide = Console(width=10_000, highlight=False, emoji=False)
+def show_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", path: str = ""
+) -> None:
+    """A table on stdout: as wide as a terminal, or as its cells where there is none.
+
+    On a terminal long cells take several lines, and of the paths in the column `path` the middle
+    may be left out. A file's name is always whole.
+    """
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    table = Table(title=printable(title) or None, title_justify="left")
+    for name in columns:
+        table.add_column(printable(name), overflow="fold")
+    if out.is_terminal:
+        cells = [[cut(cell, MOST) for cell in row] for row in cells]
+        if path:
+            place = columns.index(path)
+            width = column_of_paths(cells, place, out.width)
+            table.columns[place].width = width
+            for row in cells:
+                row[place] = shortened(row[place], width)
+    for row in cells:
+        table.add_row(*row)
+    # rich takes 80 columns where it sees no terminal, and would break the cells.
+    wide = Console(width=BOUNDLESS, **PLAIN)
     with naming(STDOUT):
-        (out if out.is_terminal else wide).print(table)
+        (out if out.is_terminal else wide).print(table, soft_wrap=False)
 
 
-def show_pairs(pairs: list[tuple[str, str]]) -> None:
-    """Labels and what belongs to them on stdout, in two columns."""
-    width = max((len(label) for label, _ in pairs if len(label) <= WIDEST), default=0)
-    say(*(f"{label:{width}}  {text}" for label, text in pairs))
+def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Labels and what belongs to them on stdout, in two columns.
+
+    A label that begins with blanks belongs to the one above. On a terminal both columns are
+    wrapped; elsewhere each pair is a line.
+    """
+    pairs = [(printable(label), printable(text)) for label, text in pairs]
+    if not out.is_terminal:
+        width = max((len(label) for label, _ in pairs if len(label) <= WIDEST), default=0)
+        say(*(f"{label:{width}}  {text}" for label, text in pairs))
+        return
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(max_width=WIDEST, overflow="fold")
+    grid.add_column(overflow="fold")
+    for label, text in pairs:
+        words = label.lstrip()
+        indented = Padding(words, (0, 0, 0, len(label) - len(words)))
+        grid.add_row(indented, text)
+    with naming(STDOUT):
+        out.print(grid, soft_wrap=False)
 
 
 def show_error(problem: Stated) -> None:
-    """An error's fact and action, each on its line, on stderr."""
+    """An error's facts and its action, each on its line, on stderr."""
     facts = problem.problems if isinstance(problem, Problems) else [problem.fact]
-    err.print(f"[bold red]error:[/] {_plain(facts[0])}")
-    for text in (*facts[1:], problem.action):
-        if text:
-            err.print(_plain(text))
+    for fact in facts:
+        err.print(_marked("error", "red", fact))
+    if problem.action:
+        err.print(printable(problem.action))
 
 
 def show_parse_error(problem: Any) -> None:
     """What the parser of arguments says of a wrong one, on stderr."""
     stream = io.StringIO()
     problem.show(file=stream)
-    err.print(_plain(stream.getvalue().removesuffix("\n"), lines=True))
+    err.print(printable(stream.getvalue().removesuffix("\n"), lines=True))
 
 
 def show_traceback(problem: BaseException) -> None:
     """Where an error happened, on stderr."""
-    err.print(_plain("".join(traceback.format_exception(problem)), lines=True), end="")
+    err.print(printable("".join(traceback.format_exception(problem)), lines=True), end="")
 
 
 class _Record(logging.LogRecord):

@@ -103,7 +103,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 def open_project(context: typer.Context) -> Project:
     """The project that the command works on. In a completion no callback ran: `obj` is None."""
     named = context.obj.project if context.obj else None
-    return Project.find(named or os.environ.get("UNIDIFF_PROJECT"))
+    return Project.find(named or os.environ.get("UNIDIFF_PROJECT", "").strip())
 
 
 def announced_project(context: typer.Context, catalogue: Path | None = None) -> Project:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unidiff_cli.cli import console
 from unidiff_cli.cli.options import (
     Assignments,
-    DryRun,
     Force,
     RecipeName,
     RememberedRecipe,
     announced_project,
     receipt_of,
     resolved_recipe,
-    say_done,
     share,
 )
+from unidiff_cli.errors import UsageError
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.system import naming
+
+if TYPE_CHECKING:
+    from unidiff_cli.config.schema import Recipe
 
 EXAMPLE = 'Example: unidiff prepare ./catalog --set prepare.caption="{name} in {color}"'
 SAMPLE_EXAMPLE = "Example: unidiff sample-catalog shop && unidiff prepare shop"
@@ -56,11 +59,20 @@ def prepare_command(
         bool, typer.Option("--check", help="Decode everything and report; write no shards.")
     ] = False,
     force: Force = False,
-    dry_run: DryRun = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the settings and how the catalogue is read; open no image, write nothing.",
+        ),
+    ] = False,
 ) -> None:
     """Turn a catalogue into checked, split, deduplicated WebDataset shards."""
-    from unidiff_cli.data.prepare import plan, prepare
+    from unidiff_cli.data.prepare import prepare
 
+    _refuse_all_files(catalogue)
+    if check and dry_run:
+        raise UsageError("--dry-run opens no image, and --check decodes all.", "Give one of them.")
     project = announced_project(context, catalogue)
     given = list(assignments or [])
     if max_bad:
@@ -72,31 +84,61 @@ def prepare_command(
     # Shards do not depend on the base.
     settings = resolved_recipe(project, recipe, given, base=False)
     if dry_run:
-        description, doubts = plan(settings, catalogue)
-        console.say(*settings.yaml().splitlines(), "", *description)
-        for doubt in doubts:
-            console.warn(f"{doubt.fact} {doubt.action}")
+        _show_plan(settings, catalogue, yes, strict)
         return
     remember = RememberedRecipe(project, recipe)
     ways = {"force": force, "yes": yes, "strict": strict, "check": check}
     with console.bars(context.obj.quiet) as bars:
         before = receipt_of(project, "shards")
         receipt = prepare(project, settings, catalogue, on_progress=bars, **ways)
-    _show(project, receipt, check)
     if not check:
         remember()
-        say_done(project, "shards", before, receipt, "unidiff train")
+        if before and before.finished == receipt.finished:
+            console.note("Nothing to do: shards is up to date. --force does it again.")
+    _show(project, receipt, check)
+
+
+def _refuse_all_files(catalogue: Path) -> None:
+    """Raises UsageError for the folder of all folders, which "$UNSET/" is."""
+    whole = os.path.realpath(os.path.expanduser(catalogue))
+    if whole == os.path.dirname(whole):
+        raise UsageError(
+            f"{whole} holds all files of this machine.",
+            "Name the folder of the catalogue. A variable of the shell that is not set is empty.",
+        )
+
+
+def _show_plan(settings: Recipe, catalogue: Path, yes: bool, strict: bool) -> None:
+    """What a dry run says. It stops where prepare would, with the same words and exit code."""
+    from unidiff_cli.config.sources import dump
+    from unidiff_cli.data.doubts import settle
+    from unidiff_cli.data.prepare import plan
+
+    description, doubts = plan(settings, catalogue)
+    console.say(*dump(settings.section("prepare")).splitlines(), "", *description)
+    settle(doubts, yes, strict)
+    console.note("Nothing was written. To decode every image and see what comes out: --check")
 
 
 def _show(project: Project, receipt: Receipt, check: bool) -> None:
-    """The table of what went in and came out, and where the bad rows and the page are."""
+    """The table of what went in and came out, the warnings, and where to look."""
     from unidiff_cli.data import prepare, summary
 
     console.show_pairs(summary.table(receipt))
+    console.say("")
+    for text in receipt.figures["warnings"]:
+        console.show_warning(text)
     folder = project.path(*prepare.CHECKED) if check else project.path("shards")
-    if receipt.counts["bad"] + receipt.counts["left_out"]:
-        console.say(f"The rows left out and why: {folder / prepare.QUARANTINE}")
-    console.say(f"The report: {folder / prepare.PAGE}")
+    listed, samples = receipt.counts["bad"] + receipt.counts["left_out"], receipt.counts["samples"]
+    if listed:
+        rows = "1 row that is" if listed == 1 else f"{listed:,} rows that are"
+        console.say_where(f"{rows} left out, and why", folder / prepare.QUARANTINE)
+    console.say_where("The report, to be opened in a browser", folder / prepare.PAGE)
+    if check:
+        console.note("No shards were written. Next: the same command without --check")
+    else:
+        console.say(f"{folder}: {samples:,} samples in {receipt.counts['groups']:,} groups")
+        console.note("Next: unidiff train")
 
 
 def sample_catalog_command(

@@ -11,6 +11,7 @@ import typer
 
 from unidiff_cli import __version__, signals
 from unidiff_cli.cli import (
+    arguments,
     console,
     doctor,
     evaluate,
@@ -24,8 +25,6 @@ from unidiff_cli.cli import (
     verify,
 )
 from unidiff_cli.cli.options import Invocation
-from unidiff_cli.data.locations import shown
-from unidiff_cli.errors import UsageError
 from unidiff_cli.system import translated
 
 # What the parser raises: click's class, or that of the click inside newer typers,
@@ -105,7 +104,7 @@ def run() -> int:
         warnings.simplefilter("ignore")
     invocation = Invocation()
     try:
-        _refuse_bytes(sys.argv[1:])
+        arguments.refuse(sys.argv[1:])
         code = app(standalone_mode=False, prog_name="unidiff", obj=invocation)
     except ParseError as problem:
         console.show_parse_error(problem)
@@ -115,19 +114,6 @@ def run() -> int:
     except Exception as problem:
         code = _failed(problem, invocation.debug)
     return code if isinstance(code, int) else 0
-
-
-def _refuse_bytes(arguments: list[str]) -> None:
-    """Raises UsageError for an argument that is no text, unless it names a file that is there."""
-    for argument in arguments:
-        try:
-            argument.encode()
-        except UnicodeEncodeError:
-            if not os.path.exists(argument):
-                raise UsageError(
-                    f"The argument {shown(argument)} holds bytes that are no UTF-8.",
-                    "Write it in UTF-8; a file may be renamed.",
-                ) from None
 
 
 def _failed(problem: Exception, debug: bool) -> int:

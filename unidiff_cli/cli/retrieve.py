@@ -51,7 +51,16 @@ def index_command(
 
 def retrieve_command(
     context: typer.Context,
-    query: Annotated[list[str], typer.Argument(help="An image, a text, or both.")],
+    query: Annotated[
+        list[str] | None, typer.Argument(help="An image, a text, or both.", show_default=False)
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="The text, also where a file has such a name.")
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option("--image", metavar="FILE", help="The image, whatever its name looks like."),
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
     encoder: Annotated[
         str,
@@ -70,16 +79,17 @@ def retrieve_command(
     json_out: Json = False,
 ) -> None:
     """Find the nearest products, by image, by text, or by both."""
-    from unidiff_cli.retrieval.retrieve import retrieve, split_query
+    from unidiff_cli.retrieval.query import split_query
+    from unidiff_cli.retrieval.retrieve import retrieve
 
-    text, image = split_query(query)
+    words, file = split_query(query or (), text, image)
     hits = retrieve(
-        open_project(context), text, image, k=k, export=export, encoder=encoder, sheet_to=sheet
+        open_project(context), words, file, k=k, export=export, encoder=encoder, sheet_to=sheet
     )
     if json_out:
         console.show_json([hit.plain() for hit in hits])
     else:
         rows = [[hit.rank, f"{hit.score:.3f}", hit.caption, hit.path] for hit in hits]
-        console.show_table(["rank", "score", "caption", "path"], rows)
+        console.show_table(["rank", "score", "caption", "path"], rows, path="path")
         if sheet:
             console.say(str(sheet))

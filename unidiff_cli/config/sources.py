@@ -7,6 +7,7 @@ built from it.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from unidiff_cli.errors import RecipeError, UsageError
 
 # The parser takes 30 s a megabyte and 9 s on 50,000 nested brackets; aliases unfold to any size.
 MAX_BYTES, MAX_BRACKETS, MAX_NODES, MAX_DEPTH = 100_000, 1_000, 10_000, 20
+# A text that begins with a column in braces; a mapping of YAML has a colon or a comma there.
+TEMPLATE = re.compile(r"\s*\{[^{}:,\"']+\}")
 
 
 class ConfigSource:
@@ -143,7 +146,8 @@ def dump(data: Any) -> str:
 def assignment_source(assignments: Iterable[str]) -> ConfigSource:
     """`--set a.b=v` options as a source.
 
-    The value is YAML, so `[a, b]`, `null` and `1e-5` mean a list, nothing and a number.
+    The value is YAML, so `[a, b]`, `null` and `1e-5` mean a list, nothing and a number. No value is
+    the empty text, since a shell takes the quotes off `key=''`.
     """
     data: dict[str, Any] = {}
     for text in assignments:
@@ -153,7 +157,7 @@ def assignment_source(assignments: Iterable[str]) -> ConfigSource:
                 f"--set {text!r} is not of the form key=value.", "Example: --set train.steps=500"
             )
         keys = key.strip().split(".")
-        _place(data, keys, _value(keys, value, f"--set {key.strip()}"))
+        _place(data, keys, _value(keys, value, f"--set {key.strip()}") if value.strip() else "")
     return ConfigSource("--set", data)
 
 
@@ -171,6 +175,9 @@ def environment_source(environ: Mapping[str, str], known: Collection[str]) -> Co
 
 
 def _value(keys: list[str], text: str, label: str) -> Any:
+    # A shell takes the quotes off "{name} in {color}" too.
+    if TEMPLATE.match(text):
+        return text
     value = _PlainData(label).convert(parse(text, label), tuple(keys))
     # YAML 1.2 reads 1e-5 as text; people mean the number.
     if isinstance(value, str):

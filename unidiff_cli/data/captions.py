@@ -75,7 +75,13 @@ def read_prompts(file: Path) -> list[str]:
     Raises UsageError where there is none.
     """
     try:
-        text = locate(file).read(MOST_PROMPTS).decode("utf-8-sig")
+        data = locate(file).read(MOST_PROMPTS)
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        line = data.count(b"\n", 0, problem.start) + 1
+        raise UsageError(
+            f"{file} cannot be read as text: line {line} is not UTF-8.", "Save it as UTF-8."
+        ) from problem
     except (OSError, ValueError) as problem:
         words = getattr(problem, "strerror", None) or problem
         raise UsageError(f"{file} cannot be read as text: {words}.") from problem

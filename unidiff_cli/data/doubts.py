@@ -40,7 +40,15 @@ def settle(doubts: Iterable[Doubt], yes: bool, strict: bool) -> list[str]:
         logger.warning("%s %s", doubt.fact, doubt.action)
     if refused:
         guesses = any(doubt.stops for doubt in refused)
-        accept = "Say what is meant, or accept all this with --yes." if guesses else ""
-        refusal = "Mend this, or leave out --strict." if strict else accept
-        raise Problems([f"{doubt.fact} {doubt.action}" for doubt in refused], refusal)
+        facts = [f"{doubt.fact} {doubt.action}" for doubt in refused]
+        raise Problems(facts, _way_on(guesses, strict))
     return [doubt.fact for doubt in passed]
+
+
+def _way_on(guesses: bool, strict: bool) -> str:
+    """What to do where doubts are refused; without `guesses` all of them are warnings."""
+    if not strict:
+        return "Say what is meant, or accept all this with --yes."
+    if not guesses:
+        return "Mend this, or leave out --strict."
+    return "Say what is meant. --strict accepts no guess; --yes without it does."

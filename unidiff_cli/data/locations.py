@@ -272,7 +272,8 @@ def locate(address: str | os.PathLike[str], follow_links: bool = True) -> Locati
     Without `follow_links` no link below it leads to another place than the folder itself, or than
     the folder that a file lies in. The address may be a link.
     """
-    path = Path(address).expanduser().absolute()
+    # The shell leaves `~name` as it is where there is no such user, and so does this.
+    path = Path(os.path.expanduser(address)).absolute()
     if follow_links:
         return LocalPath(path)
     tops = (path,) if path.is_dir() else (path, path.parent)

@@ -19,6 +19,7 @@ from unidiff_cli.reports import html, plots
 # Words of a caption; CLIP reads 77 tokens.
 LONG = 50
 CHANGES = ("first_frame", "rotated", "alpha", "resized", "profile", "reencoded")
+IN_THE_LIST = ", listed in quarantine.jsonl"
 # Shown on the page.
 MOST_SAMPLES, MOST_PAIRS, MOST_REJECTED, MOST_REASONS, MOST_PLACEHOLDERS = 24, 6, 200, 12, 6
 
@@ -97,10 +98,10 @@ def table(receipt: Receipt) -> list[tuple[str, str]]:
     lines = [
         ("rows in", f"{count['rows']:,}"),
         ("left out by prepare.where", f"{count['filtered']:,}" if count["filtered"] else ""),
-        ("bad rows", f"{count['bad']:,}"),
+        ("bad rows", f"{count['bad']:,}{IN_THE_LIST if count['bad'] else ''}"),
         *reasons,
         ("  for other reasons", f"{others:,}" if others else ""),
-        ("left out by rules", f"{count['left_out']:,}" if count["left_out"] else ""),
+        ("left out by rules", f"{count['left_out']:,}{IN_THE_LIST}" if count["left_out"] else ""),
         *rules,
         ("images out", f"{count['samples']:,}"),
         ("splits", splits),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -86,7 +87,7 @@ def resolve_base(base: Any) -> tuple[Any, Source]:
     if base in inside:
         folder = inside[base]
         return base, Source(str(folder), str(folder / "clip"), None, "embedded in the package")
-    folder = Path(str(base)).expanduser()
+    folder = Path(os.path.expanduser(str(base)))
     if (folder / "model_index.json").is_file():
         if not (folder / "clip" / "config.json").is_file():
             raise UsageError(
@@ -143,7 +144,7 @@ def generation_settings(folder: Path, project: Project, **sources: Any) -> Gener
 
 def _absolute(place: str) -> str:
     """A folder by its whole path, for a run resumed from elsewhere; a hub id as it is."""
-    folder = Path(place).expanduser()
+    folder = Path(os.path.expanduser(place))
     return str(folder.absolute()) if folder.is_dir() else place
 
 

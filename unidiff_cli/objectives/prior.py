@@ -6,6 +6,7 @@ not show.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -53,7 +54,7 @@ class Prior(Objective):
     @classmethod
     def _whole_path(cls, value: str | None) -> str | None:
         # A run is resumed from anywhere.
-        return value and str(Path(value).expanduser().absolute())
+        return value and str(Path(os.path.expanduser(value)).absolute())
 
     def read(self) -> list[str]:
         """The caption of each image. Raises UsageError for a file that holds none."""

@@ -66,7 +66,7 @@ class Project:
     """One project directory. `Project(path)` names it; nothing is created until a stage writes."""
 
     def __init__(self, root: str | os.PathLike[str] = DEFAULT) -> None:
-        self.root = Path(root).expanduser().absolute()
+        self.root = Path(os.path.expanduser(root)).absolute()
 
     @classmethod
     def find(

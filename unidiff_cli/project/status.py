@@ -75,7 +75,9 @@ def _state(project: Project, folder: str) -> FolderState:
     if export and current and export != current:
         return FolderState(folder, "stale", f"of {export}, and {current} is the current export")
     counts = receipt.counts.items()
-    contents = ", ".join(f"{v:,} {k}" for k, v in counts if isinstance(v, int) and v)
+    contents = ", ".join(
+        f"{v:,} {k.replace('_', ' ')}" for k, v in counts if isinstance(v, int) and v
+    )
     mark = " (current)" if folder == f"exports/{current}" else ""
     return FolderState(folder, "ready", contents + mark)
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from unidiff_cli.data.sample import IMAGE_SUFFIXES
-from unidiff_cli.errors import UsageError
 from unidiff_cli.models.encoders import CLIP
 from unidiff_cli.project.project import Project
 from unidiff_cli.reports.contact_sheet import contact_sheet
@@ -38,34 +36,6 @@ def retrieve(
         with naming(sheet_to):
             _sheet(retriever, query, hits).save(sheet_to)
     return hits
-
-
-def split_query(words: Sequence[str]) -> tuple[str | None, Path | None]:
-    """The text and the image among a command's words. Raises UsageError for a missing file.
-
-    A word that looks like a file (an image's suffix, or a path separator and no blank) is never a
-    text.
-    """
-    texts, files = [], []
-    for word in words:
-        if Path(word).is_file():
-            files.append(Path(word))
-        elif _looks_like_a_file(word):
-            raise UsageError(
-                f"There is no image {word}.",
-                "A text query has no image's suffix and no path in it.",
-            )
-        else:
-            texts.append(word)
-    if len(files) > 1:
-        raise UsageError(f"{len(files)} images were given.", "Give one, and a text if you like.")
-    return " ".join(texts) or None, files[0] if files else None
-
-
-def _looks_like_a_file(word: str) -> bool:
-    if Path(word).suffix.lower() in {*IMAGE_SUFFIXES, ".heic"}:
-        return True
-    return ("/" in word or "\\" in word) and " " not in word
 
 
 def _sheet(retriever: Retriever, query: Image.Image | None, hits: Sequence[Hit]) -> Image.Image:

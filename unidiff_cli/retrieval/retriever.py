@@ -93,6 +93,8 @@ class Retriever:
 
     def _embed(self, text: str | None, image: QueryImage | None) -> np.ndarray:
         """The unit embedding (D,) of a query."""
+        # A blank text is none.
+        text = (text or "").strip()
         if not text and image is None:
             raise UsageError(
                 "There is nothing to search for.",
