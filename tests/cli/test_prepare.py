@@ -55,7 +55,7 @@ def damaged(workplace):
 def test_damaged_images_are_listed_with_their_reason(unidiff, damaged):
     code, out, err = unidiff("-C", "project", "prepare", "shop")
     assert code == 0 and "57 samples" in out, err
-    assert "3 bad rows, each with its reason: " in out and "shards/quarantine.jsonl\n" in out
+    assert "3 rows left out, each with its reason: " in out and "shards/quarantine.jsonl\n" in out
     assert "damaged" in out and "truncated: the file ends before the image does" in out
     lines = Path("project/shards/quarantine.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
@@ -132,7 +132,7 @@ def test_strict_refuses_what_is_only_a_warning_elsewhere(unidiff, linked):
     assert code == 2 and "leave out --strict" in err and not Path("project/shards").exists()
     code, out, err = unidiff("-q", *linked)
     assert code == 0 and err.startswith("warning: 1 not read") and "39 samples" in out
-    assert "warning: 1 not read" in out and "1 bad row, each with its reason" in out
+    assert "warning: 1 not read" in out and "1 row left out, each with its reason" in out
 
 
 def test_a_check_writes_the_page_and_a_later_prepare_works(unidiff, seasons):

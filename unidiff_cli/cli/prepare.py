@@ -131,8 +131,8 @@ def _show(project: Project, receipt: Receipt, check: bool) -> None:
     folder = project.path(*prepare.CHECKED) if check else project.path("shards")
     listed, samples = receipt.counts["bad"] + receipt.counts["left_out"], receipt.counts["samples"]
     if listed:
-        rows = "1 row that is" if listed == 1 else f"{listed:,} rows that are"
-        console.say_where(f"{rows} left out, and why", folder / prepare.QUARANTINE)
+        rows = "1 row" if listed == 1 else f"{listed:,} rows"
+        console.say_where(f"{rows} left out, each with its reason", folder / prepare.QUARANTINE)
     console.say_where("The report, to be opened in a browser", folder / prepare.PAGE)
     if check:
         console.note("No shards were written. Next: the same command without --check")
