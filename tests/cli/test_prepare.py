@@ -158,7 +158,7 @@ def test_the_end_is_read_in_80_columns(unidiff, damaged, monkeypatch):
     options = {"width": 80, "soft_wrap": True, "color_system": None, **console.PLAIN}
     monkeypatch.setattr(console, "out", Console(force_terminal=True, **options))
     code, out, _ = unidiff("-C", "project", "prepare", "shop", "--check")
-    table, _, after = out.partition("\n3 bad rows")
+    table, _, after = out.partition("\n3 rows left out")
     assert code == 0 and max(map(len, table.splitlines())) <= 80
     assert "truncated: the file ends before the image does" in words(
         " ".join(line[:40] for line in table.splitlines())
