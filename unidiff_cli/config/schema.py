@@ -80,6 +80,7 @@ class Limits(Section):
     inflation: Positive = Field(
         100, description="times its own size that a packed tar or a parquet may grow to"
     )
+    caption: Positive = Field(20_000, description="characters of a caption, its markup read")
 
 
 class Prepare(Section):
@@ -88,7 +89,8 @@ class Prepare(Section):
     reader: str = Field("auto", description="a reader's name, such as folder, table, webdataset")
     columns: Columns = Columns()
     caption: str | None = Field(
-        None, description='a template over columns, such as "{name} in {color}"'
+        None,
+        description='a template over columns, such as "{name} in {color?}"; ?: it may be empty',
     )
     where: dict[str, str] = Field(
         {}, description="keep only rows with these column values, such as {view: main}"

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -241,9 +242,12 @@ def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Dec
     without_caption = sum(item.reason.cause is Cause.NO_CAPTION for item in decoded.rejected)
     if not rows:
         raise WorkError(f"{reader.location} holds no images.")
-    if without_caption > (1 - CAPTIONED) * rows:
+    if without_caption > max(1 - CAPTIONED, options.max_bad) * rows:
         fact = f"Only {rows - without_caption:,} of {rows:,} images have a caption."
-        action = "Add .txt files beside them, or map a column: --set prepare.columns.caption=COLUMN"
+        action = (
+            "Give each one, name the column or table that has them, "
+            f"or leave those rows out: --max-bad {ceil(100 * bad / rows)}%"
+        )
     elif bad > options.max_bad * rows or not decoded.samples:
         reasons = Counter(item.reason.counted_as for item in decoded.rejected)
         reason, count = reasons.most_common(1)[0]

@@ -135,8 +135,13 @@ class Table(Reader):
                 cell = self.columns.cell("caption", cells)
                 texts = self._captions(captions.cell_captions(cell))
         except KeyError as empty:
-            texts, column = (), empty.args[0]
-        return texts or Reason(f"no caption: the column '{column}' is empty", Cause.NO_CAPTION)
+            return captions.empty_field(empty.args[0])
+        except ValueError as problem:
+            return captions.unreadable_cell(problem)
+        empty = f"the column '{column}' is empty"
+        if self.options.caption:
+            empty = "every field of prepare.caption is empty"
+        return texts or Reason(f"no caption: {empty}", Cause.NO_CAPTION)
 
     def _locate(self, cell: str) -> Location | Reason:
         """The file a cell means, or why it means none that may be opened."""

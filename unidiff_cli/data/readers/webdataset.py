@@ -143,7 +143,9 @@ class Webdataset(Reader):
         try:
             texts = self._captions(self._written(parts, cells))
         except KeyError as empty:
-            texts, words = (), f"no caption: '{empty.args[0]}' is empty"
+            return captions.empty_field(empty.args[0])
+        except ValueError as problem:
+            return captions.unreadable_cell(problem)
         return texts or Reason(words, Cause.NO_CAPTION)
 
     def _written(self, parts: Parts, cells: Cells) -> list[str]:
