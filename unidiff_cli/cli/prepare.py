@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,9 +20,14 @@ from unidiff_cli.cli.options import (
     say_done,
     share,
 )
+from unidiff_cli.errors import EnvironmentProblem, UsageError
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.system import naming
+
+if TYPE_CHECKING:
+    from unidiff_cli.config.schema import Recipe
+    from unidiff_cli.data.caption_length import TokenWindow
 
 EXAMPLE = 'Example: unidiff prepare ./catalog --set prepare.caption="{name} in {color}"'
 SAMPLE_EXAMPLE = "Example: unidiff sample-catalog shop && unidiff prepare shop"
@@ -75,11 +80,23 @@ def prepare_command(
     ways = {"force": force, "yes": yes, "strict": strict, "check": check}
     with console.bars(context.obj.quiet) as bars:
         before = receipt_of(project, "shards")
-        receipt = prepare(project, settings, catalogue, on_progress=bars, **ways)
+        window = _token_window(settings)
+        receipt = prepare(project, settings, catalogue, window=window, on_progress=bars, **ways)
     _show(project, receipt, check)
     if not check:
         remember()
         say_done(project, "shards", before, receipt, "unidiff train")
+
+
+def _token_window(recipe: Recipe) -> TokenWindow | None:
+    """How the recipe's base reads captions; None, and a note, where that is not known here."""
+    from unidiff_cli.models.token_windows import token_window
+
+    try:
+        return token_window(recipe.base)
+    except (UsageError, EnvironmentProblem) as problem:
+        console.note(f"The captions' tokens are not counted. {problem.fact}")
+        return None
 
 
 def _show(project: Project, receipt: Receipt, check: bool) -> None:

@@ -222,6 +222,11 @@ class Train(Section):
         description="end the run with a checkpoint when a collapse meter passes its limit",
         json_schema_extra=NOT_WEIGHTS,
     )
+    long_captions: Literal["cut", "split"] = Field(
+        "cut",
+        description="captions with more tokens than the base reads; split: parts that it reads "
+        "whole, one of them at a time",
+    )
 
     @field_validator("streaming")
     @classmethod

@@ -18,6 +18,7 @@ import numpy as np
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Prepare, Recipe
 from unidiff_cli.data import duplicates, readers, shards, splits, summary
+from unidiff_cli.data.caption_length import TokenWindow, count_tokens
 from unidiff_cli.data.decode import (
     Decoded,
     StoredSample,
@@ -80,13 +81,15 @@ def prepare(
     yes: bool = False,
     strict: bool = False,
     check: bool = False,
+    window: TokenWindow | None = None,
     on_progress: Progress | None = None,
 ) -> Receipt:
     """Writes the folder `shards` from a catalogue; returns its receipt, or that of the same work.
 
     `yes` accepts guesses about how the catalogue is meant, and `strict` refuses warnings too. With
     `check` all is done but the shards: the page lies in `cache/prepare`, and the receipt is stored
-    nowhere. `on_progress(what, done, total)` is called as it goes; `total` is 0 where nobody knows.
+    nowhere. `window` counts the captions' tokens, as the base reads them; shards do not depend on
+    it. `on_progress(what, done, total)` is called as it goes; `total` is 0 where nobody knows.
 
     Raises UsageError (also for what is doubtful), WorkError (no images, or too many bad rows) and
     EnvironmentProblem (disk); the folder is as before then.
@@ -120,8 +123,9 @@ def prepare(
                 _refuse_bad(project, options, reader, decoded)
                 pairs = _near_pairs(decoded.samples, options)
                 rows = _rows(decoded.samples, pairs, options)
-                contents = summary.Contents(rows, decoded, pairs)
-                warnings += settle(_doubts(decoded), yes, strict)
+                tokens = count_tokens(window, _captions(rows)) if window else None
+                contents = summary.Contents(rows, decoded, pairs, tokens)
+                warnings += settle(_doubts(contents), yes, strict)
                 if not check:
                     hashes = _write(folder, rows, decoded.samples, store, options, progress)
                     receipt.content = digest(hashes)
@@ -224,9 +228,15 @@ def _disk(project: Project, needed: int) -> Iterator[None]:
         raise disk_problem(problem, then=then) from problem
 
 
-def _doubts(decoded: Decoded) -> list[Doubt]:
-    """What is doubtful once the images are decoded."""
-    doubts = []
+def _captions(rows: list[Row]) -> Iterator[str]:
+    for row in rows:
+        yield from row.captions
+
+
+def _doubts(contents: summary.Contents) -> list[Doubt]:
+    """What is doubtful once the images are decoded and the captions counted."""
+    decoded, tokens = contents.decoded, contents.tokens
+    doubts = tokens.doubts() if tokens else []
     for cause, action in ACTIONS.items():
         # Nobody knows what such links and folders hold.
         paths = [item.path or item.row for item in decoded.rejected if item.reason.cause is cause]

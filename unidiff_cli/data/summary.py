@@ -9,6 +9,7 @@ from statistics import quantiles
 from typing import Any
 
 from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data.caption_length import CaptionTokens
 from unidiff_cli.data.decode import Decoded, TemporaryStore
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.shards import Row
@@ -16,8 +17,6 @@ from unidiff_cli.data.splits import NAMES
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.reports import html, plots
 
-# Words of a caption; CLIP reads 77 tokens.
-LONG = 50
 CHANGES = ("rotated", "alpha", "resized", "profile", "reencoded")
 # Shown on the page.
 MOST_SAMPLES, MOST_PAIRS, MOST_REJECTED, MOST_REASONS = 24, 6, 200, 12
@@ -25,11 +24,13 @@ MOST_SAMPLES, MOST_PAIRS, MOST_REJECTED, MOST_REASONS = 24, 6, 200, 12
 
 @dataclass(frozen=True)
 class Contents:
-    """What goes into the shards: a row for each decoded sample, and the near-equal pairs."""
+    """What goes into the shards: a row for each decoded sample, near-equal pairs, and tokens."""
 
     rows: list[Row]
     decoded: Decoded
     pairs: list[tuple[int, int]]
+    # None where no tokenizer was at hand.
+    tokens: CaptionTokens | None = None
 
 
 def counts(reader: Reader, contents: Contents) -> dict[str, int]:
@@ -69,7 +70,7 @@ def figures(
         "warnings": warnings,
         "notes": dict(reader.notes.most_common()),
         "caption_words": {"median": cuts[9], "p95": cuts[18], "most": max(words)},
-        "captions_over_50_words": round(sum(w > LONG for w in words) / len(words), 4),
+        "caption_tokens": contents.tokens.plain() if contents.tokens else None,
         "largest_group": {"name": name, "samples": samples},
         "bad_reasons": dict(reasons.most_common(MOST_REASONS)),
     }
@@ -96,10 +97,26 @@ def table(receipt: Receipt) -> list[tuple[str, str]]:
         ("near-equal pairs", f"{count['near_duplicates']:,}"),
         ("captions", captions),
         ("words in a caption", f"half at most {words['median']:g}, the longest {words['most']:,}"),
+        *_token_lines(figure["caption_tokens"]),
         *figure["decisions"].items(),
         *((note, f"{n:,}") for note, n in figure["notes"].items()),
     ]
     return [(label, text) for label, text in lines if text]
+
+
+def _token_lines(tokens: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """The lines about the captions' tokens, by the tokenizer that counted them."""
+    if tokens is None:
+        return [("tokens in a caption", "not counted: the base's tokenizer is not at hand")]
+    limit, cut, captions = tokens["limit"], tokens["cut"], tokens["captions"]
+    length = f"half at most {tokens['median']:g}, the longest {tokens['most']:,}"
+    lost = tokens["distinct"] - tokens["distinct_read"]
+    return [
+        ("tokens in a caption", f"{length}; {tokens['base']} reads {limit}"),
+        ("captions cut", f"{cut:,} ({cut / captions:.1%})" if cut else "none"),
+        ("captions equal after the cut", f"{lost:,}" if lost > 0 and cut else ""),
+        ("tokens of unknown letters", f"{tokens['unknown']:.1%}" if tokens["unknown"] else ""),
+    ]
 
 
 def write_page(

@@ -13,6 +13,7 @@ import torch
 
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
+from unidiff_cli.data.caption_length import count_tokens, warn_of_cut
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady, UsageError, WorkError, nearest
 from unidiff_cli.models import loading
@@ -71,6 +72,8 @@ def train(
         world = recipe.train.processes or max(1, machine.gpu_count())
         _check(recipe, shards, world)
         base = loading.load_base(recipe.base, recipe.image_size)
+        warn_of_cut(base.window, recipe.train.preview_prompts, "preview prompt")
+        _say_cut(recipe, base, shards)
         # Do.
         if not resume:
             folder = project.path("runs", name)
@@ -149,6 +152,15 @@ def _check(recipe: Recipe, shards: Shards, world: int) -> None:
                 f"train.{key} {size} does not divide over {world} processes.",
                 f"Take a multiple of {world}, or set train.processes.",
             )
+
+
+def _say_cut(recipe: Recipe, base: BaseModel, shards: Shards) -> None:
+    """Warns of captions of which the base reads only a part, where they are not divided."""
+    captions = [caption for row in rows_of(shards, "train") for caption in row.captions]
+    tokens = count_tokens(base.window, captions)
+    if recipe.train.long_captions == "cut":
+        for doubt in tokens.doubts():
+            logger.warning("%s %s", doubt.fact, doubt.action)
 
 
 def _precomputed(

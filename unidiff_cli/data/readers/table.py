@@ -138,10 +138,10 @@ class Table(Reader):
             return captions.empty_field(empty.args[0])
         except ValueError as problem:
             return captions.unreadable_cell(problem)
-        empty = f"the column '{column}' is empty"
-        if self.options.caption:
-            empty = "every field of prepare.caption is empty"
-        return texts or Reason(f"no caption: {empty}", Cause.NO_CAPTION)
+        what = (
+            "every field of prepare.caption" if self.options.caption else f"the column '{column}'"
+        )
+        return texts or Reason(f"no caption: {what} is empty", Cause.NO_CAPTION)
 
     def _locate(self, cell: str) -> Location | Reason:
         """The file a cell means, or why it means none that may be opened."""
