@@ -26,6 +26,7 @@ MISSING = frozenset(
 # A field of a template; one with a question mark may be empty.
 _FIELD = re.compile(r"\{([^{}]+?)(\??)\}")
 # Where the words that belong to a field end, and those of the next begin.
+_DIVIDERS = " ,;.:|/–—-"
 _BORDER = re.compile(r"[)\]]+|[,;.:|/(\[–—]|\s-\s")
 
 
@@ -104,9 +105,10 @@ def fill(template: str, cells: Mapping[str, Any]) -> str:
             raise KeyError(name)
         own, following = _divided(words[number])
         if text:
-            # What joins a field to one before it stands for nothing where there is none.
-            joined = filled or number == 0
-            parts += [before if joined else _brackets(before), text, own]
+            if number and not filled:
+                # A comma that divides it from a field before it, where there is none.
+                before = f" {before.lstrip(_DIVIDERS)}"
+            parts += [before, text, own]
             filled += 1
         else:
             parts.append(_brackets(before + own))
