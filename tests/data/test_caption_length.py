@@ -3,10 +3,12 @@
 import logging
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.support.base import write_tokenizer
+from unidiff_cli.config.schema import Evaluate, Generate, Recipe, Train
 from unidiff_cli.data.caption_length import (
     TokenWindow,
     count_tokens,
@@ -15,6 +17,7 @@ from unidiff_cli.data.caption_length import (
 )
 from unidiff_cli.data.order import DistinctOrder, text_id
 from unidiff_cli.data.shards import Row
+from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.models.sources import SCORER
 from unidiff_cli.models.token_windows import token_window
 
@@ -25,6 +28,13 @@ LONG = [f"{START}, a red dress number {n}" for n in range(4)]
 @pytest.fixture(scope="module")
 def window() -> TokenWindow:
     return token_window("nano")
+
+
+@pytest.fixture
+def warnings(caplog, monkeypatch):
+    """What the package's logger says."""
+    monkeypatch.setattr(logging.getLogger("unidiff"), "propagate", True)
+    return caplog
 
 
 def row(n: int, *captions: str) -> Row:
@@ -115,6 +125,39 @@ def test_what_tells_rows_apart_becomes_their_first_caption(window):
     assert divide_captions(short, window) == short
 
 
+def test_an_eval_set_holds_the_captions_that_the_models_tell_apart(window):
+    rows = [row(n, caption) for n, caption in enumerate(LONG)]
+    shards = SimpleNamespace(rows=lambda split: rows)
+    eval_set = EvalSet.of(shards, Recipe(), window, Path())
+    assert len(eval_set.captions) == 1 and eval_set.caption_of.tolist() == [0] * 4
+    assert len(EvalSet(shards, rows, Evaluate(), Generate()).captions) == 4
+    split = EvalSet.of(shards, Recipe(train=Train(long_captions="split")), window, Path())
+    assert len(set(split.caption_of.tolist())) == 4
+    assert all(window.fits(caption) for caption in split.captions)
+
+
+def test_a_run_trains_on_parts_or_on_what_is_read(window):
+    from unidiff_cli.training.job import Job
+
+    rows = [row(n, caption) for n, caption in enumerate(LONG)]
+    shards = SimpleNamespace(rows=lambda split: rows)
+    base = SimpleNamespace(window=window)
+    computed = SimpleNamespace(arrays={"train": {"latents": Path("latents.npy")}})
+
+    def samples(**train):
+        recipe = Recipe(train=Train(batch_size=4, no_duplicates=True, **train))
+        job = Job(None, "", recipe, None, shards, computed)
+        vars(job)["prior"] = None
+        return job.training_samples(base, 0, 1)
+
+    cut, split = samples(), samples(long_captions="split")
+    assert cut.rows == rows and len(set(cut.batch(0, {}).caption_ids.tolist())) == 1
+    assert all(len(r.captions) > 1 for r in split.rows)
+    seen = {caption for step in range(40) for caption in split.batch(step, {}).captions}
+    assert all(window.fits(caption) for caption in seen)
+    assert {r.captions[0] for r in split.rows} <= seen
+
+
 # ---------------------------------------------------------------- counts
 
 
@@ -147,20 +190,18 @@ def test_letters_that_the_tokenizer_does_not_know_are_said(window, caption):
     assert caption[0] in doubt.fact and "nano" in doubt.fact
 
 
-def test_texts_that_are_cut_are_said_with_their_words(window, caplog):
-    with caplog.at_level(logging.WARNING):
-        warn_of_cut(window, ["a red dress", "hat " * 50, "hat " * 50], "prompt")
-    (line,) = caplog.messages
+def test_texts_that_are_cut_are_said_with_their_words(window, warnings):
+    warn_of_cut(window, ["a red dress", "hat " * 50, "hat " * 50], "prompt")
+    (line,) = warnings.messages
     assert line == (
         "The prompt has 52 tokens and nano reads 40. These words are not read: "
         + " ".join(["hat"] * 12)
     )
 
 
-def test_many_long_texts_are_counted(window, caplog):
-    with caplog.at_level(logging.WARNING):
-        warn_of_cut(window, [f"{START} {n}" for n in range(9)], "prompt")
-    assert len(caplog.messages) == 6 and caplog.messages[-1].startswith("4 more prompts")
+def test_many_long_texts_are_counted(window, warnings):
+    warn_of_cut(window, [f"{START} {n}" for n in range(9)], "prompt")
+    assert len(warnings.messages) == 6 and warnings.messages[-1].startswith("4 more prompts")
 
 
 # ---------------------------------------------------------------- whose tokenizer
