@@ -34,6 +34,18 @@ def test_a_list_in_a_cell_is_several_captions(tmp_path):
     assert bad.cause is Cause.UNREAD_CAPTION and "list" in bad.text
 
 
+def test_a_list_in_a_text_file_is_several_captions(tmp_path):
+    put(tmp_path / "a.jpg")
+    put(tmp_path / "a.txt", '[\n  "a hat",\n  "a cap"\n]\n')
+    put(tmp_path / "b.jpg")
+    put(tmp_path / "b.txt", '["a hat", "a c')
+    put(tmp_path / "c.jpg")
+    put(tmp_path / "c.txt", "[NEW] a hat\na cap\n")
+    first, bad, last = read(tmp_path)
+    assert first == ["a hat", "a cap"] and last == ["[NEW] a hat", "a cap"]
+    assert bad.cause is Cause.UNREAD_CAPTION
+
+
 def test_a_damaged_list_in_a_tar_is_a_bad_row(tmp_path):
     entries = [("0.jpg", jpeg()), ("0.json", json.dumps({"caption": "['a hat', 'a b"}).encode())]
     tar_of(tmp_path / "a.tar", entries)

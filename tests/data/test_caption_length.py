@@ -17,6 +17,7 @@ from unidiff_cli.data.caption_length import (
 )
 from unidiff_cli.data.order import DistinctOrder, text_id
 from unidiff_cli.data.shards import Row
+from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.models.sources import SCORER
 from unidiff_cli.models.token_windows import token_window
@@ -205,6 +206,13 @@ def test_many_long_texts_are_counted(window, warnings):
 
 
 # ---------------------------------------------------------------- whose tokenizer
+
+
+@pytest.mark.parametrize("fetch", [False, True])
+def test_a_tokenizer_that_is_not_here_is_said(monkeypatch, fetch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(EnvironmentProblem, match="tokenizer of nobody/model is not on this"):
+        token_window({"diffusion": "nobody/model", "clip": "nobody/clip"}, fetch)
 
 
 def test_a_base_of_words_and_merges_has_a_window(tmp_path: Path):

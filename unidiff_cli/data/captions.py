@@ -184,6 +184,14 @@ def cell_captions(value: Any) -> list[str]:
     return [fold(well_formed(text)) for text in caption_lists.read(value)]
 
 
+def text_captions(text: str) -> list[str]:
+    """The captions of a text file: one a line, or a list of JSON or Python.
+
+    Raises ValueError for what looks like a list and cannot be read.
+    """
+    return cell_captions(text) if caption_lists.looks_parsed(text) else text.splitlines()
+
+
 def same_text(caption: str) -> str:
     """What equal captions have in common: they may differ in case and blanks."""
     return fold(caption).casefold()

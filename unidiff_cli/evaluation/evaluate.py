@@ -141,7 +141,8 @@ def _run(
     prepared = project.receipt("shards")
     shards = Shards.open(project.path("shards"))
     cache = project.folder("cache") / "evaluate"
-    eval_set = EvalSet.of(shards, recipe, token_window(evaluation.models[0].source), cache)
+    window = token_window(evaluation.models[0].source, fetch=True)
+    eval_set = EvalSet.of(shards, recipe, window, cache)
     # What is refused.
     metrics, left_out = choose_metrics([eval_set], evaluation.needs)
     # What is finished already.

@@ -88,7 +88,7 @@ def open_eval_set(
     opened = Shards.open(project.path("shards"))
     options = recipe.evaluate.model_copy(update={"split": split} if split else {})
     measured = recipe.model_copy(update={"evaluate": options})
-    return EvalSet.of(opened, measured, token_window(recipe.base), cache, fold)
+    return EvalSet.of(opened, measured, token_window(recipe.base, fetch=True), cache, fold)
 
 
 def train_recipe(project: Project, recipe: Recipe, on_progress: Progress | None) -> str:

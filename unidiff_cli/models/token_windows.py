@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,21 +20,24 @@ CONFIG, WHOLE = "tokenizer_config.json", "tokenizer.json"
 USUAL_LENGTH = 77
 
 
-def token_window(base: Any) -> TokenWindow:
+def token_window(base: Any, fetch: bool = False) -> TokenWindow:
     """What a base's text tower reads, by the tokenizer that its denoiser and CLIP share.
 
-    Nothing is fetched. Raises UsageError for a base that is not there, EnvironmentProblem for one
-    whose tokenizer is not on this machine or cannot be read.
+    With `fetch` the tokenizer of a hub id may come from the hub, as its weights may. Raises
+    UsageError for a base that is not there, EnvironmentProblem for one whose tokenizer is not on
+    this machine or cannot be read.
     """
     value, source = resolve_base(base)
-    folder = _folder(source)
+    folder = _folder(source, fetch)
     with reading("The tokenizer", folder):
         return TokenWindow(_tokenizer(folder), _length(folder), _name(value, source))
 
 
-def _folder(source: Source) -> Path:
+def _folder(source: Source, fetch: bool) -> Path:
     """The folder that holds the base's tokenizer."""
     for place, below in ((source.diffusion, "tokenizer/"), (source.clip, "")):
+        if fetch and not Path(place).is_dir():
+            _fetch(place, below)
         for file in (WHOLE, "merges.txt"):
             if path := cached_file(place, f"{below}{file}"):
                 return path.parent
@@ -41,6 +45,16 @@ def _folder(source: Source) -> Path:
         f"The tokenizer of {source.diffusion} is not on this machine.",
         "Fetch the base, or name another one in the recipe.",
     )
+
+
+def _fetch(repository: str, below: str) -> None:
+    """Brings a tokenizer's files into the hub cache, those that there are."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    for file in (CONFIG, WHOLE, "vocab.json", "merges.txt"):
+        with reading("The tokenizer", repository), suppress(EntryNotFoundError):
+            hf_hub_download(repository, f"{below}{file}")
 
 
 def _tokenizer(folder: Path) -> Tokenizer:

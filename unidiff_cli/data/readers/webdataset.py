@@ -157,7 +157,7 @@ class Webdataset(Reader):
             data.decode("utf-8", "replace") for end, data in parts.items() if _last(end) in TEXTS
         ]
         if texts and not mapped:
-            return [line for text in texts for line in text.splitlines()]
+            return [line for text in texts for line in captions.text_captions(text)]
         names = [mapped] if mapped else ROLES["caption"]
         written = (captions.cell_captions(cells[name]) for name in names if cells.get(name))
         return list(next(written, ()))
