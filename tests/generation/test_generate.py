@@ -37,7 +37,7 @@ def test_image_i_has_the_seed_plus_i(project):
 def test_a_long_prompt_says_which_words_are_not_read(project, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("unidiff"), "propagate", True)
     generate(project, ["red " * 22 + "dress", "red dress"], Generate(steps=1), count=1)
-    (line,) = caplog.messages
+    (line,) = [record.message for record in caplog.records if record.name == "unidiff"]
     assert line.startswith("The prompt has") and line.endswith("are not read: dress")
 
 

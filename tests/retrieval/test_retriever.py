@@ -41,7 +41,7 @@ def test_an_image_of_the_catalogue_is_its_own_nearest(finished, image):
 def test_a_long_text_says_which_words_are_not_read(finished, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("unidiff"), "propagate", True)
     assert retrieve(finished, "red " * 22 + "dress", k=1)
-    (line,) = caplog.messages
+    (line,) = [record.message for record in caplog.records if record.name == "unidiff"]
     assert line.startswith("The text has") and line.endswith("are not read: dress")
 
 
