@@ -13,7 +13,7 @@ import torch
 
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
-from unidiff_cli.data.caption_length import count_tokens, warn_of_cut
+from unidiff_cli.data.caption_length import count_tokens, divide_captions, warn_of_cut
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady, UsageError, WorkError, nearest
 from unidiff_cli.models import loading
@@ -72,10 +72,9 @@ def train(
         world = recipe.train.processes or max(1, machine.gpu_count())
         _check(recipe, shards, world)
         base = loading.load_base(recipe.base, recipe.image_size)
-        warn_of_cut(base.window, recipe.train.preview_prompts, "preview prompt")
-        _say_cut(recipe, base, shards)
         # Do.
         if not resume:
+            _say_cut(recipe, base, shards)
             folder = project.path("runs", name)
             make_folder(folder)
             provenance.write(folder, recipe)
@@ -155,12 +154,14 @@ def _check(recipe: Recipe, shards: Shards, world: int) -> None:
 
 
 def _say_cut(recipe: Recipe, base: BaseModel, shards: Shards) -> None:
-    """Warns of captions of which the base reads only a part, where they are not divided."""
-    captions = [caption for row in rows_of(shards, "train") for caption in row.captions]
-    tokens = count_tokens(base.window, captions)
-    if recipe.train.long_captions == "cut":
-        for doubt in tokens.doubts():
-            logger.warning("%s %s", doubt.fact, doubt.action)
+    """Warns of captions and preview prompts of which the base reads only a part."""
+    rows = rows_of(shards, "train")
+    if recipe.train.long_captions == "split":
+        rows = divide_captions(rows, base.window)
+    tokens = count_tokens(base.window, [caption for row in rows for caption in row.captions])
+    for doubt in tokens.doubts():
+        logger.warning("%s %s", doubt.fact, doubt.action)
+    warn_of_cut(base.window, recipe.train.preview_prompts, "preview prompt")
 
 
 def _precomputed(
@@ -182,6 +183,7 @@ def _precomputed(
     for name, objective in active.items():
 
         def generate(captions: list[str], name: str = name) -> list[Path]:
+            warn_of_cut(base.window, captions, "general caption")
             generated[name] = generate_latents(
                 project, base, weights, captions, recipe.generate, on_progress
             )
