@@ -27,7 +27,7 @@ from unidiff_cli.system import naming
 
 if TYPE_CHECKING:
     from unidiff_cli.config.schema import Recipe
-    from unidiff_cli.data.caption_length import TokenWindow
+    from unidiff_cli.data.token_window import TokenWindow
 
 EXAMPLE = 'Example: unidiff prepare ./catalog --set prepare.caption="{name} in {color}"'
 SAMPLE_EXAMPLE = "Example: unidiff sample-catalog shop && unidiff prepare shop"

@@ -18,7 +18,7 @@ import numpy as np
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Prepare, Recipe
 from unidiff_cli.data import duplicates, readers, shards, splits, summary
-from unidiff_cli.data.caption_length import TokenWindow, count_tokens
+from unidiff_cli.data.caption_length import count_tokens
 from unidiff_cli.data.decode import (
     Decoded,
     StoredSample,
@@ -33,6 +33,7 @@ from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent
 from unidiff_cli.data.shard_writer import write_split
 from unidiff_cli.data.shards import Row
+from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import digest, make_folder

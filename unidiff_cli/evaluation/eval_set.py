@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from unidiff_cli.config.schema import Evaluate, Generate, Recipe
-from unidiff_cli.data.caption_length import TokenWindow, divide_captions
+from unidiff_cli.data.caption_length import divide_captions
 from unidiff_cli.data.captions import same_text
+from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.evaluation.extractors import Extractor, load_extractor, scorer
 from unidiff_cli.evaluation.probe import ProbeSet
 

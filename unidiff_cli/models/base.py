@@ -22,7 +22,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from unidiff_cli.data.batch import Transform
-from unidiff_cli.data.caption_length import TokenWindow
+from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.models.adapters import AddedLayers
 from unidiff_cli.models.needs import Tower
 from unidiff_cli.models.schedule import NoiseSchedule

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from unidiff_cli.data.batch import Transform
-from unidiff_cli.data.caption_length import TokenWindow
+from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.models.base import DualEncoder, TextFeatures
 from unidiff_cli.models.reading import broken, read_model, reading
 

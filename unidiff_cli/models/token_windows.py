@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unidiff_cli.data.caption_length import TokenWindow
+from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.models.reading import reading
 from unidiff_cli.models.sources import Source, cached_file, resolve_base
