@@ -42,6 +42,37 @@ def test_a_table_without_captions_names_its_columns(unidiff, workplace):
 
 
 @pytest.fixture
+def wordy(workplace):
+    """A catalogue whose captions begin alike and have more tokens than nano reads."""
+    shop = write_catalogue(workplace / "shop", products=15)
+    table = shop / "catalog.csv"
+    header, *lines = table.read_text().splitlines()
+    start = "of our house " * 20
+    lines = [line.replace(",", f",{start}", 1) for line in lines]
+    table.write_text("\n".join([header, *lines]) + "\n")
+    return shop
+
+
+def test_captions_are_counted_by_the_tokenizer_of_the_base(unidiff, wordy):
+    code, out, err = unidiff("-C", "project", "prepare", wordy, "--set", "base=nano")
+    assert code == 0 and "nano reads 40" in out and "30 (100.0%)" in out
+    assert "captions equal after the cut" in out and "train.long_captions=split" in err
+    page = Path("project/shards/report.html").read_text()
+    assert page.count("<del") == 3 and "The tokenizer of nano counted" in page
+
+
+def test_strict_refuses_captions_that_are_cut(unidiff, wordy):
+    code, _, err = unidiff("-C", "project", "prepare", wordy, "--strict", "--set", "base=nano")
+    assert code == 2 and "more than the 40 tokens" in err
+    assert not Path("project/shards").exists()
+
+
+def test_without_the_bases_tokenizer_words_are_counted(unidiff, workplace, catalogue):
+    code, out, err = unidiff("-C", "project", "prepare", catalogue, "--set", "base=gone")
+    assert code == 0 and "not counted" in out and "There is no base 'gone'" in err
+
+
+@pytest.fixture
 def damaged(workplace):
     """60 images, three of them damaged: one cut short, one a text, one of random bytes."""
     shop = write_catalogue(workplace / "shop")

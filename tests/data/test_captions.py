@@ -44,18 +44,62 @@ def test_a_clean_caption_is_one_line_that_utf8_can_hold(text):
     assert caption == caption.strip() and "\n" not in caption and "\0" not in caption
 
 
+@pytest.mark.parametrize("text", ["", " ", "nan", "NaN", "None", "NULL", "N/A", "-", "#N/A", "\\N"])
+def test_words_for_nothing_are_missing(text):
+    assert captions.is_missing(text)
+
+
+@pytest.mark.parametrize("text", ["naan", "a hat", "no", "0", "none of these"])
+def test_other_words_are_not_missing(text):
+    assert not captions.is_missing(text)
+
+
 def test_a_template_is_filled_in_from_columns():
-    cells = {"name": "Dress", "color": ["red", None, "blue"], "size": None}
-    assert captions.fields("{name} in {color}") == ["name", "color"]
+    cells = {"name": "Dress", "color": ["red", None, "blue"], "size": None, "tags": '["a", "b"]'}
+    assert captions.fields("{name} in {color?}") == ["name", "color"]
     assert captions.fill("{name} in {color}", cells) == "Dress in red, blue"
-    with pytest.raises(KeyError, match="size"):
-        captions.fill("{name} {size}", cells)
+    assert captions.fill("{name}: {tags}", cells) == "Dress: a, b"
+    for empty in ({**cells, "size": "N/A"}, {**cells, "size": float("nan")}, cells):
+        with pytest.raises(KeyError, match="size"):
+            captions.fill("{name} {size}", empty)
+    assert captions.empty_field("size").text.endswith("write {size?} in prepare.caption")
+
+
+@pytest.mark.parametrize(
+    ("template", "cells", "wanted"),
+    [
+        ("{name} in {color?}", "name color", "name in color"),
+        ("{name} in {color?}", "name", "name"),
+        ("{name} in {color?}, {kind}", "name kind", "name, kind"),
+        ("{name} in {color?} and {size?}", "name color", "name in color"),
+        ("{brand?} {name}", "name", "name"),
+        ("{brand?} - {name}", "name", "name"),
+        ("{brand?}: {name}", "name", "name"),
+        ("A photo of a {color?} {name}", "name", "A photo of a name"),
+        ("A photo of a {color?} dress for {age}", "age", "A photo of a dress for age"),
+        ("{color?} dress for {age}", "age", "dress for age"),
+        ("({brand?}) {name}", "name", "name"),
+        ("Colour: {color?}, {name}", "name", "name"),
+        ("Colour: {color?}, {name}", "name color", "Colour: color, name"),
+        ("{name}, {size?} cm, in {color}", "name color", "name, in color"),
+        ("{name} ({color?}) by {brand?}", "name brand", "name by brand"),
+        ("{name} ({color?}, {size?})", "name", "name"),
+        ("{name} ({color?}, {size?})", "name size", "name (size)"),
+        ("{name} ({color?}, {size?})", "name color", "name (color)"),
+        ("{name}. Size {size?}.", "name", "name."),
+        ("a {color?} {name?}", "", ""),
+        ("a thing of our shop", "", "a thing of our shop"),
+    ],
+)
+def test_an_optional_field_goes_with_the_words_that_lead_to_it(template, cells, wanted):
+    assert captions.fill(template, {name: name for name in cells.split()}) == wanted
 
 
 def test_equal_captions_have_one_number():
     texts = ["Red  dress", "a hat", "red dress ", "A HAT", "red dresses"]
     assert captions.number_distinct(texts) == [0, 1, 0, 1, 2]
     assert captions.number_distinct([]) == []
+    assert captions.number_distinct(texts, lambda text: text[0].lower()) == [0, 1, 0, 1, 0]
 
 
 @given(st.text())

@@ -255,8 +255,10 @@ def test_few_captions_is_a_misreading(tmp_path):
     for n in range(10):
         folder = "dresses" if n < 8 else "images"
         put(tmp_path / "shop" / folder / f"{n}.jpg", encoded(photo(n)))
-    with pytest.raises(WorkError, match="Only 8 of 10 images have a caption"):
-        run(tmp_path, tmp_path / "shop", max_bad=1.0)
+    with pytest.raises(WorkError, match="Only 8 of 10 images have a caption.*--max-bad 20%"):
+        run(tmp_path, tmp_path / "shop", max_bad=0.19)
+    receipt, _ = run(tmp_path, tmp_path / "shop", max_bad=0.2)
+    assert (receipt.counts["samples"], receipt.counts["bad"]) == (8, 2)
 
 
 def test_a_catalogue_that_is_not_there_is_a_wrong_command(tmp_path):

@@ -416,7 +416,7 @@ def test_members_without_end_of_one_sample_are_refused(tmp_path):
     ("text", "words"),
     [
         ("x" * (2 << 20), "prepare.limits.text_bytes"),
-        ("x" * 900_000, "longer than 10,000 characters"),
+        ("x" * 900_000, "longer than 20,000 characters"),
         ("\n".join(map(str, range(2000))), "prepare.limits.captions"),
     ],
 )

@@ -1,6 +1,7 @@
 """The stage: folders of images that say how to generate them again."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -31,6 +32,13 @@ def test_image_i_has_the_seed_plus_i(project):
     [one] = generate(project, ["red dress"], count=1, seed=5)
     assert abs(pixels(four / "2.png") - pixels(one / "0.png")).max() <= 1
     assert abs(pixels(four / "2.png") - pixels(four / "1.png")).max() > 1
+
+
+def test_a_long_prompt_says_which_words_are_not_read(project, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("unidiff"), "propagate", True)
+    generate(project, ["red " * 22 + "dress", "red dress"], Generate(steps=1), count=1)
+    (line,) = [record.message for record in caplog.records if record.name == "unidiff"]
+    assert line.startswith("The prompt has") and line.endswith("are not read: dress")
 
 
 def test_each_prompt_gets_a_folder_with_its_images_and_a_sheet(project):

@@ -1,5 +1,7 @@
 """Queries by text, image and both, by an object that is opened once and by the stage."""
 
+import logging
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -33,6 +35,13 @@ def test_an_image_of_the_catalogue_is_its_own_nearest(finished, image):
     assert [hit.rank for hit in hits] == [1, 2, 3]
     assert hits[0].score >= hits[1].score >= hits[2].score
     assert hits[0].attributes["color"] in COLORS
+
+
+def test_a_long_text_says_which_words_are_not_read(finished, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("unidiff"), "propagate", True)
+    assert retrieve(finished, "red " * 22 + "dress", k=1)
+    (line,) = [record.message for record in caplog.records if record.name == "unidiff"]
+    assert line.startswith("The text has") and line.endswith("are not read: dress")
 
 
 def test_a_search_covers_the_whole_catalogue_not_a_split(retriever):

@@ -19,13 +19,14 @@ from unidiff_cli.cli.options import (
     resolved_recipe,
     share,
 )
-from unidiff_cli.errors import UsageError
+from unidiff_cli.errors import EnvironmentProblem, UsageError
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.system import naming
 
 if TYPE_CHECKING:
     from unidiff_cli.config.schema import Recipe
+    from unidiff_cli.data.token_window import TokenWindow
 
 EXAMPLE = 'Example: unidiff prepare ./catalog --set prepare.caption="{name} in {color}"'
 SAMPLE_EXAMPLE = "Example: unidiff sample-catalog shop && unidiff prepare shop"
@@ -90,7 +91,8 @@ def prepare_command(
     ways = {"force": force, "yes": yes, "strict": strict, "check": check}
     with console.bars(context.obj.quiet) as bars:
         before = receipt_of(project, "shards")
-        receipt = prepare(project, settings, catalogue, on_progress=bars, **ways)
+        window = _token_window(settings)
+        receipt = prepare(project, settings, catalogue, window=window, on_progress=bars, **ways)
     if not check:
         remember()
         if before and before.finished == receipt.finished:
@@ -118,6 +120,17 @@ def _show_plan(settings: Recipe, catalogue: Path, yes: bool, strict: bool) -> No
     console.say(*dump(settings.section("prepare")).splitlines(), "", *description)
     settle(doubts, yes, strict)
     console.note("Nothing was written. To decode every image and see what comes out: --check")
+
+
+def _token_window(recipe: Recipe) -> TokenWindow | None:
+    """How the recipe's base reads captions; None, and a note, where that is not known here."""
+    from unidiff_cli.models.token_windows import token_window
+
+    try:
+        return token_window(recipe.base)
+    except (UsageError, EnvironmentProblem) as problem:
+        console.note(f"The captions' tokens are not counted. {problem.fact}")
+        return None
 
 
 def _show(project: Project, receipt: Receipt, check: bool) -> None:

@@ -80,6 +80,7 @@ class Limits(Section):
     inflation: Positive = Field(
         100, description="times its own size that a packed tar or a parquet may grow to"
     )
+    caption: Positive = Field(20_000, description="characters of a caption, its markup read")
 
 
 class Prepare(Section):
@@ -88,7 +89,8 @@ class Prepare(Section):
     reader: str = Field("auto", description="a reader's name, such as folder, table, webdataset")
     columns: Columns = Columns()
     caption: str | None = Field(
-        None, description='a template over columns, such as "{name} in {color}"'
+        None,
+        description='a template over columns, such as "{name} in {color?}"; ?: it may be empty',
     )
     where: dict[str, str] = Field(
         {}, description="keep only rows with these column values, such as {view: main}"
@@ -260,6 +262,11 @@ class Train(Section):
         False,
         description="end the run with a checkpoint when a collapse meter passes its limit",
         json_schema_extra=NOT_WEIGHTS,
+    )
+    long_captions: Literal["cut", "split"] = Field(
+        "cut",
+        description="captions with more tokens than the base reads; split: parts that it reads "
+        "whole, one of them at a time",
     )
 
     @field_validator("streaming")

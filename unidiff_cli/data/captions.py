@@ -1,35 +1,33 @@
-"""Text of a catalogue as captions: mended, folded, filled in from columns; prompts from a file."""
+"""Text of a catalogue as captions: mended, folded, told apart; prompts from a file."""
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
-from html.entities import html5
 from pathlib import Path
 from typing import Any
 
+from unidiff_cli.data import caption_lists
 from unidiff_cli.data.locations import locate
+from unidiff_cli.data.markup import visible_text
+from unidiff_cli.data.sample import Cause, Reason
 from unidiff_cli.errors import UsageError
 
-# Characters; more is a file that went astray, not a caption.
-MAX_LENGTH = 10_000
 # Bytes of a file of prompts.
 MOST_PROMPTS = 1 << 26
-# Entities as browsers read them, but no word after an ampersand: pen&notebook is not pen¬ebook.
-_ENTITY = re.compile(
-    r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});"
-    r"|&(?:amp|gt|lt|nbsp|quot)(?![a-zA-Z0-9])"
+# What exports write for nothing, in small letters.
+MISSING = frozenset(
+    """
+    nan <nan> none null <null> nil n/a #n/a n.a. na <na> nat undefined (null) (none) [null] \\n - --
+    --- – — . ? #value! #ref! #null!
+    """.split()
 )
-# The elements of HTML that shops use, and LLaVA's <image>; <S-XXL> and <NEW> are words.
-_ELEMENTS = """
-    a abbr b big blockquote body br center code dd del div dl dt em figcaption figure font form
-    h1 h2 h3 h4 h5 h6 head hr html i iframe image img input ins li link meta ol p pre q script
-    small span strike strong style sub sup table tbody td tfoot th thead tr u ul
-"""
-_TAG = re.compile(rf"</?(?:{'|'.join(_ELEMENTS.split())})(?=[\s/>])[^<>]{{0,300}}>", re.I)
-_FIELD = re.compile(r"\{([^{}]+)\}")
+# A field of a template; one with a question mark may be empty.
+_FIELD = re.compile(r"\{([^{}]+?)(\??)\}")
+# Where the words that belong to a field end, and those of the next begin.
+_DIVIDERS = " ,;.:|/–—-"
+_BORDER = re.compile(r"[)\]]+|[,;.:|/(\[–—]|\s-\s")
 
 
 def fold(text: str) -> str:
@@ -37,26 +35,23 @@ def fold(text: str) -> str:
     return " ".join(text.split())
 
 
+def is_missing(text: str) -> bool:
+    """Whether a cell or a caption says nothing: empty, or a word such as nan, NULL or N/A."""
+    return not text or text.isspace() or text.strip().lower() in MISSING
+
+
 def clean(text: str) -> str:
     """The caption as a person reads it, on one line.
 
-    Entities are read and tags dropped. Broken letters (cafÃ©), lone surrogates, control characters
+    HTML is read as a browser shows it. Broken letters (cafÃ©), lone surrogates, control characters
     and terminal escapes are mended by ftfy. Quotes, ligatures and accents stay as they are written.
     """
-    if "&" in text:
-        text = _ENTITY.sub(_character, text)
-    if "<" in text:
-        text = _TAG.sub(" ", text)
+    if "&" in text or "<" in text:
+        text = visible_text(text)
     text = fold(text)
     if not (text.isascii() and text.isprintable()):
         text = fold(_fix_text()(text.replace("\0", " ")))
     return text
-
-
-def _character(entity: re.Match[str]) -> str:
-    """What an entity stands for; itself where HTML has none of that name."""
-    name = entity[0].removeprefix("&").removesuffix(";")
-    return html.unescape(entity[0]) if name[0] == "#" else html5.get(f"{name};", entity[0])
 
 
 @cache
@@ -93,20 +88,80 @@ def read_prompts(file: Path) -> list[str]:
 
 
 def fields(template: str) -> list[str]:
-    """The columns a template such as "{name} in {color}" names."""
-    return _FIELD.findall(template)
+    """The columns a template such as "{name} in {color?}" names."""
+    return [name for name, _ in _FIELD.findall(template)]
 
 
 def fill(template: str, cells: Mapping[str, Any]) -> str:
-    """The template with its columns' values. Raises KeyError naming a column that is empty here."""
+    """The template with its columns' values, without optional fields that are empty.
 
-    def value(match: re.Match[str]) -> str:
-        text = cell_text(cells.get(match[1]))
-        if not text:
-            raise KeyError(match[1])
-        return text
+    Such a field takes along the words between the field before it and itself, and what follows it
+    up to a comma or the like that stands before the next field. The words before the first field
+    and after the last one stay, but for a label that ends in a colon. Where all fields are empty
+    the caption is ''. Raises KeyError naming a field that is empty and not optional, ValueError for
+    a cell that looks like a list and cannot be read.
+    """
+    opening, *rest = _FIELD.split(template)
+    names, optional, words = rest[::3], rest[1::3], rest[2::3]
+    is_label = opening.rstrip().endswith(":")
+    before, parts, filled = ("", [opening], 0) if not is_label else (opening, [], 0)
+    for number, name in enumerate(names):
+        text = _field_text(cells.get(name))
+        if not text and not optional[number]:
+            raise KeyError(name)
+        own, following = _divided(words[number])
+        if text:
+            if number and not filled:
+                # A comma that divides it from a field before it, where there is none.
+                before = f" {before.lstrip(_DIVIDERS)}"
+            parts += [before, text, own]
+            filled += 1
+        else:
+            parts.append(_brackets(before + own))
+        before = following
+    caption = "".join([*parts, before])
+    if names and not filled:
+        return ""
+    return fold(caption if filled == len(names) else _without_empty_brackets(caption))
 
-    return _FIELD.sub(value, template)
+
+def _brackets(words: str) -> str:
+    """The brackets of words that are left out: other fields may stand in them too."""
+    return "".join(f" {char}" if char in "([" else char for char in words if char in "()[]")
+
+
+def _without_empty_brackets(text: str) -> str:
+    text = re.sub(r"([(\[])[\s,;:/|]+", r"\1", text)
+    return re.sub(r"\s*(?:\(\)|\[\])", "", text)
+
+
+def empty_field(name: str) -> Reason:
+    """Why a row has no caption where a field of the template is empty."""
+    hint = f"where it may be, write {{{name}?}} in prepare.caption"
+    return Reason(f"no caption: the column '{name}' is empty; {hint}", Cause.NO_CAPTION)
+
+
+def unreadable_cell(problem: ValueError) -> Reason:
+    """Why a row has no caption where its cell is a damaged list, by the error of reading it."""
+    return Reason(f"a caption that cannot be read: {problem}", Cause.UNREAD_CAPTION)
+
+
+def _divided(words: str) -> tuple[str, str]:
+    """The words after a field, divided into its own and those that lead to the next one."""
+    border = _BORDER.search(words)
+    if border is None:
+        return "", words
+    own = border.end() if border[0][0] in ")]" else border.start()
+    return words[:own], words[own:]
+
+
+def _field_text(value: Any) -> str:
+    """A cell in a template: several values with commas, nothing for nan, N/A and the like."""
+    if isinstance(value, str | dict | list | tuple):
+        texts = (text for text in cell_captions(value) if not is_missing(text))
+        return ", ".join(texts)
+    text = cell_text(value)
+    return "" if is_missing(text) else text
 
 
 def cell_text(value: Any) -> str:
@@ -127,9 +182,20 @@ def well_formed(text: str) -> str:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def cell_captions(value: Any) -> Iterable[str]:
-    """A caption cell as captions: a list holds several."""
-    return map(cell_text, value) if isinstance(value, list | tuple) else (cell_text(value),)
+def cell_captions(value: Any) -> list[str]:
+    """A caption cell as captions: a list holds several, also one that is written as text.
+
+    Raises ValueError for what looks like a list or an object and cannot be read.
+    """
+    return [fold(well_formed(text)) for text in caption_lists.read(value)]
+
+
+def text_captions(text: str) -> list[str]:
+    """The captions of a text file: one a line, or a list of JSON or Python.
+
+    Raises ValueError for what looks like a list and cannot be read.
+    """
+    return cell_captions(text) if caption_lists.looks_parsed(text) else text.splitlines()
 
 
 def same_text(caption: str) -> str:
@@ -137,7 +203,10 @@ def same_text(caption: str) -> str:
     return fold(caption).casefold()
 
 
-def number_distinct(texts: Iterable[str]) -> list[int]:
-    """0 … D − 1 for each caption, one number for equal ones, in the order of their first."""
+def number_distinct(texts: Iterable[str], same: Callable[[str], str] = same_text) -> list[int]:
+    """0 … D − 1 for each caption, one number for equal ones, in the order of their first.
+
+    `same` gives what equal captions have in common.
+    """
     numbers: dict[str, int] = {}
-    return [numbers.setdefault(same_text(text), len(numbers)) for text in texts]
+    return [numbers.setdefault(same(text), len(numbers)) for text in texts]

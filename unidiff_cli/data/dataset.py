@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from unidiff_cli import processes
 from unidiff_cli.data.batch import Batch, Transform, open_image
+from unidiff_cli.data.captions import same_text
 from unidiff_cli.data.order import (
     DistinctOrder,
     shuffled_index,
@@ -120,7 +121,10 @@ class Samples(Dataset[Batch]):
         cached: Mapping[str, Path] | None = None,
         transforms: Mapping[str, Transform] | None = None,
         prior: PriorDataset | None = None,
+        same: Callable[[str], str] = same_text,
     ) -> None:
+        """`same` gives what captions have in common that count as equal."""
+        self.same = same
         self.shards, self.rows, self.plan, self.prior = shards, list(rows), plan, prior
         self.cached, self.transforms = dict(cached or {}), dict(transforms or {})
         self.order = self._order()
@@ -130,7 +134,7 @@ class Samples(Dataset[Batch]):
         """The index of the row at a position of the run."""
         plan = self.plan
         if plan.order == "distinct":
-            return DistinctOrder(self.rows, plan.batch_size, plan.seed)
+            return DistinctOrder(self.rows, plan.batch_size, plan.seed, self.same)
         if plan.order == "shuffled":
             return partial(shuffled_index, len(self.rows), plan.seed)
         return _itself
@@ -195,7 +199,7 @@ class Samples(Dataset[Batch]):
             positions,
             rows,
             captions,
-            caption_ids=torch.tensor([text_id(caption) for caption in captions]),
+            caption_ids=torch.tensor([text_id(caption, self.same) for caption in captions]),
             group_ids=torch.tensor([text_id(row.group) for row in rows]),
             prior=self.prior.batch(step, seen) if self.prior else None,
             denoise_rows=denoise_rows,

@@ -8,7 +8,7 @@ uninterrupted one would, at no cost, with any number of processes and workers.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from zlib import crc32
 
@@ -49,9 +49,9 @@ def subsample_position(position: int, part: int, whole: int) -> int:
     return position // whole * part + position % whole * part // whole
 
 
-def text_id(text: str) -> int:
-    """A number that is equal for equal captions."""
-    text = same_text(text)
+def text_id(text: str, same: Callable[[str], str] = same_text) -> int:
+    """A number that is equal for equal captions; `same` gives what these have in common."""
+    text = same(text)
     return crc32(text.encode()) | (len(text) << 32)
 
 
@@ -67,9 +67,15 @@ class DistinctOrder:
     together it is near the best, not always the best. Samples without their like fill the rest.
     """
 
-    def __init__(self, rows: Sequence[Row], batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        batch_size: int,
+        seed: int,
+        same: Callable[[str], str] = same_text,
+    ) -> None:
         self.count, self.batch_size, self.seed = len(rows), batch_size, seed
-        self.marks = Marks(rows)
+        self.marks = Marks(rows, same)
         self._epochs: dict[int, list[int]] = {}
 
     def __call__(self, position: int) -> int:
@@ -136,8 +142,8 @@ class DistinctOrder:
 class Marks:
     """What should not repeat within a batch: each sample's group, and captions others have too."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        texts = [{text_id(caption) for caption in row.captions} for row in rows]
+    def __init__(self, rows: Sequence[Row], same: Callable[[str], str] = same_text) -> None:
+        texts = [{text_id(caption, same) for caption in row.captions} for row in rows]
         uses = Counter(text for ids in texts for text in ids)
         sizes = Counter(row.group for row in rows)
         self.groups = [row.group for row in rows]

@@ -8,12 +8,14 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Prepare, Recipe
 from unidiff_cli.data import duplicates, readers, shards, splits, summary
+from unidiff_cli.data.caption_length import count_tokens
 from unidiff_cli.data.decode import (
     Decoded,
     StoredSample,
@@ -29,6 +31,7 @@ from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent, Rejected
 from unidiff_cli.data.selection import select
 from unidiff_cli.data.shard_writer import write_split
 from unidiff_cli.data.shards import Row
+from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import digest, make_folder
@@ -77,13 +80,15 @@ def prepare(
     yes: bool = False,
     strict: bool = False,
     check: bool = False,
+    window: TokenWindow | None = None,
     on_progress: Progress | None = None,
 ) -> Receipt:
     """Writes the folder `shards` from a catalogue; returns its receipt, or that of the same work.
 
     `yes` accepts guesses about how the catalogue is meant, and `strict` refuses warnings too. With
     `check` all is done but the shards: the page lies in `cache/prepare`, and the receipt is stored
-    nowhere. `on_progress(what, done, total)` is called as it goes; `total` is 0 where nobody knows.
+    nowhere. `window` counts the captions' tokens, as the base reads them; shards do not depend on
+    it. `on_progress(what, done, total)` is called as it goes; `total` is 0 where nobody knows.
 
     Raises UsageError (also for what is doubtful), WorkError (no images, or too many bad rows) and
     EnvironmentProblem (disk); the folder is as before then.
@@ -117,13 +122,14 @@ def prepare(
                 decoded, pairs = selection.decoded, selection.pairs
                 write_quarantine(folder / QUARANTINE, decoded.rejected)
                 _refuse_bad(project, options, reader, decoded)
-                doubts = [*_doubts(decoded), *selection.doubts]
+                rows = _rows(decoded.samples, pairs, options)
+                tokens = count_tokens(window, _captions(rows)) if window else None
+                contents = summary.Contents(
+                    rows, decoded, pairs, selection.placeholders, selection.notes, tokens
+                )
+                doubts = [*_doubts(contents), *selection.doubts]
                 with _listed_if_refused(project, decoded):
                     warnings += settle(doubts, yes, strict)
-                rows = _rows(decoded.samples, pairs, options)
-                contents = summary.Contents(
-                    rows, decoded, pairs, selection.placeholders, selection.notes
-                )
                 if not check:
                     hashes = _write(folder, rows, decoded.samples, store, options, progress)
                     receipt.content = digest(hashes)
@@ -222,9 +228,15 @@ def _disk(project: Project, needed: int) -> Iterator[None]:
         raise disk_problem(problem, then=then) from problem
 
 
-def _doubts(decoded: Decoded) -> list[Doubt]:
-    """What is doubtful once the images are decoded."""
-    doubts = []
+def _captions(rows: list[Row]) -> Iterator[str]:
+    for row in rows:
+        yield from row.captions
+
+
+def _doubts(contents: summary.Contents) -> list[Doubt]:
+    """What is doubtful once the images are decoded and the captions counted."""
+    decoded, tokens = contents.decoded, contents.tokens
+    doubts = tokens.doubts() if tokens else []
     for cause, action in ACTIONS.items():
         # Nobody knows what such links and folders hold.
         paths = [item.path or item.row for item in decoded.rejected if item.reason.cause is cause]
@@ -241,9 +253,12 @@ def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Dec
     without_caption = sum(item.reason.cause is Cause.NO_CAPTION for item in decoded.rejected)
     if not rows:
         raise WorkError(f"{reader.location} holds no images.")
-    if without_caption > (1 - CAPTIONED) * rows:
+    if without_caption > max(1 - CAPTIONED, options.max_bad) * rows:
         fact = f"Only {rows - without_caption:,} of {rows:,} images have a caption."
-        action = "Add .txt files beside them, or map a column: --set prepare.columns.caption=COLUMN"
+        action = (
+            "Give each one, name the column or table that has them, "
+            f"or leave those rows out: --max-bad {ceil(100 * bad / rows)}%"
+        )
     elif bad > options.max_bad * rows:
         reason, count = _commonest(item for item in decoded.rejected if not item.reason.is_rule)
         fact = (

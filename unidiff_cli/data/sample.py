@@ -36,6 +36,7 @@ class Cause(StrEnum):
     NO_CAPTION = "no caption"
     DAMAGED = "damaged"
     NOT_JSON = "not JSON"
+    UNREAD_CAPTION = "captions that look like a list and cannot be read"
     LINK = "links that lead out of the catalogue"
     UNREADABLE = "folders that cannot be read"
     SMALL = "smaller than prepare.min_side"

@@ -9,6 +9,7 @@ from statistics import quantiles
 from typing import Any
 
 from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data.caption_length import CaptionTokens
 from unidiff_cli.data.decode import Decoded, StoredSample, TemporaryStore
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.shards import Row
@@ -16,8 +17,6 @@ from unidiff_cli.data.splits import NAMES
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.reports import html, plots
 
-# Words of a caption; CLIP reads 77 tokens.
-LONG = 50
 CHANGES = ("first_frame", "rotated", "alpha", "resized", "profile", "reencoded")
 IN_THE_LIST = ", listed in quarantine.jsonl"
 # Shown on the page.
@@ -29,6 +28,7 @@ class Contents:
     """What goes into the shards: a row for each decoded sample, and the near-equal pairs.
 
     `placeholders` are left out: the first image of each and its rows. `notes` are counted words.
+    `tokens` are None where no tokenizer was at hand.
     """
 
     rows: list[Row]
@@ -36,6 +36,7 @@ class Contents:
     pairs: list[tuple[int, int]]
     placeholders: list[tuple[StoredSample, int]]
     notes: dict[str, int]
+    tokens: CaptionTokens | None = None
 
 
 def counts(reader: Reader, contents: Contents) -> dict[str, int]:
@@ -77,7 +78,7 @@ def figures(
         "warnings": warnings,
         "notes": dict(reader.notes.most_common()) | contents.notes,
         "caption_words": {"median": cuts[9], "p95": cuts[18], "most": max(words)},
-        "captions_over_50_words": round(sum(w > LONG for w in words) / len(words), 4),
+        "caption_tokens": contents.tokens.plain() if contents.tokens else None,
         "largest_group": {"name": name, "samples": samples},
         "bad_reasons": dict(reasons.most_common(MOST_REASONS)),
         "left_out_reasons": dict(rules.most_common()),
@@ -111,10 +112,26 @@ def table(receipt: Receipt) -> list[tuple[str, str]]:
         ("first image of several", f"{count['first_frame']:,}" if count["first_frame"] else ""),
         ("captions", captions),
         ("words in a caption", f"half at most {words['median']:g}, the longest {words['most']:,}"),
+        *_token_lines(figure["caption_tokens"]),
         *figure["decisions"].items(),
         *((note, f"{n:,}") for note, n in figure["notes"].items()),
     ]
     return [(label, text) for label, text in lines if text]
+
+
+def _token_lines(tokens: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """The lines about the captions' tokens, by the tokenizer that counted them."""
+    if tokens is None:
+        return [("tokens in a caption", "not counted: the base's tokenizer is not at hand")]
+    limit, cut, captions = tokens["limit"], tokens["cut"], tokens["captions"]
+    length = f"half at most {tokens['median']:g}, the longest {tokens['most']:,}"
+    lost = tokens["distinct"] - tokens["distinct_read"]
+    return [
+        ("tokens in a caption", f"{length}; {tokens['base']} reads {limit}"),
+        ("captions cut", f"{cut:,} ({cut / captions:.1%})" if cut else "none"),
+        ("captions equal after the cut", f"{lost:,}" if lost > 0 and cut else ""),
+        ("tokens of unknown letters", f"{tokens['unknown']:.1%}" if tokens["unknown"] else ""),
+    ]
 
 
 def write_page(

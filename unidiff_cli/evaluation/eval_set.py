@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from unidiff_cli.config.schema import Evaluate, Generate
+from unidiff_cli.config.schema import Evaluate, Generate, Recipe
+from unidiff_cli.data.caption_length import divide_captions
 from unidiff_cli.data.captions import same_text
+from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.evaluation.extractors import Extractor, load_extractor, scorer
 from unidiff_cli.evaluation.probe import ProbeSet
 
@@ -36,11 +38,26 @@ class EvalSet:
         generate: Generate,
         cache: Path | None = None,
         fold: int = 0,
+        window: TokenWindow | None = None,
     ) -> None:
-        """`cache` is the folder where outputs are stored, `fold` seeds the bootstrap."""
+        """`cache` is the folder where outputs are stored, `fold` seeds the bootstrap.
+
+        `window` is what the models read of a caption: captions that are equal there are equal.
+        """
+        self.window = window
         self.shards, self.rows, self.evaluate, self.generate = shards, rows, evaluate, generate
         self.cache, self.fold = cache, fold
         self.order = np.random.default_rng(evaluate.seed).permutation(len(rows))
+
+    @classmethod
+    def of(
+        cls, shards: Shards, recipe: Recipe, window: TokenWindow, cache: Path, fold: int = 0
+    ) -> Self:
+        """What a recipe measures models on, whose text towers read `window` of a caption."""
+        rows = shards.rows(recipe.evaluate.split)
+        if recipe.train.long_captions == "split":
+            rows = divide_captions(rows, window)
+        return cls(shards, rows, recipe.evaluate, recipe.generate, cache, fold, window)
 
     @property
     def shards_hash(self) -> str:
@@ -49,13 +66,17 @@ class EvalSet:
 
     # ------------------------------------------------------------ captions
 
+    def same(self, caption: str) -> str:
+        """What equal captions have in common."""
+        return self.window.same(caption) if self.window else same_text(caption)
+
     @cached_property
     def _captions(self) -> dict[str, str]:
         """What equal captions have in common -> the first spelling."""
         spellings: dict[str, str] = {}
         for row in self.rows:
             for caption in row.captions:
-                spellings.setdefault(same_text(caption), caption)
+                spellings.setdefault(self.same(caption), caption)
         return spellings
 
     @property
@@ -67,7 +88,7 @@ class EvalSet:
     def pairs(self) -> np.ndarray:
         """(caption, row) of each caption of a row, int (M, 2), distinct, by row."""
         number = {text: c for c, text in enumerate(self._captions)}
-        captions_of = ([number[same_text(c)] for c in row.captions] for row in self.rows)
+        captions_of = ([number[self.same(c)] for c in row.captions] for row in self.rows)
         return np.array(
             [(c, n) for n, captions in enumerate(captions_of) for c in dict.fromkeys(captions)],
             np.int64,

@@ -24,6 +24,7 @@ from unidiff_cli.evaluation.measure import (
 from unidiff_cli.evaluation.model_under_test import ModelUnderTest
 from unidiff_cli.evaluation.report_data import build_report
 from unidiff_cli.evaluation.report_files import write_report
+from unidiff_cli.models.token_windows import token_window
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
@@ -139,9 +140,9 @@ def _run(
     # What is read.
     prepared = project.receipt("shards")
     shards = Shards.open(project.path("shards"))
-    rows = shards.rows(recipe.evaluate.split)
     cache = project.folder("cache") / "evaluate"
-    eval_set = EvalSet(shards, rows, recipe.evaluate, recipe.generate, cache)
+    window = token_window(evaluation.models[0].source, fetch=True)
+    eval_set = EvalSet.of(shards, recipe, window, cache)
     # What is refused.
     metrics, left_out = choose_metrics([eval_set], evaluation.needs)
     # What is finished already.

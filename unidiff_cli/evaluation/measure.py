@@ -119,6 +119,7 @@ def evaluation_settings(recipe: Recipe, metrics: Mapping[str, Metric]) -> dict[s
     probe = recipe.evaluate.probe
     return {
         **recipe.section("evaluate", "generate"),
+        "long_captions": recipe.train.long_captions,
         "metrics": list(metrics),
         "scorer": scorer().weights_hash if needs_generated_images(metrics) else None,
         "probe": ProbeSet.from_catalogue(probe).images_hash if probe else None,

@@ -15,6 +15,7 @@ from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.data.splits import folds
 from unidiff_cli.errors import Damaged, NotReady, WorkError
 from unidiff_cli.evaluation.eval_set import EvalSet
+from unidiff_cli.models.token_windows import token_window
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
@@ -86,8 +87,8 @@ def open_eval_set(
     """
     opened = Shards.open(project.path("shards"))
     options = recipe.evaluate.model_copy(update={"split": split} if split else {})
-    rows = opened.rows(options.split)
-    return EvalSet(opened, rows, options, recipe.generate, cache, fold=fold)
+    measured = recipe.model_copy(update={"evaluate": options})
+    return EvalSet.of(opened, measured, token_window(recipe.base, fetch=True), cache, fold)
 
 
 def train_recipe(project: Project, recipe: Recipe, on_progress: Progress | None) -> str:

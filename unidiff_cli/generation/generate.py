@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from unidiff_cli.config.schema import Generate
+from unidiff_cli.data.caption_length import warn_of_cut
 from unidiff_cli.errors import UsageError
 from unidiff_cli.generation.generator import GeneratedImage, Generator
 from unidiff_cli.generation.record import GenerationRecord, read_record, write_image
@@ -45,6 +46,8 @@ def generate(
     if empty := [prompt for prompt in prompts if not prompt.strip()]:
         raise UsageError(f"{len(empty)} of {len(prompts)} prompts are empty.", "Give each a text.")
     generator = Generator.open(project, export, options)
+    warn_of_cut(generator.base.window, prompts, "prompt")
+    warn_of_cut(generator.base.window, [negative], "negative prompt")
     candidates = best_of or count
     plan = [(prompt, seed + i) for prompt in prompts for i in range(candidates)]
     images = generator.generate(

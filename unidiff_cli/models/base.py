@@ -22,6 +22,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from unidiff_cli.data.batch import Transform
+from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.models.adapters import AddedLayers
 from unidiff_cli.models.needs import Tower
 from unidiff_cli.models.schedule import NoiseSchedule
@@ -96,6 +97,11 @@ class DualEncoder(nn.Module, ABC):
     @abstractmethod
     def dimension(self) -> int:
         """D, the length of an embedding."""
+
+    @property
+    @abstractmethod
+    def window(self) -> TokenWindow:
+        """How much of a caption the text tower reads."""
 
     @abstractmethod
     def encode_text(self, captions: Sequence[str]) -> TextFeatures:

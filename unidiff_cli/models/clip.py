@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from unidiff_cli.data.batch import Transform
+from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.models.base import DualEncoder, TextFeatures
 from unidiff_cli.models.reading import broken, read_model, reading
 
@@ -66,6 +67,10 @@ class Clip(DualEncoder):
         return self.clip.config.projection_dim
 
     # ------------------------------------------------------------ text
+
+    @cached_property
+    def window(self) -> TokenWindow:
+        return TokenWindow(self.tokenizer.backend_tokenizer, self.tokenizer.model_max_length)
 
     def encode_text(self, captions: Sequence[str]) -> TextFeatures:
         """States after the final norm and unit embeddings, from one forward."""

@@ -196,8 +196,8 @@ def _cached(repo: str, file: str) -> Path | None:
 
 def _config(source: str, file: str) -> dict[str, Any]:
     """A JSON file of a folder or of the hub cache; empty where it is not there."""
-    path = Path(source) / file if Path(source).is_dir() else _cached(source, file)
-    if path is None or not path.is_file():
+    path = cached_file(source, file)
+    if path is None:
         return {}
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -206,6 +206,12 @@ def _config(source: str, file: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise _not_a_config(path)
     return config
+
+
+def cached_file(source: str, file: str) -> Path | None:
+    """A file of a folder or of the hub cache; None where it is not there."""
+    path = Path(source) / file if Path(source).is_dir() else _cached(source, file)
+    return path if path is not None and path.is_file() else None
 
 
 def _not_a_config(path: Path) -> UnidiffError:

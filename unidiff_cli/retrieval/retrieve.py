@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from unidiff_cli.data.caption_length import warn_of_cut
 from unidiff_cli.models.encoders import CLIP
 from unidiff_cli.project.project import Project
 from unidiff_cli.reports.contact_sheet import contact_sheet
@@ -31,6 +32,7 @@ def retrieve(
     """
     query = open_query(image) if image is not None else None
     retriever = Retriever.open(project, export, encoder)
+    warn_of_cut(retriever.encoder.model.window, [text or ""], "text")
     hits = retriever.search(text, query, k)
     if sheet_to is not None:
         with naming(sheet_to):

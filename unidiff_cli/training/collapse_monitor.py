@@ -64,7 +64,7 @@ class CollapseMonitor:
         """`base` before the first step, the N held-out captions, and its embeddings (N, D) of
         their images."""
         # The number of each row's caption among the C distinct ones, (N,).
-        self.caption_of = np.array(number_distinct(captions))
+        self.caption_of = np.array(number_distinct(captions, base.window.same))
         first = np.unique(self.caption_of, return_index=True)[1]
         self.captions = [captions[i] for i in first]
         self.tripped: list[str] = []

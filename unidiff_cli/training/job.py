@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unidiff_cli.config.schema import Recipe
+from unidiff_cli.data.caption_length import divide_captions
 from unidiff_cli.data.dataset import BatchPlan, PriorDataset, Samples
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.data.streaming import StreamedSamples
@@ -97,7 +98,17 @@ class Job:
     ) -> Samples:
         rows, cached = rows_of(self.shards, split), self.precomputed.arrays.get(split)
         transforms = None if cached else self._transforms(base)
-        return kind(self.shards, rows, plan, cached=cached, transforms=transforms, prior=self.prior)
+        if self.recipe.train.long_captions == "split":
+            rows = divide_captions(rows, base.window)
+        return kind(
+            self.shards,
+            rows,
+            plan,
+            cached=cached,
+            transforms=transforms,
+            prior=self.prior,
+            same=base.window.same,
+        )
 
     def _transforms(self, base: BaseModel) -> dict[str, Transform]:
         needed = {"clip_pixels": self.needs.clip_pixels, "diffusion_pixels": self.needs.latents}

@@ -13,6 +13,7 @@ import torch
 
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
+from unidiff_cli.data.caption_length import count_tokens, divide_captions, warn_of_cut
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady, UsageError, WorkError, nearest
 from unidiff_cli.models import loading
@@ -73,6 +74,7 @@ def train(
         base = loading.load_base(recipe.base, recipe.image_size)
         # Do.
         if not resume:
+            _say_cut(recipe, base, shards)
             folder = project.path("runs", name)
             make_folder(folder)
             provenance.write(folder, recipe)
@@ -151,6 +153,17 @@ def _check(recipe: Recipe, shards: Shards, world: int) -> None:
             )
 
 
+def _say_cut(recipe: Recipe, base: BaseModel, shards: Shards) -> None:
+    """Warns of captions and preview prompts of which the base reads only a part."""
+    rows = rows_of(shards, "train")
+    if recipe.train.long_captions == "split":
+        rows = divide_captions(rows, base.window)
+    tokens = count_tokens(base.window, [caption for row in rows for caption in row.captions])
+    for doubt in tokens.doubts():
+        logger.warning("%s %s", doubt.fact, doubt.action)
+    warn_of_cut(base.window, recipe.train.preview_prompts, "preview prompt")
+
+
 def _precomputed(
     project: Project,
     recipe: Recipe,
@@ -170,6 +183,7 @@ def _precomputed(
     for name, objective in active.items():
 
         def generate(captions: list[str], name: str = name) -> list[Path]:
+            warn_of_cut(base.window, captions, "general caption")
             generated[name] = generate_latents(
                 project, base, weights, captions, recipe.generate, on_progress
             )

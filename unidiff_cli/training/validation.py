@@ -57,7 +57,7 @@ class Validation:
             embeds = self._embeds(encoder)
         if embeds is not None:
             texts = encoder_of(self.module.base).embed_captions(self.captions)
-            figures |= recall_both_ways(embeds, texts, self.captions)
+            figures |= recall_both_ways(embeds, texts, self.captions, self.module.base.window.same)
         if self.monitor is None:
             return Validated(figures, {}, [])
         return Validated(figures, *self.monitor.measure(self.module.base, images))

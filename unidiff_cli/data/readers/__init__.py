@@ -26,7 +26,6 @@ from typing import Any
 from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions as captions_module
-from unidiff_cli.data.captions import MAX_LENGTH
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, locate
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
@@ -36,6 +35,7 @@ from unidiff_cli.errors import UsageError
 # Words that are named in a doubt.
 NAMED = 5
 MENDED = "captions with markup or broken letters, repaired"
+MISSING = "captions that say only nan, N/A or the like, read as empty"
 
 
 class Reader(ABC):
@@ -138,14 +138,19 @@ class Reader(ABC):
 
         A reason where there are too many, or one is too long to be a caption.
         """
-        captions, most = [], self.options.limits.captions
+        captions, most, longest = [], self.options.limits.captions, self.options.limits.caption
         for number, value in enumerate(values, 1):
             if number > most:
                 return Reason(f"more than {most:,} captions (prepare.limits.captions)")
             # Markup may go; what is ten times too long is not even mended.
-            caption = captions_module.clean(value[: 10 * MAX_LENGTH])
-            if len(caption) > MAX_LENGTH or len(value) > 10 * MAX_LENGTH:
-                return Reason(f"a caption longer than {MAX_LENGTH:,} characters")
+            caption = captions_module.clean(value[: 10 * longest])
+            if len(caption) > longest or len(value) > 10 * longest:
+                return Reason(
+                    f"a caption longer than {longest:,} characters (prepare.limits.caption)"
+                )
+            if captions_module.is_missing(caption):
+                self.notes[MISSING] += bool(caption)
+                continue
             if caption != captions_module.fold(value):
                 self.notes[MENDED] += 1
             captions.append(caption)

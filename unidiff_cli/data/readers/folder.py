@@ -124,7 +124,10 @@ class Folder(Reader):
         except UnicodeDecodeError:
             text = data.decode("cp1252", "replace")
         empty = Reason(f"no caption: {name} is empty", Cause.NO_CAPTION)
-        return self._captions(text.splitlines()) or empty
+        try:
+            return self._captions(captions.text_captions(text)) or empty
+        except ValueError as problem:
+            return captions.unreadable_cell(problem)
 
     def _from_columns(self, columns: dict[str, Any]) -> tuple[str, ...] | Reason:
         """The caption that an image's path gives, or why there is none."""

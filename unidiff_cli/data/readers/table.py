@@ -135,8 +135,13 @@ class Table(Reader):
                 cell = self.columns.cell("caption", cells)
                 texts = self._captions(captions.cell_captions(cell))
         except KeyError as empty:
-            texts, column = (), empty.args[0]
-        return texts or Reason(f"no caption: the column '{column}' is empty", Cause.NO_CAPTION)
+            return captions.empty_field(empty.args[0])
+        except ValueError as problem:
+            return captions.unreadable_cell(problem)
+        what = (
+            "every field of prepare.caption" if self.options.caption else f"the column '{column}'"
+        )
+        return texts or Reason(f"no caption: {what} is empty", Cause.NO_CAPTION)
 
     def _locate(self, cell: str) -> Location | Reason:
         """The file a cell means, or why it means none that may be opened."""

@@ -143,7 +143,9 @@ class Webdataset(Reader):
         try:
             texts = self._captions(self._written(parts, cells))
         except KeyError as empty:
-            texts, words = (), f"no caption: '{empty.args[0]}' is empty"
+            return captions.empty_field(empty.args[0])
+        except ValueError as problem:
+            return captions.unreadable_cell(problem)
         return texts or Reason(words, Cause.NO_CAPTION)
 
     def _written(self, parts: Parts, cells: Cells) -> list[str]:
@@ -155,7 +157,7 @@ class Webdataset(Reader):
             data.decode("utf-8", "replace") for end, data in parts.items() if _last(end) in TEXTS
         ]
         if texts and not mapped:
-            return [line for text in texts for line in text.splitlines()]
+            return [line for text in texts for line in captions.text_captions(text)]
         names = [mapped] if mapped else ROLES["caption"]
         written = (captions.cell_captions(cells[name]) for name in names if cells.get(name))
         return list(next(written, ()))

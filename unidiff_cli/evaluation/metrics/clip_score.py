@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.data.captions import same_text
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.results import PerItem
@@ -58,7 +57,11 @@ class ClipScore(Metric):
 
     def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
         values = scores(outputs.generated_embeds, outputs.prompt_embeds)
-        return {"clip_score": PerItem(values, [same_text(p) for p in outputs.eval_set.prompts])}
+        return {
+            "clip_score": PerItem(
+                values, [outputs.eval_set.same(p) for p in outputs.eval_set.prompts]
+            )
+        }
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
         judge, prompts = scorer(), outputs.eval_set.prompts

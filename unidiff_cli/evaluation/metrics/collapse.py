@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from unidiff_cli.data.captions import same_text
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.collapse_meters import (
     PROBE,
@@ -88,9 +87,11 @@ class Collapse(Metric):
                 return Measured(eval_set, outputs.image_embeds, outputs.text_embeds)
             numbers = np.sort(eval_set.order[:MAX_ROWS])
             rows = [eval_set.rows[n] for n in numbers]
-            subset = EvalSet(eval_set.shards, rows, eval_set.evaluate, eval_set.generate)
-            place = {same_text(caption): c for c, caption in enumerate(eval_set.captions)}
-            texts = [place[same_text(caption)] for caption in subset.captions]
+            subset = EvalSet(
+                eval_set.shards, rows, eval_set.evaluate, eval_set.generate, window=eval_set.window
+            )
+            place = {eval_set.same(caption): c for c, caption in enumerate(eval_set.captions)}
+            texts = [place[eval_set.same(caption)] for caption in subset.captions]
             return Measured(subset, outputs.image_embeds[numbers], outputs.text_embeds[texts])
 
         return outputs.remember(self, "measured", make)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.data.captions import same_text
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
@@ -90,7 +89,7 @@ class Diversity(Metric):
     }
 
     def check(self, eval_set: EvalSet) -> None:
-        if len({same_text(prompt) for prompt in eval_set.prompts}) < 2:
+        if len({eval_set.same(prompt) for prompt in eval_set.prompts}) < 2:
             raise WorkError(
                 "Diversity needs images of two prompts that differ.",
                 "Raise evaluate.images, or leave diversity out.",
@@ -122,7 +121,7 @@ class Diversity(Metric):
     def bootstrap(self, outputs: ModelOutputs) -> dict[str, BootstrapSamples]:
         generated, grid = outputs.generated_embeds, self._grid_embeds(outputs)
         seed = outputs.eval_set.fold
-        labels = [same_text(prompt) for prompt in outputs.eval_set.prompts]
+        labels = [outputs.eval_set.same(prompt) for prompt in outputs.eval_set.prompts]
         counts, prompts = resamples(len(generated), RESAMPLES, seed, labels), len(set(labels))
         vendis = [vendi(np.repeat(generated, w.astype(int), axis=0)) for w in counts]
         sensitivity = bootstrap_sensitivity(grid, RESAMPLES, seed)
@@ -150,7 +149,7 @@ class Diversity(Metric):
 
 def _embed_grid(outputs: ModelOutputs) -> np.ndarray:
     eval_set = outputs.eval_set
-    distinct = list({same_text(prompt): prompt for prompt in eval_set.prompts}.values())
+    distinct = list({eval_set.same(prompt): prompt for prompt in eval_set.prompts}.values())
     chosen = distinct[:GRID_PROMPTS]
     prompts = [prompt for prompt in chosen for _ in range(GRID_SEEDS)]
     seeds = [eval_set.evaluate.seed + s for _ in chosen for s in range(GRID_SEEDS)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.data.captions import number_distinct, same_text
+from unidiff_cli.data.captions import number_distinct
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
@@ -78,7 +78,7 @@ class RPrecision(Metric):
     }
 
     def check(self, eval_set: EvalSet) -> None:
-        if len({same_text(prompt) for prompt in eval_set.prompts}) < 2:
+        if len({eval_set.same(prompt) for prompt in eval_set.prompts}) < 2:
             raise WorkError(
                 "R-precision needs two prompts that differ.",
                 "Raise evaluate.images, or leave r_precision out.",
@@ -110,7 +110,7 @@ class RPrecision(Metric):
 
     def _labels(self, outputs: ModelOutputs) -> list[str]:
         """What equal prompts have in common, for each prompt."""
-        return [same_text(prompt) for prompt in outputs.eval_set.prompts]
+        return [outputs.eval_set.same(prompt) for prompt in outputs.eval_set.prompts]
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
         prompts = len(set(self._labels(outputs)))

@@ -5,13 +5,13 @@ Answers with an equal caption count as right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import comb
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.data.captions import number_distinct
+from unidiff_cli.data.captions import number_distinct, same_text
 from unidiff_cli.evaluation.attribute_columns import categories
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.ranking import hits, median_rank, rank_answers
@@ -29,14 +29,17 @@ DIRECTIONS = {"t2i": "Text-to-image", "i2t": "Image-to-text"}
 
 
 def recall_both_ways(
-    images: np.ndarray, texts: np.ndarray, captions: Sequence[str]
+    images: np.ndarray,
+    texts: np.ndarray,
+    captions: Sequence[str],
+    same: Callable[[str], str] = same_text,
 ) -> dict[str, float]:
     """r1_t2i … r10_i2t of unit embeddings of N images (N, D) and of their N captions (N, D).
 
     Rows whose captions are equal are right answers to each other; the list of captions has each
-    once.
+    once. `same` gives what equal captions have in common.
     """
-    caption_of = np.array(number_distinct(captions))
+    caption_of = np.array(number_distinct(captions, same))
     first = np.unique(caption_of, return_index=True)[1]
     pairs = np.stack([caption_of, np.arange(len(caption_of))], axis=1)
     t2i = rank_answers(texts[first], images, pairs)
@@ -94,7 +97,7 @@ class Recall(Metric):
 
     Text-to-image: each caption of a row is a query for an image that has an equal caption.
     Image-to-text: each row's image is a query; the list has each distinct caption once, so that
-    repeats do not crowd the first k. Captions that differ only in case and blanks are equal.
+    repeats do not crowd the first k. Captions are equal that the models read alike.
     """
 
     place: ClassVar[int] = 10
