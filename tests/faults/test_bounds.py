@@ -55,7 +55,8 @@ def reasons_of(catalogue: Path, *options: str) -> list[str]:
 
 
 def rows_of(file: Path, **limits: int) -> list[dict | Reason]:
-    return [cells for _, cells in _tables.read(LocalPath(file), Limits(**limits))]
+    options = Prepare(limits=Limits(**limits))
+    return [cells for _, cells in _tables.read(LocalPath(file), options)]
 
 
 # ---------------------------------------------------------------- images

@@ -82,6 +82,22 @@ class Limits(Section):
     )
 
 
+class TableFile(Section):
+    """How the rows of a table file are written; null: found, and shown."""
+
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        None, description='what separates the columns of a CSV, such as ";" or "\\t"'
+    )
+    quoting: Literal["doubled", "backslash", "none"] | None = Field(
+        None, description='a quote inside quotes is "" (doubled) or \\"; none: quotes are letters'
+    )
+    header: bool | None = Field(
+        None, description="false: the first line is a row; its columns are column 1, column 2, …"
+    )
+    sheet: str | None = Field(None, description="the sheet of an Excel file")
+    rows: str | None = Field(None, description="where a .json has its rows, such as data.products")
+
+
 class Prepare(Section):
     """Preparing a catalogue: reading, splitting, writing shards."""
 
@@ -116,6 +132,20 @@ class Prepare(Section):
     workers: Count = Field(0, description="decoding processes; 0: one per core")
     limits: Limits = Limits()
     seed: Seed = Field(0, description="seed of the splits and of the order in the shards")
+    encoding: str | None = Field(
+        None, description="letters of tables and texts, such as cp1252; null: found, and shown"
+    )
+    table: TableFile = TableFile()
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                "".encode(value)
+        except (LookupError, ValueError):
+            raise ValueError(f"'{value}' is no encoding that Python knows") from None
+        return value
 
     @field_validator("splits")
     @classmethod

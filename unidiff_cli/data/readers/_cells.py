@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any
 
 from unidiff_cli.config.schema import Limits
@@ -13,6 +14,45 @@ from unidiff_cli.data.sample import Cause, Reason
 Cells = dict[str, Any]
 # A row's number with its cells, or with why it has none.
 Record = tuple[int, Cells | Reason]
+
+# What programs write where there is nothing; as a whole cell, in any case.
+MISSING = frozenset(
+    """
+    nan none null n/a na <na> nat nil - -- \u2013 \u2014 \\n #n/a #na #null! #ref! #value! #name?
+    #div/0! undefined
+    """.split()
+)
+_LONGEST = max(map(len, MISSING))
+NO_NUMBERS = "values that are NaN or Infinity, read as empty"
+
+
+def is_missing(text: str) -> bool:
+    """Whether a text says that there is nothing, as nan, None, NULL and N/A do."""
+    return len(text) <= _LONGEST + 2 and text.strip().lower() in MISSING
+
+
+def missing_note(column: str) -> str:
+    """The note under which the missing values of a column are counted."""
+    return f"cells of '{column}' that say nan, None, N/A or the like, read as empty"
+
+
+def without_missing(cells: Cells, notes: Counter[str]) -> Cells:
+    """A row whose words for nothing are nothing; they are counted by column."""
+    # A plain loop: it runs for every row of every table.
+    for column, cell in cells.items():
+        if isinstance(cell, str) and is_missing(cell):
+            notes[missing_note(column)] += 1
+            cells[column] = None
+    return cells
+
+
+def decoder(notes: Counter[str]) -> json.JSONDecoder:
+    """JSON as Python and pandas write it: NaN and Infinity are nothing, and counted."""
+
+    def nothing(word: str) -> None:
+        notes[NO_NUMBERS] += 1
+
+    return json.JSONDecoder(parse_constant=nothing)
 
 
 def parse(text: str) -> Any:

@@ -1,0 +1,131 @@
+"""Rows of a CSV or TSV: a line that cannot be read costs itself and no other.
+
+An unclosed quote, which lets `csv` swallow the rest of a file, is charged to the line that
+opens it.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data.locations import Location
+from unidiff_cli.data.readers import _text
+from unidiff_cli.data.readers._cells import Cells, Record
+from unidiff_cli.data.readers._dialect import UNCLOSED, Lines, are_rows, dialect_of, rows
+from unidiff_cli.data.readers._text import Letters, letters_of
+from unidiff_cli.data.sample import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, Reason
+from unidiff_cli.errors import UsageError
+
+REPEATED = "lines that repeat the header, left out"
+_ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
+
+
+def csv_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[Record]:
+    """The rows of a CSV by its header. Raises UsageError where the first line is none."""
+    csv.field_size_limit(max(csv.field_size_limit(), options.limits.row))
+    dialect, letters = dialect_of(file, options), letters_of(file, options)
+    header: list[str] = []
+    first: list[str] = []
+    lines = Lines(_text.lines(file, options), options.limits.row)
+    for number, cells, parts in rows(lines, dialect):
+        if isinstance(cells, Reason):
+            yield number, cells
+            continue
+        if not header and options.table.header is not False:
+            texts = [_letters(cell, letters, notes) or "" for cell in cells]
+            header, first = header_of(file, texts, options), cells
+            continue
+        if not header:
+            header = numbered([""] * len(cells), options, file)
+        while len(cells) > len(header) and not cells[-1].strip():
+            cells.pop()
+        if cells == first[: len(cells)] and len(cells) > 1:
+            notes[REPEATED] += 1
+        elif len(cells) > len(header):
+            lines.back(parts[1:])
+            text = f"{len(cells):,} cells, but the header names {len(header):,} columns"
+            yield number, Reason(text)
+        elif (len(cells) < len(header) and len(parts) > 1) or are_rows(
+            parts, len(header), dialect.separator
+        ):
+            # A quote that was never closed swallowed lines.
+            lines.back(parts[1:])
+            yield number, UNCLOSED
+        else:
+            yield number, _row(header, cells, letters, notes)
+
+
+def _row(
+    header: list[str], cells: list[str], letters: Letters, notes: Counter[str]
+) -> Cells | Reason:
+    """The cells by their columns; columns without a name and a value are none."""
+    row: Cells = {}
+    for name, cell in zip(header, cells + [""] * (len(header) - len(cells)), strict=True):
+        text = _letters(cell, letters, notes)
+        if text is None:
+            return Reason(f"bytes that are no text in {letters.describe()}")
+        if text or not name.startswith("column "):
+            row[name] = text
+    return row
+
+
+def _letters(cell: str, letters: Letters, notes: Counter[str]) -> str | None:
+    """A cell with all its letters; those of the file's exceptions are counted. None: it has not."""
+    if _text.well_read(cell):
+        return cell
+    text = _text.mend(cell, letters)
+    if text is not None and letters.exceptions:
+        notes[f"cells that are not UTF-8, read as {letters.exceptions.name}"] += 1
+    return text
+
+
+# ---------------------------------------------------------------- headers
+
+
+def header_of(file: Location, cells: list[str], options: Prepare) -> list[str]:
+    """The names of the columns. Raises UsageError where they are too many, or are a row."""
+    if any(_is_value(file, cell) for cell in cells):
+        raise UsageError(
+            f"{file}: the first line is a row of data, not a header.",
+            "Add a first line such as: image,caption. Or say that there is none: "
+            "--set prepare.table.header=false --set 'prepare.columns.image=column 1' "
+            "--set 'prepare.columns.caption=column 2'",
+        )
+    return numbered(cells, options, file)
+
+
+def numbered(cells: list[str], options: Prepare, file: Location) -> list[str]:
+    """Names without an empty or repeated one: Image, Image 2, column 3. Raises UsageError."""
+    most = options.limits.columns
+    if len(cells) > most:
+        raise UsageError(
+            f"{file}: the first line names {len(cells):,} columns, more than {most:,}.",
+            f"Leave some out, or allow more: --set prepare.limits.columns={len(cells)}",
+        )
+    names: list[str] = []
+    given = {cell.strip() for cell in cells}
+    used: set[str] = set()
+    for place, cell in enumerate(cells, 1):
+        name = base = cell.strip().lstrip("\ufeff") or f"column {place}"
+        number = 1
+        while name in used or (number > 1 and name in given):
+            number += 1
+            name = f"{base} {number}"
+        used.add(name)
+        names.append(name)
+    return names
+
+
+def _is_value(file: Location, cell: str) -> bool:
+    """Whether a cell of the first line is no name of a column: an image's file, an address."""
+    cell = cell.strip()
+    if not 0 < len(cell) < 250 or "\0" in cell:
+        return bool(_ADDRESS.match(cell))
+    suffix = PurePosixPath(cell.replace("\\", "/")).suffix.lower()
+    is_image = suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES and cell.lower() != suffix
+    return is_image or bool(_ADDRESS.match(cell)) or file.sibling(cell).is_file()
