@@ -153,10 +153,9 @@ def encoding_doubt(what: str, encoding: Encoding) -> Doubt | None:
     """What is doubtful of the letters of a file or folder; nothing where they are certain."""
     if encoding.is_certain:
         return None
-    example = f" ('{encoding.example}')" if encoding.example else ""
-    words = "is" if encoding.is_likely else "may be"
+    guess = "It is read as" if encoding.is_likely else "What it is, is a guess:"
     return Doubt(
-        f"{what} is no UTF-8 and {words} {encoding.name}{example}.",
+        f"{what} is not UTF-8. {guess} {encoding.name}, such as '{encoding.example}'.",
         f"Say so: --set prepare.encoding={encoding.name}, or name another encoding.",
         stops=not encoding.is_likely,
     )
@@ -180,5 +179,5 @@ def _example(text: str) -> str:
     line = max(lines, key=lambda line: sum(letter > "\x7f" for letter in line), default="")
     line = " ".join(line.split())
     first = next((n for n, letter in enumerate(line) if letter > "\x7f"), 0)
-    start = max(0, first - 20) if len(line) > 60 else 0
-    return ("…" if start else "") + line[start : start + 60]
+    start = max(0, first - 12)
+    return ("…" if start else "") + line[start : start + 40].rstrip('"}, ')

@@ -234,7 +234,10 @@ def _best_quoting(
     doubled = fit("doubled")
     if doubled.bad == 0 or not any('"' in (text or "") for _, text in beginning):
         return doubled
-    others = [other for other in (fit("backslash"), fit("none")) if other.fits]
+    # csv drops quotes without a word where it does not expect them doubled.
+    has_backslashes = any('\\"' in (text or "") for _, text in beginning)
+    names = ("backslash", "none") if has_backslashes else ("none",)
+    others = [other for other in map(fit, names) if other.fits]
     better = [other for other in others if other.share > 0.95 and 5 * other.bad < doubled.bad]
     return max(better, key=lambda other: other.share, default=doubled)
 
