@@ -126,18 +126,22 @@ def _rows(file: Location, sheet: Any, options: Prepare, notes: Counter[str]) -> 
         if not cells:
             continue
         if not header and options.table.header is not False:
-            first = [str(cell or "") for cell in cells]
+            first = _texts(cells)
             header = header_of(file, first, options)
             continue
         if not header:
             header = numbered([""] * len(cells), options, file)
-        if cells == first:
+        if _texts(cells) == first:
             notes[REPEATED] += 1
         elif len(cells) > len(header):
             text = f"{len(cells):,} cells, but the header names {len(header):,} columns"
             yield number, Reason(text)
         else:
             yield number, _named(header, cells)
+
+
+def _texts(cells: list[Any]) -> list[str]:
+    return ["" if cell is None else str(cell) for cell in cells]
 
 
 def _values(file: Location, sheet: Any) -> Iterator[Any]:

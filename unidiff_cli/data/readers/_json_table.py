@@ -27,6 +27,8 @@ _BLANK = re.compile(r"[ \t\n\r]*")
 _BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 _SCALAR = re.compile(r"[^\s,\]}]+")
 _NAMES = frozenset(name for role in ("image", "caption") for name in ROLES[role])
+# An object with one of these is a row.
+CAPTIONED = frozenset(("caption", "captions", "tags", "text", "prompt"))
 # Objects inside one another in which a list of rows is looked for, and their keys.
 DEPTH, KEYS, OBJECTS = 3, 200, 5
 
@@ -201,7 +203,7 @@ class _Text:
     def lists(self, depth: int, path: str = "") -> dict[str, int]:
         """The lists of objects in the object that begins here, by their path, with their place.
 
-        None where names are images: their values are rows. Those before a break are given.
+        None where names are images, or the object is a row. Those before a break are given.
         """
         start = self.place
         lists: dict[str, int] = {}
@@ -213,7 +215,8 @@ class _Text:
                     break
                 name = self.name()
                 opening, place = self.peek(), self.place
-                if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
+                is_image = PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+                if is_image or (path and name.lower() in CAPTIONED):
                     lists, objects = {}, []
                     break
                 if opening == "[" and self._text[place + 1 : place + 200].lstrip()[:1] == "{":
