@@ -128,6 +128,13 @@ def test_empty_cells_beyond_the_header_are_nothing(tmp_path):
     assert len(samples) == 24 and "3 cells" in rejected[0].reason.text
 
 
+def test_lines_of_separators_only_are_left_out_and_counted(tmp_path):
+    rows = "".join(f"a.jpg,{title}\n" for title in CAPTIONS)
+    reader = readers.choose(table(tmp_path, f"image,caption\n{rows},\n , \n,,,\n"), Prepare())
+    assert [sample.captions[0] for sample in reader] == CAPTIONS
+    assert reader.notes == {"lines with separators and nothing else, left out": 3}
+
+
 def test_columns_without_name_and_value_are_none(tmp_path):
     path = table(tmp_path, "image,caption,,\n" + "a.jpg,red,,\na.jpg,blue,,x\n")
     assert [sample.attributes for sample in read(path)[0]] == [{}, {"column 4": "x"}]

@@ -22,6 +22,7 @@ from unidiff_cli.data.sample import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, Reason
 from unidiff_cli.errors import UsageError
 
 REPEATED = "lines that repeat the header, left out"
+BLANK = "lines with separators and nothing else, left out"
 _ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
 
 
@@ -44,7 +45,9 @@ def csv_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[
             header = numbered([""] * len(cells), options, file)
         while len(cells) > len(header) and not cells[-1].strip():
             cells.pop()
-        if cells == first[: len(cells)] and len(cells) > 1:
+        if not any(map(str.strip, cells)):
+            notes[BLANK] += 1
+        elif cells == first[: len(cells)] and len(cells) > 1:
             notes[REPEATED] += 1
         elif len(cells) > len(header):
             lines.back(parts[1:])
@@ -89,6 +92,7 @@ def _letters(cell: str, letters: Letters, notes: Counter[str]) -> str | None:
 
 def header_of(file: Location, cells: list[str], options: Prepare) -> list[str]:
     """The names of the columns. Raises UsageError where they are too many, or are a row."""
+    names = numbered(cells, options, file)
     if any(_is_value(file, cell) for cell in cells):
         raise UsageError(
             f"{file}: the first line is a row of data, not a header.",
@@ -96,7 +100,7 @@ def header_of(file: Location, cells: list[str], options: Prepare) -> list[str]:
             "--set prepare.table.header=false --set 'prepare.columns.image=column 1' "
             "--set 'prepare.columns.caption=column 2'",
         )
-    return numbered(cells, options, file)
+    return names
 
 
 def numbered(cells: list[str], options: Prepare, file: Location) -> list[str]:
