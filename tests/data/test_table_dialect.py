@@ -68,8 +68,9 @@ def test_excels_first_line_names_the_separator(tmp_path, first):
 def test_a_separator_is_set_by_name(tmp_path):
     path = table(tmp_path, "image~caption\n" + "".join(f"a.jpg~{title}\n" for title in CAPTIONS))
     assert captions(path, table=TableFile(separator="~")) == CAPTIONS
+    assert TableFile(separator="tab").separator == "\t"
     reader = readers.choose(path, Prepare(table=TableFile(separator="~")))
-    assert "separated by a '~'" in reader.describe()[0]
+    assert "separated by a ~" in reader.describe()[0]
 
 
 def test_two_separators_that_fit_alike_stop(tmp_path):

@@ -16,6 +16,8 @@ from unidiff_cli.config.sources import dump
 from unidiff_cli.errors import nearest
 
 SCHEMA_VERSION = 2
+# Characters that separate the columns of a table, by their names.
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 # Marks a key of `train` that does not change the trained weights.
 NOT_WEIGHTS: dict[str, Any] = {"changes_weights": False}
 
@@ -85,8 +87,8 @@ class Limits(Section):
 class TableFile(Section):
     """How the rows of a table file are written; null: found, and shown."""
 
-    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
-        None, description='what separates the columns of a CSV, such as ";" or "\\t"'
+    separator: str | None = Field(
+        None, description="comma, semicolon, tab, bar or another character between a CSV's columns"
     )
     quoting: Literal["doubled", "backslash", "none"] | None = Field(
         None, description='a quote inside quotes is "" (doubled) or \\"; none: quotes are letters'
@@ -96,6 +98,16 @@ class TableFile(Section):
     )
     sheet: str | None = Field(None, description="the sheet of an Excel file")
     rows: str | None = Field(None, description="where a .json has its rows, such as data.products")
+
+    @field_validator("separator")
+    @classmethod
+    def _character(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        value = SEPARATORS.get(value, value)
+        if len(value) != 1 or value in '"\\\r\n':
+            raise ValueError(f"'{value}' is no character that separates columns")
+        return value
 
 
 class Prepare(Section):

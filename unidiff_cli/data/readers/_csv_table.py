@@ -93,7 +93,7 @@ def _letters(cell: str, letters: Letters, notes: Counter[str]) -> str | None:
 def header_of(file: Location, cells: list[str], options: Prepare) -> list[str]:
     """The names of the columns. Raises UsageError where they are too many, or are a row."""
     names = numbered(cells, options, file)
-    if any(_is_value(file, cell) for cell in cells):
+    if options.table.header is None and any(_is_value(file, cell) for cell in cells):
         raise UsageError(
             f"{file}: the first line is a row of data, not a header.",
             "Add a first line such as: image,caption. Or say that there is none: "

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from unidiff_cli.config.schema import Limits, Prepare, TableFile
+from unidiff_cli.config.schema import SEPARATORS, Limits, Prepare, TableFile
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _text
 from unidiff_cli.data.readers._text import Line
 from unidiff_cli.data.sample import Reason
 
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 QUOTING: dict[str, dict[str, Any]] = {
     "doubled": {},
     "backslash": {"escapechar": "\\", "doublequote": False},
@@ -56,10 +55,10 @@ class Dialect:
     skipped: int = 0
     rival: str = ""
 
-    def describe(self) -> str:
-        name = SEPARATORS.get(self.separator, f"'{self.separator}'")
-        words = f"columns separated by a {name}"
-        return f"{words}, {QUOTES[self.quoting]}" if QUOTES[self.quoting] else words
+    def decisions(self) -> dict[str, str]:
+        """The separator and, where they are not as usual, the quotes, in words."""
+        words = {"separator": name_of(self.separator), "quotes": QUOTES[self.quoting]}
+        return {label: word for label, word in words.items() if word}
 
     def cells(self, texts: Iterator[str]) -> list[str]:
         """The cells of the next record. Raises csv.Error."""
@@ -74,6 +73,11 @@ class Dialect:
             return text
         sep = re.escape(self.separator)
         return re.sub(rf"(^|{sep})\\N(?=$|{sep}|\r|\n)", r"\1", text)
+
+
+def name_of(separator: str) -> str:
+    """comma, semicolon, tab, bar, or the character itself."""
+    return next((name for name, sep in SEPARATORS.items() if sep == separator), separator)
 
 
 class Lines:
@@ -197,7 +201,7 @@ def find(
     """
     skipped = 0
     first = next((line for line in beginning if line[1] and line[1].strip()), (0, ""))
-    separators = [table.separator] if table.separator else list(SEPARATORS)
+    separators = [table.separator] if table.separator else list(SEPARATORS.values())
     if match := _SEPARATOR_LINE.fullmatch(first[1] or ""):
         skipped = first[0]
         separators = [table.separator or match[1]]
@@ -267,11 +271,11 @@ def dialect_doubts(file: Location, dialect: Dialect) -> list[Doubt]:
     """What is doubtful of a dialect."""
     if not dialect.rival:
         return []
-    names = [SEPARATORS.get(sep, sep) for sep in (dialect.separator, dialect.rival)]
+    names = [name_of(separator) for separator in (dialect.separator, dialect.rival)]
     return [
         Doubt(
             f"The columns of {file.name} may be separated by a {names[0]} or a {names[1]}.",
-            f"Say which: --set 'prepare.table.separator=\"{dialect.separator}\"'",
+            f"Say which: --set prepare.table.separator={names[0]}",
             stops=True,
         )
     ]

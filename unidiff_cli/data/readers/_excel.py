@@ -20,6 +20,7 @@ from unidiff_cli.data.readers._text import GROWTH
 from unidiff_cli.data.sample import Reason
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 
+HIDDEN = "hidden sheets, read only where prepare.table.sheet names them"
 # Parts of the package, and bytes of each in which a document type would stand.
 PARTS, BEGINNING = 10_000, 1 << 12
 # Empty rows in a row after which a sheet has ended; formats reach to row 1,048,576.
@@ -48,6 +49,9 @@ def excel_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterato
             raise _unreadable(file, problem) from problem
         try:
             sheet = _sheet(file, book, options)
+            hidden = sum(other.sheet_state != "visible" for other in book.worksheets)
+            if hidden and options.table.sheet is None:
+                notes[HIDDEN] = hidden
             yield from _rows(file, sheet, options, notes)
         finally:
             book.close()

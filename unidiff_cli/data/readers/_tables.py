@@ -103,7 +103,10 @@ def _is_text_table(file: Location, options: Prepare) -> bool:
 
 def describe(file: Location, options: Prepare) -> str:
     """How a table is read, in words. Raises WorkError where it cannot be opened."""
-    return ", ".join([kind_of(file), *decisions(file, options).values()])
+    words = decisions(file, options)
+    if "separator" in words:
+        words["separator"] = f"columns separated by a {words['separator']}"
+    return ", ".join([kind_of(file), *words.values()])
 
 
 def decisions(file: Location, options: Prepare) -> dict[str, str]:
@@ -114,7 +117,7 @@ def decisions(file: Location, options: Prepare) -> dict[str, str]:
     try:
         words = {"encoding": _text.letters_of(file, options).describe()}
         if kind in ("csv", "tsv", "txt"):
-            words["columns"] = dialect_of(file, options).describe()
+            words |= dialect_of(file, options).decisions()
         return words
     except (OSError, EOFError, zlib.error) as problem:
         raise WorkError(f"{file} cannot be read: {problem}.") from problem

@@ -1,4 +1,4 @@
-"""An XML feed as rows: Google Merchant's RSS and Atom, and any file that repeats an element.
+"""An XML feed as rows: Google Merchant's RSS and Atom, and others whose products have such names.
 
 Read as it comes, without the tree. A document type is refused, and with it entities that grow and
 files that they name. Nothing is fetched.
@@ -7,6 +7,7 @@ files that they name. Nothing is fetched.
 from __future__ import annotations
 
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
@@ -36,7 +37,7 @@ def is_feed(file: Location, options: Prepare) -> bool:
     try:
         with open_bytes(file, options.limits) as stream:
             names = re.findall(rb"<(?:[\w.-]+:)?([A-Za-z]+)", stream.read(BEGINNING))
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return False
     return any(name.decode().lower() in ROWS for name in names)
 
