@@ -81,14 +81,14 @@ def test_a_broken_line_of_a_json_costs_itself(tmp_path):
     assert len(rejected) == 1 and "not JSON" in rejected[0].reason.text
 
 
-@pytest.mark.parametrize("name", ["c.jsonl", "c.json"])
+@pytest.mark.parametrize("name", ["c.jsonl", "c.json", "lines.json"])
 def test_nan_and_infinity_are_nothing_and_counted(tmp_path, name):
-    price = ["1.5", "NaN", "Infinity", "-Infinity", "2"]
+    price = ["NaN", "1.5", "Infinity", "-Infinity", "2"]
     rows = [f'{{"image": "a.jpg", "caption": "x", "price": {word}}}' for word in price]
-    text = "\n".join(rows) if name == "c.jsonl" else f"[{', '.join(rows)}]"
+    text = f"[{', '.join(rows)}]" if name == "c.json" else "\n".join(rows)
     reader = readers.choose(table(tmp_path, name, text), Prepare())
     prices = [sample.attributes["price"] for sample in reader]
-    assert prices == [1.5, None, None, None, 2]
+    assert prices == [None, 1.5, None, None, 2]
     assert reader.notes == {"values that are NaN or Infinity, read as empty": 3}
 
 

@@ -123,7 +123,10 @@ def test_csv_rows_survive_as_written(tmp_path_factory, rows):
     assert found == [[None if is_missing(cell) else cell for cell in row] for row in rows]
 
 
-@given(st.binary(max_size=400), st.sampled_from([".csv", ".tsv", ".jsonl", ".json"]))
+ENDINGS = [".csv", ".tsv", ".jsonl", ".json", ".xml", ".xlsx", ".txt", ".csv.gz"]
+
+
+@given(st.binary(max_size=400), st.sampled_from(ENDINGS))
 @settings(max_examples=150, deadline=None)
 def test_no_bytes_crash_a_table(tmp_path_factory, data, suffix):
     path = tmp_path_factory.mktemp("t") / f"t{suffix}"

@@ -16,7 +16,8 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _text
 from unidiff_cli.data.readers._cells import Cells, Record
-from unidiff_cli.data.readers._dialect import UNCLOSED, Lines, are_rows, dialect_of, rows
+from unidiff_cli.data.readers._dialect import dialect_of
+from unidiff_cli.data.readers._records import UNCLOSED, Lines, are_rows, rows
 from unidiff_cli.data.readers._text import Letters, letters_of
 from unidiff_cli.data.sample import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, Reason
 from unidiff_cli.errors import UsageError
