@@ -159,6 +159,11 @@ def test_a_first_row_of_data_is_no_header(tmp_path, first):
     assert len(samples) + 1 >= 6 and samples[-1].captions == ("blue dress",)
 
 
+def test_a_file_that_is_called_as_a_column_makes_no_row_of_a_header(tmp_path):
+    put(tmp_path / "caption", "x")
+    assert captions(table(tmp_path, "image,caption\na.jpg,red\n")) == ["red"]
+
+
 def test_repeated_names_are_numbered(tmp_path):
     path = table(tmp_path, "Title,Image,Image,Image 2\nred,a.jpg,b.jpg,c.jpg\n")
     (sample,), _ = read(path)

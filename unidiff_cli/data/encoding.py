@@ -153,9 +153,9 @@ def encoding_doubt(what: str, encoding: Encoding) -> Doubt | None:
     """What is doubtful of the letters of a file or folder; nothing where they are certain."""
     if encoding.is_certain:
         return None
-    guess = "It is read as" if encoding.is_likely else "What it is, is a guess:"
+    guess = "It is read as" if encoding.is_likely else "Its encoding is a guess:"
     return Doubt(
-        f"{what} is not UTF-8. {guess} {encoding.name}, such as '{encoding.example}'.",
+        f"{what} is not UTF-8. {guess} {encoding.name}, as in '{encoding.example}'.",
         f"Say so: --set prepare.encoding={encoding.name}, or name another encoding.",
         stops=not encoding.is_likely,
     )

@@ -22,13 +22,16 @@ MISSING = frozenset(
     #div/0! undefined
     """.split()
 )
-_LONGEST = max(map(len, MISSING))
+# Their first letters, of which most cells have none; "" is no word for nothing.
+_FIRST = frozenset(letter for word in MISSING for letter in word[0] + word[0].upper()) | {" "}
+# With a few blanks around it.
+_LONGEST = max(map(len, MISSING)) + 2
 NO_NUMBERS = "values that are NaN or Infinity, read as empty"
 
 
 def is_missing(text: str) -> bool:
     """Whether a text says that there is nothing, as nan, None, NULL and N/A do."""
-    return len(text) <= _LONGEST + 2 and text.strip().lower() in MISSING
+    return len(text) <= _LONGEST and text.strip().lower() in MISSING
 
 
 def missing_note(column: str) -> str:
@@ -40,7 +43,7 @@ def without_missing(cells: Cells, notes: Counter[str]) -> Cells:
     """A row whose words for nothing are nothing; they are counted by column."""
     # A plain loop: it runs for every row of every table.
     for column, cell in cells.items():
-        if isinstance(cell, str) and is_missing(cell):
+        if isinstance(cell, str) and cell[:1] in _FIRST and is_missing(cell):
             notes[missing_note(column)] += 1
             cells[column] = None
     return cells

@@ -24,6 +24,7 @@ from unidiff_cli.errors import UsageError
 
 REPEATED = "lines that repeat the header, left out"
 BLANK = "lines with separators and nothing else, left out"
+UNNAMED = "column "
 _ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
 
 
@@ -33,6 +34,7 @@ def csv_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[
     dialect, letters = dialect_of(file, options), letters_of(file, options)
     header: list[str] = []
     first: list[str] = []
+    unnamed: list[str] = []
     lines = Lines(_text.lines(file, options), options.limits.row)
     for number, cells, parts in rows(lines, dialect):
         if isinstance(cells, Reason):
@@ -41,6 +43,7 @@ def csv_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[
         if not header and options.table.header is not False:
             texts = [_letters(cell, letters, notes) or "" for cell in cells]
             header, first = header_of(file, texts, options), cells
+            unnamed = [name for name in header if name.startswith(UNNAMED)]
             continue
         if not header:
             header = numbered([""] * len(cells), options, file)
@@ -61,21 +64,27 @@ def csv_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[
             lines.back(parts[1:])
             yield number, UNCLOSED
         else:
-            yield number, _row(header, cells, letters, notes)
+            row = _row(header, cells, letters, notes)
+            # Columns without a name are none where they hold nothing.
+            if isinstance(row, dict):
+                for name in unnamed:
+                    if not row[name]:
+                        del row[name]
+            yield number, row
 
 
 def _row(
     header: list[str], cells: list[str], letters: Letters, notes: Counter[str]
 ) -> Cells | Reason:
-    """The cells by their columns; columns without a name and a value are none."""
-    row: Cells = {}
-    for name, cell in zip(header, cells + [""] * (len(header) - len(cells)), strict=True):
-        text = _letters(cell, letters, notes)
-        if text is None:
+    """The cells by their columns, or why they are none."""
+    texts: list[str] = cells + [""] * (len(header) - len(cells))
+    # One look at the row, since nearly all are well read.
+    if not _text.well_read("".join(cells)):
+        mended = [_letters(cell, letters, notes) for cell in texts]
+        if None in mended:
             return Reason(f"bytes that are no text in {letters.describe()}")
-        if text or not name.startswith("column "):
-            row[name] = text
-    return row
+        texts = [text or "" for text in mended]
+    return dict(zip(header, texts, strict=True))
 
 
 def _letters(cell: str, letters: Letters, notes: Counter[str]) -> str | None:
@@ -116,7 +125,7 @@ def numbered(cells: list[str], options: Prepare, file: Location) -> list[str]:
     given = {cell.strip() for cell in cells}
     used: set[str] = set()
     for place, cell in enumerate(cells, 1):
-        name = base = cell.strip().lstrip("\ufeff") or f"column {place}"
+        name = base = cell.strip().lstrip("\ufeff") or f"{UNNAMED}{place}"
         number = 1
         while name in used or (number > 1 and name in given):
             number += 1
@@ -133,4 +142,6 @@ def _is_value(file: Location, cell: str) -> bool:
         return bool(_ADDRESS.match(cell))
     suffix = PurePosixPath(cell.replace("\\", "/")).suffix.lower()
     is_image = suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES and cell.lower() != suffix
-    return is_image or bool(_ADDRESS.match(cell)) or file.sibling(cell).is_file()
+    # A word such as `text` is a column's name, whatever lies beside the table.
+    is_file = any(letter in "./0123456789" for letter in cell) and file.sibling(cell).is_file()
+    return is_image or bool(_ADDRESS.match(cell)) or is_file
