@@ -16,6 +16,8 @@ from unidiff_cli.config.sources import dump
 from unidiff_cli.errors import nearest
 
 SCHEMA_VERSION = 2
+# Characters that separate the columns of a table, by their names.
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 # Marks a key of `train` that does not change the trained weights.
 NOT_WEIGHTS: dict[str, Any] = {"changes_weights": False}
 
@@ -83,6 +85,32 @@ class Limits(Section):
     caption: Positive = Field(20_000, description="characters of a caption, its markup read")
 
 
+class TableFile(Section):
+    """How the rows of a table file are written; null: found, and shown."""
+
+    separator: str | None = Field(
+        None, description="comma, semicolon, tab, bar or another character between a CSV's columns"
+    )
+    quoting: Literal["doubled", "backslash", "none"] | None = Field(
+        None, description='a quote inside quotes is "" (doubled) or \\"; none: quotes are letters'
+    )
+    header: bool | None = Field(
+        None, description="false: the first line is a row; its columns are column 1, column 2, …"
+    )
+    sheet: str | None = Field(None, description="the sheet of an Excel file")
+    rows: str | None = Field(None, description="where a .json has its rows, such as data.products")
+
+    @field_validator("separator")
+    @classmethod
+    def _character(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        value = SEPARATORS.get(value, value)
+        if len(value) != 1 or value in '"\\\r\n':
+            raise ValueError(f"'{value}' is no character that separates columns")
+        return value
+
+
 class Prepare(Section):
     """Preparing a catalogue: reading, splitting, writing shards."""
 
@@ -141,6 +169,10 @@ class Prepare(Section):
     background: str = Field(
         "white", description="the colour behind transparent images: a name, or '#rrggbb'"
     )
+    encoding: str | None = Field(
+        None, description="letters of tables and texts, such as cp1252; null: found, and shown"
+    )
+    table: TableFile = TableFile()
 
     @field_validator("placeholder")
     @classmethod
@@ -158,6 +190,16 @@ class Prepare(Section):
 
             if len(ImageColor.getrgb(value)) != 3:
                 raise ValueError(f"'{value}' lets light through: give #rrggbb")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                "".encode(value)
+        except (LookupError, ValueError):
+            raise ValueError(f"'{value}' is no encoding that Python knows") from None
         return value
 
     @field_validator("splits")

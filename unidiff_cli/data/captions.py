@@ -20,7 +20,7 @@ MOST_PROMPTS = 1 << 26
 MISSING = frozenset(
     """
     nan <nan> none null <null> nil n/a #n/a n.a. na <na> nat undefined (null) (none) [null] \\n - --
-    --- – — . ? #value! #ref! #null!
+    --- – — . ? #value! #ref! #null! #na #name? #div/0!
     """.split()
 )
 # A field of a template; one with a question mark may be empty.

@@ -193,5 +193,6 @@ def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:
             return reader(location, options)
     raise UsageError(
         f"{address} is nothing unidiff can read.",
-        "Give a folder, a table (csv, tsv, jsonl, json, parquet) or WebDataset tars.",
+        "Give a folder, a table (csv, tsv, jsonl, json, parquet, xlsx, a feed in xml) "
+        "or WebDataset tars.",
     )

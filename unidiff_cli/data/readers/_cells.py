@@ -4,15 +4,47 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any
 
 from unidiff_cli.config.schema import Limits
-from unidiff_cli.data.captions import well_formed
+from unidiff_cli.data.captions import MISSING, is_missing, well_formed
 from unidiff_cli.data.sample import Cause, Reason
 
 Cells = dict[str, Any]
 # A row's number with its cells, or with why it has none.
 Record = tuple[int, Cells | Reason]
+
+# Their first letters, of which most cells have none; "" is no word for nothing.
+_FIRST = frozenset(letter for word in MISSING for letter in word[0] + word[0].upper()) | {" "}
+# With a few blanks around it.
+_LONGEST = max(map(len, MISSING)) + 2
+NO_NUMBERS = "values that are NaN or Infinity, read as empty"
+
+
+def missing_note(column: str) -> str:
+    """The note under which the missing values of a column are counted."""
+    return f"cells of '{column}' that say nan, None, N/A or the like, read as empty"
+
+
+def without_missing(cells: Cells, notes: Counter[str]) -> Cells:
+    """A row whose words for nothing are nothing; they are counted by column."""
+    # A plain loop: it runs for every row of every table.
+    for column, cell in cells.items():
+        is_short = isinstance(cell, str) and cell[:1] in _FIRST and len(cell) <= _LONGEST
+        if is_short and is_missing(cell):
+            notes[missing_note(column)] += 1
+            cells[column] = None
+    return cells
+
+
+def decoder(notes: Counter[str]) -> json.JSONDecoder:
+    """JSON as Python and pandas write it: NaN and Infinity are nothing, and counted."""
+
+    def nothing(word: str) -> None:
+        notes[NO_NUMBERS] += 1
+
+    return json.JSONDecoder(parse_constant=nothing)
 
 
 def parse(text: str) -> Any:

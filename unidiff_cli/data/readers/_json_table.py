@@ -1,122 +1,128 @@
-"""A .json table row by row: only its text is in memory whole, and one bad row costs itself."""
+"""A .json table row by row: only its text is in memory whole, and one bad row costs itself.
+
+Read are a list of objects, one inside an object ({"data": [...]}), an object by image as kohya's
+scripts write it, objects one a line, COCO's captions, and rows as `_json_layouts` knows them.
+"""
 
 from __future__ import annotations
 
-import json
-import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from unidiff_cli.config.schema import Limits
+from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.locations import Location
-from unidiff_cli.data.readers._cells import Record, cells_of, not_json, refuse_constant
+from unidiff_cli.data.readers import _json_layouts as layouts
+from unidiff_cli.data.readers._cells import Record, cells_of, not_json
+from unidiff_cli.data.readers._json_text import JsonText
+from unidiff_cli.data.readers._text import text_of
 from unidiff_cli.data.sample import Reason
-from unidiff_cli.errors import WorkError
-
-_BLANK = re.compile(r"[ \t\n\r]*")
-# What opens or closes something, and the strings in which a bracket does not.
-_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
-_SCALAR = re.compile(r"[^\s,\]}]+")
+from unidiff_cli.errors import UsageError, WorkError
 
 
-def json_rows(file: Location, limits: Limits) -> Iterator[Record]:
-    """The rows of a list of objects, or of an object by image, as kohya's scripts write it.
+def json_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[Record]:
+    """The rows of a .json file.
 
-    That is {"a.jpg": {...}} or {"a.jpg": "a red dress"}. Raises WorkError for any other file.
+    Raises WorkError where it is none, UsageError where several of its lists may be meant.
     """
+    limits = options.limits
     if file.size > limits.json_bytes:
         raise WorkError(
             f"{file} is larger than {limits.json_bytes:,} bytes (prepare.limits.json_bytes).",
             "Save it as JSON lines (.jsonl), which is not read whole.",
         )
     try:
-        text = _Text(file.read(limits.json_bytes).decode("utf-8-sig"))
-        opening = text.take("[{")
-        yield from enumerate(_rows(text, ordered=opening == "["), 1)
+        text = JsonText(text_of(file, options, limits.json_bytes), notes)
+        yield from enumerate(_table(file, text, options, notes), 1)
     except ValueError as problem:
         raise WorkError(
             f"{file} is not JSON, or no table: {problem}.", "A table is a list of objects."
         ) from problem
 
 
-def _rows(text: _Text, ordered: bool) -> Iterator[Any]:
-    closing = "]" if ordered else "}"
-    if text.peek() == closing:
-        text.take(closing)
+def _table(file: Location, text: JsonText, options: Prepare, notes: Counter[str]) -> Iterator[Any]:
+    opening = text.peek()
+    wanted = options.table.rows
+    if opening != "{":
+        text.take("[")
+        yield from layouts.understood(_list(text), notes)
+        return
+    lists = text.lists()
+    if wanted is not None:
+        if wanted not in lists:
+            raise _which(file, f"has no list of objects at '{wanted}'", lists)
+        text.place = lists[wanted]
+    elif layouts.COCO <= lists.keys():
+        yield from layouts.coco(file, *(_at(text, lists[key]) for key in ("annotations", "images")))
+        return
+    elif len(lists) > 1:
+        raise _which(file, "holds several lists of objects", lists)
+    elif lists:
+        text.place = next(iter(lists.values()))
+    if wanted is not None or lists:
+        text.take("[")
+        yield from layouts.understood(_list(text), notes)
+    elif text.is_lines():
+        yield from layouts.understood(_objects(text), notes)
     else:
-        while True:
-            image = {} if ordered else {"image": text.name()}
-            value = text.value()
-            if isinstance(value, Reason):
-                yield value
-            elif ordered or isinstance(value, dict):
-                yield cells_of(image | value if image else value)
-            else:
-                yield cells_of({**image, "caption": value})
-            if text.take("," + closing) == closing:
-                break
-    if text.peek():
-        raise ValueError(f"more text after its end, at character {text.place:,}")
+        text.take("{")
+        yield from _by_image(text)
 
 
-class _Text:
-    """JSON that is read on from a place."""
+def _which(file: Location, words: str, lists: dict[str, int]) -> UsageError:
+    names = ", ".join(lists) or "none"
+    first = next(iter(lists), "KEY")
+    return UsageError(
+        f"{file} {words}: {names}." if lists else f"{file} {words}.",
+        f"Name the one whose objects are rows: --set prepare.table.rows={first}",
+    )
 
-    def __init__(self, text: str) -> None:
-        self._text, self.place = text, 0
-        self._decoder = json.JSONDecoder(parse_constant=refuse_constant)
 
-    def peek(self) -> str:
-        """The next character that is not blank; "" at the end."""
-        self.place = _BLANK.match(self._text, self.place).end()  # type: ignore[union-attr]
-        return self._text[self.place : self.place + 1]
+def _at(text: JsonText, place: int) -> Iterator[Any]:
+    text.place = place
+    text.take("[")
+    yield from _list(text)
 
-    def take(self, expected: str) -> str:
-        """The next character, one of those expected. Raises ValueError."""
-        found = self.peek()
-        if not found or found not in expected:
-            wanted = " or ".join(expected)
-            raise ValueError(f"{wanted} expected at character {self.place:,}")
-        self.place += 1
-        return found
 
-    def name(self) -> str:
-        """The name of the next value of an object. Raises ValueError."""
-        name = self.value()
-        self.take(":")
-        if not isinstance(name, str):
-            raise ValueError(f"a name expected before character {self.place:,}")
-        return name
+def _list(text: JsonText) -> Iterator[Any]:
+    """The rest of a list, as rows."""
+    if text.peek() == "]":
+        text.take("]")
+        return
+    while True:
+        value = text.value()
+        yield value if isinstance(value, Reason) else cells_of(value)
+        if text.take(",]") == "]":
+            break
+    text.end()
 
-    def value(self) -> Any:
-        """The next value, or why it cannot be taken, where its end is known all the same.
 
-        Raises ValueError where it is not.
-        """
-        self.peek()
-        start = self.place
+def _objects(text: JsonText) -> Iterator[Any]:
+    """Objects one after another, as JSON lines have them; a broken one ends with its line."""
+    while text.peek():
         try:
-            value, self.place = self._decoder.raw_decode(self._text, start)
-            return value
-        except json.JSONDecodeError:
-            raise
-        except RecursionError:
-            problem = ValueError("nested too deeply")
-        # NaN, and numbers of thousands of digits.
-        except ValueError as refused:
-            problem = refused
-        self._pass_over()
-        return not_json(problem)
+            value = text.value()
+        except ValueError as problem:
+            text.next_line()
+            yield not_json(problem)
+        else:
+            yield value if isinstance(value, Reason) else cells_of(value)
 
-    def _pass_over(self) -> None:
-        """Moves on to behind the value that begins here."""
-        if scalar := _SCALAR.match(self._text, self.place) if self.peek() not in "[{" else None:
-            self.place = scalar.end()
-            return
-        depth = 0
-        for bracket in _BRACKET.finditer(self._text, self.place):
-            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(bracket[0], 0)
-            if depth == 0:
-                self.place = bracket.end()
-                return
-        raise ValueError("it ends in the middle of a row")
+
+def _by_image(text: JsonText) -> Iterator[Any]:
+    """The rest of an object whose names are images and whose values are rows, or captions."""
+    if text.peek() == "}":
+        text.take("}")
+        return
+    while True:
+        image = {"image": text.name()}
+        value = text.value()
+        if isinstance(value, Reason):
+            yield value
+        elif isinstance(value, dict):
+            yield cells_of(image | value)
+        else:
+            yield cells_of({**image, "caption": value})
+        if text.take(",}") == "}":
+            break
+    text.end()

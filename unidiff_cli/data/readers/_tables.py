@@ -1,229 +1,144 @@
-"""Tables as rows of cells: CSV, TSV, JSON lines, JSON and parquet, each row numbered and none lost.
+"""Tables as rows of cells, whatever file they are in, each row numbered and none lost.
 
-`read` yields (number, cells) or (number, reason): a line that cannot be read costs itself and no
-other. An unclosed quote, which lets `csv` swallow the rest of a file, is charged to the line that
-opens it. The limits of a recipe bound each row: its characters, its columns, and how deep it nests.
+`read` yields (number, cells) or (number, reason): a row that cannot be read costs itself and no
+other. The limits of a recipe bound each row: its characters, its columns, and how deep it nests.
+Cells that only say that there is nothing (nan, None, N/A) are nothing, and counted.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections import Counter, deque
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import PurePosixPath
 
-from unidiff_cli.config.schema import Limits
+from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data.columns import ROLES
+from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
-from unidiff_cli.data.readers._cells import Cells, Record, bounded, cells_of, not_json, parse
+from unidiff_cli.data.readers import _text
+from unidiff_cli.data.readers._cells import Record, bounded, missing_note, without_missing
+from unidiff_cli.data.readers._csv_table import csv_rows
+from unidiff_cli.data.readers._dialect import dialect_doubts, dialect_of
+from unidiff_cli.data.readers._excel import excel_rows
+from unidiff_cli.data.readers._json_lines import json_lines
 from unidiff_cli.data.readers._json_table import json_rows
 from unidiff_cli.data.readers._parquet import parquet_rows
-from unidiff_cli.data.sample import Reason, unreadable
-from unidiff_cli.errors import UsageError, WorkError
+from unidiff_cli.data.readers._xml_feed import is_feed, xml_rows
+from unidiff_cli.data.sample import IMAGE_SUFFIXES, Reason, unreadable
+from unidiff_cli.errors import UnidiffError, WorkError
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-# Lines of one quoted cell.
-MAX_LINES = 1000
-# Characters of the first lines, by which the separator is found.
-FIRST_LINES = 1 << 20
-UNCLOSED = Reason("a quote opens on this line and is never closed")
-
-# A line's number and text; None for one longer than a row may be.
-Line = tuple[int, str | None]
+_TEXT = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+SUFFIXES = (*_TEXT, ".parquet", ".xlsx", *(f"{suffix}.gz" for suffix in _TEXT))
+# Files of these endings are tables only where they hold one: captions.txt, feed.xml.
+PERHAPS = (".txt", ".xml", ".xml.gz")
+# Rows of a .txt that are looked at.
+ROWS = 20
+# The share of a caption column that says nan, None and the like above which it is doubtful.
+NOTHING = 0.05
 
 
-def read(file: Location, limits: Limits, notes: Counter[str] | None = None) -> Iterator[Record]:
+def read(file: Location, options: Prepare, notes: Counter[str] | None = None) -> Iterator[Record]:
     """The rows of a table, numbered; a row that cannot be read as its reason.
 
-    Raises WorkError where the file as a whole is unreadable, UsageError without a header.
+    Raises WorkError where the file as a whole is unreadable or has no rows, UsageError without a
+    header.
     """
     notes = Counter() if notes is None else notes
+    is_empty = True
     try:
-        for number, cells in _records(file, limits, notes):
-            yield number, cells if isinstance(cells, Reason) else bounded(cells, limits)
+        for number, cells in _records(file, options, notes):
+            is_empty = False
+            row = cells if isinstance(cells, Reason) else bounded(cells, options.limits)
+            yield number, row if isinstance(row, Reason) else without_missing(row, notes)
     except OSError as problem:
         raise WorkError(f"{unreadable(problem, str(file)).text}.") from problem
+    except (EOFError, zlib.error) as problem:
+        raise WorkError(f"{file} cannot be unpacked: {problem}.") from problem
     except UnicodeError as problem:
         raise WorkError(f"{file} is not valid text: {problem}.", "Save it as UTF-8.") from problem
+    if is_empty:
+        words = "is empty" if file.size == 0 else "has no rows"
+        raise WorkError(f"{file} {words}.", "Export it again, or name another table.")
 
 
-def _records(file: Location, limits: Limits, notes: Counter[str]) -> Iterator[Record]:
-    if file.suffix == ".parquet":
-        return parquet_rows(file, limits, notes)
-    if file.suffix == ".json":
-        return json_rows(file, limits)
-    if file.suffix in (".jsonl", ".ndjson"):
-        return _json_lines(file, limits)
-    return _csv(file, limits, notes)
+def _records(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[Record]:
+    kind = kind_of(file)
+    if kind == "parquet":
+        return parquet_rows(file, options.limits, notes)
+    readers = {"json": json_rows, "xlsx": excel_rows, "xml": xml_rows}
+    reader = json_lines if kind in ("jsonl", "ndjson") else readers.get(kind, csv_rows)
+    return reader(file, options, notes)
 
 
-def separator(file: Location, limits: Limits) -> str:
-    """The separator that splits the first lines of a CSV file into the most columns."""
-    if file.suffix == ".tsv":
-        return "\t"
-    lines: list[str] = []
-    size = 0
-    for _, text in islice(_lines(file, limits.row), 50):
-        size += len(text or "")
-        if lines and size > FIRST_LINES:
-            break
-        if text and text.strip():
-            lines.append(text)
-    best, columns = ",", 1
-    for candidate in SEPARATORS:
-        try:
-            counts = [len(cells) for cells in csv.reader(lines, delimiter=candidate) if cells]
-        except csv.Error:
-            continue
-        if counts and counts[0] > columns and counts.count(counts[0]) >= 0.8 * len(counts):
-            best, columns = candidate, counts[0]
-    return best
+def kind_of(file: Location) -> str:
+    """The ending of a table without its dot; that of what is packed in a .gz."""
+    return PurePosixPath(file.name.lower().removesuffix(_text.PACKED)).suffix[1:]
 
 
-def _lines(file: Location, most: int, newline: str = "") -> Iterator[Line]:
-    """Numbered lines. Bytes that are no UTF-8 come as lone surrogates."""
-    with file.open() as raw:
-        encoding = "utf-16" if raw.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    with (
-        file.open() as raw,
-        io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline=newline) as stream,
-    ):
-        number = 0
-        while text := stream.readline(most):
-            number += 1
-            whole = len(text) < most
-            while len(text) == most and not text.endswith(("\n", "\r")):
-                text = stream.readline(most)
-            yield number, text if whole else None
+def is_table(file: Location, options: Prepare) -> bool:
+    """Whether a file is a table, by its ending; a text or XML by what it holds."""
+    name = file.name.lower()
+    if name.endswith(PERHAPS):
+        return is_feed(file, options) if kind_of(file) == "xml" else _is_text_table(file, options)
+    return name.endswith(SUFFIXES)
 
 
-def _too_long(limits: Limits) -> Reason:
-    return Reason(f"the line is longer than {limits.row:,} characters (prepare.limits.row)")
-
-
-def _json_lines(file: Location, limits: Limits) -> Iterator[Record]:
-    for number, text in _lines(file, limits.row, newline="\n"):
-        if text is None:
-            yield number, _too_long(limits)
-        elif text.strip():
-            yield number, _object(text)
-
-
-def _object(text: str) -> Cells | Reason:
+def _is_text_table(file: Location, options: Prepare) -> bool:
+    """Whether a .txt is a table with a column of images, such as Flickr8k's captions.txt."""
     try:
-        text.encode()
-        return cells_of(parse(text))
-    except UnicodeEncodeError:
-        return Reason("the line is not valid UTF-8")
-    except ValueError as problem:
-        return not_json(problem)
+        rows = [row for _, row in islice(read(file, options), ROWS)]
+    except UnidiffError:
+        return False
+    cells = [row for row in rows if not isinstance(row, Reason)]
+    names = [name for name in (cells[0] if cells else {}) if name.strip().lower() in ROLES["image"]]
+    images = [str(row.get(names[0]) or "") for row in cells] if names else []
+    suffixes = [PurePosixPath(image).suffix.lower() in IMAGE_SUFFIXES for image in images]
+    return len(cells) > 0.8 * len(rows) and sum(suffixes) > 0.8 * len(rows) and len(cells[0]) > 1
 
 
-# ---------------------------------------------------------------- CSV
+# ---------------------------------------------------------------- how it is read
 
 
-def _csv(file: Location, limits: Limits, notes: Counter[str]) -> Iterator[Record]:
-    csv.field_size_limit(max(csv.field_size_limit(), limits.row))
-    header: list[str] = []
-    lines = _Lines(file, limits)
-    for number, cells, parts in _csv_rows(lines, separator(file, limits)):
-        if isinstance(cells, Reason):
-            yield number, cells
-        elif not header:
-            header = _header(file, [_text(cell, notes) for cell in cells], limits)
-        elif len(cells) > len(header):
-            lines.back(parts[1:])
-            text = f"{len(cells):,} cells, but the header names {len(header):,} columns"
-            yield number, Reason(text)
-        elif len(cells) < len(header) and len(parts) > 1:
-            # A quote that was never closed swallowed lines.
-            lines.back(parts[1:])
-            yield number, UNCLOSED
-        else:
-            cells = [_text(cell, notes) for cell in cells]
-            missing = len(header) - len(cells)
-            yield number, dict(zip(header, cells + [""] * missing, strict=True))
+def describe(file: Location, options: Prepare) -> str:
+    """How a table is read, in words. Raises WorkError where it cannot be opened."""
+    words = decisions(file, options)
+    if "separator" in words:
+        words["separator"] = f"columns separated by a {words['separator']}"
+    return ", ".join([kind_of(file), *words.values()])
 
 
-class _Lines:
-    """Numbered lines that can be given back."""
-
-    def __init__(self, file: Location, limits: Limits) -> None:
-        self.limits = limits
-        self._source, self._again = _lines(file, limits.row), deque[Line]()
-
-    def take(self) -> Line | None:
-        return self._again.popleft() if self._again else next(self._source, None)
-
-    def back(self, lines: list[Line]) -> None:
-        self._again.extendleft(reversed(lines))
-
-
-def _csv_rows(lines: _Lines, sep: str) -> Iterator[tuple[int, list[str] | Reason, list[Line]]]:
-    """(first line, cells or reason, the lines they came from), one row at a time."""
-    while (line := lines.take()) is not None:
-        number, text = line
-        if text is None:
-            yield number, _too_long(lines.limits), [line]
-        elif "\0" in text:
-            yield number, Reason("the line holds a NUL byte"), [line]
-        elif text.strip():
-            parts = [line]
-            cells = _cells(lines, parts, sep)
-            if isinstance(cells, Reason):
-                lines.back(parts[1:])
-            yield number, cells, parts
-
-
-def _cells(lines: _Lines, parts: list[Line], sep: str) -> list[str] | Reason:
-    """The cells of the row that starts with parts[0], taking more lines while a quote is open."""
-
-    def texts() -> Iterator[str]:
-        yield parts[0][1] or ""
-        size = len(parts[0][1] or "")
-        while (line := lines.take()) is not None:
-            parts.append(line)
-            more = line[1]
-            if more is None or "\0" in more or len(parts) > MAX_LINES:
-                return
-            size += len(more)
-            if size > lines.limits.row:
-                return
-            yield more
-
+def decisions(file: Location, options: Prepare) -> dict[str, str]:
+    """What decides how a table is read: a label and a few words each."""
+    kind = kind_of(file)
+    if kind in ("parquet", "xlsx", "xml"):
+        return {}
     try:
-        return next(csv.reader(texts(), delimiter=sep, strict=True))
-    except csv.Error as problem:
-        is_open = "unexpected end" in str(problem) or len(parts) > 1
-        return UNCLOSED if is_open else Reason(f"not readable as CSV: {problem}")
+        words = {"encoding": _text.letters_of(file, options).describe()}
+        if kind in ("csv", "tsv", "txt"):
+            words |= dialect_of(file, options).decisions()
+        return words
+    except (OSError, EOFError, zlib.error) as problem:
+        raise WorkError(f"{file} cannot be read: {problem}.") from problem
 
 
-def _text(cell: str, notes: Counter[str]) -> str:
-    """A cell whose bytes are no UTF-8 read as cp1252, what old spreadsheets write; counted."""
-    try:
-        cell.encode()
-        return cell
-    except UnicodeEncodeError:
-        notes["cells that are not UTF-8, read as cp1252"] += 1
-        return cell.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
-
-
-def _header(file: Location, cells: list[str], limits: Limits) -> list[str]:
-    if len(cells) > limits.columns:
-        raise UsageError(
-            f"{file}: the first line names {len(cells):,} columns, more than {limits.columns:,}.",
-            f"Leave some out, or allow more: --set prepare.limits.columns={len(cells)}",
+def doubts(
+    file: Location, options: Prepare, notes: Counter[str], caption: str | None, rows: int
+) -> list[Doubt]:
+    """What is doubtful of a table after a pass of so many rows; `caption` is its column."""
+    found: list[Doubt] = []
+    kind = kind_of(file)
+    if kind not in ("parquet", "xlsx", "xml"):
+        found += _text.letters_doubts(file, _text.letters_of(file, options))
+    if kind in ("csv", "tsv", "txt"):
+        found += dialect_doubts(file, dialect_of(file, options))
+    nothing = notes[missing_note(caption)] if caption else 0
+    if nothing > NOTHING * rows:
+        found.append(
+            Doubt(
+                f"{nothing:,} of {rows:,} captions in '{caption}' say nan, None, N/A or the like.",
+                "These rows have no caption. Map another column, or a template: prepare.caption",
+            )
         )
-    names = [cell.strip() or f"column {n}" for n, cell in enumerate(cells, 1)]
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise UsageError(
-            f"{file}: the header names the column '{repeated[0]}' twice.", "Rename one of them."
-        )
-    if any(file.sibling(name).is_file() for name in names if len(name) < 250):
-        raise UsageError(
-            f"{file}: the first line is a row of data, not a header.",
-            "Add a first line such as: image,caption",
-        )
-    return names
+    return found

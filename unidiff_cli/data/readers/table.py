@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
+from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location, shown
 from unidiff_cli.data.readers import Reader, _tables
 from unidiff_cli.data.readers._cells import Cells, plain
@@ -25,6 +26,8 @@ from unidiff_cli.errors import UsageError
 
 # Rows looked at to understand a table, and characters of their cells.
 HEAD, HEAD_SIZE = 1000, 1 << 26
+# Files of a folder that are opened to see whether they are tables.
+PERHAPS = 20
 # What the table of a folder is usually called.
 NAMED = (
     "captions",
@@ -45,30 +48,35 @@ class Table(Reader):
     """The rows of one table, images read from below its folder."""
 
     def __init__(self, location: Location, options: Prepare) -> None:
-        super().__init__(find(location) or location, options)
+        super().__init__(find(location, options) or location, options)
         if self.location.is_folder():
             raise UsageError(
                 f"{location} holds no table.", f"Known endings: {', '.join(_tables.SUFFIXES)}."
             )
         self.columns = TableColumns(self.location, self._head(), options)
+        self._rows = 0
 
     @classmethod
     def accepts(cls, location: Location) -> bool:
-        return find(location) is not None
+        return find(location, Prepare()) is not None
 
     def describe(self) -> list[str]:
-        kind = self.location.suffix[1:]
-        if kind in ("csv", "tsv"):
-            sep = _tables.SEPARATORS[_tables.separator(self.location, self.options.limits)]
-            kind += f", columns separated by a {sep}"
-        return [f"{self.location.name}: {kind}", *self.columns.describe(), *self.peek()]
+        form = _tables.describe(self.location, self.options)
+        return [f"{self.location.name}: {form}", *self.columns.describe(), *self.peek()]
 
     def decisions(self) -> dict[str, str]:
-        return self.columns.decisions()
+        return _tables.decisions(self.location, self.options) | self.columns.decisions()
+
+    def doubts(self) -> list[Doubt]:
+        caption = self.columns.roles["caption"]
+        files = _tables.doubts(self.location, self.options, self.notes, caption, self._rows)
+        return super().doubts() + files
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()
-        for number, cells in _tables.read(self.location, self.options.limits, self.notes):
+        self._rows = 0
+        for number, cells in _tables.read(self.location, self.options, self.notes):
+            self._rows += 1
             row = f"{shown(self.location.name)}:{number}"
             if isinstance(cells, Reason):
                 yield Rejected(row, cells)
@@ -89,7 +97,7 @@ class Table(Reader):
     def _head(self) -> list[Cells]:
         """The first rows, without the images in them."""
         head, size = [], 0
-        for _, cells in islice(_tables.read(self.location, self.options.limits), HEAD):
+        for _, cells in islice(_tables.read(self.location, self.options), HEAD):
             if not isinstance(cells, Reason):
                 head.append(without_bytes(cells))
                 size += sum(len(cell) for cell in cells.values() if isinstance(cell, str))
@@ -171,21 +179,25 @@ class Table(Reader):
         return next((file for file in files if file.is_file()), None)
 
 
-def find(location: Location) -> Location | None:
+def find(location: Location, options: Prepare) -> Location | None:
     """The table a location means: itself, or the one in a folder.
 
     Raises UsageError where a folder holds several.
     """
     if location.is_file():
-        return location if location.suffix in _tables.SUFFIXES else None
+        return location if _tables.is_table(location, options) else None
     files = location.files()
     # Parquet and JSON beside tars are notes of who wrote the tars.
     has_tars = any(file.name.endswith(".tar") for file in files)
     tables = [
         file
         for file in files
-        if file.suffix in _tables.SUFFIXES and not (has_tars and file.suffix != ".csv")
+        if file.name.lower().endswith(_tables.SUFFIXES) and not (has_tars and file.suffix != ".csv")
     ]
+    # Among thousands of caption files none is a table.
+    texts = [file for file in files if file.name.lower().endswith(_tables.PERHAPS)]
+    if not tables and not has_tars and len(texts) <= PERHAPS:
+        tables = [file for file in texts if _tables.is_table(file, options)]
     tables = [t for t in tables if t.suffix != ".json" or _stem(t) in NAMED]
     named = [t for t in tables if _stem(t) in NAMED]
     for candidates in (named, tables):
@@ -201,4 +213,4 @@ def find(location: Location) -> Location | None:
 
 
 def _stem(file: Location) -> str:
-    return PurePosixPath(file.name).stem.lower()
+    return PurePosixPath(file.name.lower().removesuffix(".gz")).stem
