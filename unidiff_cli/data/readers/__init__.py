@@ -30,7 +30,7 @@ from unidiff_cli.data.captions import MAX_LENGTH
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, locate
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
-from unidiff_cli.data.splits import SPLITS
+from unidiff_cli.data.splits import split_of
 from unidiff_cli.errors import UsageError
 
 # Words that are named in a doubt.
@@ -151,16 +151,15 @@ class Reader(ABC):
             captions.append(caption)
         return tuple(dict.fromkeys(filter(None, captions)))
 
-    def _split(self, value: str) -> str | None:
-        """A split's name as one of train, val, test.
+    def _split(self, value: str, column: str = "") -> str | None:
+        """A split's name as one of train, val, test; `column` is where it stands.
 
         Words of `prepare.split_words` come first. One that is not understood is counted; with
         `--yes` it is train.
         """
         if not value:
             return None
-        word = value.strip().lower()
-        split = self._words_of_splits.get(word) or SPLITS.get(word)
+        split = self._words_of_splits.get(value.strip().lower()) or split_of(value, column)
         if split is None:
             self._unknown_splits[value[:40]] += 1
         return split or "train"
