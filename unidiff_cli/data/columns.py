@@ -30,11 +30,15 @@ _PRODUCT = """
     style_number style_no style model_number parent_product_id master_id master_sku
     configurable_sku hauptartikel
 """
-_SPLIT = """
-    split splits data_split dataset_split subset partition fold evaluation_status eval_status
+_SPLIT = "split splits data_split dataset_split subset partition evaluation_status eval_status"
+# Columns of yes and no, or 1 and 0.
+SPLIT_FLAGS = tuple(
+    """
     is_test is_train is_val is_holdout is_held_out in_test holdout is_training is_validation
-    set phase usage
-"""
+    """.split()
+)
+# Names that say other things too: such a column is a split only if all its values are.
+AMBIGUOUS_SPLITS = ("fold", "set", "phase", "usage")
 ROLES = {
     "image": tuple(_IMAGE.split()),
     "caption": tuple(_CAPTION.split()),
@@ -66,12 +70,15 @@ def words(column: str) -> list[str]:
     return re.findall(r"[^\W\d_]+|\d+", spaced.lower())
 
 
-def named(role: str, columns: Iterable[str]) -> list[str]:
-    """The columns whose names mean a role, likeliest first; English of several languages first."""
+def named(role: str, columns: Iterable[str], more: Iterable[str] = ()) -> list[str]:
+    """The columns whose names mean a role, likeliest first; English of several languages first.
+
+    `more` are further names of the role, less likely ones.
+    """
     by_name: dict[str, list[str]] = {}
     for column in columns:
         by_name.setdefault(plain(column), []).append(column)
-    names = dict.fromkeys(name.replace("_", "") for name in ROLES[role])
+    names = dict.fromkeys(name.replace("_", "") for name in (*ROLES[role], *more))
     return [
         column
         for name in names

@@ -120,7 +120,8 @@ def prepare(
                 pairs = _near_pairs(decoded.samples, options)
                 rows = _rows(decoded.samples, pairs, options)
                 contents = summary.Contents(rows, decoded, pairs)
-                warnings += settle(_doubts(decoded), yes, strict)
+                lacking = splits.doubts([row.split for row in rows], options.splits)
+                warnings += settle([*_doubts(decoded), *lacking], yes, strict)
                 if not check:
                     hashes = _write(folder, rows, decoded.samples, store, options, progress)
                     receipt.content = digest(hashes)

@@ -11,6 +11,7 @@ from typing import get_args
 import numpy as np
 
 from unidiff_cli.config.schema import SplitName
+from unidiff_cli.data.doubts import Doubt
 
 NAMES: tuple[str, ...] = get_args(SplitName)
 # How catalogues spell them, in lower case, words joined by "_".
@@ -41,6 +42,8 @@ SPLITS = {
     "query": "test",
     "gallery": "test",
 }
+# Rows of which some are held out, if they can be.
+MANY = 10
 # Words that may follow or precede the word of a split: test_unseen, train2017, in_test.
 _PARTS = re.compile(r"[a-z]+|\d+")
 _YES = frozenset(("1", "true", "yes", "y", "t", "1.0"))
@@ -63,6 +66,28 @@ def split_of(value: str, column: str = "") -> str | None:
     if named is None or answer not in _YES | _NO:
         return None
     return named if answer in _YES else {"train": "test"}.get(named, "train")
+
+
+def doubts(splits: Sequence[str], shares: tuple[float, float, float]) -> list[Doubt]:
+    """What train and evaluate will lack, by the split of every row."""
+    missing = [name for name, share in zip(NAMES, shares, strict=True) if share]
+    missing = [name for name in missing if name not in splits]
+    if "train" in missing:
+        return [
+            Doubt(
+                f"All rows are in {' and '.join(sorted(set(splits)))}, so train has nothing to "
+                "learn from.",
+                "To split them by share: --set prepare.columns.split=''",
+            )
+        ]
+    if missing and len(splits) >= MANY and set(splits) == {"train"}:
+        return [
+            Doubt(
+                "All rows are in train, so nothing is held out to validate and evaluate with.",
+                "They may be one product; to split its images: --set prepare.columns.product=''",
+            )
+        ]
+    return []
 
 
 def split_named(column: str) -> str | None:

@@ -27,6 +27,7 @@ from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions as captions_module
 from unidiff_cli.data.captions import MAX_LENGTH
+from unidiff_cli.data.columns import SPLIT_FLAGS
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, locate
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
@@ -163,6 +164,13 @@ class Reader(ABC):
         if split is None:
             self._unknown_splits[value[:40]] += 1
         return split or "train"
+
+    def _flag(self, cells: Mapping[str, Any]) -> str | None:
+        """The split that a flag such as `is_test` says; None where no flag is there."""
+        for name in SPLIT_FLAGS if self.options.columns.split is None else ():
+            if text := captions_module.cell_text(cells.get(name)):
+                return self._split(text, name)
+        return None
 
 
 def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:

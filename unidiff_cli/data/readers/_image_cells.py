@@ -116,7 +116,7 @@ def is_image_name(name: str) -> bool:
 
 def suffix_of(name: str) -> str:
     """The ending of a name in lower case, without what an address asks for."""
-    path = urlsplit_path(name) if is_address(name) else name
+    path = urlsplit_path(name) if is_address(name) else _without_query(name)
     return PurePosixPath(path.replace("\\", "/").strip()).suffix.lower()
 
 
@@ -138,9 +138,17 @@ def urlsplit_path(address: str) -> str:
         return ""
 
 
+def _without_query(name: str) -> str:
+    """A name without `?v=…` behind the ending of an image."""
+    before = name.partition("?")[0]
+    is_image = PurePosixPath(before.strip()).suffix.lower() in IMAGE_SUFFIXES | FOREIGN_SUFFIXES
+    return before if is_image else name
+
+
 def parts_of(name: str) -> tuple[str, ...]:
     """A name as the parts of a path: no drive, no host, no dots. Empty where it leads out."""
-    path = urlsplit_path(name) if is_address(name) else name.strip().replace("\\", "/")
+    relative = _without_query(name).strip().replace("\\", "/")
+    path = urlsplit_path(name) if is_address(name) else relative
     path = re.sub(r"^[a-zA-Z]:/", "", path) if not is_address(name) else path
     parts: list[str] = []
     for part in path.split("/"):

@@ -67,6 +67,8 @@ class ImageColumns:
         wanted: Sequence[str] = (),
     ) -> None:
         self._head, self._all, self._places = head, column_names, places
+        # Rows of several images have no product of their own: they are one.
+        self.several = False
         self._options = options
         self.left_out: dict[str, str] = {}
         self.doubts: list[Doubt] = []
@@ -76,6 +78,7 @@ class ImageColumns:
             self._columns.setdefault(name, self._found.get(name) or self._column(name))
         for column in self._columns.values():
             self.doubts += column.doubts
+        self.several = any(len(self.images(row)) > 1 for row in head)
 
     @property
     def names(self) -> list[str]:
@@ -165,11 +168,19 @@ class ImageColumns:
 
     def _repeats(self, name: str, first: str) -> float:
         """The share of a column's images that the first one has too, row by row."""
+
+        def key(column: str, image: Image) -> Any:
+            place = self._found[column].place
+            return self._places.locate(image, place) if isinstance(image, str) else image
+
         # Of the images in a table only the first are kept whole.
         rows = [
             (images_of(row.get(name)), images_of(row.get(first))) for row in self._head[:MEASURED]
         ]
-        shares = [image in firsts for images, firsts in rows for image in images]
+        shares = []
+        for images, firsts in rows:
+            files = {key(first, image) for image in firsts}
+            shares += [key(name, image) in files for image in images]
         return sum(shares) / len(shares) if shares else 0.0
 
     def _side(self, name: str) -> float:
@@ -201,8 +212,10 @@ class ImageColumns:
             column = self._column(name, search=name in likely)
             if column.hits:
                 found[name] = column
+        # Names without an ending count where no other column holds images: styles.csv's id.
+        whole = {name: column for name, column in found.items() if not column.place.ending}
         if found:
-            return found
+            return whole or found
         # Perhaps numbers that a spreadsheet has changed, whatever their column is called.
         others = (self._column(name, search=True) for name in self._all)
         return {column.name: column for column in others if column.hits}

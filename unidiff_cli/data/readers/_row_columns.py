@@ -16,8 +16,6 @@ KINDS = ("product", "parent", "handle")
 ROWS_OF_A_KIND = 4
 # A column of more values says no split, whatever its name.
 MOST_WORDS = 20
-# Names that say other things too: their column is a split only if all its values are.
-AMBIGUOUS = ("fold", "set", "phase", "usage")
 
 
 def product_column(
@@ -55,10 +53,11 @@ def split_column(head: Sequence[Cells], names: Sequence[str], doubts: list[Doubt
     Values that are not understood make no split of an ambiguous column. Of another one they are
     asked for, row by row, when it is read.
     """
-    for name in columns.named("split", names):
+    more = (*columns.SPLIT_FLAGS, *columns.AMBIGUOUS_SPLITS)
+    for name in columns.named("split", names, more):
         words = {value for value in _values(head, name) if value}
         understood = [word for word in words if split_of(word, name)]
-        is_ambiguous = columns.plain(name) in AMBIGUOUS
+        is_ambiguous = columns.plain(name) in columns.AMBIGUOUS_SPLITS
         if is_ambiguous and words and len(understood) == len(words):
             return name
         if is_ambiguous or not words:
@@ -71,11 +70,12 @@ def split_column(head: Sequence[Cells], names: Sequence[str], doubts: list[Doubt
                 f"If it does: --set prepare.columns.split={name}",
             )
         )
-    return _asked(head, names, doubts)
+    _ask(head, names, doubts)
+    return None
 
 
-def _asked(head: Sequence[Cells], names: Sequence[str], doubts: list[Doubt]) -> None:
-    """A doubt where a column of yes and no may say what is held out, such as is_valid."""
+def _ask(head: Sequence[Cells], names: Sequence[str], doubts: list[Doubt]) -> None:
+    """Adds a doubt where a column of yes and no may say what is held out, such as is_valid."""
     for name in names:
         words = {value for value in _values(head, name) if value}
         named = split_named(name)
@@ -105,7 +105,7 @@ def _no_products(
     filled = [value for value in values if value]
     distinct = len(set(filled))
     if distinct < min(len(filled), max(FEW_PRODUCTS, FEW_SHARE * len(filled))):
-        return f"has {distinct:,} values in {len(filled):,} rows"
+        return f"has {distinct:,} different value{'s' * (distinct != 1)} in {len(filled):,} rows"
     are_words = not any(letter.isdigit() for value in set(filled) for letter in value)
     if (
         columns.plain(name) in KINDS

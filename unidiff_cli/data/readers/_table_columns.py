@@ -70,6 +70,8 @@ class TableColumns:
         product = self.roles["product"] or ""
         if self.feed and self.options.columns.product is None:
             product = self.feed.grouped_by
+        if not product and self.images.several and self.options.images == "all":
+            product = "the rows of several images"
         split = self.roles["split"] or ""
         if self.split_part is not None:
             split = f"the folder in {self.roles['image']}"

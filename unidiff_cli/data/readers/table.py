@@ -13,7 +13,7 @@ from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location, shown
 from unidiff_cli.data.readers import Reader, _tables
 from unidiff_cli.data.readers._cells import Cells, Record, plain
-from unidiff_cli.data.readers._feeds import FeedRow, recognise
+from unidiff_cli.data.readers._feeds import Feed, FeedRow, recognise
 from unidiff_cli.data.readers._image_cells import Image
 from unidiff_cli.data.readers._image_places import ImagePlaces
 from unidiff_cli.data.readers._image_splits import folder_word
@@ -52,7 +52,7 @@ class Table(Reader):
             )
         head = self._head()
         names = list(dict.fromkeys(name for _, cells in head for name in cells))
-        self.feed = None if options.columns.names("image") else recognise(names)
+        self.feed = self._feed(names)
         if self.feed:
             rows = self.feed.rows(lambda: iter(head))
             head = [(row.number, row.cells) for row in rows if isinstance(row.cells, dict)]
@@ -99,6 +99,13 @@ class Table(Reader):
             rows = pyarrow.parquet.ParquetFile(stream).metadata.num_rows
         return Extent(f"{stat.size:x}-{stat.version}", rows, stat.size)
 
+    def _feed(self, names: list[str]) -> Feed | None:
+        """The shop system that wrote the table, unless the recipe maps other images than it has."""
+        feed = recognise(names)
+        images = feed.columns(feed.images) if feed else []
+        is_other = images and not set(self.options.columns.names("image")) <= set(images)
+        return None if is_other else feed
+
     def _rows(self) -> Iterator[FeedRow]:
         """The rows of the table, as its shop system means them."""
         if self.feed:
@@ -139,10 +146,12 @@ class Table(Reader):
         if self.options.images == "first" and len(images) > 1:
             self.notes[FURTHER] += len(images) - 1
             images = images[:1]
+        # Images of one row are one product, whatever else is known of it.
+        id_ = name_text(self.columns.cell("id", cells))
+        several = (id_ or label) if len(images) > 1 else ""
         for number, (column, image) in enumerate(images, 1):
             name = label if number == 1 else f"{label}, image {number}"
-            product = row.product or (label if len(images) > 1 else "")
-            yield self._sample(name, cells, column, image, product)
+            yield self._sample(name, cells, column, image, row.product or several)
 
     def _sample(
         self, row: str, cells: Cells, column: str, image: Image, product: str
@@ -202,7 +211,7 @@ class Table(Reader):
         return texts or Reason(f"no caption: the {which} {names} {are} empty", Cause.NO_CAPTION)
 
     def _written(self, cells: Cells) -> list[str]:
-        """The captions as the columns have them: all, or those of the first column that is filled."""
+        """The captions of all columns, or of the first one that is filled."""
         written: list[str] = []
         for name in self.columns.captions:
             written += filter(None, captions.cell_captions(cells.get(name)))

@@ -134,7 +134,10 @@ class Webdataset(Reader):
                 plain(columns),
                 id=self._role("id", cells),
                 product=self._role("product", cells),
-                split=self._split(self._role("split", cells) or ""),
+                split=self._split(
+                    self._role("split", cells) or "", self.options.columns.split or ""
+                )
+                or self._flag(cells),
             )
 
     def _texts(self, parts: Parts, cells: Cells) -> tuple[str, ...] | Reason:
