@@ -24,6 +24,8 @@ KEYS = """
 LONGEST = 100_000
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|data:|//[^/]+/", re.IGNORECASE)
 _DRIVE = re.compile(r"[a-zA-Z]:[\\/]")
+# Where the next address of a cell begins; a comma may stand inside one.
+_NEXT_ADDRESS = re.compile(r"[\s,;|]+(?=https?://)", re.IGNORECASE)
 _WHOLE = re.compile(r"\d+\.0")
 
 # The name of a file, or the bytes of an image.
@@ -90,6 +92,9 @@ def _parsed(text: str) -> Any:
 def _names(text: str) -> Iterator[str]:
     """The names of a cell; it is split only where every part is an image's name."""
     if not text.strip():
+        return
+    if is_address(text) and len(addresses := _NEXT_ADDRESS.split(text.strip())) > 1:
+        yield from (captions.well_formed(address.rstrip(",;| \n")) for address in addresses)
         return
     for separator in SEPARATORS if len(text) <= LONGEST else ():
         parts = [part.strip() for part in text.split(separator)]
