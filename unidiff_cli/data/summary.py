@@ -9,6 +9,7 @@ from statistics import quantiles
 from typing import Any
 
 from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data.attributes import as_figures, infer
 from unidiff_cli.data.decode import Decoded, TemporaryStore
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.shards import Row
@@ -67,6 +68,7 @@ def figures(
         "understood": description,
         "decisions": reader.decisions(),
         "warnings": warnings,
+        "attributes": as_figures(infer([row.attributes for row in rows])),
         "notes": dict(reader.notes.most_common()),
         "caption_words": {"median": cuts[9], "p95": cuts[18], "most": max(words)},
         "captions_over_50_words": round(sum(w > LONG for w in words) / len(words), 4),
