@@ -72,6 +72,8 @@ class ImagePlaces:
         self.index = ImageIndex(self._media or root)
         self.misspelled: Counter[str] = Counter()
         self.example: tuple[str, str] | None = None
+        # A folder -> where its paths may not lead out of, and the path from there.
+        self._tops: dict[Location, tuple[Location, str]] = {}
 
     def find(self, names: Sequence[str]) -> tuple[Place, int, list[Doubt]]:
         """The place that holds the most of these names, how many, and what is doubtful of it."""
@@ -102,21 +104,24 @@ class ImagePlaces:
         """The file a name means, or why it means none that may be opened."""
         if "\0" in name:
             return Reason("a path with a NUL byte")
-        if is_absolute(name) and (file := self._inside(name)):
+        is_whole = is_absolute(name)
+        if is_whole and (file := self._inside(name)):
+            return file
+        # Nearly all names are files as they are written, and nothing else is asked of them.
+        if place.is_written and not is_whole and (file := self._written(name, place)):
             return file
         parts = parts_of(name)
         if not place.is_searched:
             if is_address(name):
                 return Reason(ADDRESS)
-            if is_absolute(name):
+            if is_whole:
                 return Reason(ABSOLUTE)
         if not parts:
             return Reason(OUTSIDE)
         if place.base is None:
             return self._anywhere(parts)
-        exact = self._written(name, place) if place.is_written else None
         path = place.path(parts)
-        return exact or self._spelled(place.base, path) or self._loosely(name, place, path)
+        return self._spelled(place.base, path) or self._loosely(name, place, path)
 
     def describe(self, place: Place, column: str) -> str:
         """Where images are found, as a pattern; "" where names are paths from the table."""
@@ -160,11 +165,20 @@ class ImagePlaces:
     def _written(self, name: str, place: Place) -> Location | None:
         """The file of exactly this name, blanks, backslashes and all."""
         assert place.base is not None
-        path = os.path.normpath(name + place.ending)
-        if path.startswith((".." + os.sep, os.sep)):
+        file = self._below(place.base, name + place.ending)
+        return file if file and file.is_file() else None
+
+    def _below(self, base: Location, name: str) -> Location | None:
+        """What a relative path names from a folder; None where it leads out of the catalogue."""
+        if base not in self._tops:
+            top = base.relative_to(self.root)
+            outside = top == ".." or top.startswith(".." + os.sep)
+            self._tops[base] = (base, "") if outside else (self.root, top)
+        root, top = self._tops[base]
+        path = os.path.normpath(os.path.join(top, name))
+        if path == ".." or path.startswith((".." + os.sep, os.sep)):
             return None
-        file = place.base.child(path)
-        return file if file.is_file() else None
+        return root.child(path)
 
     def _spelled(self, base: Location, path: str) -> Location | None:
         """The file of a path, its accents spelled in any way."""
@@ -215,8 +229,8 @@ class ImagePlaces:
         if is_address(name) or is_absolute(name) or len(name) > 1000 or "\0" in name:
             return False
         # A link that leads out is an image too; its rows say that it is refused.
-        known = suffix_of(name) in IMAGE_SUFFIXES
-        return known and base.child(os.path.normpath(name)).kind() in ("file", "outside")
+        file = self._below(base, name) if suffix_of(name) in IMAGE_SUFFIXES else None
+        return file is not None and file.kind() in ("file", "outside")
 
     def _searched(self, names: Sequence[str]) -> _Found:
         """The folder of the catalogue that explains the most names, some parts of them dropped."""
