@@ -61,6 +61,10 @@ X_B = "https://x.org/b"
         ('[{"path": "a.jpg", "role": "main"}, {"url": "b.jpg"}]', ["a.jpg", "b.jpg"]),
         ([{"src": "a.jpg"}, {"src": "b.jpg"}], ["a.jpg", "b.jpg"]),
         ({"main": "a.jpg", "back": "b.jpg"}, ["a.jpg", "b.jpg"]),
+        ({"main": {"url": "a.jpg"}, "thumb": {"url": "t.jpg"}}, ["a.jpg"]),
+        ([{"url": "t.jpg", "role": "thumbnail"}, {"url": "a.jpg", "role": "base"}], ["a.jpg"]),
+        ({"thumb": "t.jpg"}, ["t.jpg"]),
+        ([{"url": "a.jpg", "label": "Small red bag"}], ["a.jpg"]),
         ({"bytes": None, "path": "a.jpg"}, ["a.jpg"]),
         ({"bytes": b"x", "path": "a.jpg"}, [b"x"]),
         ("co,mma.jpg", ["co,mma.jpg"]),
@@ -251,6 +255,13 @@ def test_folders_that_hold_the_same_names_are_asked_for(tmp_path):
     assert not doubts_of(tmp_path, images_root="web")
     with pytest.raises(UsageError, match="no such folder"):
         read(tmp_path, images_root="nowhere")
+
+
+@pytest.mark.parametrize("small", ["a_thumbs", "b-thumbnails", "icons", "masks"])
+def test_folders_of_small_copies_are_not_asked_for(tmp_path, small):
+    files = [f"{folder}/{name}.jpg" for folder in (small, "big") for name in "ab"]
+    named(tmp_path, ["a.jpg", "b.jpg"], files)
+    assert names_of(tmp_path) == ["big/a.jpg", "big/b.jpg"] and not doubts_of(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -87,8 +87,8 @@ def test_a_doubtful_caption_is_said(tmp_path, columns, words, stops):
 
 
 def test_a_kind_of_goods_is_no_caption(tmp_path):
-    with pytest.raises(UsageError, match="no caption column"):
-        read(catalogue(tmp_path, label=lambda n: n % 4, colour=lambda n: GOODS[n % 4]))
+    with pytest.raises(UsageError, match="no caption column.*{label}"):
+        read(catalogue(tmp_path, label=lambda n: GOODS[n % 4], colour=lambda n: n % 4))
 
 
 def test_captions_that_repeat_within_a_product_are_no_doubt(tmp_path):
@@ -233,7 +233,10 @@ def test_words_of_a_split(word, column, split):
             {"columns": Columns(split="season"), "split_words": {"2024": "test", "2023": "train"}},
             (18, 0, 6),
         ),
-        # Of columns with such names that mean other things.
+        # A column of these words, whatever it is called.
+        ("dataset", lambda n: "test" if n % 4 == 0 else "train", {}, (18, 0, 6)),
+        # Columns with such names and words that mean other things.
+        ("category", lambda n: ("train set", "test kit", "doll")[n % 3], {}, (0, 0, 0)),
         ("usage", lambda n: ("Casual", "Sports")[n % 2], {}, (0, 0, 0)),
         ("set", lambda n: f"set of {n}", {}, (0, 0, 0)),
         ("is_test", lambda n: int(n % 4 == 0), {"columns": Columns(split="")}, (0, 0, 0)),
@@ -253,12 +256,15 @@ def test_held_out_rows_are_held_out(tmp_path, column, values, options, splits):
         ("partition", lambda n: n % 3, "'0' (8 rows)"),
         ("split", lambda n: "spring" if n % 4 == 0 else "train", "'spring' (6 rows)"),
         ("is_valid", lambda n: n % 2, "may say which rows are held out"),
+        ("fold", lambda n: n % 5, "says no split"),
     ],
 )
-def test_what_may_be_a_split_and_is_not_understood_stops(tmp_path, column, values, words):
+def test_what_may_be_a_split_and_is_not_understood_is_said(tmp_path, column, values, words):
     path = catalogue(tmp_path, caption=caption, **{column: values})
     _, (doubt,) = reader_of(path)
-    assert words in doubt.fact and doubt.stops and "prepare.columns.split" in doubt.action
+    # The rows of a fold are no held-out rows yet.
+    assert words in doubt.fact and doubt.stops == (column != "fold")
+    assert "prepare.columns.split" in doubt.action
     assert not reader_of(path, columns=Columns(split=""))[1]
 
 

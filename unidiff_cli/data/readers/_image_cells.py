@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from unidiff_cli.data import captions
+from unidiff_cli.data import captions, columns
 from unidiff_cli.data.sample import FOREIGN_SUFFIXES, IMAGE_SUFFIXES
 
 # What stands between several images of one cell.
@@ -20,6 +20,15 @@ KEYS = """
     path file_name filename file name src source url href link image image_url original
     large_image large hi_res full
 """.split()
+# Where an object says what its image is for.
+ROLES = ("role", "type", "kind")
+# Words of small copies, and of what is no photo.
+SMALL = frozenset(
+    "thumb thumbs thumbnail thumbnails small tiny icon icons preview low lowres mini".split()
+)
+NO_PHOTO = frozenset(
+    "mask masks segmentation depth conditioning control canny pose edges matte swatch".split()
+)
 # Characters; a longer cell is a text.
 LONGEST = 100_000
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|data:|//[^/]+/", re.IGNORECASE)
@@ -36,41 +45,53 @@ def images_of(cell: Any) -> list[Image]:
     """The images of a cell, in its order: bytes where it holds them, else names as written.
 
     Several names stand in a list, in JSON, or between commas, semicolons, bars or line breaks.
+    Small copies and masks, by the names that objects give them, count where nothing else is there.
     """
-    return list(dict.fromkeys(_images(cell, 0)))
+    images = list(dict.fromkeys(_images(cell, 0, all_roles=False)))
+    if images or not isinstance(cell, dict | list | tuple | str):
+        return images
+    return list(dict.fromkeys(_images(cell, 0, all_roles=True)))
 
 
-def _images(cell: Any, depth: int) -> Iterator[Image]:
+def _images(cell: Any, depth: int, all_roles: bool) -> Iterator[Image]:
     if isinstance(cell, bytes | bytearray):
         yield bytes(cell)
     elif isinstance(cell, dict):
-        yield from _of_object(cell, depth)
+        yield from _of_object(cell, depth, all_roles)
     elif isinstance(cell, list | tuple):
         for item in cell if depth < 4 else ():
-            yield from _images(item, depth + 1)
+            yield from _images(item, depth + 1, all_roles)
     elif isinstance(cell, str):
         value = _parsed(cell) if depth < 4 else None
         if value is None:
             yield from _names(cell)
         else:
-            yield from _images(value, depth + 1)
+            yield from _images(value, depth + 1, all_roles)
     elif name := _number(cell):
         yield name
 
 
-def _of_object(cell: dict[str, Any], depth: int) -> Iterator[Image]:
+def _of_object(cell: dict[str, Any], depth: int, all_roles: bool) -> Iterator[Image]:
     """An object holds one image; some sets have lists of them by their sizes or names."""
     if isinstance(data := cell.get("bytes"), bytes | bytearray):
         yield bytes(data)
         return
     by_name = {str(key).lower(): value for key, value in cell.items()}
+    if not all_roles and any(_is_no_photo(by_name.get(role)) for role in ROLES):
+        return
     for key in KEYS:
         if by_name.get(key):
-            yield from _images(by_name[key], depth + 1)
+            yield from _images(by_name[key], depth + 1, all_roles)
             return
     if depth == 0:
-        for value in cell.values():
-            yield from _images(value, depth + 1)
+        for key, value in cell.items():
+            if all_roles or not _is_no_photo(key):
+                yield from _images(value, depth + 1, all_roles)
+
+
+def _is_no_photo(name: Any) -> bool:
+    """Whether a name or a role says that an image is a small copy, a mask or the like."""
+    return isinstance(name, str) and bool((SMALL | NO_PHOTO) & set(columns.words(name)))
 
 
 def _parsed(text: str) -> Any:

@@ -20,7 +20,13 @@ from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.image_files import ImageBounds, with_image
 from unidiff_cli.data.locations import InMemory, Location
 from unidiff_cli.data.readers._cells import Cells
-from unidiff_cli.data.readers._image_cells import Image, images_of, is_image_name
+from unidiff_cli.data.readers._image_cells import (
+    NO_PHOTO,
+    SMALL,
+    Image,
+    images_of,
+    is_image_name,
+)
 from unidiff_cli.data.readers._image_places import ImagePlaces, Place
 from unidiff_cli.data.sample import Reason
 
@@ -28,11 +34,7 @@ from unidiff_cli.data.sample import Reason
 FILES, MEASURED = 50, 12
 # A copy whose sides are shorter by this is a thumbnail.
 SMALLER = 0.75
-# Words in the names of columns: small copies, what is no photo, further photos, pairs.
-SMALL = frozenset("thumb thumbs thumbnail small tiny icon preview low lowres mini".split())
-NO_PHOTO = frozenset(
-    "mask masks segmentation depth conditioning control canny pose edges matte swatch".split()
-)
+# Words in the names of columns: further photos, and pairs of photos.
 FURTHER = frozenset(
     """
     additional gallery more other extra further alternate alternative back front side hover detail

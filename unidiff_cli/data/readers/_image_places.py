@@ -10,9 +10,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data import columns
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, locate, shown
-from unidiff_cli.data.readers._image_cells import is_absolute, is_address, parts_of, suffix_of
+from unidiff_cli.data.readers._image_cells import (
+    NO_PHOTO,
+    SMALL,
+    is_absolute,
+    is_address,
+    parts_of,
+    suffix_of,
+)
 from unidiff_cli.data.readers._image_index import ImageIndex, Match
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Reason
 from unidiff_cli.errors import UsageError
@@ -249,7 +257,15 @@ class ImagePlaces:
         most = max(votes.values())
         best = [place for place, count in votes.items() if count == most]
         # The most of a name that is kept says the most: a/b/c.jpg is better than c.jpg.
-        best.sort(key=lambda place: (place.drop > 0 or place.keep > 0, place.keep > 0, place.drop))
+        best.sort(
+            key=lambda place: (
+                self._is_small(place.base),
+                place.drop > 0 or place.keep > 0,
+                place.keep > 0,
+                place.drop,
+                str(place.base),
+            )
+        )
         if unique > most and not self._media:
             return _Found(anywhere, unique, [])
         bases = dict.fromkeys(place.base for place in best if place.base is not None)
@@ -263,6 +279,7 @@ class ImagePlaces:
             place.relative_to(self.root)
             for place in found.rivals
             if chosen and not _is_above(place, chosen) and not _is_above(chosen, place)
+            if not self._is_small(place)
         ]
         if not names or chosen is None:
             return []
@@ -270,7 +287,13 @@ class ImagePlaces:
             f"The images are read from {chosen.relative_to(self.root)}, but files of the same "
             f"names lie in {', '.join(names[:5])} too."
         )
-        return [Doubt(fact, "Say which: --set prepare.images_root=FOLDER", stops=True)]
+        example = f"--set prepare.images_root={names[0]}"
+        return [Doubt(fact, f"Say which: {example}", stops=True)]
+
+    def _is_small(self, folder: Location | None) -> bool:
+        """Whether a folder's name says that it holds small copies."""
+        path = folder.relative_to(self.root) if folder else ""
+        return bool((SMALL | NO_PHOTO) & set(columns.words(path)))
 
     def _media_folder(self) -> Location | None:
         """The folder of `prepare.images_root`. Raises UsageError where it is none."""

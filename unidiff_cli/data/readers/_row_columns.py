@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from unidiff_cli.data import captions, columns
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.readers._cells import Cells
-from unidiff_cli.data.splits import split_named, split_of
+from unidiff_cli.data.splits import SPLITS, split_named, split_of
 
 # A product column has at least so many values, by number and by share of the rows.
 FEW_PRODUCTS, FEW_SHARE = 3, 0.05
@@ -60,6 +60,14 @@ def split_column(head: Sequence[Cells], names: Sequence[str], doubts: list[Doubt
         is_ambiguous = columns.plain(name) in columns.AMBIGUOUS_SPLITS
         if is_ambiguous and words and len(understood) == len(words):
             return name
+        if columns.plain(name) == "fold" and words:
+            doubts.append(
+                Doubt(
+                    f"The column '{name}' says no split that is understood, and is not read.",
+                    f"If it does: --set prepare.columns.split={name}, and say what each of its "
+                    "words means: --set prepare.split_words.0=test",
+                )
+            )
         if is_ambiguous or not words:
             continue
         if understood or len(words) <= MOST_WORDS:
@@ -70,7 +78,20 @@ def split_column(head: Sequence[Cells], names: Sequence[str], doubts: list[Doubt
                 f"If it does: --set prepare.columns.split={name}",
             )
         )
-    _ask(head, names, doubts)
+    by_words = _column_of_splits(head, names)
+    if by_words is None:
+        _ask(head, names, doubts)
+    return by_words
+
+
+def _column_of_splits(head: Sequence[Cells], names: Sequence[str]) -> str | None:
+    """The column that says train and what is held out, whatever it is called."""
+    for name in names:
+        words = {value for value in _values(head, name) if value}
+        # Whole words only: a toy shop has a train set and a test kit.
+        splits = {SPLITS.get(value.lower()) for value in words if len(words) <= MOST_WORDS}
+        if "train" in splits and {"val", "test"} & splits:
+            return name
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
-from unidiff_cli.data.columns import ROLES, named
+from unidiff_cli.data.columns import ROLES, named, words
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _row_columns
@@ -23,6 +23,9 @@ from unidiff_cli.data.readers._image_columns import ImageColumns
 from unidiff_cli.data.readers._image_places import ImagePlaces
 from unidiff_cli.data.readers._image_splits import folder_of_splits
 from unidiff_cli.errors import UsageError, nearest
+
+# Words in the names of columns that hold a class of goods.
+KINDS = frozenset("label labels class category kind type".split())
 
 
 class TableColumns:
@@ -167,16 +170,24 @@ class TableColumns:
             self.captions = found.names
             self.doubts += found.doubts
         if not self.captions:
-            raise UsageError(
-                f"{self.table.name} has no caption column.",
-                f"Its columns: {', '.join(self.names)}. "
-                "Map one: --set prepare.columns.caption=COLUMN, "
-                "or several: --set 'prepare.caption=\"{name} in {color}\"'",
-            )
+            raise self._without_captions()
         self.roles["caption"] = self.captions[0]
         self._texts = found.texts(self.captions[0])
         products = {captions.cell_text(row.get(name)) for row in self.head for name in self._ids()}
         self.doubts += found.few(self.captions, len(products))
+
+    def _without_captions(self) -> UsageError:
+        """What to do where no column is a caption; a class can be made one by a template."""
+        cells = self.head[0]
+        named_so = [name for name in self.names if KINDS & set(words(name))]
+        kinds = [name for name in named_so if not isinstance(cells.get(name), int | float)]
+        template = f"a photo of {{{kinds[0]}}}" if kinds else "{name} in {color}"
+        return UsageError(
+            f"{self.table.name} has no caption column.",
+            f"Its columns: {', '.join(self.names)}. "
+            "Map one: --set prepare.columns.caption=COLUMN, "
+            f"or several: --set 'prepare.caption=\"{template}\"'",
+        )
 
     def _ids(self) -> list[str]:
         return named("product", self.names)[:1]
