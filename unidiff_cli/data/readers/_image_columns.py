@@ -88,12 +88,13 @@ class ImageColumns:
 
     def describe(self) -> list[str]:
         """Where the images lie and what is left out, in lines for a person."""
-        lines = []
-        for name, column in self._columns.items():
-            if pattern := self._places.describe(column.place, name):
-                lines.append(f"images are found as {pattern}")
-        lines += [f"not read: {name}, {why}" for name, why in self.left_out.items()]
-        return lines
+        lines = [f"images are found as {pattern}" for pattern in self.patterns()]
+        return lines + [f"not read: {name}, {why}" for name, why in self.left_out.items()]
+
+    def patterns(self) -> list[str]:
+        """Where the images lie, where they are not found as they are written."""
+        columns = self._columns.items()
+        return list(filter(None, (self._places.describe(c.place, name) for name, c in columns)))
 
     def images(self, cells: Cells) -> list[tuple[str, Image]]:
         """The images of a row with their columns, those that repeat left out."""

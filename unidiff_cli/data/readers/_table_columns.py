@@ -67,7 +67,18 @@ class TableColumns:
             self._understand()
 
     def decisions(self) -> dict[str, str]:
-        """What decides the result: the column of each role that has one, and how it is read."""
+        """What decides the result: the column of each role, and how images are read."""
+        decisions = {f"{role} column": text for role, text in self._columns().items()}
+        if self.feed:
+            decisions = {"columns of": self.feed.title, **decisions}
+        if patterns := self.images.patterns():
+            decisions["images found as"] = ", ".join(patterns)
+        if self.images.left_out:
+            decisions["image columns not read"] = ", ".join(self.images.left_out)
+        return decisions
+
+    def _columns(self) -> dict[str, str]:
+        """The column of each role that has one, in words."""
         template = f'"{self.options.caption}"' if self.options.caption else ""
         joined = " or ".join(self.captions) if self.takes_first else ", ".join(self.captions)
         product = self.roles["product"] or ""
@@ -79,17 +90,17 @@ class TableColumns:
         if self.split_part is not None:
             split = f"the folder in {self.roles['image']}"
         columns = {
-            "image column": ", ".join(self.images.names),
-            "caption column": template or joined,
-            "id column": self.roles["id"] or "",
-            "product column": product,
-            "split column": split,
+            "image": ", ".join(self.images.names),
+            "caption": template or joined,
+            "id": self.roles["id"] or "",
+            "product": product,
+            "split": split,
         }
         return {role: text for role, text in columns.items() if text}
 
     def describe(self) -> list[str]:
         """The columns in lines for a person."""
-        columns = [f"{role.split()[0]} = {text}" for role, text in self.decisions().items()]
+        columns = [f"{role} = {text}" for role, text in self._columns().items()]
         lines = [f"columns: {', '.join(columns)}"]
         if self.feed:
             lines.insert(0, f"these are the columns of {self.feed.title}")
