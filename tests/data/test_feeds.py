@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.catalogue import put
+from tests.support.catalogue import encoded, photo, put
 from tests.support.reading import read
+from unidiff_cli import Project, Recipe, prepare
 from unidiff_cli.config.schema import Columns, Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.readers._feeds import recognise
 from unidiff_cli.data.readers.table import VARIANTS
+from unidiff_cli.data.shards import Shards
 
 
 def write(folder: Path, header: str, rows: list[list[str]], images: str = "", sep=",") -> Path:
@@ -262,6 +264,31 @@ def test_items_of_a_group_are_one_product(tmp_path, header):
         ("d.jpg", "Blue shirt", "G"),
         ("e f.jpg", "A bag", "3"),
     ]
+
+
+# ---------------------------------------------------------------- to the shards
+
+
+def test_a_product_of_a_feed_stays_in_one_split(tmp_path):
+    folder = tmp_path / "shop"
+    header = "Handle,Title,Vendor,Option1 Value,Image Src"
+    rows = []
+    for n in range(36):
+        put(folder / "images" / f"{n}.jpg", encoded(photo(n)))
+        title = f"Dress {n // 3}" if n % 3 == 0 else ""
+        rows.append([f"dress-{n // 3}", title, "Acme" if title else "", "SML"[n % 3]])
+        rows[-1].append(f"https://cdn.shopify.com/s/files/1/products/{n}.jpg?v=1")
+    write(folder, header, rows)
+    project = Project(tmp_path / "project")
+    receipt = prepare(project, Recipe(), folder)
+    assert receipt.figures["decisions"]["product column"] == "Handle"
+    assert receipt.figures["decisions"]["images found as"] == "images/<end of Image Src>"
+    stored = Shards.open(project.path("shards")).rows()
+    assert len(stored) == 36 and len({row.group for row in stored}) == 12
+    assert len({(row.group, row.split) for row in stored}) == 12
+    assert {row.split for row in stored} == {"train", "val", "test"}
+    assert stored[1].captions == ("Dress 0",) and stored[1].attributes["Vendor"] == "Acme"
+    assert stored[1].path == "images/1.jpg"
 
 
 # ---------------------------------------------------------------- no feed

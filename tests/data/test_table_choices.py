@@ -304,7 +304,7 @@ def test_a_folder_beside_train_and_test_that_is_not_understood_stops(tmp_path):
         put(tmp_path / row.partition(",")[0])
     path = put(tmp_path / "metadata.csv", "file_name,text\n" + "\n".join(rows))
     _, (doubt,) = reader_of(path)
-    assert "'extra' (1 rows)" in doubt.fact and doubt.stops
+    assert "'extra' (1 row)" in doubt.fact and doubt.stops
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,15 @@ _ID = """
     id image_id item_id sku uid asin identifier product_code article_number item_number
     variant_sku artikelnummer artikel_nr artikelnr reference referencia codice
 """
-_PRODUCT = """
-    product product_id product_code parent_sku parent_id parent_asin parent item_group_id
-    item_group group_id product_group_id handle url_handle product_handle spu style_id style_code
-    style_number style_no style model_number parent_product_id master_id master_sku
-    configurable_sku hauptartikel
-"""
+_PRODUCT = "product product_id parent_sku parent_id item_group_id parent_asin"
+# Names that say other things too: of a table's columns, what they hold decides.
+LIKELY_PRODUCTS = tuple(
+    """
+    product_code parent item_group group_id product_group_id handle url_handle product_handle spu
+    style_id style_code style_number style_no style model_number parent_product_id master_id
+    master_sku configurable_sku hauptartikel
+    """.split()
+)
 _SPLIT = "split splits data_split dataset_split subset partition evaluation_status eval_status"
 # Columns of yes and no, or 1 and 0.
 SPLIT_FLAGS = tuple(

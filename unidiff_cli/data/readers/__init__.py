@@ -85,7 +85,7 @@ class Reader(ABC):
         if not self._unknown_splits:
             return []
         counted = self._unknown_splits.most_common(NAMED)
-        words = ", ".join(f"'{word}' ({rows:,} rows)" for word, rows in counted)
+        words = ", ".join(f"'{word}' ({rows:,} row{'s' * (rows != 1)})" for word, rows in counted)
         return [
             Doubt(
                 f"The split column holds words that are not understood: {words}.",

@@ -27,7 +27,8 @@ from unidiff_cli.data.readers._image_cells import (
     images_of,
     is_image_name,
 )
-from unidiff_cli.data.readers._image_places import ImagePlaces, Place
+from unidiff_cli.data.readers._image_places import ImagePlaces
+from unidiff_cli.data.readers._place_search import Place
 from unidiff_cli.data.sample import Reason
 
 # Rows looked at for images that are files, and images of a column that are measured.

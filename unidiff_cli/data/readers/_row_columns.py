@@ -12,7 +12,7 @@ from unidiff_cli.data.splits import SPLITS, split_named, split_of
 # A product column has at least so many values, by number and by share of the rows.
 FEW_PRODUCTS, FEW_SHARE = 3, 0.05
 # Names under which some tables have a kind of goods, and rows a kind that then has.
-KINDS = ("product", "parent", "handle")
+KINDS = ("product", "parent", "handle", "style", "itemgroup", "spu")
 ROWS_OF_A_KIND = 4
 # A column of more values says no split, whatever its name.
 MOST_WORDS = 20
@@ -25,7 +25,7 @@ def product_column(
 
     It is one of the usual names, else an id that repeats. Adds what is doubtful.
     """
-    for name in columns.named("product", names):
+    for name in columns.named("product", names, columns.LIKELY_PRODUCTS):
         values = _values(head, name)
         if not any(values):
             continue

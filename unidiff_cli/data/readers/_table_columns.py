@@ -11,13 +11,13 @@ from typing import Any
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
-from unidiff_cli.data.columns import ROLES, named, words
+from unidiff_cli.data.columns import LIKELY_PRODUCTS, ROLES, named, words
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _row_columns
 from unidiff_cli.data.readers._caption_column import CaptionColumn
 from unidiff_cli.data.readers._cells import Cells
-from unidiff_cli.data.readers._feeds import Feed
+from unidiff_cli.data.readers._feed import Feed
 from unidiff_cli.data.readers._image_cells import images_of
 from unidiff_cli.data.readers._image_columns import ImageColumns
 from unidiff_cli.data.readers._image_places import ImagePlaces
@@ -201,7 +201,7 @@ class TableColumns:
         )
 
     def _ids(self) -> list[str]:
-        return named("product", self.names)[:1]
+        return named("product", self.names, LIKELY_PRODUCTS)[:1]
 
     def _distinct(self) -> list[str]:
         """How many captions of the first rows differ."""

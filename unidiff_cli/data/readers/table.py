@@ -13,7 +13,8 @@ from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location, shown
 from unidiff_cli.data.readers import Reader, _tables
 from unidiff_cli.data.readers._cells import Cells, Record, plain
-from unidiff_cli.data.readers._feeds import Feed, FeedRow, recognise
+from unidiff_cli.data.readers._feed import Feed, FeedRow
+from unidiff_cli.data.readers._feeds import recognise
 from unidiff_cli.data.readers._image_cells import Image
 from unidiff_cli.data.readers._image_places import ImagePlaces
 from unidiff_cli.data.readers._image_splits import folder_word
