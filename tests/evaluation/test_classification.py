@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.support.evaluation import GivenOutputs, eval_set_of, rows_of, unit
+from unidiff_cli.data.attributes import class_columns
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation import classification
-from unidiff_cli.evaluation.attribute_columns import categories
 from unidiff_cli.evaluation.metrics import attributes
 from unidiff_cli.evaluation.metrics.zero_shot import ZeroShot
 
@@ -26,13 +26,13 @@ def embed(texts):
 
 
 def test_attributes_are_columns_with_a_few_values():
-    columns = categories(ROWS)
+    columns = class_columns(ROWS)
     assert columns == {"colour": ["red"] * 6 + ["blue"] * 5 + [None]}
 
 
 def test_values_that_differ_in_case_are_spelled_as_the_first():
     mixed = [row | {"colour": row["colour"].upper()} if row["price"] % 2 else row for row in ROWS]
-    assert categories(mixed)["colour"] == ["red"] * 6 + ["blue"] * 5 + [None]
+    assert class_columns(mixed)["colour"] == ["red"] * 6 + ["blue"] * 5 + [None]
 
 
 def test_a_description_is_no_attribute():
@@ -40,7 +40,7 @@ def test_a_description_is_no_attribute():
         row | {"description": f"A shirt in {row['colour']}, cut from the softest cotton there is."}
         for row in ROWS
     ]
-    assert list(categories(described)) == ["colour"]
+    assert list(class_columns(described)) == ["colour"]
 
 
 # ---------------------------------------------------------------- predictions

@@ -300,7 +300,8 @@ def test_lone_surrogates_are_mended_wherever_they_stand(tmp_path):
     lone = '{"image": "0.jpg", "caption": "a \\ud83d", "sku": "\\udc00", "\\ud800": ["\\ud900"]}'
     lost = '{"image": "\\ud800.jpg", "caption": "x", "product": "\\ud800", "split": "\\ud800"}'
     both = "\n".join((lone, lost)) + "\n"
-    outcome = hostile.prepare(shop(tmp_path / "shop", captions_jsonl=LINES + both))
+    # The split that is no word is asked for.
+    outcome = hostile.prepare(shop(tmp_path / "shop", captions_jsonl=LINES + both), "--yes")
     assert outcome.code == 0 and " 4 samples" in outcome.text and len(outcome.reasons) == 1
 
 

@@ -41,7 +41,7 @@ def rows_of(
 def eval_set_of(rows: list[Any], train: Sequence[Any] = (), **evaluate: Any) -> EvalSet:
     """An eval set of rows whose images do not exist."""
     shards: Any = SimpleNamespace(
-        receipt=SimpleNamespace(hash="shards"), rows=lambda split: list(train)
+        receipt=SimpleNamespace(hash="shards", figures={}), rows=lambda split: list(train)
     )
     return EvalSet(shards, rows, Evaluate(**evaluate), Generate())
 

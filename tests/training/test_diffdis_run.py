@@ -11,10 +11,10 @@ from safetensors.numpy import load_file
 
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import evaluate, export, index, retrieve, train
+from unidiff_cli.data.attributes import class_columns
 from unidiff_cli.data.dataset import BatchPlan, Samples
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import UsageError
-from unidiff_cli.evaluation.attribute_columns import categories
 from unidiff_cli.evaluation.classification import predict
 from unidiff_cli.evaluation.metrics.recall import chance_recall, recall_both_ways
 from unidiff_cli.models import loading, sources
@@ -129,7 +129,7 @@ def zero_shot_of_index(project, encoder):
     shards, base = Shards.open(project.path("shards")), loading.load_base(str(project.export()), 32)
     embeddings = load_file(project.path("index", encoder) / FILE)["embeddings"]
     training = [row.split == "train" for row in shards.rows()]
-    columns = categories([row.attributes for row in shards.rows("train")])
+    columns = class_columns([row.attributes for row in shards.rows("train")])
     predictions = [
         predict(embeddings[training], *column, partial(embed_captions, base))
         for column in columns.items()

@@ -53,11 +53,20 @@ class BaseFolders(Section):
 class Columns(Section):
     """The columns of a table catalogue; null: chosen by name and content."""
 
-    image: str | None = Field(None, description="the column of image paths")
-    caption: str | None = Field(None, description="the column of captions")
+    image: str | tuple[str, ...] | None = Field(
+        None, description="the column of image paths, or several: [front, back]"
+    )
+    caption: str | tuple[str, ...] | None = Field(
+        None, description="the column of captions, or several: [title, description]"
+    )
     id: str | None = Field(None, description="the column of sample ids")
     product: str | None = Field(None, description="images of one product stay in one split")
     split: str | None = Field(None, description="train, val or test, used as given")
+
+    def names(self, role: str) -> tuple[str, ...]:
+        """The columns that are mapped to a role; none where it is not mapped, or to ''."""
+        columns = getattr(self, role) or ()
+        return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
 class Limits(Section):
@@ -73,6 +82,7 @@ class Limits(Section):
         1 << 20, description="bytes of a caption file, and of a text or a .json in a tar"
     )
     captions: Positive = Field(1000, description="captions of one image")
+    images: Positive = Field(1000, description="images of one row of a table")
     columns: Positive = Field(2000, description="columns of a table")
     row: Positive = Field(1 << 24, description="characters of one row of a table")
     depth: Annotated[int, Field(ge=1, le=100)] = Field(
@@ -173,6 +183,19 @@ class Prepare(Section):
         None, description="letters of tables and texts, such as cp1252; null: found, and shown"
     )
     table: TableFile = TableFile()
+    images: Literal["all", "first"] = Field(
+        "all", description="of several images in a row of a table, all or the first"
+    )
+    captions: Literal["all", "first"] = Field(
+        "all", description="of several caption columns, all that are filled or the first"
+    )
+    images_root: str | None = Field(
+        None, description="the folder that image paths of a table start from; null: found"
+    )
+    spelling: Literal["exact", "loose"] | None = Field(
+        None,
+        description="loose: img_1.jpg in a table may mean IMG_1.JPG; null: refused where it does",
+    )
 
     @field_validator("placeholder")
     @classmethod

@@ -2,25 +2,90 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 _IMAGE = """
     image image_path img img_path image_file image_filename file_name filename filepath file path
-    picture photo image_id image_url img_url url
+    base_image main_image primary_image featured_image default_image product_image image_link
+    image_src image_name picture photo images pictures photos image_id image_url img_url
+    product_image_url url media bild bilder bilddatei foto fotos imagen imagenes immagine immagini
+    afbeelding obrazek zdjecie imagem
 """
 _CAPTION = """
-    caption captions text prompt alt alt_text title product_title product_display_name
-    productdisplayname product_name name description
+    caption captions text prompt title product_title product_display_name productdisplayname
+    product_name item_name display_name name alt alt_text image_alt_text label_text
+    short_description description body_html body long_description details
+    bezeichnung titel produktname artikelname artikelbezeichnung beschreibung kurzbeschreibung
+    titre nom nom_du_produit libelle titulo nombre nombre_del_producto descripcion
+    titolo nome nome_prodotto descrizione naam productnaam omschrijving nazwa opis produto descricao
 """
+_ID = """
+    id image_id item_id sku uid asin identifier product_code article_number item_number
+    variant_sku artikelnummer artikel_nr artikelnr reference referencia codice
+"""
+_PRODUCT = "product product_id parent_sku parent_id item_group_id parent_asin"
+# Names that say other things too: of a table's columns, what they hold decides.
+LIKELY_PRODUCTS = tuple(
+    """
+    product_code parent item_group group_id product_group_id handle url_handle product_handle spu
+    style_id style_code style_number style_no style model_number parent_product_id master_id
+    master_sku configurable_sku hauptartikel
+    """.split()
+)
+_SPLIT = "split splits data_split dataset_split subset partition evaluation_status eval_status"
+# Columns of yes and no, or 1 and 0.
+SPLIT_FLAGS = tuple(
+    """
+    is_test is_train is_val is_holdout is_held_out in_test holdout is_training is_validation
+    """.split()
+)
+# Names that say other things too: such a column is a split only if all its values are.
+AMBIGUOUS_SPLITS = ("fold", "set", "phase", "usage")
 ROLES = {
     "image": tuple(_IMAGE.split()),
     "caption": tuple(_CAPTION.split()),
-    "id": ("id", "image_id", "item_id", "sku", "uid", "asin"),
-    "product": (
-        "product",
-        "product_id",
-        "parent_sku",
-        "parent_id",
-        "item_group_id",
-        "parent_asin",
-    ),
-    "split": ("split", "subset"),
+    "id": tuple(_ID.split()),
+    "product": tuple(_PRODUCT.split()),
+    "split": tuple(_SPLIT.split()),
 }
+# `name-en_US` and `name-en_US-ecommerce`: how PIM systems write an attribute's language.
+_LOCALE = re.compile(r"^(?P<name>.+?)-(?P<locale>[a-z]{2}_[A-Z]{2})(?:-\w+)?$")
+
+
+def plain(column: str) -> str:
+    """A column's name as it is compared: `g:Image Link`, `imageLink` and `image_link` are one."""
+    name = re.sub(r"^(?:g:|\{http[^}]*\})", "", column.strip())
+    if match := _LOCALE.match(name):
+        name = match["name"]
+    return re.sub(r"[\W_]+", "", name.casefold())
+
+
+def locale(column: str) -> str:
+    """The language that a column's name says, such as en_US; "" where it says none."""
+    match = _LOCALE.match(column.strip())
+    return match["locale"] if match else ""
+
+
+def words(column: str) -> list[str]:
+    """The words of a column's name in lower case, numbers among them."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[a-zA-Z])(?=\d)", " ", column)
+    return re.findall(r"[^\W\d_]+|\d+", spaced.lower())
+
+
+def named(role: str, columns: Iterable[str], more: Iterable[str] = ()) -> list[str]:
+    """The columns whose names mean a role, likeliest first; English of several languages first.
+
+    `more` are further names of the role, less likely ones.
+    """
+    by_name: dict[str, list[str]] = {}
+    for column in columns:
+        by_name.setdefault(plain(column), []).append(column)
+    names = dict.fromkeys(name.replace("_", "") for name in (*ROLES[role], *more))
+    return [
+        column
+        for name in names
+        for column in sorted(
+            by_name.get(name, ()), key=lambda c: bool(locale(c)) and not locale(c).startswith("en")
+        )
+    ]

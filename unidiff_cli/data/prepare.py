@@ -127,7 +127,8 @@ def prepare(
                 contents = summary.Contents(
                     rows, decoded, pairs, selection.placeholders, selection.notes, tokens
                 )
-                doubts = [*_doubts(contents), *selection.doubts]
+                lacking = splits.doubts([row.split for row in rows], options.splits)
+                doubts = [*_doubts(contents), *selection.doubts, *lacking]
                 with _listed_if_refused(project, decoded):
                     warnings += settle(doubts, yes, strict)
                 if not check:

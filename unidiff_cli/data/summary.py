@@ -9,6 +9,7 @@ from statistics import quantiles
 from typing import Any
 
 from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data.attributes import as_figures, infer
 from unidiff_cli.data.caption_length import CaptionTokens
 from unidiff_cli.data.decode import Decoded, StoredSample, TemporaryStore
 from unidiff_cli.data.readers import Reader
@@ -76,6 +77,7 @@ def figures(
         "understood": description,
         "decisions": reader.decisions(),
         "warnings": warnings,
+        "attributes": as_figures(infer([row.attributes for row in rows])),
         "notes": dict(reader.notes.most_common()) | contents.notes,
         "caption_words": {"median": cuts[9], "p95": cuts[18], "most": max(words)},
         "caption_tokens": contents.tokens.plain() if contents.tokens else None,

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from unidiff_cli.data.attributes import MAX_VALUES, MIN_ROWS, MIN_VALUES
 from unidiff_cli.data.prompts import load_prompts
 from unidiff_cli.errors import WorkError
-from unidiff_cli.evaluation.attribute_columns import MAX_VALUES, MIN_ROWS, MIN_VALUES
 from unidiff_cli.evaluation.results import PerItem
 from unidiff_cli.reports.schema import ConfusionMatrix
 

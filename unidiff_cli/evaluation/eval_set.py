@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from unidiff_cli.config.schema import Evaluate, Generate, Recipe
+from unidiff_cli.data import attributes
 from unidiff_cli.data.caption_length import divide_captions
 from unidiff_cli.data.captions import same_text
 from unidiff_cli.data.token_window import TokenWindow
@@ -98,6 +99,12 @@ class EvalSet:
     def caption_of(self) -> np.ndarray:
         """The number of each row's first caption, (N,)."""
         return self.pairs[np.unique(self.pairs[:, 1], return_index=True)[1], 0]
+
+    @cached_property
+    def class_columns(self) -> dict[str, list[str | None]]:
+        """The attributes that name kinds, by the types that prepare found: each row's class."""
+        known = attributes.from_figures(self.shards.receipt.figures)
+        return attributes.class_columns([row.attributes for row in self.rows], known)
 
     @cached_property
     def groups(self) -> list[str]:

@@ -26,10 +26,11 @@ from typing import Any
 from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions as captions_module
+from unidiff_cli.data.columns import SPLIT_FLAGS
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, locate
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
-from unidiff_cli.data.splits import SPLITS
+from unidiff_cli.data.splits import split_of
 from unidiff_cli.errors import UsageError
 
 # Words that are named in a doubt.
@@ -84,7 +85,7 @@ class Reader(ABC):
         if not self._unknown_splits:
             return []
         counted = self._unknown_splits.most_common(NAMED)
-        words = ", ".join(f"'{word}' ({rows:,} rows)" for word, rows in counted)
+        words = ", ".join(f"'{word}' ({rows:,} row{'s' * (rows != 1)})" for word, rows in counted)
         return [
             Doubt(
                 f"The split column holds words that are not understood: {words}.",
@@ -156,19 +157,25 @@ class Reader(ABC):
             captions.append(caption)
         return tuple(dict.fromkeys(filter(None, captions)))
 
-    def _split(self, value: str) -> str | None:
-        """A split's name as one of train, val, test.
+    def _split(self, value: str, column: str = "") -> str | None:
+        """A split's name as one of train, val, test; `column` is where it stands.
 
         Words of `prepare.split_words` come first. One that is not understood is counted; with
         `--yes` it is train.
         """
         if not value:
             return None
-        word = value.strip().lower()
-        split = self._words_of_splits.get(word) or SPLITS.get(word)
+        split = self._words_of_splits.get(value.strip().lower()) or split_of(value, column)
         if split is None:
             self._unknown_splits[value[:40]] += 1
         return split or "train"
+
+    def _flag(self, cells: Mapping[str, Any]) -> str | None:
+        """The split that a flag such as `is_test` says; None where no flag is there."""
+        for name in SPLIT_FLAGS if self.options.columns.split is None else ():
+            if text := captions_module.cell_text(cells.get(name)):
+                return self._split(text, name)
+        return None
 
 
 def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:

@@ -1,42 +1,51 @@
-"""Which column of a table is what, and where the files are that its image column names.
+"""Which column of a table is what.
 
-Columns are found by their names and by what they hold (values that are files), or mapped by
-`prepare.columns.*`; `prepare.columns.split: ''` says that there is none.
+Columns are found by their names and by what they hold, or mapped by `prepare.columns.*`;
+`prepare.columns.split: ''` says that there is none. Exports of shop systems say it themselves.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
-from unidiff_cli.data.columns import ROLES
+from unidiff_cli.data.columns import LIKELY_PRODUCTS, ROLES, named, words
+from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
+from unidiff_cli.data.readers import _row_columns
+from unidiff_cli.data.readers._caption_column import CaptionColumn
 from unidiff_cli.data.readers._cells import Cells
-from unidiff_cli.data.sample import IMAGE_SUFFIXES
-from unidiff_cli.data.splits import SPLITS
+from unidiff_cli.data.readers._feed import Feed
+from unidiff_cli.data.readers._image_cells import images_of
+from unidiff_cli.data.readers._image_columns import ImageColumns
+from unidiff_cli.data.readers._image_places import ImagePlaces
+from unidiff_cli.data.readers._image_splits import folder_of_splits
 from unidiff_cli.errors import UsageError, nearest
 
-# Where the images of a table may lie, from its own folder, and what their names may lack.
-FOLDERS = ("", "images", "image", "imgs", "img", "photos", "pictures")
-ENDINGS = ("", ".jpg", ".jpeg", ".png", ".webp")
-# Rows looked at for images that are files.
-FILES = 50
+# Words in the names of columns that hold a class of goods.
+KINDS = frozenset("label labels class category kind type".split())
 
 
 class TableColumns:
     """The columns of a table, understood from its first rows.
 
-    `roles` maps image, caption, id, product and split to a column, or to None. Raises UsageError
-    where images or captions have no column, or a column of the recipe is not there.
+    `roles` maps image, caption, id, product and split to a column (the first of several), or to
+    None. `captions` are the caption columns, and `takes_first` says that the first filled one is
+    the caption. `doubts` says what may be meant otherwise. Raises UsageError where images or
+    captions have no column, or a column of the recipe is not there.
     """
 
-    def __init__(self, table: Location, head: Sequence[Cells], options: Prepare) -> None:
-        self.table, self.options = table, options
+    def __init__(
+        self,
+        table: Location,
+        head: Sequence[Cells],
+        options: Prepare,
+        places: ImagePlaces,
+        feed: Feed | None = None,
+    ) -> None:
+        self.table, self.options, self.feed = table, options, feed
         self.head = head
         self.names = list(dict.fromkeys(name for cells in self.head for name in cells))
         if len(self.names) > options.limits.columns:
@@ -45,61 +54,186 @@ class TableColumns:
                 f"Allow more: --set prepare.limits.columns={len(self.names)}",
             )
         self.roles: dict[str, str | None] = dict.fromkeys(ROLES)
-        # The folder and the ending that make a cell a file.
-        self._place = ("", "")
+        self.captions: list[str] = []
+        self.takes_first = options.captions == "first"
+        # The part of an image's path that says its split; None where a column does, or nothing.
+        self.split_part: int | None = None
+        self.doubts: list[Doubt] = []
+        self._refuse_missing()
+        wanted = feed.columns(feed.images) if feed else []
+        self.images = ImageColumns(head, self.names, places, options, wanted)
+        self.doubts += self.images.doubts
         if self.head:
             self._understand()
 
     def decisions(self) -> dict[str, str]:
-        """The column of each role that has one."""
-        template = f'"{self.options.caption}"' if self.options.caption else None
-        roles = self.roles | ({"caption": template} if template else {})
-        return {f"{role} column": column for role, column in roles.items() if column}
+        """What decides the result: the column of each role, and how images are read."""
+        decisions = {f"{role} column": text for role, text in self._columns().items()}
+        if self.feed:
+            decisions = {"columns of": self.feed.title, **decisions}
+        if patterns := self.images.patterns():
+            decisions["images found as"] = ", ".join(patterns)
+        if self.images.left_out:
+            decisions["image columns not read"] = ", ".join(self.images.left_out)
+        return decisions
+
+    def _columns(self) -> dict[str, str]:
+        """The column of each role that has one, in words."""
+        template = f'"{self.options.caption}"' if self.options.caption else ""
+        joined = " or ".join(self.captions) if self.takes_first else ", ".join(self.captions)
+        product = self.roles["product"] or ""
+        if self.feed and self.options.columns.product is None:
+            product = self.feed.grouped_by
+        if not product and self.images.several and self.options.images == "all":
+            product = "the rows of several images"
+        split = self.roles["split"] or ""
+        if self.split_part is not None:
+            split = f"the folder in {self.roles['image']}"
+        columns = {
+            "image": ", ".join(self.images.names),
+            "caption": template or joined,
+            "id": self.roles["id"] or "",
+            "product": product,
+            "split": split,
+        }
+        return {role: text for role, text in columns.items() if text}
 
     def describe(self) -> list[str]:
         """The columns in lines for a person."""
-        columns = [f"{role.split()[0]} = {column}" for role, column in self.decisions().items()]
-        lines, (folder, ending) = [f"columns: {', '.join(columns)}"], self._place
-        roles = self.roles | ({"caption": None} if self.options.caption else {})
-        if others := [name for name in self.names if name not in roles.values()]:
+        columns = [f"{role} = {text}" for role, text in self._columns().items()]
+        lines = [f"columns: {', '.join(columns)}"]
+        if self.feed:
+            lines.insert(0, f"these are the columns of {self.feed.title}")
+        used = {*self.images.names, *self.captions, *self.roles.values()}
+        if others := [name for name in self.names if name not in used]:
             lines.append(f"kept as attributes: {', '.join(others)}")
-        if folder or ending:
-            pattern = os.path.join(folder, f"<{self.roles['image']}>") + ending
-            lines.append(f"images are found as {pattern}")
-        return lines
+        return [*lines, *self._distinct(), *self.images.describe()]
 
     def cell(self, role: str, cells: Cells) -> Any:
         """A row's cell of a role; None where no column has it."""
         return cells.get(self.roles[role] or "")
 
-    def image_path(self, cell: str) -> str:
-        """The path from the table's folder that a cell of the image column means."""
-        folder, ending = self._place
-        return os.path.normpath(os.path.join(folder, cell + ending))
+    def dropped(self) -> set[str]:
+        """The columns that are no attributes: those of images, and those of captions."""
+        return {*self.images.names, *(() if self.options.caption else self.captions)}
 
     def holds_images(self) -> bool:
         """Whether the images lie in the table itself."""
-        return bool(self.head) and image_bytes(self.cell("image", self.head[0])) is not None
+        images = (image for cells in self.head for _, image in self.images.images(cells))
+        return any(isinstance(image, bytes) for image in images)
+
+    # ---- the choice
+
+    def _refuse_missing(self) -> None:
+        """Raises UsageError where a column that the recipe maps is not there."""
+        if not self.head:
+            return
+        for role in ROLES:
+            for column in self.options.columns.names(role):
+                if column not in self.names:
+                    raise self._missing(f"prepare.columns.{role}", column)
+        for column in self.options.where:
+            if column not in self.names:
+                raise self._missing("prepare.where", column)
 
     def _understand(self) -> None:
-        for role in ROLES:
-            self.roles[role] = self._mapped(role)
-        self._find_images()
-        images = self.roles["image"]
-        for role in ("caption", "id", "product", "split"):
-            if self.roles[role] is None and not (role == "caption" and self.options.caption):
-                named = [c for c in self._named(role) if c != images]
-                self.roles[role] = next((c for c in named if self._fits(role, c)), None)
-            elif self.roles[role] == "":
-                self.roles[role] = None
-        self._check()
+        self.roles["image"] = next(iter(self.images.names), None)
+        if self.roles["image"] is None:
+            raise UsageError(
+                f"{self.table.name} has no column that names images.",
+                f"Its columns: {', '.join(self.names)}. "
+                "Map one: --set prepare.columns.image=COLUMN",
+            )
+        self._find_captions()
+        free = [name for name in self.names if name not in self.images.names]
+        for role in ("id", "product", "split"):
+            mapped = getattr(self.options.columns, role)
+            self.roles[role] = (mapped or None) if mapped is not None else self._found(role, free)
+        self._find_split()
 
-    def _mapped(self, role: str) -> str | None:
-        """The column the recipe maps to a role. Raises UsageError where there is none."""
-        column: str | None = getattr(self.options.columns, role)
-        if column and column not in self.names:
-            raise self._missing(f"prepare.columns.{role}", column)
-        return column
+    def _found(self, role: str, free: Sequence[str]) -> str | None:
+        if role == "product":
+            if self.feed:
+                return None
+            return _row_columns.product_column(self.head, free, self.captions, self.doubts)
+        if role == "split":
+            return _row_columns.split_column(self.head, free, self.doubts)
+        ids = self.feed.columns(self.feed.ids) if self.feed else named("id", free)
+        filled = (
+            name for name in ids if any(captions.cell_text(row.get(name)) for row in self.head)
+        )
+        return next(filled, None)
+
+    def _find_captions(self) -> None:
+        if self.options.caption:
+            for column in captions.fields(self.options.caption):
+                if column not in self.names:
+                    raise self._missing("A column of prepare.caption", column)
+            return
+        found = CaptionColumn(self.head, self.names, self.images.names)
+        mapped = self.options.columns.names("caption")
+        by_feed = self.feed.columns(self.feed.captions) if self.feed else []
+        if mapped:
+            self.captions = list(mapped)
+        elif by_feed:
+            self.captions, self.takes_first = by_feed, True
+        else:
+            self.captions = found.names
+            self.doubts += found.doubts
+        if not self.captions:
+            raise self._without_captions()
+        self.roles["caption"] = self.captions[0]
+        self._texts = found.texts(self.captions[0])
+        products = {captions.cell_text(row.get(name)) for row in self.head for name in self._ids()}
+        self.doubts += found.few(self.captions, len(products))
+
+    def _without_captions(self) -> UsageError:
+        """What to do where no column is a caption; a class can be made one by a template."""
+        cells = self.head[0]
+        named_so = [name for name in self.names if KINDS & set(words(name))]
+        kinds = [name for name in named_so if not isinstance(cells.get(name), int | float)]
+        template = f"a photo of {{{kinds[0]}}}" if kinds else "{name} in {color}"
+        return UsageError(
+            f"{self.table.name} has no caption column.",
+            f"Its columns: {', '.join(self.names)}. "
+            "Map one: --set prepare.columns.caption=COLUMN, "
+            f"or several: --set 'prepare.caption=\"{template}\"'",
+        )
+
+    def _ids(self) -> list[str]:
+        return named("product", self.names, LIKELY_PRODUCTS)[:1]
+
+    def _distinct(self) -> list[str]:
+        """How many captions of the first rows differ."""
+        if not self.captions:
+            return []
+        texts = self._texts
+        return [
+            f"captions: {texts.distinct:,} of {texts.texts:,} differ in the first "
+            f"{len(self.head):,} rows"
+        ]
+
+    def _find_split(self) -> None:
+        column = self.roles["split"]
+        if column and not _row_columns.is_understood(
+            self.head, column, [word.strip().lower() for word in self.options.split_words]
+        ):
+            if self.options.columns.split:
+                values = dict.fromkeys(captions.cell_text(row.get(column)) for row in self.head)
+                words = [value for value in values if value]
+                raise UsageError(
+                    f"prepare.columns.split is '{column}', and none of its values is understood: "
+                    f"{', '.join(words[:5])}.",
+                    f"Say what each means: --set prepare.split_words.{words[0]}=test",
+                )
+        if column is None and self.options.columns.split is None:
+            names = [
+                image
+                for row in self.head
+                for image in images_of(row.get(self.roles["image"] or ""))[:1]
+                if isinstance(image, str)
+            ]
+            self.split_part = folder_of_splits(names)
 
     def _missing(self, key: str, column: str) -> UsageError:
         return UsageError(
@@ -107,95 +241,3 @@ class TableColumns:
             f"{nearest(column, self.names)}",
             f"Its columns: {', '.join(self.names)}.",
         )
-
-    def _named(self, role: str) -> list[str]:
-        """The columns whose names mean a role, likeliest first."""
-        plain = {
-            re.sub(r"[^a-z0-9]+", "_", column.strip().lower()): column
-            for column in reversed(self.names)
-        }
-        return [plain[name] for name in ROLES[role] if name in plain]
-
-    def _find_images(self) -> None:
-        """Sets the image column and where its values are files.
-
-        They may lie beside the table or in images/ and the like, with or without their ending.
-        """
-        mapped = self.roles["image"]
-        named = [mapped] if mapped else list(dict.fromkeys([*self._named("image"), *self.names]))
-        hits, column, place = 0, "", ("", "")
-        for folder, ending in ((folder, ending) for ending in ENDINGS for folder in FOLDERS):
-            if folder and not self.table.sibling(folder).is_folder():
-                continue
-            for name in named:
-                cells = (row.get(name) for row in self.head[:FILES])
-                more = sum(self._is_image(cell, folder, ending) for cell in cells)
-                if more > hits + (2 if hits else 0):
-                    hits, column, place = more, name, (folder, ending)
-            # No other place can hold more of them.
-            if hits == len(self.head[:FILES]):
-                break
-        if not mapped:
-            self.roles["image"] = column or next(iter(self._named("image")), None)
-        self._place = place
-
-    def _is_image(self, cell: Any, folder: str, ending: str) -> bool:
-        if image_bytes(cell) is not None:
-            return True
-        name = "" if isinstance(cell, dict) else file_name(cell) + ending
-        if not name or len(name) > 1000 or "\0" in name:
-            return False
-        if PurePosixPath(name).suffix.lower() not in IMAGE_SUFFIXES:
-            return False
-        # A link that leads out is an image too; its rows say that it is refused.
-        return self.table.parent.child(folder).child(name).kind() in ("file", "outside")
-
-    def _fits(self, role: str, column: str) -> bool:
-        """Whether a column that has the right name holds the right thing."""
-        values = [captions.cell_text(cells.get(column)) for cells in self.head]
-        values = [value for value in values if value]
-        if role == "split":
-            return any(value.lower() in SPLITS for value in values)
-        if role == "product":
-            # In some tables 'product' names a kind of goods; such groups would be the splits.
-            return len(set(values)) >= min(len(values), max(3, 0.05 * len(values)))
-        return bool(values)
-
-    def _check(self) -> None:
-        columns = f"Its columns: {', '.join(self.names)}. "
-        if self.roles["image"] is None:
-            raise UsageError(
-                f"{self.table.name} has no column that names images.",
-                columns + "Map one: --set prepare.columns.image=COLUMN",
-            )
-        for column in self.options.where:
-            if column not in self.names:
-                raise self._missing("prepare.where", column)
-        if self.options.caption:
-            for column in captions.fields(self.options.caption):
-                if column not in self.names:
-                    raise self._missing("A column of prepare.caption", column)
-        elif self.roles["caption"] is None:
-            raise UsageError(
-                f"{self.table.name} has no caption column.",
-                columns + "Map one: --set prepare.columns.caption=COLUMN, "
-                "or several: --set 'prepare.caption=\"{name} in {color}\"'",
-            )
-
-
-def file_name(cell: Any) -> str:
-    """A cell as a file's name: as written, blanks and all."""
-    return cell if isinstance(cell, str) and cell.strip() else captions.cell_text(cell)
-
-
-def image_bytes(cell: Any) -> bytes | None:
-    """The image itself, where a cell holds it, as Hugging Face's parquet does."""
-    data = cell.get("bytes") if isinstance(cell, dict) else cell
-    return bytes(data) if isinstance(data, bytes | bytearray) else None
-
-
-def without_bytes(value: Any) -> Any:
-    """A row without the images in it, so that many fit into memory."""
-    if isinstance(value, dict):
-        return {k: without_bytes(v) for k, v in value.items()}
-    return value[:8] if isinstance(value, bytes | bytearray) else value

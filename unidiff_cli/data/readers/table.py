@@ -2,50 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import re
-import unicodedata
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import PurePosixPath
+from typing import Any
 
 from unidiff_cli.config.schema import Prepare
-from unidiff_cli.data import captions
+from unidiff_cli.data import captions, columns
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location, shown
 from unidiff_cli.data.readers import Reader, _tables
-from unidiff_cli.data.readers._cells import Cells, plain
-from unidiff_cli.data.readers._table_columns import (
-    TableColumns,
-    file_name,
-    image_bytes,
-    without_bytes,
-)
+from unidiff_cli.data.readers._cells import Cells, Record, plain
+from unidiff_cli.data.readers._feeds import Feed, FeedRow, recognise
+from unidiff_cli.data.readers._image_cells import Image
+from unidiff_cli.data.readers._image_places import ImagePlaces
+from unidiff_cli.data.readers._image_splits import folder_word
+from unidiff_cli.data.readers._sources import survey
+from unidiff_cli.data.readers._table_choice import choose_tables
+from unidiff_cli.data.readers._table_columns import TableColumns
 from unidiff_cli.data.sample import Cause, Extent, Reason, Rejected, Sample
 from unidiff_cli.errors import UsageError
 
 # Rows looked at to understand a table, and characters of their cells.
 HEAD, HEAD_SIZE = 1000, 1 << 26
-# Files of a folder that are opened to see whether they are tables.
-PERHAPS = 20
-# What the table of a folder is usually called.
-NAMED = (
-    "captions",
-    "metadata",
-    "catalog",
-    "catalogue",
-    "products",
-    "items",
-    "dataset",
-    "data",
-    "styles",
-)
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
-_DRIVE = re.compile(r"[a-zA-Z]:[\\/]")
+# Rows whose images are kept, to be measured.
+WHOLE = 12
+VARIANTS = "variants without an image of their own, left out"
+FURTHER = "further images of a row, left out by prepare.images"
 
 
 class Table(Reader):
-    """The rows of one table, images read from below its folder."""
+    """The rows of one table, images read from below the catalogue's folder."""
 
     def __init__(self, location: Location, options: Prepare) -> None:
         super().__init__(find(location, options) or location, options)
@@ -53,8 +39,17 @@ class Table(Reader):
             raise UsageError(
                 f"{location} holds no table.", f"Known endings: {', '.join(_tables.SUFFIXES)}."
             )
-        self.columns = TableColumns(self.location, self._head(), options)
-        self._rows = 0
+        head = self._head()
+        names = list(dict.fromkeys(name for _, cells in head for name in cells))
+        self.feed = self._feed(names)
+        if self.feed:
+            rows = self.feed.rows(lambda: iter(head))
+            head = [(row.number, row.cells) for row in rows if isinstance(row.cells, dict)]
+        self._count = 0
+        self.places = ImagePlaces(self.root, self.location.parent, options)
+        self.columns = TableColumns(
+            self.location, [cells for _, cells in head], options, self.places, self.feed
+        )
 
     @classmethod
     def accepts(cls, location: Location) -> bool:
@@ -68,20 +63,21 @@ class Table(Reader):
         return _tables.decisions(self.location, self.options) | self.columns.decisions()
 
     def doubts(self) -> list[Doubt]:
-        caption = self.columns.roles["caption"]
-        files = _tables.doubts(self.location, self.options, self.notes, caption, self._rows)
-        return super().doubts() + files
+        caption = next(iter(self.columns.captions), None)
+        files = _tables.doubts(self.location, self.options, self.notes, caption, self._count)
+        return [*self.columns.doubts, *self.places.doubts(), *files, *super().doubts()]
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()
-        self._rows = 0
-        for number, cells in _tables.read(self.location, self.options, self.notes):
-            self._rows += 1
-            row = f"{shown(self.location.name)}:{number}"
-            if isinstance(cells, Reason):
-                yield Rejected(row, cells)
-            elif self._keeps(cells):
-                yield self._sample(row, cells)
+        self.places.begin_pass()
+        self._count = 0
+        for row in self._rows():
+            self._count += 1
+            label = f"{shown(self.location.name)}:{row.number}"
+            if isinstance(row.cells, Reason):
+                yield Rejected(label, row.cells)
+            elif self._keeps(row.cells):
+                yield from self._samples(label, row, row.cells)
 
     def extent(self) -> Extent:
         if not self.columns.holds_images():
@@ -94,12 +90,30 @@ class Table(Reader):
             rows = pyarrow.parquet.ParquetFile(stream).metadata.num_rows
         return Extent(f"{stat.size:x}-{stat.version}", rows, stat.size)
 
-    def _head(self) -> list[Cells]:
-        """The first rows, without the images in them."""
-        head, size = [], 0
-        for _, cells in islice(_tables.read(self.location, self.options), HEAD):
+    def _feed(self, names: list[str]) -> Feed | None:
+        """The shop system that wrote the table, unless the recipe maps other images than it has."""
+        feed = recognise(names)
+        images = feed.columns(feed.images) if feed else []
+        is_other = images and not set(self.options.columns.names("image")) <= set(images)
+        return None if is_other else feed
+
+    def _rows(self) -> Iterator[FeedRow]:
+        """The rows of the table, as its shop system means them."""
+        if self.feed:
+            yield from self.feed.rows(self._read)
+        else:
+            yield from (FeedRow(number, cells) for number, cells in self._read())
+
+    def _read(self) -> Iterator[Record]:
+        return _tables.read(self.location, self.options, self.notes)
+
+    def _head(self) -> list[tuple[int, Cells]]:
+        """The first rows, without most of the images in them."""
+        head: list[tuple[int, Cells]] = []
+        size = 0
+        for number, cells in islice(_tables.read(self.location, self.options), HEAD):
             if not isinstance(cells, Reason):
-                head.append(without_bytes(cells))
+                head.append((number, cells if len(head) < WHOLE else without_bytes(cells)))
                 size += sum(len(cell) for cell in cells.values() if isinstance(cell, str))
                 if size > HEAD_SIZE:
                     break
@@ -107,110 +121,124 @@ class Table(Reader):
 
     # ---- one row
 
-    def _sample(self, row: str, cells: Cells) -> Sample | Rejected:
-        cell = self.columns.cell("image", cells)
-        data = image_bytes(cell)
-        path = "" if data else shown(file_name(cell))
-        image = InMemory(row, data) if data else self._locate(file_name(cell))
-        if isinstance(image, Reason):
-            return Rejected(row, image, path)
+    def _samples(self, label: str, row: FeedRow, cells: Cells) -> Iterator[Sample | Rejected]:
+        """A sample for each image of a row, or why there is none."""
+        images, most = self.columns.images.images(cells), self.options.limits.images
+        if not images and row.is_variant:
+            self.notes[VARIANTS] += 1
+            return
+        if not images:
+            column = self.columns.roles["image"]
+            yield Rejected(label, Reason(f"no image: the column '{column}' is empty"))
+            return
+        if len(images) > most:
+            yield Rejected(label, Reason(f"more than {most:,} images (prepare.limits.images)"))
+            return
+        if self.options.images == "first" and len(images) > 1:
+            self.notes[FURTHER] += len(images) - 1
+            images = images[:1]
+        # Images of one row are one product, whatever else is known of it.
+        id_ = name_text(self.columns.cell("id", cells))
+        several = (id_ or label) if len(images) > 1 else ""
+        for number, (column, image) in enumerate(images, 1):
+            name = label if number == 1 else f"{label}, image {number}"
+            yield self._sample(name, cells, column, image, row.product or several)
+
+    def _sample(
+        self, row: str, cells: Cells, column: str, image: Image, product: str
+    ) -> Sample | Rejected:
+        is_stored = isinstance(image, bytes)
+        path = "" if is_stored else shown(str(image))
+        file = (
+            InMemory(row, image)
+            if isinstance(image, bytes)
+            else self.columns.images.locate(column, image)
+        )
+        if isinstance(file, Reason):
+            return Rejected(row, file, path)
         texts = self._texts(cells)
         if isinstance(texts, Reason):
             return Rejected(row, texts, path)
-        id_, product, split = (
-            captions.cell_text(self.columns.cell(role, cells))
-            for role in ("id", "product", "split")
-        )
-        roles = self.columns.roles
-        dropped = (roles["image"], None if self.options.caption else roles["caption"])
+        id_ = name_text(self.columns.cell("id", cells))
+        dropped = self.columns.dropped()
         return Sample(
             row,
-            image,
+            file,
             texts,
             attributes={k: plain(v) for k, v in cells.items() if k not in dropped},
             id=id_ or None,
-            product=product or None,
-            split=self._split(split),
+            product=self._product(cells, id_) or product or None,
+            split=self._split_of(cells, image),
         )
+
+    def _product(self, cells: Cells, id_: str) -> str:
+        """The product of a row by its column; one without a parent is its own parent."""
+        column = self.columns.roles["product"]
+        if column is None:
+            return ""
+        product = name_text(cells.get(column))
+        return product or (id_ if "parent" in columns.plain(column) else "")
+
+    def _split_of(self, cells: Cells, image: Image) -> str | None:
+        """The split of a row, by its column or by the folder in its image's path."""
+        part = self.columns.split_part
+        if part is not None and isinstance(image, str):
+            return self._split(folder_word(image, part))
+        column = self.columns.roles["split"] or ""
+        return self._split(captions.cell_text(cells.get(column)), column)
 
     def _texts(self, cells: Cells) -> tuple[str, ...] | Reason:
         """The captions of a row, or why there are none."""
-        column = self.columns.roles["caption"]
+        names = " and ".join(f"'{name}'" for name in self.columns.captions)
         try:
             if self.options.caption:
                 texts = self._captions([captions.fill(self.options.caption, cells)])
             else:
-                cell = self.columns.cell("caption", cells)
-                texts = self._captions(captions.cell_captions(cell))
+                texts = self._captions(self._written(cells))
         except KeyError as empty:
             return captions.empty_field(empty.args[0])
         except ValueError as problem:
             return captions.unreadable_cell(problem)
-        what = (
-            "every field of prepare.caption" if self.options.caption else f"the column '{column}'"
-        )
-        return texts or Reason(f"no caption: {what} is empty", Cause.NO_CAPTION)
+        if self.options.caption:
+            what, are = "every field of prepare.caption", "is"
+        else:
+            what = f"the column{'s' if ' and ' in names else ''} {names}"
+            are = "are" if " and " in names else "is"
+        return texts or Reason(f"no caption: {what} {are} empty", Cause.NO_CAPTION)
 
-    def _locate(self, cell: str) -> Location | Reason:
-        """The file a cell means, or why it means none that may be opened."""
-        if not cell:
-            return Reason(f"no image: the column '{self.columns.roles['image']}' is empty")
-        if _URL.match(cell):
-            return Reason("a web address: unidiff reads images from disk, so download it first")
-        if cell.startswith(("/", "\\")) or _DRIVE.match(cell):
-            return Reason("an absolute path: images are named relative to the table")
-        if "\0" in cell:
-            return Reason("a path with a NUL byte")
-        path = self.columns.image_path(cell)
-        if path.split(os.sep)[0] == "..":
-            return Reason("a path that leads out of the catalogue's folder")
-        file = self.root.child(path)
-        return file if file.is_file() else self._spelled_otherwise(path) or file
+    def _written(self, cells: Cells) -> list[str]:
+        """The captions of all columns, or of the first one that is filled."""
+        written: list[str] = []
+        for name in self.columns.captions:
+            written += filter(None, captions.cell_captions(cells.get(name)))
+            if written and self.columns.takes_first:
+                break
+        return written
 
-    def _spelled_otherwise(self, path: str) -> Location | None:
-        """A file of this path with other slashes, or another spelling of its accents."""
-        plain = os.path.normpath(path.replace("\\", "/").strip())
-        spellings = (
-            unicodedata.normalize("NFC", plain),
-            unicodedata.normalize("NFD", plain),
-            plain,
-        )
-        files = (self.root.child(other) for other in spellings if not other.startswith(".."))
-        return next((file for file in files if file.is_file()), None)
+
+def without_bytes(value: Any) -> Any:
+    """A row without the images in it, so that many fit into memory."""
+    if isinstance(value, dict):
+        return {k: without_bytes(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [without_bytes(v) for v in value]
+    return value[:8] if isinstance(value, bytes | bytearray) else value
+
+
+def name_text(cell: Any) -> str:
+    """A cell as an id: pandas makes 15970.0 of 15970 where another row has none."""
+    whole = isinstance(cell, float) and cell.is_integer()
+    return captions.cell_text(int(cell) if whole else cell)
 
 
 def find(location: Location, options: Prepare) -> Location | None:
-    """The table a location means: itself, or the one in a folder.
+    """The table that a location is, or the only one that is the catalogue of a folder.
 
-    Raises UsageError where a folder holds several.
+    Raises as `choose_tables` does.
     """
-    if location.is_file():
-        return location if _tables.is_table(location, options) else None
-    files = location.files()
-    # Parquet and JSON beside tars are notes of who wrote the tars.
-    has_tars = any(file.name.endswith(".tar") for file in files)
-    tables = [
-        file
-        for file in files
-        if file.name.lower().endswith(_tables.SUFFIXES) and not (has_tars and file.suffix != ".csv")
-    ]
-    # Among thousands of caption files none is a table.
-    texts = [file for file in files if file.name.lower().endswith(_tables.PERHAPS)]
-    if not tables and not has_tars and len(texts) <= PERHAPS:
-        tables = [file for file in texts if _tables.is_table(file, options)]
-    tables = [t for t in tables if t.suffix != ".json" or _stem(t) in NAMED]
-    named = [t for t in tables if _stem(t) in NAMED]
-    for candidates in (named, tables):
-        if len(candidates) == 1:
-            return candidates[0]
-    if not tables:
-        return None
-    names = ", ".join(t.name for t in (named or tables)[:6])
-    raise UsageError(
-        f"{location} holds several tables: {names}.",
-        f"Name one, such as: unidiff prepare {tables[0]}",
-    )
-
-
-def _stem(file: Location) -> str:
-    return PurePosixPath(file.name.lower().removesuffix(".gz")).stem
+    if not location.is_folder():
+        return location if location.is_file() and _tables.is_table(location, options) else None
+    tables = choose_tables(
+        survey(location, options), options, lambda table: Table(table, options)
+    ).parts
+    return tables[0][0] if len(tables) == 1 else None

@@ -134,7 +134,10 @@ class Webdataset(Reader):
                 plain(columns),
                 id=self._role("id", cells),
                 product=self._role("product", cells),
-                split=self._split(self._role("split", cells) or ""),
+                split=self._split(
+                    self._role("split", cells) or "", self.options.columns.split or ""
+                )
+                or self._flag(cells),
             )
 
     def _texts(self, parts: Parts, cells: Cells) -> tuple[str, ...] | Reason:
@@ -152,13 +155,13 @@ class Webdataset(Reader):
         """The captions as they are written in the sample's members."""
         if self.options.caption:
             return [captions.fill(self.options.caption, cells)]
-        mapped = self.options.columns.caption
+        mapped = self.options.columns.names("caption")
         texts = [
             data.decode("utf-8", "replace") for end, data in parts.items() if _last(end) in TEXTS
         ]
         if texts and not mapped:
             return [line for text in texts for line in captions.text_captions(text)]
-        names = [mapped] if mapped else ROLES["caption"]
+        names = mapped or ROLES["caption"]
         written = (captions.cell_captions(cells[name]) for name in names if cells.get(name))
         return list(next(written, ()))
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from unidiff_cli.data.captions import fold
 from unidiff_cli.errors import WorkError
-from unidiff_cli.evaluation.attribute_columns import categories
 from unidiff_cli.evaluation.classification import Embed, classify, embed_classes, number_values
 from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
@@ -122,7 +121,7 @@ class Attributes(Metric):
         number_of = {id(row): n for n, row in enumerate(eval_set.rows)}
         numbers = [number_of[id(row)] for row in eval_set.generated_rows]
         columns = {}
-        for name, column in categories([row.attributes for row in eval_set.rows]).items():
+        for name, column in eval_set.class_columns.items():
             values = named_values(eval_set.prompts, [column[n] for n in numbers])
             if len({v for v in values if v is not None}) > 1:
                 columns[name] = values

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.evaluation.attribute_columns import categories
 from unidiff_cli.evaluation.classification import (
     TEMPLATES,
     Predictions,
@@ -93,7 +92,7 @@ class DiffusionClassifier(Metric):
 
     def _columns(self, eval_set: EvalSet) -> dict[str, list[str | None]]:
         """The attributes of all rows, for the rows that have latents."""
-        columns = categories([row.attributes for row in eval_set.rows])
+        columns = eval_set.class_columns
         places = [int(n) for n in eval_set.order[: len(eval_set.denoise_rows)]]
         return {name: [column[n] for n in places] for name, column in columns.items()}
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from unidiff_cli.data.captions import number_distinct, same_text
-from unidiff_cli.evaluation.attribute_columns import categories
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.ranking import hits, median_rank, rank_answers
 from unidiff_cli.evaluation.results import PerItem
@@ -169,7 +168,7 @@ class Recall(Metric):
                 x_label="R@5",
                 values=mean_by_label(hits_at_5, column, eval_set.groups),
             )
-            for name, column in categories([row.attributes for row in eval_set.rows]).items()
+            for name, column in eval_set.class_columns.items()
         ]
         return Details(curves=curves, bars=bars)
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.evaluation.attribute_columns import categories
 from unidiff_cli.evaluation.classification import (
     Predictions,
     check_attributes,
@@ -65,7 +64,7 @@ class ZeroShot(Metric):
         return predictions
 
     def _columns(self, eval_set: EvalSet) -> dict[str, list[str | None]]:
-        return categories([row.attributes for row in eval_set.rows])
+        return eval_set.class_columns
 
     def compute(self, outputs: ModelOutputs) -> dict[str, float]:
         confusions = [each.confusion for each in self.predictions(outputs).values()]

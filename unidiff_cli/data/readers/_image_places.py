@@ -1,0 +1,143 @@
+"""Which file a name in a table means."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data.doubts import Doubt
+from unidiff_cli.data.locations import Location, shown
+from unidiff_cli.data.readers._image_cells import is_absolute, is_address, parts_of
+from unidiff_cli.data.readers._place_search import Place, PlaceSearch
+from unidiff_cli.data.sample import Reason
+
+ADDRESS = "a web address: unidiff reads images from disk, so download it first"
+ABSOLUTE = "an absolute path: images are named relative to the table"
+OUTSIDE = "a path that leads out of the catalogue's folder"
+
+
+class ImagePlaces(PlaceSearch):
+    """Finds the files that a table names. Nothing outside the catalogue is opened.
+
+    `misspelled` counts names that mean a file only when they are spelled loosely, with an example,
+    in the latest pass.
+    """
+
+    def __init__(self, root: Location, folder: Location, options: Prepare) -> None:
+        super().__init__(root, folder, options)
+        self.misspelled: Counter[str] = Counter()
+        self.example: tuple[str, str] | None = None
+
+    def locate(self, name: str, place: Place) -> Location | Reason:
+        """The file a name means, or why it means none that may be opened."""
+        if "\0" in name:
+            return Reason("a path with a NUL byte")
+        is_whole = is_absolute(name)
+        if is_whole and (file := self._inside(name)):
+            return file
+        # Nearly all names are files as they are written, and nothing else is asked of them.
+        if place.is_written and not is_whole and (file := self._written(name, place)):
+            return file
+        parts = parts_of(name)
+        if not place.is_searched:
+            if is_address(name):
+                return Reason(ADDRESS)
+            if is_whole:
+                return Reason(ABSOLUTE)
+        if not parts:
+            return Reason(OUTSIDE)
+        if place.base is None:
+            return self._anywhere(parts)
+        path = place.path(parts)
+        return self._spelled(place.base, path) or self._loosely(name, place, path)
+
+    def describe(self, place: Place, column: str) -> str:
+        """Where images are found, as a pattern; "" where names are paths from the table."""
+        if place.base is None:
+            return f"<the file of {column}, in any folder>"
+        folder = place.base.relative_to(self.folder)
+        folder = "" if folder == "." else folder
+        name = f"<{column}>" if place.is_written else f"<end of {column}>"
+        pattern = os.path.join(folder, name) + place.ending
+        return "" if pattern == f"<{column}>" else pattern
+
+    def doubts(self) -> list[Doubt]:
+        """Names that are spelled otherwise than their files."""
+        if not self.example or self.options.spelling == "loose":
+            return []
+        name, file = self.example
+        return [
+            Doubt(
+                f"{self.misspelled.total():,} names are spelled otherwise than their files, such "
+                f"as '{name}'; did you mean '{file}'?",
+                "If so: --set prepare.spelling=loose. If not: --set prepare.spelling=exact",
+                stops=True,
+            )
+        ]
+
+    def begin_pass(self) -> None:
+        self.misspelled.clear()
+        self.example = None
+
+    # ---- one name
+
+    def _inside(self, name: str) -> Location | None:
+        """The file of an absolute path of this machine, where it lies in the catalogue."""
+        for top in dict.fromkeys((str(self.root), os.path.realpath(str(self.root)))):
+            relative = os.path.relpath(name.strip(), top) if name.startswith("/") else ".."
+            if not relative.startswith(".."):
+                file = self.root.child(relative)
+                return file if file.kind() in ("file", "outside") else None
+        return None
+
+    def _written(self, name: str, place: Place) -> Location | None:
+        """The file of exactly this name, blanks, backslashes and all."""
+        assert place.base is not None
+        file = self._below(place.base, name + place.ending)
+        return file if file and file.is_file() else None
+
+    def _spelled(self, base: Location, path: str) -> Location | None:
+        """The file of a path, its accents spelled in any way."""
+        spellings = dict.fromkeys(
+            (path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path))
+        )
+        files = (base.child(spelling) for spelling in spellings if path)
+        return next((file for file in files if file.is_file()), None)
+
+    def _loosely(self, name: str, place: Place, path: str) -> Location | Reason:
+        """The one file that a name may mean when it is spelled loosely; else the missing file."""
+        assert place.base is not None
+        missing = place.base.child(path or shown(name))
+        # A link that leads out is refused where it is opened.
+        if self.options.spelling == "exact" or not path or missing.kind() is not None:
+            return missing
+        wanted = tuple(path.split(os.sep))
+        top = place.base.relative_to(self.index.root)
+        above = () if top in ("", ".") else tuple(top.split("/"))
+        matches = [
+            match
+            for match in self.index.matches(wanted)
+            # It lies below the same folder, at the same depth.
+            if match.shared >= len(wanted) and len(match.parts) == len(above) + len(wanted)
+        ]
+        if not matches:
+            return missing
+        if len(matches) > 1:
+            files = " and ".join(match.file.relative_to(self.root) for match in matches[:2])
+            return Reason(f"no such file, and its name may mean several: {files}")
+        file = matches[0].file
+        self.misspelled[name] += 1
+        self.example = self.example or (shown(name), file.relative_to(self.root))
+        return file
+
+    def _anywhere(self, parts: Sequence[str]) -> Location | Reason:
+        matches = self.index.matches(parts)
+        if not matches:
+            return Reason("no file of this name is in the catalogue")
+        if len(matches) > 1:
+            files = " and ".join(match.file.relative_to(self.root) for match in matches[:2])
+            return Reason(f"a name that several files have: {files}")
+        return matches[0].file
