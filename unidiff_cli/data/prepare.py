@@ -65,7 +65,7 @@ def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> tuple[list[str], 
     All rows are read; no image is opened and nothing is written.
     """
     reader = readers.choose(catalogue, recipe.prepare)
-    description = reader.describe()
+    description = [*reader.origin, *reader.describe()]
     _refuse_nothing(reader, reader.extent())
     return description, reader.doubts()
 
@@ -93,7 +93,7 @@ def prepare(
     # What is read.
     options, progress = recipe.prepare, on_progress or (lambda what, done, total: None)
     reader = readers.choose(catalogue, options)
-    description = reader.describe()
+    description = [*reader.origin, *reader.describe()]
     for line in description:
         logger.info("%s", line)
     extent = reader.extent()
@@ -243,7 +243,7 @@ def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Dec
         raise WorkError(f"{reader.location} holds no images.")
     if without_caption > (1 - CAPTIONED) * rows:
         fact = f"Only {rows - without_caption:,} of {rows:,} images have a caption."
-        action = "Add .txt files beside them, or map a column: --set prepare.columns.caption=COLUMN"
+        action = reader.caption_hint
     elif bad > options.max_bad * rows or not decoded.samples:
         reasons = Counter(item.reason.counted_as for item in decoded.rejected)
         reason, count = reasons.most_common(1)[0]

@@ -7,12 +7,11 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import PurePosixPath
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
 from unidiff_cli.data.locations import InMemory, Location, shown
-from unidiff_cli.data.readers import Reader, _tables
+from unidiff_cli.data.readers import Reader, _img2dataset, _tables
 from unidiff_cli.data.readers._cells import Cells, plain
 from unidiff_cli.data.readers._table_columns import (
     TableColumns,
@@ -25,18 +24,6 @@ from unidiff_cli.errors import UsageError
 
 # Rows looked at to understand a table, and characters of their cells.
 HEAD, HEAD_SIZE = 1000, 1 << 26
-# What the table of a folder is usually called.
-NAMED = (
-    "captions",
-    "metadata",
-    "catalog",
-    "catalogue",
-    "products",
-    "items",
-    "dataset",
-    "data",
-    "styles",
-)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 _DRIVE = re.compile(r"[a-zA-Z]:[\\/]")
 
@@ -73,7 +60,8 @@ class Table(Reader):
             if isinstance(cells, Reason):
                 yield Rejected(row, cells)
             elif self._keeps(cells):
-                yield self._sample(row, cells)
+                failure = _img2dataset.failure(cells)
+                yield Rejected(row, failure) if failure else self._sample(row, cells)
 
     def extent(self) -> Extent:
         if not self.columns.holds_images():
@@ -167,33 +155,6 @@ class Table(Reader):
 
 
 def find(location: Location) -> Location | None:
-    """The table a location means: itself, or the one in a folder.
-
-    Raises UsageError where a folder holds several.
-    """
-    if location.is_file():
-        return location if location.suffix in _tables.SUFFIXES else None
-    files = location.files()
-    # Parquet and JSON beside tars are notes of who wrote the tars.
-    has_tars = any(file.name.endswith(".tar") for file in files)
-    tables = [
-        file
-        for file in files
-        if file.suffix in _tables.SUFFIXES and not (has_tars and file.suffix != ".csv")
-    ]
-    tables = [t for t in tables if t.suffix != ".json" or _stem(t) in NAMED]
-    named = [t for t in tables if _stem(t) in NAMED]
-    for candidates in (named, tables):
-        if len(candidates) == 1:
-            return candidates[0]
-    if not tables:
-        return None
-    names = ", ".join(t.name for t in (named or tables)[:6])
-    raise UsageError(
-        f"{location} holds several tables: {names}.",
-        f"Name one, such as: unidiff prepare {tables[0]}",
-    )
-
-
-def _stem(file: Location) -> str:
-    return PurePosixPath(file.name).stem.lower()
+    """The table that a location is; which of a folder's is meant is chosen in `readers.choose`."""
+    is_table = location.is_file() and location.name.lower().endswith(tuple(_tables.SUFFIXES))
+    return location if is_table else None

@@ -1,0 +1,274 @@
+"""Texts beside images: `a.txt`, `a.jpg.txt`, `a.caption` and `a.json` of `a.jpg`.
+
+All texts of a folder are looked at before the first is read: they have one encoding, and their
+lines are one caption each or one caption wrapped. `.txt` wins over `.caption`, as in OneTrainer and
+in kohya's window; kohya's scripts write tags into the one and sentences into the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from unidiff_cli.config.schema import Limits, Prepare
+from unidiff_cli.data import captions
+from unidiff_cli.data.columns import ROLES
+from unidiff_cli.data.doubts import Doubt
+from unidiff_cli.data.encoding import ENOUGH, MARKS, encoding_of, is_utf8
+from unidiff_cli.data.locations import Location, shown
+from unidiff_cli.data.readers._cells import Cells, bounded, parse
+from unidiff_cli.data.sample import Cause, Reason, unreadable
+
+JSON = ".json"
+# Likeliest first.
+SUFFIXES = (".txt", ".caption", JSON)
+# A line that goes on in the next one ends like this.
+_GOES_ON = re.compile(r"(?:[,;:-]|\b(?:a|an|the|of|and|or|with|in|on|at|by|for|from|to))$", re.I)
+# The share of texts of several lines above which all are taken for wrapped.
+WRAPPED = 0.5
+
+
+class Words(NamedTuple):
+    """What a text says: captions as they are written, and the other columns of a .json."""
+
+    captions: list[str]
+    cells: Cells
+
+
+@dataclass
+class Look:
+    """What all texts of a catalogue have in common; found in one pass over them."""
+
+    # Of texts that are neither UTF-8 nor marked; None where there are none.
+    encoding: str | None = None
+    is_certain: bool = True
+    # Whether a text of several lines is one caption.
+    is_wrapped: bool = False
+    foreign: int = 0
+    several_lines: int = 0
+    # Texts of several lines that look like one sentence, and the first of them.
+    wrapped: list[str] = field(default_factory=list)
+
+    def lines_of(self, text: Location, data: bytes | Reason) -> None:
+        """Counts a text of several lines."""
+        lines = [] if isinstance(data, Reason) else _lines(decode(data, self.encoding))
+        if len(lines) > 1:
+            self.several_lines += 1
+            if _is_wrapped(lines):
+                self.wrapped.append(shown(text.name))
+
+    def doubts(self, options: Prepare) -> Iterator[Doubt]:
+        """What may be meant otherwise."""
+        if self.foreign and not _encoding(options):
+            yield Doubt(
+                f"{self.foreign:,} texts beside images are not UTF-8; they are read as "
+                f"{self.encoding}.",
+                f"Say which encoding they have: --set prepare.encoding={self.encoding}",
+                stops=not self.is_certain,
+            )
+        if self.wrapped and not options.sidecar:
+            many = f"{len(self.wrapped):,} of {self.several_lines:,} texts with several lines"
+            reading = "one caption" if self.is_wrapped else "one caption a line"
+            yield Doubt(
+                f"{many} look like one wrapped sentence, such as {self.wrapped[0]}; "
+                f"each is read as {reading}.",
+                "Say what a text is: --set prepare.sidecar=text (one caption) or "
+                "--set prepare.sidecar=lines (one caption a line)",
+                stops=True,
+            )
+
+
+class Sidecars:
+    """The texts of a catalogue's images: `of` has those of each image, likeliest first."""
+
+    def __init__(
+        self, files: Iterable[Location], images: Iterable[Location], options: Prepare
+    ) -> None:
+        self.options = options
+        endings = (f".{options.sidecar_ending}",) if options.sidecar_ending else SUFFIXES
+        texts: dict[tuple[Location, str], list[Location]] = defaultdict(list)
+        for file in files:
+            if file.suffix in endings:
+                texts[file.parent, file.name.lower()].append(file)
+        # The images of each stem.
+        self._stems: dict[tuple[Location, str], list[Location]] = defaultdict(list)
+        for image in images:
+            self._stems[image.parent, PurePosixPath(image.name).stem].append(image)
+        self.of = {image: list(self._named(image, texts, endings)) for image in images}
+        self.used = {text for beside in self.of.values() for text in beside}
+        self._orphans = [
+            text
+            for same in texts.values()
+            for text in same
+            if text not in self.used and text.suffix != JSON
+        ]
+
+    @property
+    def count(self) -> int:
+        """The images that have a text."""
+        return sum(map(bool, self.of.values()))
+
+    def look(self) -> Look:
+        """Looks at the first text of every image, as far as its limit goes."""
+        first = dict.fromkeys(texts[0] for texts in self.of.values() if texts)
+        plain = [text for text in first if text.suffix != JSON]
+        look, sample = Look(), bytearray()
+        for text in plain:
+            data = _read(text, self.options.limits)
+            if not isinstance(data, Reason) and not _is_plain(data):
+                look.foreign += 1
+                sample += data[: max(0, ENOUGH - len(sample))] + b"\n"
+        if look.foreign:
+            look.encoding, look.is_certain = encoding_of(bytes(sample))
+        look.encoding = _encoding(self.options) or look.encoding
+        for text in plain:
+            look.lines_of(text, _read(text, self.options.limits))
+        share = len(look.wrapped) / max(1, look.several_lines)
+        way = self.options.sidecar
+        look.is_wrapped = way == "text" or (way is None and share >= WRAPPED)
+        return look
+
+    def doubts(self, look: Look) -> Iterator[Doubt]:
+        """What may be meant otherwise."""
+        yield from look.doubts(self.options)
+        shared = [images for images in self._stems.values() if self._share(images)]
+        if shared:
+            names = " and ".join(shown(image.name) for image in shared[0])
+            yield Doubt(
+                f"{len(shared):,} texts lie beside several images each, such as {names}; "
+                "each image gets the text.",
+                "Rename or move the images that are not meant.",
+            )
+        if others := [texts for texts in self.of.values() if self._differ(texts, look)]:
+            first, second = (shown(text.name) for text in others[0][:2])
+            yield Doubt(
+                f"{len(others):,} images have two texts that differ, such as {first} and "
+                f"{second}; {others[0][0].suffix} is read.",
+                "Say which is the caption: --set prepare.sidecar_ending=caption (or txt, json)",
+                stops=True,
+            )
+        folders = {text.parent for text in self.used}
+        if orphans := [text for text in self._orphans if text.parent in folders]:
+            yield Doubt(
+                f"{len(orphans):,} texts have no image of their name, such as "
+                f"{shown(orphans[0].name)}; they are not used.",
+                "Their images may be missing, or have an ending that is not read.",
+            )
+        without = len(self.of) - self.count
+        if self.count and without:
+            yield Doubt(
+                f"{without:,} of {len(self.of):,} images have no text beside them; those in "
+                "folders of classes get the name of their class.",
+                "Add the missing texts, or leave it so.",
+            )
+
+    def _share(self, images: list[Location]) -> bool:
+        """Whether images of one name have one text."""
+        texts = [self.of[image][0] for image in images if self.of[image]]
+        return len(texts) > len(set(texts))
+
+    def _differ(self, texts: list[Location], look: Look) -> bool:
+        """Whether a .txt and a .caption of one image say different things."""
+        words = [
+            words.captions
+            for text in texts
+            if text.suffix != JSON
+            if isinstance(words := read(text, look, self.options), Words)
+        ]
+        return any(captions.fold(" ".join(w)) != captions.fold(" ".join(words[0])) for w in words)
+
+    def _named(
+        self,
+        image: Location,
+        texts: dict[tuple[Location, str], list[Location]],
+        endings: Iterable[str],
+    ) -> Iterator[Location]:
+        folder = image.parent
+        for ending in endings:
+            for name in (PurePosixPath(image.name).stem, image.name):
+                candidates = texts.get((folder, (name + ending).lower()), [])
+                exact = [text for text in candidates if text.name[: len(name)] == name]
+                # IMG.JPG may have img.txt, but not where there is an img.jpg too.
+                free = [
+                    text
+                    for text in candidates
+                    if (folder, text.name[: len(name)]) not in self._stems
+                ]
+                yield from exact[:1] or free[:1]
+
+
+def read(text: Location, look: Look, options: Prepare) -> Words | Reason:
+    """What a text says, or why it cannot be read."""
+    data = _read(text, options.limits)
+    if isinstance(data, Reason):
+        return data
+    name = shown(text.name)
+    if text.suffix == JSON:
+        try:
+            value = parse(decode(data, look.encoding))
+        except ValueError as problem:
+            return Reason(f"{name} is not JSON: {problem}", Cause.NOT_JSON)
+        if not isinstance(value, dict):
+            return Reason(f"{name} is a JSON {type(value).__name__}, not an object", Cause.NOT_JSON)
+        cells = bounded(value, options.limits)
+        return cells if isinstance(cells, Reason) else _json_words(cells, options)
+    words = decode(data, look.encoding)
+    return Words([words] if look.is_wrapped else words.splitlines(), {})
+
+
+def decode(data: bytes, encoding: str | None) -> str:
+    """A text by its own mark, else as UTF-8, else in the encoding of all."""
+    for mark, name in MARKS:
+        if data.startswith(mark):
+            return data.decode(name, "replace")
+    if encoding is None or _is_plain(data):
+        return data.decode("utf-8", "replace")
+    return data.decode(encoding, "replace")
+
+
+def _json_words(cells: Cells, options: Prepare) -> Words:
+    mapped = options.columns.caption
+    names = [mapped] if mapped else ROLES["caption"]
+    column = next((name for name in names if cells.get(name)), None)
+    texts = list(captions.cell_captions(cells[column])) if column else []
+    return Words(texts, {name: cell for name, cell in cells.items() if name != column})
+
+
+def role_of(cells: Cells, role: str, options: Prepare) -> str | None:
+    """An id, product or split of a .json: mapped, or by the column's usual name."""
+    mapped = getattr(options.columns, role)
+    names = ROLES[role] if mapped is None else [mapped]
+    return next(filter(None, (captions.cell_text(cells.get(name)) for name in names)), None)
+
+
+def _read(text: Location, limits: Limits) -> bytes | Reason:
+    name, most = shown(text.name), limits.text_bytes
+    try:
+        if text.size > most:
+            return Reason(f"{name} is larger than {most:,} bytes (prepare.limits.text_bytes)")
+        return text.read(most)
+    except (OSError, ValueError) as problem:
+        return unreadable(problem, name)
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether a text says itself how it is read: by a mark, or by being UTF-8."""
+    return any(data.startswith(mark) for mark, _ in MARKS) or (b"\0" not in data and is_utf8(data))
+
+
+def _encoding(options: Prepare) -> str | None:
+    return getattr(options, "encoding", None)
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _is_wrapped(lines: list[str]) -> bool:
+    """Whether lines go on in the next one, as those of a paragraph do and captions do not."""
+    goes_on = any(_GOES_ON.search(line) for line in lines[:-1])
+    return goes_on or (lines[0][0].isupper() and any(line[0].islower() for line in lines[1:]))

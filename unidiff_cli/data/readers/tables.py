@@ -1,0 +1,83 @@
+"""Several tables that are one catalogue: shards, one table a split, one table a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+from unidiff_cli import registry
+from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data.doubts import Doubt
+from unidiff_cli.data.locations import Location
+from unidiff_cli.data.readers import Reader
+from unidiff_cli.data.sample import Extent, Rejected, Sample
+from unidiff_cli.errors import UsageError
+
+# Tables that are named to a person.
+NAMED = 3
+
+
+class Tables(Reader):
+    """The rows of several tables, one after the other.
+
+    `parts` are the tables, each with the split of its rows that name none, or None.
+    """
+
+    def __init__(
+        self,
+        location: Location,
+        options: Prepare,
+        parts: Sequence[tuple[Location, str | None]] = (),
+    ) -> None:
+        super().__init__(location, options)
+        if not parts:
+            raise UsageError(
+                f"{location} holds no tables that belong together.",
+                "Leave prepare.reader out, or name the tables: --set 'prepare.tables=[…]'",
+            )
+        self._parts = parts
+
+    @classmethod
+    def accepts(cls, location: Location) -> bool:
+        # `readers.choose` says which tables belong together.
+        return False
+
+    @cached_property
+    def _readers(self) -> list[Reader]:
+        table = registry.load("readers", "table")
+        return [table(part, self.options) for part, _ in self._parts]
+
+    def describe(self) -> list[str]:
+        first, *others = (reader.describe() for reader in self._readers)
+        splits = {split: None for _, split in self._parts if split}
+        lines = [f"splits by the tables' names: {', '.join(splits)}"] if splits else []
+        return [*lines, *first, *(f"and {lines[0]}" for lines in others[:NAMED])]
+
+    def decisions(self) -> dict[str, str]:
+        return self._readers[0].decisions()
+
+    def doubts(self) -> list[Doubt]:
+        doubts = [doubt for reader in self._readers for doubt in reader.doubts()]
+        return [*super().doubts(), *dict.fromkeys(doubts)]
+
+    def __iter__(self) -> Iterator[Sample | Rejected]:
+        self._begin_pass()
+        for reader, (_, split) in zip(self._readers, self._parts, strict=True):
+            folder = reader.location.relative_to(self.root).rpartition("/")[0]
+            for item in reader:
+                row = f"{folder}/{item.row}" if folder else item.row
+                if isinstance(item, Sample):
+                    yield replace(item, row=row, split=item.split or split)
+                else:
+                    yield replace(item, row=row)
+            self.notes.update(reader.notes)
+            self.filtered += reader.filtered
+
+    def extent(self) -> Extent:
+        extents = [reader.extent() for reader in self._readers]
+        digest = hashlib.sha256(repr([e.digest for e in extents]).encode())
+        rows = [extent.rows for extent in extents]
+        total = None if None in rows else sum(filter(None, rows))
+        return Extent(digest.hexdigest()[:16], total, sum(extent.bytes for extent in extents))
