@@ -73,7 +73,7 @@ class InZip(Location):
         if info.compress_type not in PACKED:
             raise OSError(errno.EINVAL, "packed in a way that is not read", str(self))
         try:
-            return _Member(content.open(info))
+            return io.BufferedReader(_Member(content.open(info)))
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as problem:
             raise OSError(errno.EIO, str(problem), str(self)) from problem
 

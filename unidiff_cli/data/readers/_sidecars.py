@@ -7,10 +7,8 @@ in kohya's window; kohya's scripts write tags into the one and sentences into th
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -18,18 +16,14 @@ from unidiff_cli.config.schema import Limits, Prepare
 from unidiff_cli.data import captions
 from unidiff_cli.data.columns import ROLES
 from unidiff_cli.data.doubts import Doubt
-from unidiff_cli.data.encoding import ENOUGH, MARKS, encoding_of, is_utf8
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.readers._cells import Cells, bounded, parse
+from unidiff_cli.data.readers._text_look import TextLook, look_at
 from unidiff_cli.data.sample import Cause, Reason, unreadable
 
 JSON = ".json"
 # Likeliest first.
 SUFFIXES = (".txt", ".caption", JSON)
-# A line that goes on in the next one ends like this.
-_GOES_ON = re.compile(r"(?:[,;:-]|\b(?:a|an|the|of|and|or|with|in|on|at|by|for|from|to))$", re.I)
-# The share of texts of several lines above which all are taken for wrapped.
-WRAPPED = 0.5
 
 
 class Words(NamedTuple):
@@ -37,49 +31,6 @@ class Words(NamedTuple):
 
     captions: list[str]
     cells: Cells
-
-
-@dataclass
-class Look:
-    """What all texts of a catalogue have in common; found in one pass over them."""
-
-    # Of texts that are neither UTF-8 nor marked; None where there are none.
-    encoding: str | None = None
-    is_certain: bool = True
-    # Whether a text of several lines is one caption.
-    is_wrapped: bool = False
-    foreign: int = 0
-    several_lines: int = 0
-    # Texts of several lines that look like one sentence, and the first of them.
-    wrapped: list[str] = field(default_factory=list)
-
-    def lines_of(self, text: Location, data: bytes | Reason) -> None:
-        """Counts a text of several lines."""
-        lines = [] if isinstance(data, Reason) else _lines(decode(data, self.encoding))
-        if len(lines) > 1:
-            self.several_lines += 1
-            if _is_wrapped(lines):
-                self.wrapped.append(shown(text.name))
-
-    def doubts(self, options: Prepare) -> Iterator[Doubt]:
-        """What may be meant otherwise."""
-        if self.foreign and not _encoding(options):
-            yield Doubt(
-                f"{self.foreign:,} texts beside images are not UTF-8; they are read as "
-                f"{self.encoding}.",
-                f"Say which encoding they have: --set prepare.encoding={self.encoding}",
-                stops=not self.is_certain,
-            )
-        if self.wrapped and not options.sidecar:
-            many = f"{len(self.wrapped):,} of {self.several_lines:,} texts with several lines"
-            reading = "one caption" if self.is_wrapped else "one caption a line"
-            yield Doubt(
-                f"{many} look like one wrapped sentence, such as {self.wrapped[0]}; "
-                f"each is read as {reading}.",
-                "Say what a text is: --set prepare.sidecar=text (one caption) or "
-                "--set prepare.sidecar=lines (one caption a line)",
-                stops=True,
-            )
 
 
 class Sidecars:
@@ -112,27 +63,21 @@ class Sidecars:
         """The images that have a text."""
         return sum(map(bool, self.of.values()))
 
-    def look(self) -> Look:
+    def look(self) -> TextLook:
         """Looks at the first text of every image, as far as its limit goes."""
         first = dict.fromkeys(texts[0] for texts in self.of.values() if texts)
         plain = [text for text in first if text.suffix != JSON]
-        look, sample = Look(), bytearray()
-        for text in plain:
-            data = _read(text, self.options.limits)
-            if not isinstance(data, Reason) and not _is_plain(data):
-                look.foreign += 1
-                sample += data[: max(0, ENOUGH - len(sample))] + b"\n"
-        if look.foreign:
-            look.encoding, look.is_certain = encoding_of(bytes(sample))
-        look.encoding = _encoding(self.options) or look.encoding
-        for text in plain:
-            look.lines_of(text, _read(text, self.options.limits))
-        share = len(look.wrapped) / max(1, look.several_lines)
-        way = self.options.sidecar
-        look.is_wrapped = way == "text" or (way is None and share >= WRAPPED)
-        return look
+        limits = self.options.limits
 
-    def doubts(self, look: Look) -> Iterator[Doubt]:
+        def texts() -> Iterator[tuple[str, bytes]]:
+            for text in plain:
+                data = _read(text, limits)
+                if not isinstance(data, Reason):
+                    yield shown(text.name), data
+
+        return look_at(texts, self.options)
+
+    def doubts(self, look: TextLook) -> Iterator[Doubt]:
         """What may be meant otherwise."""
         yield from look.doubts(self.options)
         shared = [images for images in self._stems.values() if self._share(images)]
@@ -171,7 +116,7 @@ class Sidecars:
         texts = [self.of[image][0] for image in images if self.of[image]]
         return len(texts) > len(set(texts))
 
-    def _differ(self, texts: list[Location], look: Look) -> bool:
+    def _differ(self, texts: list[Location], look: TextLook) -> bool:
         """Whether a .txt and a .caption of one image say different things."""
         words = [
             words.captions
@@ -201,7 +146,7 @@ class Sidecars:
                 yield from exact[:1] or free[:1]
 
 
-def read(text: Location, look: Look, options: Prepare) -> Words | Reason:
+def read(text: Location, look: TextLook, options: Prepare) -> Words | Reason:
     """What a text says, or why it cannot be read."""
     data = _read(text, options.limits)
     if isinstance(data, Reason):
@@ -209,25 +154,18 @@ def read(text: Location, look: Look, options: Prepare) -> Words | Reason:
     name = shown(text.name)
     if text.suffix == JSON:
         try:
-            value = parse(decode(data, look.encoding))
+            value = parse(look.decode(data))
         except ValueError as problem:
             return Reason(f"{name} is not JSON: {problem}", Cause.NOT_JSON)
         if not isinstance(value, dict):
             return Reason(f"{name} is a JSON {type(value).__name__}, not an object", Cause.NOT_JSON)
         cells = bounded(value, options.limits)
         return cells if isinstance(cells, Reason) else _json_words(cells, options)
-    words = decode(data, look.encoding)
-    return Words([words] if look.is_wrapped else words.splitlines(), {})
-
-
-def decode(data: bytes, encoding: str | None) -> str:
-    """A text by its own mark, else as UTF-8, else in the encoding of all."""
-    for mark, name in MARKS:
-        if data.startswith(mark):
-            return data.decode(name, "replace")
-    if encoding is None or _is_plain(data):
-        return data.decode("utf-8", "replace")
-    return data.decode(encoding, "replace")
+    try:
+        words = look.decode(data)
+    except UnicodeError:
+        return Reason(f"{name} is not UTF-8; say what it is: --set prepare.encoding=cp1252")
+    return Words(look.captions_in(words), {})
 
 
 def _json_words(cells: Cells, options: Prepare) -> Words:
@@ -253,22 +191,3 @@ def _read(text: Location, limits: Limits) -> bytes | Reason:
         return text.read(most)
     except (OSError, ValueError) as problem:
         return unreadable(problem, name)
-
-
-def _is_plain(data: bytes) -> bool:
-    """Whether a text says itself how it is read: by a mark, or by being UTF-8."""
-    return any(data.startswith(mark) for mark, _ in MARKS) or (b"\0" not in data and is_utf8(data))
-
-
-def _encoding(options: Prepare) -> str | None:
-    return getattr(options, "encoding", None)
-
-
-def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _is_wrapped(lines: list[str]) -> bool:
-    """Whether lines go on in the next one, as those of a paragraph do and captions do not."""
-    goes_on = any(_GOES_ON.search(line) for line in lines[:-1])
-    return goes_on or (lines[0][0].isupper() and any(line[0].islower() for line in lines[1:]))

@@ -282,8 +282,8 @@ def _count(table: Location, opener: Opener) -> _Trial:
     """How many images the first rows of a table name that are there."""
     try:
         items = list(islice(opener(table), ROWS))
-    except (UsageError, WorkError) as problem:
-        return _Trial(table, problem=problem)
+    except (UsageError, WorkError) as error:
+        return _Trial(table, problem=error)
     samples = [item for item in items if isinstance(item, Sample)]
     count = sum(_is_there(sample.image) for sample in samples)
     problem = None if count else _img2dataset.explain(table, items)

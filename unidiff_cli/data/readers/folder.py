@@ -18,6 +18,7 @@ from unidiff_cli.data.readers._classes import COLUMNS, REGULARIZATION, REPEATED,
 from unidiff_cli.data.readers._companions import Companions
 from unidiff_cli.data.readers._contents import is_image, others_by_ending
 from unidiff_cli.data.readers._sidecars import Sidecars, role_of
+from unidiff_cli.data.readers._text_look import TextLook
 from unidiff_cli.data.sample import UNREAD, Cause, Reason, Rejected, Sample
 from unidiff_cli.data.walk import walk
 from unidiff_cli.errors import UsageError
@@ -33,7 +34,7 @@ class Folder(Reader):
 
     def __init__(self, location: Location, options: Prepare) -> None:
         super().__init__(location, options)
-        self._look: _sidecars.Look | None = None
+        self._look: TextLook | None = None
         self._texts = 0
         self._doubts: list[Doubt] = []
         for column in options.where:
@@ -67,11 +68,7 @@ class Folder(Reader):
         return [*lines, *self.peek()]
 
     def decisions(self) -> dict[str, str]:
-        if not self._look or not self._texts:
-            return {}
-        text = "one caption" if self._look.is_wrapped else "one caption a line"
-        encoding = {"encoding": self._look.encoding} if self._look.encoding else {}
-        return {"a text beside an image": text, **encoding}
+        return self._look.decisions() if self._look else {}
 
     def doubts(self) -> list[Doubt]:
         return [*super().doubts(), *self._doubts]
@@ -143,7 +140,7 @@ class Folder(Reader):
         )
 
     def _read(self, text: Location) -> _sidecars.Words | Reason:
-        return _sidecars.read(text, self._look or _sidecars.Look(), self.options)
+        return _sidecars.read(text, self._look or TextLook(), self.options)
 
     def _from_columns(self, columns: dict[str, Any]) -> tuple[str, ...] | Reason:
         """The caption that an image's path gives, or why there is none."""
