@@ -243,7 +243,7 @@ def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Dec
         raise WorkError(f"{reader.location} holds no images.")
     if without_caption > (1 - CAPTIONED) * rows:
         fact = f"Only {rows - without_caption:,} of {rows:,} images have a caption."
-        action = reader.caption_hint
+        action = "Add .txt files beside them, or map a column: --set prepare.columns.caption=COLUMN"
     elif bad > options.max_bad * rows or not decoded.samples:
         reasons = Counter(item.reason.counted_as for item in decoded.rejected)
         reason, count = reasons.most_common(1)[0]

@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
@@ -48,9 +48,6 @@ class Reader(ABC):
     `prepare.where` leaves out) are those of the latest pass, and so are `doubts`. `origin` says in
     lines for a person which files were chosen, and `origin_doubts` what is doubtful of that.
     """
-
-    # What to do where most images have no caption.
-    caption_hint: ClassVar[str] = "Map a column: --set prepare.columns.caption=COLUMN"
 
     def __init__(self, location: Location, options: Prepare) -> None:
         self.location, self.options = location, options

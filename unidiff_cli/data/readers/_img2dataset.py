@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unidiff_cli.data.locations import Location
 from unidiff_cli.data.sample import Reason, Rejected, Sample
 from unidiff_cli.errors import UsageError
 
@@ -23,23 +22,18 @@ def failure(cells: Mapping[str, Any]) -> Reason | None:
     )
 
 
-def explain(table: Location, items: Sequence[Sample | Rejected]) -> UsageError | None:
-    """What is wrong with a table whose images are web addresses, though images lie beside it."""
-    addresses = [
-        item for item in items if isinstance(item, Rejected) and "web address" in item.reason.text
-    ]
-    if not items or len(addresses) < len(items) or not _has_images(table):
-        return None
-    return UsageError(
-        f"{table.name} names its images by web address, and no column says which of the images "
-        "beside it is which.",
-        "Keep what img2dataset writes beside them: 00000.parquet with its column key, or a .txt or "
-        ".json of every image. Then leave this table out.",
+def are_addresses(items: Sequence[Sample | Rejected]) -> bool:
+    """Whether all images of a table's rows are web addresses that are not read."""
+    return bool(items) and all(
+        isinstance(item, Rejected) and "web address" in item.reason.text for item in items
     )
 
 
-def _has_images(table: Location) -> bool:
-    try:
-        return any(entry.is_folder for entry in table.parent.entries())
-    except OSError:
-        return False
+def unclear(table: str) -> UsageError:
+    """What is wrong with a table of web addresses that images lie beside."""
+    return UsageError(
+        f"{table} names its images by web address, and no column says which of the images "
+        "in the catalogue is which.",
+        "Keep what img2dataset writes beside them: 00000.parquet with its column key, or a .txt or "
+        ".json of every image. Then leave this table out.",
+    )

@@ -1,14 +1,13 @@
 """Which tables of a folder are the catalogue: looked for everywhere, tried, or asked for.
 
-A table is tried by opening it with the recipe's columns: one whose first rows name images that are
-there is a source of captions, and one that names none is not. Image paths may start in the table's
-own folder, in the catalogue's, or in one that has the table's name, whichever holds more of them.
+A table whose first rows name images that are there is a source of captions. One that names none is
+read only where nothing else is there. Parts of one table are read together: see `_families.py`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from itertools import islice
@@ -16,23 +15,17 @@ from pathlib import PurePosixPath
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.doubts import Doubt
-from unidiff_cli.data.locations import InMemory, Location
+from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _families, _img2dataset
 from unidiff_cli.data.readers._sources import Sources
-from unidiff_cli.data.rooted import Overlay, Rooted
-from unidiff_cli.data.sample import Rejected, Sample
-from unidiff_cli.errors import UnidiffError, UsageError, WorkError, nearest
+from unidiff_cli.data.readers._table_trials import Opener, Trial, rows_of, try_table
+from unidiff_cli.errors import UsageError, WorkError, nearest
 
-# Rows that are looked at of a table, and of two that may be the same.
-ROWS, SAME_ROWS = 50, 10_000
-# Folders that are tried for a table's images, and tables that are tried and named.
-FOLDERS, TABLES, NAMED = 8, 50, 6
+# Tables that are tried, and that are named.
+TABLES, NAMED = 50, 6
 # Of two tables with the same rows the first of these is read.
 PREFERRED = (".jsonl", ".parquet", ".csv", ".tsv", ".json")
 BUT_FOLDER = "Or read the folder without it: --set prepare.reader=folder"
-
-Items = Iterable[Sample | Rejected]
-Opener = Callable[[Location], Items]
 
 
 @dataclass
@@ -44,17 +37,6 @@ class Tables:
     doubts: list[Doubt] = field(default_factory=list)
     # Paths of tables that may be meant and are not read.
     unread: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Trial:
-    """A table that was tried: images that its first rows name, or why it cannot be read."""
-
-    table: Location
-    images: int = 0
-    problem: UnidiffError | None = None
-    # Whether its images are addresses of files that lie beside it under other names.
-    is_of_addresses: bool = False
 
 
 def choose_tables(sources: Sources, options: Prepare, opener: Opener) -> Tables:
@@ -120,29 +102,30 @@ def _candidates(
     return families, weak
 
 
-def _try_all(families: dict[str, Members], sources: Sources, opener: Opener) -> dict[str, _Trial]:
+def _try_all(families: dict[str, Members], sources: Sources, opener: Opener) -> dict[str, Trial]:
     """A trial of the first table of each family."""
     first = {name: members[0][1] for name, members in islice(families.items(), TABLES)}
-    return {name: _try(table, sources, opener) for name, table in first.items()}
+    return {name: try_table(table, sources, opener) for name, table in first.items()}
 
 
 def _chosen(
-    families: dict[str, Members], tried: dict[str, _Trial], sources: Sources, opener: Opener
+    families: dict[str, Members], tried: dict[str, Trial], sources: Sources, opener: Opener
 ) -> tuple[str | None, Tables]:
     """The family that is read, and what is said of the others."""
     result = Tables()
     best = [name for name, trial in tried.items() if trial.images]
-    others = bool(sources.tars or sources.sidecars)
     if not best:
         _raise_work_errors(tried)
         possible = [name for name, trial in tried.items() if not trial.problem]
-        if others:
+        if sources.tars or sources.sidecars:
             result.unread = [families[name][0][0] for name in tried]
             return None, result
         best = possible or list(tried)
     if not best:
         return None, result
+    read = set(best)
     best = _without_twins(best, families, tried, opener, result)
+    read -= set(best)
     named = [name for name in best if _families.is_named(families[name][0][0])]
     choice = best if len(best) == 1 else named
     if len(choice) != 1:
@@ -151,16 +134,25 @@ def _chosen(
             f"{sources.root} holds several tables: {_listed(paths)}.",
             f"Name those that are meant: --set 'prepare.tables=[{paths[0]}]'",
         )
-    problem = tried[choice[0]].problem
-    if problem:
-        without = sources.images and not tried[choice[0]].is_of_addresses
-        action = f"{problem.action} {BUT_FOLDER}" if without else problem.action
-        raise type(problem)(problem.fact, action) from problem
-    result.unread += [families[name][0][0] for name in best if name != choice[0]]
+    read.add(choice[0])
+    trial = tried[choice[0]]
+    if trial.problem:
+        action = f"{trial.problem.action} {BUT_FOLDER}" if sources.images else trial.problem.action
+        raise type(trial.problem)(trial.problem.fact, action) from trial.problem
+    if trial.has_addresses and sources.images:
+        raise _img2dataset.unclear(families[choice[0]][0][0])
+    others = [name for name in tried if name not in read and _looks_meant(name, families, tried)]
+    result.unread += [families[name][0][0] for name in others]
     return choice[0], result
 
 
-def _raise_work_errors(tried: dict[str, _Trial]) -> None:
+def _looks_meant(name: str, families: dict[str, Members], tried: dict[str, Trial]) -> bool:
+    """Whether a table that is not read looks like a source of captions."""
+    is_readable = tried[name].images or isinstance(tried[name].problem, WorkError)
+    return bool(is_readable) or _families.is_named(families[name][0][0])
+
+
+def _raise_work_errors(tried: dict[str, Trial]) -> None:
     """Raises the problem of a table that cannot be opened: nobody knows what it holds."""
     for trial in tried.values():
         if isinstance(trial.problem, WorkError):
@@ -170,7 +162,7 @@ def _raise_work_errors(tried: dict[str, _Trial]) -> None:
 def _without_twins(
     names: list[str],
     families: dict[str, Members],
-    tried: dict[str, _Trial],
+    tried: dict[str, Trial],
     opener: Opener,
     result: Tables,
 ) -> list[str]:
@@ -187,7 +179,7 @@ def _without_twins(
             twin = families[other][0][0]
             if tried[first].problem or tried[other].problem:
                 result.unread.append(twin)
-            elif _rows(opener(tried[first].table)) == _rows(opener(tried[other].table)):
+            elif rows_of(opener(tried[first].table)) == rows_of(opener(tried[other].table)):
                 result.lines.append(f"{twin} has the same rows as {path}, which is read")
             else:
                 result.doubts.append(
@@ -205,19 +197,13 @@ def _preference(name: str) -> int:
     return PREFERRED.index(ending) if ending in PREFERRED else len(PREFERRED)
 
 
-def _rows(items: Items) -> set[tuple[str, tuple[str, ...]]]:
-    """What two tables with the same rows have in common."""
-    samples = (item for item in islice(items, SAME_ROWS) if isinstance(item, Sample))
-    return {(str(sample.image), sample.captions) for sample in samples}
-
-
 def _parts(members: Members, sources: Sources, opener: Opener) -> Tables:
     """The tables of one family, each with the folder of its images and its split."""
     paths = [path for path, _ in members]
     splits = _families.splits_of(paths)
     result = Tables()
     for (_, table), split in zip(members, splits, strict=True):
-        trial = _try(table, sources, opener)
+        trial = try_table(table, sources, opener)
         if trial.problem:
             raise trial.problem
         result.parts.append((trial.table, split))
@@ -244,55 +230,6 @@ def _parts(members: Members, sources: Sources, opener: Opener) -> Tables:
                 )
             )
     return result
-
-
-# ---------------------------------------------------------------- trials
-
-
-def _try(table: Location, sources: Sources, opener: Opener) -> _Trial:
-    """The table with the folder that holds most of its images."""
-    trials = []
-    for base in islice(_bases(table, sources), FOLDERS):
-        place = table if base == table.parent else Rooted(table, base)
-        trials.append(_count(place, opener))
-        if trials[-1].images >= ROWS:
-            break
-    best = max(trials, key=lambda trial: trial.images)
-    if best.images:
-        return best
-    # None is there. What looks for them looks from the catalogue's own folder.
-    return next((t for t in trials if t.table.parent == sources.root and not t.problem), best)
-
-
-def _bases(table: Location, sources: Sources) -> Iterator[Location]:
-    """The folders that a table's paths may start in, likeliest first."""
-    name = _families.stem(table.name).lower()
-    named = [folder for folder in sources.folders if len(folder.name) > 2]
-    folders = [
-        table.parent,
-        sources.root,
-        # 00000.parquet of img2dataset and 00000/, captions_val2017.json of COCO and val2017/.
-        *(folder for folder in named if name.endswith(folder.name.lower())),
-    ]
-    for folder in dict.fromkeys(folders):
-        yield Overlay(folder, tuple(sources.zips)) if sources.zips else folder
-
-
-def _count(table: Location, opener: Opener) -> _Trial:
-    """How many images the first rows of a table name that are there."""
-    try:
-        items = list(islice(opener(table), ROWS))
-    except (UsageError, WorkError) as error:
-        return _Trial(table, problem=error)
-    samples = [item for item in items if isinstance(item, Sample)]
-    count = sum(_is_there(sample.image) for sample in samples)
-    problem = None if count else _img2dataset.explain(table, items)
-    return _Trial(table, count, problem, is_of_addresses=problem is not None)
-
-
-def _is_there(image: Location) -> bool:
-    """Whether an image is there; a link that leads out is one that is refused."""
-    return isinstance(image, InMemory) or image.kind() in ("file", "outside")
 
 
 def _listed(paths: Iterable[str]) -> str:

@@ -15,6 +15,8 @@ from unidiff_cli.data.readers._companions import FOLDERS
 from unidiff_cli.data.sample import IMAGE_SUFFIXES
 
 Dot = Literal["first", "last"]
+# Endings, in lower case and with their dot -> data, of one key.
+Parts = dict[str, bytes]
 TEXTS = (".txt", ".caption", ".text")
 # Samples with texts of their own that a key of views may hold; more are samples of a catalogue.
 VIEWS = 10
@@ -78,3 +80,12 @@ def products_of(endings: Iterable[str]) -> tuple[list[str], list[str]]:
     if len(others) == len(images):
         others = []
     return [ending for ending in images if ending not in others], others
+
+
+def texts_of(parts: Parts, image: str) -> Parts:
+    """The parts with the texts of one image: .b.txt for .b.png, else .txt, else all of them."""
+    texts = {ending for ending in parts if last(ending) in TEXTS}
+    for own in (view(image), ""):
+        if matching := {ending for ending in texts if view(ending) == own}:
+            return {e: data for e, data in parts.items() if e not in texts or e in matching}
+    return parts

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from unidiff_cli.data.readers._tar_keys import is_image
+from unidiff_cli.data.readers._tar_keys import Parts, is_image
 
 # Bytes of names, texts and images that are held, and what a key itself takes.
 HELD, KEY = 1 << 28, 200
-
-# Endings, in lower case and with their dot -> data, of one key.
-Parts = dict[str, bytes]
 
 
 class Pending:

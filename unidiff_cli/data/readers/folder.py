@@ -30,8 +30,6 @@ HEAD, NAMED = 10_000, 5
 class Folder(Reader):
     """Images below a folder; a text beside an image wins over the class of its folder."""
 
-    caption_hint = "Add .txt files beside them, or put them into folders named by their class"
-
     def __init__(self, location: Location, options: Prepare) -> None:
         super().__init__(location, options)
         self._look: TextLook | None = None

@@ -21,9 +21,17 @@ from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location, shown
 from unidiff_cli.data.readers import Reader, _families, _img2dataset, _tars
 from unidiff_cli.data.readers._cells import Cells, bounded, parse, plain
-from unidiff_cli.data.readers._tar_keys import TEXTS, is_image, last, products_of, split_name, view
+from unidiff_cli.data.readers._tar_keys import (
+    TEXTS,
+    Parts,
+    is_image,
+    last,
+    products_of,
+    split_name,
+    texts_of,
+)
 from unidiff_cli.data.readers._tar_look import TarLook, look_into
-from unidiff_cli.data.readers._tar_pending import Parts, Pending, has_images
+from unidiff_cli.data.readers._tar_pending import Pending, has_images
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent, Reason, Rejected, Sample
 from unidiff_cli.data.walk import walk
 
@@ -218,7 +226,7 @@ class Webdataset(Reader):
             yield Rejected(row, _img2dataset.failure(cells) or missing)
         for image in images:
             name = row if len(images) == 1 else f"{row}{image}"
-            texts = self._texts(_own_texts(parts, image), cells)
+            texts = self._texts(texts_of(parts, image), cells)
             if isinstance(texts, Reason):
                 yield Rejected(name, texts)
                 continue
@@ -268,15 +276,6 @@ class Webdataset(Reader):
         names = ROLES[role] if mapped is None else [mapped]
         texts = (captions.cell_text(cells.get(name)) for name in names)
         return next(filter(None, texts), None)
-
-
-def _own_texts(parts: Parts, image: str) -> Parts:
-    """The parts with the texts of one image: .b.txt for .b.png, else .txt, else all of them."""
-    texts = {ending for ending in parts if last(ending) in TEXTS}
-    for own in (view(image), ""):
-        if matching := {ending for ending in texts if view(ending) == own}:
-            return {e: data for e, data in parts.items() if e not in texts or e in matching}
-    return parts
 
 
 def _cells(parts: Parts) -> Cells:
