@@ -77,7 +77,7 @@ class Companions:
 
     def doubts(self) -> Iterator[Doubt]:
         """What may be masks and the like, or a class of that name."""
-        for folder, count in self.unclear.items():
+        for folder, count in () if self._all_of_them else self.unclear.items():
             yield Doubt(
                 f"The folder '{folder}' may hold masks or thumbnails, or be a class: {count:,} of "
                 "its images have names that images of another folder have too. It is read as a "

@@ -8,7 +8,7 @@ in kohya's window; kohya's scripts write tags into the one and sentences into th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -77,10 +77,11 @@ class Sidecars:
 
         return look_at(texts, self.options)
 
-    def doubts(self, look: TextLook) -> Iterator[Doubt]:
-        """What may be meant otherwise."""
+    def doubts(self, look: TextLook, products: Collection[Location]) -> Iterator[Doubt]:
+        """What may be meant otherwise; `products` are the images that are read."""
         yield from look.doubts(self.options)
-        shared = [images for images in self._stems.values() if self._share(images)]
+        stems = ([i for i in images if i in products] for images in self._stems.values())
+        shared = [images for images in stems if self._share(images)]
         if shared:
             names = " and ".join(shown(image.name) for image in shared[0])
             yield Doubt(
@@ -103,10 +104,10 @@ class Sidecars:
                 f"{shown(orphans[0].name)}; they are not used.",
                 "Their images may be missing, or have an ending that is not read.",
             )
-        without = len(self.of) - self.count
+        without = sum(not self.of[image] for image in products)
         if self.count and without:
             yield Doubt(
-                f"{without:,} of {len(self.of):,} images have no text beside them; those in "
+                f"{without:,} of {len(products):,} images have no text beside them; those in "
                 "folders of classes get the name of their class.",
                 "Add the missing texts, or leave it so.",
             )

@@ -80,7 +80,12 @@ class Folder(Reader):
         classes, companions = Classes(images, self.root), self._companions(sidecars)
         if self._look is None:
             self._look = sidecars.look()
-            self._doubts = [*sidecars.doubts(self._look), *companions.doubts()]
+            products = {
+                image
+                for image in images
+                if image not in companions.kinds and not classes.is_regularization(image)
+            }
+            self._doubts = [*sidecars.doubts(self._look, products), *companions.doubts()]
         self._texts = sidecars.count
         self.notes.update(dict(companions.counts()))
         self.notes.update(others_by_ending(files, images, sidecars.used))
