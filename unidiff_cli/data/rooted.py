@@ -58,7 +58,8 @@ class Rooted(Location):
 class Overlay(Location):
     """A folder that also has what lies in some archives, each as if it were unpacked into it.
 
-    A file of the folder wins. `images/a.jpg` is `a.jpg` of images.zip too.
+    A file of the folder wins. `images/a.jpg` is `a.jpg` of images.zip too. What lies below is a
+    location of the folder or of an archive; its parent is no overlay.
     """
 
     folder: Location

@@ -12,6 +12,7 @@ from unidiff_cli.data.readers import _sidecars, _tables, _tars
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Rejected
 from unidiff_cli.data.walk import walk
 from unidiff_cli.data.zips import InZip, is_zip
+from unidiff_cli.errors import WorkError
 
 # Names read off a screen, and tables that somebody renamed: said, and never read.
 LOOKALIKES = (".json1", ".jsoni", ".csv1", ".xls", ".xlsx", ".ods", ".numbers")
@@ -24,7 +25,7 @@ class Sources:
     root: Location
     tables: list[Location] = field(default_factory=list)
     tars: list[Location] = field(default_factory=list)
-    zips: list[Location] = field(default_factory=list)
+    zips: list[InZip] = field(default_factory=list)
     # What looks like a table by its name and is none that is read.
     lookalikes: list[Location] = field(default_factory=list)
     images: int = 0
@@ -39,8 +40,14 @@ class Sources:
 
 
 def unpacked(location: Location) -> Location:
-    """What is in a zip, as a folder; any other location as it is."""
-    return InZip(location) if location.is_file() and is_zip(location) else location
+    """What is in a zip, as a folder; any other location as it is. WorkError for a damaged zip."""
+    if not (location.is_file() and is_zip(location)):
+        return location
+    try:
+        InZip(location).stat()
+    except OSError as problem:
+        raise WorkError(f"{location} is {problem.strerror}.", "Pack it again.") from problem
+    return InZip(location)
 
 
 def survey(root: Location) -> Sources:
@@ -50,7 +57,7 @@ def survey(root: Location) -> Sources:
     """
     sources = _survey(root)
     if len(sources.zips) == 1 and not (sources.images or sources.tables or sources.tars):
-        return _survey(sources.zips[0])
+        return _survey(unpacked(sources.zips[0].archive))
     return sources
 
 

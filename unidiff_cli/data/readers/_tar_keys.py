@@ -37,6 +37,12 @@ def split_name(name: str, dot: Dot = "first") -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
+def is_of_macos(name: str) -> bool:
+    """Whether a member is a note of macOS about another one, such as ._0.jpg."""
+    parts = name.split("/")
+    return parts[-1].startswith("._") or "__MACOSX" in parts[:-1]
+
+
 def last(ending: str) -> str:
     """.png of .b.png."""
     return "." + ending.rsplit(".", 1)[-1]

@@ -10,7 +10,7 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _tars
-from unidiff_cli.data.readers._tar_keys import TEXTS, VIEWS, Dot, crowded_keys, last
+from unidiff_cli.data.readers._tar_keys import TEXTS, VIEWS, Dot, crowded_keys, is_of_macos, last
 from unidiff_cli.data.readers._text_look import TextLook, look_at
 
 # Members that are looked at.
@@ -54,7 +54,7 @@ def look_into(tars: Iterable[Location], options: Prepare) -> TarLook:
 
     for tar in tars:
         for member in islice(_tars.members(tar, wanted, options.limits.inflation), HEAD):
-            if not member.problem:
+            if not member.problem and not is_of_macos(member.name):
                 names.append(member.name)
                 texts += [(member.name, member.data)] if member.data else []
     look = TarLook(options, crowded=crowded_keys(names), texts=look_at(lambda: texts, options))

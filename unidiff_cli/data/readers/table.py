@@ -13,6 +13,8 @@ from unidiff_cli.data import captions
 from unidiff_cli.data.locations import InMemory, Location, shown
 from unidiff_cli.data.readers import Reader, _img2dataset, _tables
 from unidiff_cli.data.readers._cells import Cells, plain
+from unidiff_cli.data.readers._sources import survey
+from unidiff_cli.data.readers._table_choice import choose_tables
 from unidiff_cli.data.readers._table_columns import (
     TableColumns,
     file_name,
@@ -32,7 +34,7 @@ class Table(Reader):
     """The rows of one table, images read from below its folder."""
 
     def __init__(self, location: Location, options: Prepare) -> None:
-        super().__init__(find(location) or location, options)
+        super().__init__(find(location, options) or location, options)
         if self.location.is_folder():
             raise UsageError(
                 f"{location} holds no table.", f"Known endings: {', '.join(_tables.SUFFIXES)}."
@@ -41,7 +43,7 @@ class Table(Reader):
 
     @classmethod
     def accepts(cls, location: Location) -> bool:
-        return find(location) is not None
+        return find(location, Prepare()) is not None
 
     def describe(self) -> list[str]:
         kind = self.location.suffix[1:]
@@ -154,7 +156,13 @@ class Table(Reader):
         return next((file for file in files if file.is_file()), None)
 
 
-def find(location: Location) -> Location | None:
-    """The table that a location is; which of a folder's is meant is chosen in `readers.choose`."""
-    is_table = location.is_file() and location.name.lower().endswith(tuple(_tables.SUFFIXES))
-    return location if is_table else None
+def find(location: Location, options: Prepare) -> Location | None:
+    """The table that a location is, or the only one that is the catalogue of a folder.
+
+    Raises as `choose_tables` does.
+    """
+    if not location.is_folder():
+        is_table = location.is_file() and location.name.lower().endswith(tuple(_tables.SUFFIXES))
+        return location if is_table else None
+    tables = choose_tables(survey(location), options, lambda table: Table(table, options)).parts
+    return tables[0][0] if len(tables) == 1 else None

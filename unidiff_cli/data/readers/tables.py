@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import Reader
+from unidiff_cli.data.readers._sources import survey
+from unidiff_cli.data.readers._table_choice import choose_tables
 from unidiff_cli.data.sample import Extent, Rejected, Sample
 from unidiff_cli.errors import UsageError
 
+Parts = Sequence[tuple[Location, str | None]]
 # Tables that are named to a person.
 NAMED = 3
 
@@ -29,20 +32,19 @@ class Tables(Reader):
         self,
         location: Location,
         options: Prepare,
-        parts: Sequence[tuple[Location, str | None]] = (),
+        parts: Parts = (),
     ) -> None:
         super().__init__(location, options)
-        if not parts:
+        self._parts = parts or _parts_of(location, options)
+        if not self._parts:
             raise UsageError(
                 f"{location} holds no tables that belong together.",
                 "Leave prepare.reader out, or name the tables: --set 'prepare.tables=[…]'",
             )
-        self._parts = parts
 
     @classmethod
     def accepts(cls, location: Location) -> bool:
-        # `readers.choose` says which tables belong together.
-        return False
+        return len(_parts_of(location, Prepare())) > 1
 
     @cached_property
     def _readers(self) -> list[Reader]:
@@ -81,3 +83,11 @@ class Tables(Reader):
         rows = [extent.rows for extent in extents]
         total = None if None in rows else sum(filter(None, rows))
         return Extent(digest.hexdigest()[:16], total, sum(extent.bytes for extent in extents))
+
+
+def _parts_of(location: Location, options: Prepare) -> Parts:
+    """The tables of a folder that are its catalogue."""
+    if not location.is_folder():
+        return ()
+    table = registry.load("readers", "table")
+    return choose_tables(survey(location), options, partial(table, options=options)).parts

@@ -25,6 +25,7 @@ from unidiff_cli.data.readers._tar_keys import (
     TEXTS,
     Parts,
     is_image,
+    is_of_macos,
     last,
     products_of,
     split_name,
@@ -56,7 +57,7 @@ class Webdataset(Reader):
 
     @classmethod
     def accepts(cls, location: Location) -> bool:
-        return next(_tars_of(location, Counter()), None) is not None
+        return any(isinstance(item, Location) for item in _tars_of(location, Counter()))
 
     def describe(self) -> list[str]:
         paths = [self._path(tar) for tar in self._tars()]
@@ -168,7 +169,7 @@ class Webdataset(Reader):
                 yield Rejected(row, Reason(member.problem))
                 continue
             names = split_name(member.name, self._looked().dot)
-            if names is None:
+            if names is None or is_of_macos(member.name):
                 self.notes[KEYLESS] += 1
                 continue
             if names[0] != key:
