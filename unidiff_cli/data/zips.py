@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import IO
 
 from unidiff_cli.data.locations import Entry, Location, Stat, shown
@@ -93,6 +94,9 @@ class InZip(Location):
         if isinstance(folder, InZip) and folder.archive == self.archive:
             return shown(posixpath.relpath(self.path or ".", folder.path or "."))
         return posixpath.join(self.archive.relative_to(folder), shown(self.path))
+
+    def is_below(self, folder: Path) -> bool:
+        return self.archive.is_below(folder)
 
     def _identity(self) -> Hashable:
         return str(self.archive), self.path

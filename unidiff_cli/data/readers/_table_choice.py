@@ -19,12 +19,14 @@ from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _families, _img2dataset
 from unidiff_cli.data.readers._sources import Sources
 from unidiff_cli.data.readers._table_trials import Opener, Trial, rows_of, try_table
-from unidiff_cli.errors import UsageError, WorkError, nearest
+from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError, nearest
 
 # Tables that are tried, and that are named.
 TABLES, NAMED = 50, 6
 # Of two tables with the same rows the first of these is read.
 PREFERRED = (".jsonl", ".parquet", ".csv", ".tsv", ".json")
+# What is wrong with a table of which nobody knows what it holds.
+UNREADABLE = (WorkError, EnvironmentProblem)
 BUT_FOLDER = "Or read the folder without it: --set prepare.reader=folder"
 
 
@@ -132,7 +134,8 @@ def _chosen(
         paths = [path for name in named or best for path, _ in families[name]]
         raise UsageError(
             f"{sources.root} holds several tables: {_listed(paths)}.",
-            f"Name those that are meant: --set 'prepare.tables=[{paths[0]}]'",
+            f"Name those that are meant: --set 'prepare.tables=[{paths[0]}]'."
+            + (f" {BUT_FOLDER}" if sources.images else ""),
         )
     read.add(choice[0])
     trial = tried[choice[0]]
@@ -148,14 +151,14 @@ def _chosen(
 
 def _looks_meant(name: str, families: dict[str, Members], tried: dict[str, Trial]) -> bool:
     """Whether a table that is not read looks like a source of captions."""
-    is_readable = tried[name].images or isinstance(tried[name].problem, WorkError)
+    is_readable = tried[name].images or isinstance(tried[name].problem, UNREADABLE)
     return bool(is_readable) or _families.is_named(families[name][0][0])
 
 
 def _raise_work_errors(tried: dict[str, Trial]) -> None:
     """Raises the problem of a table that cannot be opened: nobody knows what it holds."""
     for trial in tried.values():
-        if isinstance(trial.problem, WorkError):
+        if isinstance(trial.problem, UNREADABLE):
             raise trial.problem
 
 

@@ -15,7 +15,7 @@ from unidiff_cli.data.readers import _families, _img2dataset
 from unidiff_cli.data.readers._sources import Sources
 from unidiff_cli.data.rooted import Overlay, Rooted
 from unidiff_cli.data.sample import Rejected, Sample
-from unidiff_cli.errors import UnidiffError, UsageError, WorkError
+from unidiff_cli.errors import UnidiffError
 
 # Rows that are looked at of a table, and of two that may be the same.
 ROWS, SAME_ROWS = 50, 10_000
@@ -72,7 +72,7 @@ def _count(table: Location, opener: Opener) -> Trial:
     """How many images the first rows of a table name that are there."""
     try:
         items = list(islice(opener(table), ROWS))
-    except (UsageError, WorkError) as error:
+    except UnidiffError as error:
         return Trial(table, problem=error)
     samples = [item for item in items if isinstance(item, Sample)]
     count = sum(_is_there(sample.image) for sample in samples)
