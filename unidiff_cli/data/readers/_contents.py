@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable
 
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.sample import FOREIGN_SUFFIXES, IMAGE_SUFFIXES
+from unidiff_cli.project.project import FILE
 
 # How the formats begin that image_files.py opens.
 _SIGNS = (
@@ -40,7 +41,7 @@ def others_by_ending(
     """Notes that count the files which are neither images nor texts of images."""
     notes: Counter[str] = Counter()
     for file in files:
-        if file not in images and file not in texts:
+        if file not in images and file not in texts and file.name != FILE:
             ending = f"ending in {file.suffix[:20]}" if file.suffix else "without an ending"
             notes[f"files {ending}, not read"] += 1
     return notes

@@ -125,26 +125,24 @@ def _chosen(
         best = possible or list(tried)
     if not best:
         return None, result
-    read = set(best)
-    best = _without_twins(best, families, tried, opener, result)
-    read -= set(best)
-    named = [name for name in best if _families.is_named(families[name][0][0])]
-    choice = best if len(best) == 1 else named
+    single = _without_twins(best, families, tried, opener, result)
+    named = [name for name in single if _families.is_named(families[name][0][0])]
+    choice = single if len(single) == 1 else named
     if len(choice) != 1:
-        paths = [path for name in named or best for path, _ in families[name]]
+        paths = [path for name in named or single for path, _ in families[name]]
         raise UsageError(
             f"{sources.root} holds several tables: {_listed(paths)}.",
             f"Name those that are meant: --set 'prepare.tables=[{paths[0]}]'."
             + (f" {BUT_FOLDER}" if sources.images else ""),
         )
-    read.add(choice[0])
     trial = tried[choice[0]]
     if trial.problem:
         action = f"{trial.problem.action} {BUT_FOLDER}" if sources.images else trial.problem.action
         raise type(trial.problem)(trial.problem.fact, action) from trial.problem
     if trial.has_addresses and sources.images:
         raise _img2dataset.unclear(families[choice[0]][0][0])
-    others = [name for name in tried if name not in read and _looks_meant(name, families, tried)]
+    settled = {*best} - {*single} | {choice[0]}
+    others = [n for n in tried if n not in settled and _looks_meant(n, families, tried)]
     result.unread += [families[name][0][0] for name in others]
     return choice[0], result
 

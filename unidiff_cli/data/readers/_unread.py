@@ -10,7 +10,7 @@ from unidiff_cli.data.readers._sources import Sources
 from unidiff_cli.data.readers._table_choice import Tables
 
 NAMED = 5
-RENAME = "Save it as .csv or .jsonl, or move it out of the catalogue."
+RENAME = "If it is a table, save it as .csv or .jsonl; else move it out of the catalogue."
 MOVE = "Move it out of the catalogue, or name what is meant: --set 'prepare.tables=[…]'"
 
 
@@ -26,7 +26,7 @@ def doubts(sources: Sources, tables: Tables, uses_tars: bool) -> Iterator[Doubt]
     if sources.lookalikes:
         names = _listed(map(sources.path, sources.lookalikes))
         yield Doubt(
-            f"{names}: by its name a table, with an ending that is not read.", RENAME, stops
+            f"{names}: a table by its name, with an ending that is not read.", RENAME, stops
         )
     if sources.tars and not uses_tars:
         yield Doubt(f"Tars that are not read: {_paths(sources, sources.tars)}.", MOVE, stops)
