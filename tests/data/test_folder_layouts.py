@@ -103,6 +103,13 @@ def test_a_mask_with_words_of_its_own_is_a_product(tmp_path):
     assert len(read(tmp_path)[0]) == 2
 
 
+@pytest.mark.parametrize("place", ["test/dress", "images/test/dress", "data/images/Test/dress"])
+def test_a_folder_of_a_split_is_no_class(tmp_path, place):
+    put_all(tmp_path, f"{place}/a.jpg")
+    (sample,) = read(tmp_path)[0]
+    assert sample.split == "test" and sample.captions == ("a photo of dress",)
+
+
 # ---------------------------------------------------------------- kohya
 
 

@@ -124,6 +124,41 @@ def test_an_empty_text_is_a_bad_row(tmp_path):
     assert rejected.reason.cause is Cause.NO_CAPTION and "p2.txt is empty" in rejected.reason.text
 
 
+PARALLEL = {
+    "beside the images": ("images/p{n}.jpg", "captions/p{n}.txt"),
+    "of images above": ("p{n}.jpg", "texts/p{n}.txt"),
+    "in every split": ("train/images/p{n}.jpg", "train/prompts/p{n}.txt"),
+    "with splits below": ("images/train/p{n}.jpg", "captions/train/p{n}.txt"),
+    "in every class": ("dress/p{n}.jpg", "dress/txt/p{n}.txt"),
+    "as json": ("images/p{n}.jpg", "captions/p{n}.json"),
+}
+
+
+@pytest.mark.parametrize("case", PARALLEL)
+def test_texts_may_lie_in_a_folder_of_captions(tmp_path, case):
+    image, text = PARALLEL[case]
+    for n in range(4):
+        words = f"red dress {n}"
+        put(tmp_path / image.format(n=n))
+        words = json.dumps({"caption": words}) if text.endswith("json") else words
+        put(tmp_path / text.format(n=n), words)
+    reader, samples, _ = read_all(tmp_path)
+    assert captions(samples) == DRESSES and not facts(reader)
+
+
+@pytest.mark.parametrize("folder", ["labels", "annotations", "meta"])
+def test_texts_in_another_folder_are_asked_about(tmp_path, folder):
+    """YOLO's labels are numbers; another's are captions."""
+    for n in range(4):
+        put(tmp_path / "dress" / f"p{n}.jpg")
+        put(tmp_path / folder / f"p{n}.txt", "0 0.5 0.5 1 1")
+    reader, samples, _ = read_all(tmp_path)
+    assert captions(samples) == [("a photo of dress",)] * 4
+    assert f"4 texts in other folders have the names of images, such as {folder}/p0.txt" in facts(
+        reader, True
+    )
+
+
 # ---------------------------------------------------------------- several texts
 
 

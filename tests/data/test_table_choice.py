@@ -222,6 +222,26 @@ def test_different_tables_side_by_side_stop(tmp_path):
     assert len(samples) == 3 and not facts(reader)
 
 
+def test_images_that_several_tables_name_stop(tmp_path):
+    """metadata.csv in the root and in a folder: nobody knows which is the newer."""
+    names = images(tmp_path / "train")
+    csv_table(tmp_path / "metadata.csv", rows_of(names, "train/", "file_name"))
+    csv_table(tmp_path / "train" / "metadata.csv", rows_of(names, image="file_name"))
+    reader, samples, _ = read_all(tmp_path)
+    assert len(samples) == 8
+    assert "4 images are named by several tables" in facts(reader, True)
+    reader, samples, _ = read_all(tmp_path, tables=["metadata.csv"])
+    assert len(samples) == 4 and not facts(reader)
+
+
+def test_metadata_of_every_class_is_one_catalogue(tmp_path):
+    for folder in ("dress", "shirt"):
+        json_lines(tmp_path / folder / "metadata.jsonl", rows_of(images(tmp_path / folder)))
+    reader, samples, _ = read_all(tmp_path)
+    assert len({s.row for s in samples}) == 8 and not facts(reader)
+    assert {s.split for s in samples} == {None}
+
+
 # ---------------------------------------------------------------- what is not read
 
 

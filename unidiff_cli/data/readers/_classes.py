@@ -45,13 +45,12 @@ class Classes:
     def columns(self, image: Location) -> dict[str, Any]:
         """What an image's path says.
 
-        train/men/shirts/a.jpg is split train, class shirts, folder men/shirts.
+        images/train/men/shirts/a.jpg is split train, class shirts, folder men/shirts.
         """
-        folders = _folders(image, self.root)
+        folders = [f for f in _folders(image, self.root) if f.lower() not in NO_CLASS]
         columns = {}
         if folders and folders[0].lower() in SPLITS:
             columns["split"] = SPLITS[folders.pop(0).lower()]
-        folders = [name for name in folders if name.lower() not in NO_CLASS]
         if self.has_repeats:
             repeats = [_REPEATS.fullmatch(name) for name in folders]
             folders = [r[1] if r else name for r, name in zip(repeats, folders, strict=True)]

@@ -18,6 +18,7 @@ from unidiff_cli.data.columns import ROLES
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.readers._cells import Cells, bounded, parse
+from unidiff_cli.data.readers._parallel import Parallel
 from unidiff_cli.data.readers._text_look import TextLook, look_at
 from unidiff_cli.data.sample import Cause, Reason, unreadable
 
@@ -37,7 +38,11 @@ class Sidecars:
     """The texts of a catalogue's images: `of` has those of each image, likeliest first."""
 
     def __init__(
-        self, files: Iterable[Location], images: Iterable[Location], options: Prepare
+        self,
+        files: Iterable[Location],
+        images: Iterable[Location],
+        root: Location,
+        options: Prepare,
     ) -> None:
         self.options = options
         endings = (f".{options.sidecar_ending}",) if options.sidecar_ending else SUFFIXES
@@ -51,12 +56,13 @@ class Sidecars:
             self._stems[image.parent, PurePosixPath(image.name).stem].append(image)
         self.of = {image: list(self._named(image, texts, endings)) for image in images}
         self.used = {text for beside in self.of.values() for text in beside}
-        self._orphans = [
-            text
-            for same in texts.values()
-            for text in same
-            if text not in self.used and text.suffix != JSON
-        ]
+        orphans = [text for same in texts.values() for text in same if text not in self.used]
+        without = [image for image, beside in self.of.items() if not beside]
+        self.parallel = Parallel(without, orphans, root)
+        for image, text in self.parallel.texts.items():
+            self.of[image] = [text]
+            self.used.add(text)
+        self._orphans = [t for t in orphans if t not in self.used and t.suffix != JSON]
 
     @property
     def count(self) -> int:
@@ -80,6 +86,7 @@ class Sidecars:
     def doubts(self, look: TextLook, products: Collection[Location]) -> Iterator[Doubt]:
         """What may be meant otherwise; `products` are the images that are read."""
         yield from look.doubts(self.options)
+        yield from self.parallel.doubts(stops=not self.count)
         stems = ([i for i in images if i in products] for images in self._stems.values())
         shared = [images for images in stems if self._share(images)]
         if shared:

@@ -120,7 +120,8 @@ def _chosen(
         _raise_work_errors(tried)
         possible = [name for name, trial in tried.items() if not trial.problem]
         if sources.tars or sources.sidecars:
-            result.unread = [families[name][0][0] for name in tried]
+            meant = [name for name in tried if _looks_meant(name, families, tried)]
+            result.unread = [families[name][0][0] for name in meant]
             return None, result
         best = possible or list(tried)
     if not best:
@@ -149,8 +150,12 @@ def _chosen(
 
 def _looks_meant(name: str, families: dict[str, Members], tried: dict[str, Trial]) -> bool:
     """Whether a table that is not read looks like a source of captions."""
-    is_readable = tried[name].images or isinstance(tried[name].problem, UNREADABLE)
-    return bool(is_readable) or _families.is_named(families[name][0][0])
+    problem = tried[name].problem
+    return (
+        problem is None
+        or isinstance(problem, UNREADABLE)
+        or _families.is_named(families[name][0][0])
+    )
 
 
 def _raise_work_errors(tried: dict[str, Trial]) -> None:

@@ -76,7 +76,7 @@ class Folder(Reader):
         items = list(walk(self.root, self.notes))
         files = [item for item in items if isinstance(item, Location)]
         images = dict.fromkeys(file for file in files if is_image(file))
-        sidecars = Sidecars(files, images, self.options)
+        sidecars = Sidecars(files, images, self.root, self.options)
         classes, companions = Classes(images, self.root), self._companions(sidecars)
         if self._look is None:
             self._look = sidecars.look()

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.doubts import Doubt
-from unidiff_cli.data.locations import Location
+from unidiff_cli.data.locations import InMemory, Location
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.readers._sources import survey
 from unidiff_cli.data.readers._table_choice import choose_tables
@@ -36,6 +36,7 @@ class Tables(Reader):
     ) -> None:
         super().__init__(location, options)
         self._parts = parts or _parts_of(location, options)
+        self._twice: dict[str, str] = {}
         if not self._parts:
             raise UsageError(
                 f"{location} holds no tables that belong together.",
@@ -62,15 +63,33 @@ class Tables(Reader):
 
     def doubts(self) -> list[Doubt]:
         doubts = [doubt for reader in self._readers for doubt in reader.doubts()]
+        if self._twice:
+            row = next(iter(self._twice.values()))
+            path = self._parts[0][0].relative_to(self.root)
+            doubts.append(
+                Doubt(
+                    f"{len(self._twice):,} images are named by several tables, such as that of "
+                    f"{row}.",
+                    f"Name the tables that are meant: --set 'prepare.tables=[{path}]'",
+                    stops=True,
+                )
+            )
         return [*super().doubts(), *dict.fromkeys(doubts)]
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()
-        for reader, (_, split) in zip(self._readers, self._parts, strict=True):
+        # Images that several tables name, and the table that names each first.
+        self._twice.clear()
+        tables: dict[str, int] = {}
+        for number, (reader, (_, split)) in enumerate(zip(self._readers, self._parts, strict=True)):
             folder = reader.location.relative_to(self.root).rpartition("/")[0]
             for item in reader:
                 row = f"{folder}/{item.row}" if folder else item.row
                 if isinstance(item, Sample):
+                    if not isinstance(item.image, InMemory):
+                        address = str(item.image)
+                        if tables.setdefault(address, number) != number:
+                            self._twice[address] = row
                     yield replace(item, row=row, split=item.split or split)
                 else:
                     yield replace(item, row=row)
