@@ -28,7 +28,7 @@ class TextLook:
 
     # Of texts that are neither UTF-8 nor marked; None where there are none.
     encoding: str | None = None
-    is_certain: bool = True
+    is_sure: bool = True
     # Whether a text of several lines is one caption.
     is_wrapped: bool = False
     foreign: int = 0
@@ -61,7 +61,7 @@ class TextLook:
                 f"{self.foreign:,} texts of images are not UTF-8; they are read as "
                 f"{self.encoding}.",
                 f"Say which encoding they have: --set prepare.encoding={self.encoding}",
-                stops=not self.is_certain,
+                stops=not self.is_sure,
             )
         if self.wrapped and not options.sidecar:
             many = f"{len(self.wrapped):,} of {self.several_lines:,} texts with several lines"
@@ -83,7 +83,8 @@ def look_at(texts: Callable[[], Iterable[NamedText]], options: Prepare) -> TextL
             look.foreign += 1
             sample += data[: max(0, ENOUGH - len(sample))] + b"\n"
     if look.foreign:
-        look.encoding, look.is_certain = encoding_of(bytes(sample))
+        guess = encoding_of(bytes(sample))
+        look.encoding, look.is_sure = guess.name, guess.is_certain
         look.encoding = _encoding(options) or look.encoding
     for name, data in texts():
         lines = [line.strip() for line in look.decode(data).splitlines() if line.strip()]
