@@ -13,7 +13,7 @@ from tests.support.catalogue import jpeg, put, tar_of
 from tests.support.reading import facts, read, read_all
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import readers
-from unidiff_cli.errors import UsageError
+from unidiff_cli.errors import UsageError, WorkError
 
 Row = dict[str, object]
 
@@ -265,6 +265,16 @@ def test_a_table_that_cannot_be_used_says_so(tmp_path):
     images(tmp_path / "dress")
     put(tmp_path / "sizes.csv", "size,chest\nS,88\n")
     with pytest.raises(UsageError, match=r"no column that names images.*prepare.reader=folder"):
+        readers.choose(tmp_path, Prepare())
+    assert len(read(tmp_path, reader="folder")[0]) == 4
+
+
+def test_a_table_that_cannot_be_opened_says_so(tmp_path):
+    """Whatever lies beside: nobody knows what it holds."""
+    for name in images(tmp_path):
+        put((tmp_path / name).with_suffix(".txt"), "a dress")
+    put(tmp_path / "artikel.parquet", b"PAR1 and no more")
+    with pytest.raises(WorkError, match=r"artikel.parquet .*prepare.reader=folder"):
         readers.choose(tmp_path, Prepare())
     assert len(read(tmp_path, reader="folder")[0]) == 4
 

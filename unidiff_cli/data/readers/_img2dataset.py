@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.sample import Reason, Rejected, Sample
 from unidiff_cli.errors import UsageError
 
-STATUS, SUCCESS = "status", "success"
+KEY, STATUS, SUCCESS = "key", "status", "success"
+
+
+def with_key(options: Prepare, names: Collection[str]) -> Prepare:
+    """The options for a table of these columns: img2dataset names files by `key`, not by `url`."""
+    if options.columns.image is not None or not {KEY, STATUS} <= set(names):
+        return options
+    columns = options.columns.model_copy(update={"image": KEY})
+    return options.model_copy(update={"columns": columns})
 
 
 def failure(cells: Mapping[str, Any]) -> Reason | None:

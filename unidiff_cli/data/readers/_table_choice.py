@@ -19,7 +19,7 @@ from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _families, _img2dataset
 from unidiff_cli.data.readers._sources import Sources
 from unidiff_cli.data.readers._table_trials import Opener, Trial, rows_of, try_table
-from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError, nearest
+from unidiff_cli.errors import EnvironmentProblem, UnidiffError, UsageError, WorkError, nearest
 
 # Tables that are tried, and that are named.
 TABLES, NAMED = 50, 6
@@ -117,7 +117,7 @@ def _chosen(
     result = Tables()
     best = [name for name, trial in tried.items() if trial.images]
     if not best:
-        _raise_work_errors(tried)
+        _raise_unreadable(tried, sources)
         possible = [name for name, trial in tried.items() if not trial.problem]
         if sources.tars or sources.sidecars:
             meant = [name for name in tried if _looks_meant(name, families, tried)]
@@ -138,8 +138,7 @@ def _chosen(
         )
     trial = tried[choice[0]]
     if trial.problem:
-        action = f"{trial.problem.action} {BUT_FOLDER}" if sources.images else trial.problem.action
-        raise type(trial.problem)(trial.problem.fact, action) from trial.problem
+        raise _with_way_out(trial.problem, sources) from trial.problem
     if trial.has_addresses and sources.images:
         raise _img2dataset.unclear(families[choice[0]][0][0])
     settled = {*best} - {*single} | {choice[0]}
@@ -158,11 +157,17 @@ def _looks_meant(name: str, families: dict[str, Members], tried: dict[str, Trial
     )
 
 
-def _raise_work_errors(tried: dict[str, Trial]) -> None:
+def _raise_unreadable(tried: dict[str, Trial], sources: Sources) -> None:
     """Raises the problem of a table that cannot be opened: nobody knows what it holds."""
     for trial in tried.values():
         if isinstance(trial.problem, UNREADABLE):
-            raise trial.problem
+            raise _with_way_out(trial.problem, sources)
+
+
+def _with_way_out(problem: UnidiffError, sources: Sources) -> UnidiffError:
+    """The problem of a table, with how to read the images without it."""
+    action = f"{problem.action} {BUT_FOLDER}" if sources.images else problem.action
+    return type(problem)(problem.fact, action.strip())
 
 
 def _without_twins(

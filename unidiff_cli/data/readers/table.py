@@ -39,7 +39,9 @@ class Table(Reader):
             raise UsageError(
                 f"{location} holds no table.", f"Known endings: {', '.join(_tables.SUFFIXES)}."
             )
-        self.columns = TableColumns(self.location, self._head(), options)
+        head = self._head()
+        names = {name for cells in head for name in cells}
+        self.columns = TableColumns(self.location, head, _img2dataset.with_key(options, names))
 
     @classmethod
     def accepts(cls, location: Location) -> bool:
