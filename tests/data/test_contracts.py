@@ -7,6 +7,7 @@ import pickle
 import signal
 import struct
 import time
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
@@ -22,7 +23,9 @@ from unidiff_cli.data.executors import Executor, ProcessExecutor
 from unidiff_cli.data.images import PreparedImage, prepare_image
 from unidiff_cli.data.locations import InMemory, LocalPath, Location, locate
 from unidiff_cli.data.readers import Reader
+from unidiff_cli.data.rooted import Rooted
 from unidiff_cli.data.sample import Rejected, Sample
+from unidiff_cli.data.zips import InZip
 
 # ---------------------------------------------------------------- locations
 
@@ -43,8 +46,32 @@ def local_folder(folder: Path) -> Location:
     return LocalPath(folder)
 
 
-FILES = {"LocalPath": local_file, "InMemory": memory_file}
-FOLDERS = {"LocalPath": local_folder}
+def zipped_file(folder: Path) -> Location:
+    return zipped(folder, {"Image.JPG": DATA}).child("Image.JPG")
+
+
+def zipped_folder(folder: Path) -> Location:
+    return zipped(folder, dict.fromkeys(("b/inner.txt", "a.txt", "é.txt", ".hidden"), DATA))
+
+
+def zipped(folder: Path, members: dict[str, bytes]) -> Location:
+    with zipfile.ZipFile(folder / "shop.zip", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return InZip(LocalPath(folder / "shop.zip"))
+
+
+def rooted_file(folder: Path) -> Location:
+    return Rooted(local_file(folder / "export"), LocalPath(folder))
+
+
+FILES = {
+    "LocalPath": local_file,
+    "InMemory": memory_file,
+    "InZip": zipped_file,
+    "Rooted": rooted_file,
+}
+FOLDERS = {"LocalPath": local_folder, "InZip": zipped_folder}
 
 
 @pytest.fixture(params=FILES)
@@ -227,6 +254,16 @@ def table_catalogue(root: Path) -> Path:
     return root
 
 
+def tables_catalogue(root: Path) -> Path:
+    table_catalogue(root / "train")
+    rows = (root / "train" / "captions.jsonl").read_text().splitlines(keepends=True)
+    put(root / "train" / "captions.jsonl", "".join(rows[:2]))
+    put(root / "test" / "captions.jsonl", "".join(rows[2:]))
+    for n in (2, 3):
+        put(root / "test" / f"{n}.jpg", encoded(photo(n)))
+    return root
+
+
 def tar_catalogue(root: Path) -> Path:
     root.mkdir(parents=True)
     entries = []
@@ -241,6 +278,7 @@ def tar_catalogue(root: Path) -> Path:
 CATALOGUES = {
     "folder": folder_catalogue,
     "table": table_catalogue,
+    "tables": tables_catalogue,
     "webdataset": tar_catalogue,
 }
 

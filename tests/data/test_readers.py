@@ -42,8 +42,8 @@ def test_what_no_reader_accepts_is_named(tmp_path):
 
 
 def test_of_several_tables_one_must_be_named(tmp_path):
-    put(tmp_path / "one.csv", "image,caption\n")
-    put(tmp_path / "two.csv", "image,caption\n")
+    for name in ("one.csv", "two.csv"):
+        put(tmp_path / name, "image,caption\na.jpg,red\n")
     with pytest.raises(UsageError, match="several tables: one.csv, two.csv"):
         readers.choose(tmp_path, Prepare())
 

@@ -13,7 +13,7 @@ from tests.support.reading import read
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.locations import LocalPath
-from unidiff_cli.data.readers import webdataset
+from unidiff_cli.data.readers import _tar_keys, webdataset
 from unidiff_cli.data.readers._tars import Member, members
 from unidiff_cli.data.sample import Rejected, Sample
 
@@ -89,11 +89,11 @@ def test_hostile_members_are_never_opened(tmp_path):
 
 
 def test_a_name_with_several_dots_is_one_key(tmp_path):
-    """As webdataset has it; each further image is a row that is refused, not one that is lost."""
-    entries = [(f"img.v1.{n}.{kind}", data) for n in range(3) for kind, data in (("jpg", jpeg()),)]
+    """As webdataset has it; each image of the key is a sample, all of one product."""
+    entries = [(f"img.v1.{n}.jpg", jpeg()) for n in range(3)]
     samples, rejected = read(tar_of(tmp_path / "x.tar", [*entries, ("img.txt", b"c")]))
-    assert len(samples) == 1 and len(rejected) == 2
-    assert {item.reason for item in rejected} == {webdataset.AMBIGUOUS}
+    assert not rejected and [s.row for s in samples] == [f"x.tar:img.v1.{n}.jpg" for n in range(3)]
+    assert {(s.captions, s.product) for s in samples} == {(("c",), "x.tar:img")}
 
 
 def test_an_image_with_a_plain_ending_wins_and_the_others_are_counted(tmp_path):
@@ -125,8 +125,8 @@ def test_keys_are_those_of_webdataset(name):
     from webdataset.tariterators import base_plus_ext
 
     key, ending = base_plus_ext(name)
-    wanted = None if key is None or webdataset._META.match(name) else (key, ending)
-    assert webdataset.split_name(name) == wanted
+    wanted = None if key is None or _tar_keys._META.match(name) else (key, ending)
+    assert _tar_keys.split_name(name) == wanted
 
 
 MEMBER = st.tuples(
@@ -149,7 +149,7 @@ def test_samples_are_those_of_webdataset(tmp_path_factory, parts):
     ]
     samples: list[tuple[str, list[str]]] = []
     for member in all_members(path):
-        if names := webdataset.split_name(member.name):
+        if names := _tar_keys.split_name(member.name):
             if not samples or samples[-1][0] != names[0]:
                 samples.append((names[0], []))
             samples[-1][1].append(names[1].lower())

@@ -196,6 +196,27 @@ class Prepare(Section):
         None,
         description="loose: img_1.jpg in a table may mean IMG_1.JPG; null: refused where it does",
     )
+    tables: tuple[str, ...] = Field(
+        (), description="the tables of a folder, such as [train/metadata.csv]; empty: found"
+    )
+    sidecar: Literal["lines", "text"] | None = Field(
+        None,
+        description="what a text beside an image is: one caption a line, or one caption; null: "
+        "found, and asked for where in doubt",
+    )
+    sidecar_ending: Literal["txt", "caption", "json"] | None = Field(
+        None, description="the texts that are captions where an image has several; null: .txt first"
+    )
+    companions: Literal["leave_out", "keep"] | None = Field(
+        None,
+        description="masks, depth maps and thumbnails of other images in a folder; null: left out, "
+        "and asked for where in doubt",
+    )
+    tar_keys: Literal["first", "last"] | None = Field(
+        None,
+        description="the dot of a member's name at which its key ends in a tar; null: the first, "
+        "as in webdataset, and asked for where in doubt",
+    )
 
     @field_validator("placeholder")
     @classmethod

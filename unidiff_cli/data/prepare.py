@@ -66,7 +66,7 @@ def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> tuple[list[str], 
     All rows are read; no image is opened and nothing is written.
     """
     reader = readers.choose(catalogue, recipe.prepare)
-    description = reader.describe()
+    description = [*reader.origin, *reader.describe()]
     _refuse_nothing(reader, reader.extent())
     return description, reader.doubts()
 
@@ -96,7 +96,7 @@ def prepare(
     # What is read.
     options, progress = recipe.prepare, on_progress or (lambda what, done, total: None)
     reader = readers.choose(catalogue, options)
-    description = reader.describe()
+    description = [*reader.origin, *reader.describe()]
     for line in description:
         logger.info("%s", line)
     extent = reader.extent()

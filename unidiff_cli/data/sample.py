@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from unidiff_cli.data.locations import OUTSIDE, Location
 
 IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+    ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .tif .tiff .avif".split()
 )
 # Images of formats that are not read: each is a row, and decoding it says what it is.
 FOREIGN_SUFFIXES = frozenset(
-    (".heic", ".heif", ".psd", ".svg", ".tga", ".ico", ".jp2", ".jxl", ".eps", ".dng", ".cr2")
+    ".heic .heif .psd .svg .tga .ico .jp2 .jxl .eps .dng .cr2 .ppm .pgm .pbm .pnm".split()
 )
 
 

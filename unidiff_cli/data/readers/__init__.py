@@ -20,8 +20,9 @@ import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
@@ -29,6 +30,7 @@ from unidiff_cli.data import captions as captions_module
 from unidiff_cli.data.columns import SPLIT_FLAGS
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, locate
+from unidiff_cli.data.readers import _sources, _table_choice, _unread
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
 from unidiff_cli.data.splits import split_of
 from unidiff_cli.errors import UsageError
@@ -44,7 +46,8 @@ class Reader(ABC):
 
     `location` is the file or folder that is read, and `root` the folder that image paths are
     relative to. `notes` (what a person should know, and how often) and `filtered` (rows that
-    `prepare.where` leaves out) are those of the latest pass, and so are `doubts`.
+    `prepare.where` leaves out) are those of the latest pass, and so are `doubts`. `origin` says in
+    lines for a person which files were chosen, and `origin_doubts` what is doubtful of that.
     """
 
     def __init__(self, location: Location, options: Prepare) -> None:
@@ -52,6 +55,8 @@ class Reader(ABC):
         self.root = location if location.is_folder() else location.parent
         self.notes: Counter[str] = Counter()
         self.filtered = 0
+        self.origin: list[str] = []
+        self.origin_doubts: list[Doubt] = []
         self._words_of_splits = {
             word.strip().lower(): split for word, split in options.split_words.items()
         }
@@ -82,6 +87,10 @@ class Reader(ABC):
 
     def doubts(self) -> list[Doubt]:
         """What may not be meant as it is read; whole once a pass over the rows has ended."""
+        return [*self.origin_doubts, *self._split_doubts()]
+
+    def _split_doubts(self) -> list[Doubt]:
+        """Words of splits that are not understood."""
         if not self._unknown_splits:
             return []
         counted = self._unknown_splits.most_common(NAMED)
@@ -181,8 +190,9 @@ class Reader(ABC):
 def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:
     """The reader of a catalogue.
 
-    It is the one that `prepare.reader` names, else the first that accepts it of: table, webdataset,
-    installed ones, folder. Raises UsageError where nothing is there or no reader accepts it.
+    It is the one that `prepare.reader` names, else that of the tables, else of the tars, else an
+    installed one that accepts it, else that of a folder. Raises UsageError where nothing is there,
+    no reader accepts it, or several tables may be meant.
     """
     location = locate(address, options.follow_links)
     if not location.exists():
@@ -190,16 +200,59 @@ def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:
             f"There is no catalogue at {address}.",
             "Give a folder of images, or a table that names them.",
         )
+    location = _sources.unpacked(location)
+    if options.reader not in ("auto", "table") or location.is_file():
+        return _choose_by_name(address, location, options)
+    sources = _sources.survey(location, options)
+    location = sources.root
+    tables = _table_choice.choose_tables(sources, options, partial(_load("table"), options=options))
+    reader = _of_tables(location, options, tables.parts)
+    if reader is None and options.reader == "auto":
+        reader = _first_that_accepts(location, options)
+    if reader is None:
+        return cast(Reader, _load("table")(location, options))
+    reader.origin = tables.lines
+    uses_tars = not tables.parts and bool(sources.tars)
+    reader.origin_doubts = [*tables.doubts, *_unread.doubts(sources, tables, uses_tars)]
+    return reader
+
+
+def _choose_by_name(
+    address: str | os.PathLike[str], location: Location, options: Prepare
+) -> Reader:
     if options.reader != "auto":
-        return registry.load("readers", options.reader)(location, options)
-    ends = ("table", "webdataset", "folder")
-    installed = [name for name in registry.names("readers") if name not in ends]
-    for name in (*ends[:2], *installed, *ends[2:]):
-        reader: type[Reader] = registry.load("readers", name)
+        return cast(Reader, _load(options.reader)(location, options))
+    reader = _first_that_accepts(location, options)
+    if reader is None:
+        raise UsageError(
+            f"{address} is nothing unidiff can read.",
+            "Give a folder, a table (csv, tsv, jsonl, json, parquet, xlsx, a feed in xml) "
+            "or WebDataset tars.",
+        )
+    return reader
+
+
+def _first_that_accepts(location: Location, options: Prepare) -> Reader | None:
+    first, last = ("table", "webdataset"), ("tables", "folder")
+    installed = [name for name in registry.names("readers") if name not in first + last]
+    for name in (*first, *installed, "folder"):
+        if name == "table" and location.is_folder():
+            continue
+        reader: type[Reader] = _load(name)
         if reader.accepts(location):
             return reader(location, options)
-    raise UsageError(
-        f"{address} is nothing unidiff can read.",
-        "Give a folder, a table (csv, tsv, jsonl, json, parquet, xlsx, a feed in xml) "
-        "or WebDataset tars.",
-    )
+    return None
+
+
+def _of_tables(
+    location: Location, options: Prepare, parts: list[tuple[Location, str | None]]
+) -> Reader | None:
+    if not parts:
+        return None
+    if len(parts) == 1:
+        return cast(Reader, _load("table")(parts[0][0], options))
+    return cast(Reader, _load("tables")(location, options, parts))
+
+
+def _load(name: str) -> type:
+    return registry.load("readers", name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import io
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -58,7 +59,7 @@ def members(tar: Location, wanted: Callable[[str], int], inflation: int) -> Iter
                 size = GROWTH + inflation * size
                 stream = _Source(gzip.open(raw), size)  # type: ignore[arg-type]
             else:
-                stream = _Source(raw, size)
+                stream = _Source(raw, size, size if raw.seekable() else None)
             yield from _members(stream, wanted)
     except OSError as problem:
         yield Member("", b"", unreadable(problem, "the rest of the tar").text)
@@ -67,10 +68,13 @@ def members(tar: Location, wanted: Callable[[str], int], inflation: int) -> Iter
 
 
 class _Source:
-    """A stream that ends with an error where it has more than `most` bytes."""
+    """A stream that ends with an error where it has more than `most` bytes.
 
-    def __init__(self, stream: IO[bytes], most: int) -> None:
-        self._stream, self.most = stream, most
+    With its `size` what is passed over need not be read.
+    """
+
+    def __init__(self, stream: IO[bytes], most: int, size: int | None = None) -> None:
+        self._stream, self.most, self._size = stream, most, size
         self._taken = 0
 
     def read(self, size: int) -> bytes:
@@ -83,6 +87,11 @@ class _Source:
 
     def pass_over(self, size: int) -> int:
         """Bytes that were passed over, fewer where it ends."""
+        if self._size is not None:
+            passed = max(0, min(size, self._size - self._taken))
+            self._stream.seek(passed, io.SEEK_CUR)
+            self._taken += passed
+            return passed
         passed = 0
         while passed < size and (piece := self.read(min(size - passed, PIECE))):
             passed += len(piece)

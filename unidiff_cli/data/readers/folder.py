@@ -5,42 +5,36 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import PurePosixPath
 from typing import Any
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
+from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.prompts import load_prompts
-from unidiff_cli.data.readers import Reader
-from unidiff_cli.data.sample import (
-    FOREIGN_SUFFIXES,
-    IMAGE_SUFFIXES,
-    UNREAD,
-    Cause,
-    Reason,
-    Rejected,
-    Sample,
-    unreadable,
-)
-from unidiff_cli.data.splits import SPLITS
-from unidiff_cli.data.walk import OURS, walk
+from unidiff_cli.data.readers import Reader, _sidecars
+from unidiff_cli.data.readers._cells import plain
+from unidiff_cli.data.readers._classes import COLUMNS, REGULARIZATION, REPEATED, Classes
+from unidiff_cli.data.readers._companions import Companions
+from unidiff_cli.data.readers._contents import is_image, others_by_ending
+from unidiff_cli.data.readers._sidecars import Sidecars, role_of
+from unidiff_cli.data.readers._text_look import TextLook
+from unidiff_cli.data.sample import UNREAD, Cause, Reason, Rejected, Sample
+from unidiff_cli.data.walk import walk
 from unidiff_cli.errors import UsageError
 
-SIDECARS = (".txt", ".caption")
-COLUMNS = ("class", "folder", "split")
-NO_CLASS = frozenset(
-    ("images", "image", "imgs", "img", "photos", "pictures", "pics", "data", "dataset")
-)
 # Images looked at to describe a folder, and what is named of it that is not read.
 HEAD, NAMED = 10_000, 5
 
 
 class Folder(Reader):
-    """Images below a folder; each line of `a.txt` is a caption of `a.jpg` and wins over classes."""
+    """Images below a folder; a text beside an image wins over the class of its folder."""
 
     def __init__(self, location: Location, options: Prepare) -> None:
         super().__init__(location, options)
+        self._look: TextLook | None = None
+        self._texts = 0
+        self._doubts: list[Doubt] = []
         for column in options.where:
             if column not in COLUMNS:
                 raise UsageError(
@@ -63,71 +57,93 @@ class Folder(Reader):
         ]
         named = [name for name, _ in classes.most_common(8) if name]
         lines = ["a folder of images without a table"]
+        lines += [f"images with a text beside them: {self._texts:,}"] if self._texts else []
         if named:
             more = ", …" if len(classes) > 8 else ""
             lines.append(f"classes from sub-folders: {', '.join(named)}{more}")
-        lines += [f"{self.notes[OURS]:,} {OURS}"] if self.notes[OURS] else []
+        lines += [f"{count:,} {note}" for note, count in self.notes.items() if count]
         lines += [f"not read: {', '.join(unread[:NAMED])}"] if unread else []
         return [*lines, *self.peek()]
 
+    def decisions(self) -> dict[str, str]:
+        return self._look.decisions() if self._look else {}
+
+    def doubts(self) -> list[Doubt]:
+        return [*super().doubts(), *self._doubts]
+
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()
-        files = list(walk(self.root, self.notes))
-        sidecars = {
-            file for file in files if isinstance(file, Location) and file.suffix in SIDECARS
-        }
-        for file in files:
-            if isinstance(file, Rejected):
-                yield file
-            elif file.suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES:
-                columns = self._columns(file)
-                if self._keeps(columns):
-                    yield self._sample(file, columns, sidecars)
+        items = list(walk(self.root, self.notes))
+        files = [item for item in items if isinstance(item, Location)]
+        images = dict.fromkeys(file for file in files if is_image(file))
+        sidecars = Sidecars(files, images, self.root, self.options)
+        classes, companions = Classes(images, self.root), self._companions(sidecars)
+        if self._look is None:
+            self._look = sidecars.look()
+            products = {
+                image
+                for image in images
+                if image not in companions.kinds and not classes.is_regularization(image)
+            }
+            self._doubts = [*sidecars.doubts(self._look, products), *companions.doubts()]
+        self._texts = sidecars.count
+        self.notes.update(dict(companions.counts()))
+        self.notes.update(others_by_ending(files, images, sidecars.used))
+        for item in items:
+            if isinstance(item, Rejected):
+                yield item
+            elif item not in images or item in companions.kinds:
+                continue
+            elif classes.is_regularization(item):
+                self.notes[REGULARIZATION] += 1
+            elif self._keeps(columns := classes.columns(item)):
+                if classes.has_repeats:
+                    self.notes[REPEATED] += 1
+                yield self._sample(item, columns, sidecars.of[item])
 
-    def _columns(self, image: Location) -> dict[str, Any]:
-        """What an image's path says.
-
-        train/men/shirts/a.jpg is split train, class shirts, folder men/shirts.
-        """
-        folders = image.relative_to(self.root).split("/")[:-1]
-        columns = {}
-        if folders and folders[0].lower() in SPLITS:
-            columns["split"] = SPLITS[folders.pop(0).lower()]
-        folders = [name for name in folders if name.lower() not in NO_CLASS]
-        if folders:
-            columns["class"] = folders[-1]
-        if len(folders) > 1:
-            columns["folder"] = "/".join(folders)
-        return columns
+    def _companions(self, sidecars: Sidecars) -> Companions:
+        """Images without a text that belong to others, by `prepare.companions`."""
+        companions = self.options.companions
+        return Companions(
+            sidecars.of if companions != "keep" else {}, self.root, companions == "leave_out"
+        )
 
     def _sample(
-        self, image: Location, columns: dict[str, Any], sidecars: set[Location]
+        self, image: Location, columns: dict[str, Any], texts: list[Location]
     ) -> Sample | Rejected:
-        row = image.relative_to(self.root)
-        sidecar = next((s for s in _sidecars_of(image) if s in sidecars), None)
-        texts = self._from_text(sidecar) if sidecar else self._from_columns(columns)
-        if isinstance(texts, Reason):
-            return Rejected(row, texts, row)
-        return Sample(row, image, texts, columns, split=columns.get("split"))
+        row, cells = image.relative_to(self.root), dict[str, Any]()
+        written: list[str] | None = None
+        for text in texts:
+            is_json = text.suffix == _sidecars.JSON
+            if written is not None and not is_json:
+                continue
+            words = self._read(text)
+            if isinstance(words, Reason):
+                return Rejected(row, words, row)
+            cells |= words.cells
+            if written is None and (words.captions or not is_json):
+                written = words.captions
+        captions_ = self._from_columns(columns) if written is None else self._captions(written)
+        if not captions_:
+            name = shown(texts[0].name)
+            captions_ = Reason(
+                f"no caption: {name} is empty (without the file it would be that of its folder)",
+                Cause.NO_CAPTION,
+            )
+        if isinstance(captions_, Reason):
+            return Rejected(row, captions_, row)
+        return Sample(
+            row,
+            image,
+            captions_,
+            {**plain(cells), **columns},
+            id=role_of(cells, "id", self.options),
+            product=role_of(cells, "product", self.options),
+            split=self._split(role_of(cells, "split", self.options) or "") or columns.get("split"),
+        )
 
-    def _from_text(self, sidecar: Location) -> tuple[str, ...] | Reason:
-        """The captions in a file beside an image, or why there are none."""
-        name, most = shown(sidecar.name), self.options.limits.text_bytes
-        try:
-            if sidecar.size > most:
-                return Reason(f"{name} is larger than {most:,} bytes (prepare.limits.text_bytes)")
-            data = sidecar.read(most)
-        except (OSError, ValueError) as problem:
-            return unreadable(problem, name)
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = data.decode("cp1252", "replace")
-        empty = Reason(f"no caption: {name} is empty", Cause.NO_CAPTION)
-        try:
-            return self._captions(captions.text_captions(text)) or empty
-        except ValueError as problem:
-            return captions.unreadable_cell(problem)
+    def _read(self, text: Location) -> _sidecars.Words | Reason:
+        return _sidecars.read(text, self._look or TextLook(), self.options)
 
     def _from_columns(self, columns: dict[str, Any]) -> tuple[str, ...] | Reason:
         """The caption that an image's path gives, or why there is none."""
@@ -140,10 +156,3 @@ class Folder(Reader):
                 f"no caption: no .txt beside it and no sub-folder that gives its {missing.args[0]}",
                 Cause.NO_CAPTION,
             )
-
-
-def _sidecars_of(image: Location) -> Iterator[Location]:
-    """a.txt and a.jpg.txt of a.jpg, and the like, likeliest first."""
-    for suffix in SIDECARS:
-        yield image.sibling(PurePosixPath(image.name).with_suffix(suffix).name)
-        yield image.sibling(image.name + suffix)

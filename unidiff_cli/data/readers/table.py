@@ -10,7 +10,7 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions, columns
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location, shown
-from unidiff_cli.data.readers import Reader, _tables
+from unidiff_cli.data.readers import Reader, _img2dataset, _tables
 from unidiff_cli.data.readers._cells import Cells, Record, plain
 from unidiff_cli.data.readers._feeds import Feed, FeedRow, recognise
 from unidiff_cli.data.readers._image_cells import Image
@@ -41,6 +41,7 @@ class Table(Reader):
             )
         head = self._head()
         names = list(dict.fromkeys(name for _, cells in head for name in cells))
+        options = self.options = _img2dataset.with_key(options, names)
         self.feed = self._feed(names)
         if self.feed:
             rows = self.feed.rows(lambda: iter(head))
@@ -77,6 +78,9 @@ class Table(Reader):
             if isinstance(row.cells, Reason):
                 yield Rejected(label, row.cells)
             elif self._keeps(row.cells):
+                if failure := _img2dataset.failure(row.cells):
+                    yield Rejected(label, failure)
+                    continue
                 yield from self._samples(label, row, row.cells)
 
     def extent(self) -> Extent:

@@ -1,0 +1,106 @@
+"""What lies below a catalogue's folder: tables, tars, zips, images and the texts beside them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data.locations import Location
+from unidiff_cli.data.readers import _sidecars, _tables, _tars
+from unidiff_cli.data.sample import IMAGE_SUFFIXES, Rejected
+from unidiff_cli.data.walk import walk
+from unidiff_cli.data.zips import InZip, is_zip
+from unidiff_cli.errors import WorkError
+
+# Names read off a screen, and tables that somebody renamed: said, and never read.
+LOOKALIKES = (".json1", ".jsoni", ".csv1", ".xls", ".xlsx", ".ods", ".numbers")
+# Files that are opened to see whether they are tables.
+PERHAPS = 20
+
+
+@dataclass
+class Sources:
+    """The files of a folder by what they may be, each list in the order of a walk."""
+
+    root: Location
+    tables: list[Location] = field(default_factory=list)
+    tars: list[Location] = field(default_factory=list)
+    zips: list[InZip] = field(default_factory=list)
+    # What looks like a table by its name and is none that is read.
+    lookalikes: list[Location] = field(default_factory=list)
+    images: int = 0
+    # The folders that hold images.
+    folders: list[Location] = field(default_factory=list)
+    # Texts that have an image beside them.
+    sidecars: int = 0
+
+    def path(self, file: Location) -> str:
+        """The path of a file from the catalogue's folder."""
+        return file.relative_to(self.root)
+
+
+def unpacked(location: Location) -> Location:
+    """What is in a zip, as a folder; any other location as it is. WorkError for a damaged zip."""
+    if not (location.is_file() and is_zip(location)):
+        return location
+    try:
+        InZip(location).stat()
+    except OSError as problem:
+        raise WorkError(f"{location} is {problem.strerror}.", "Pack it again.") from problem
+    return InZip(location)
+
+
+def survey(root: Location, options: Prepare) -> Sources:
+    """Everything below a folder that images or captions may come from; no image is opened.
+
+    A folder with one zip and nothing else is what is in the zip.
+    """
+    sources = _survey(root, options)
+    if len(sources.zips) == 1 and not (sources.images or sources.tables or sources.tars):
+        return _survey(unpacked(sources.zips[0].archive), options)
+    return sources
+
+
+def _survey(root: Location, options: Prepare) -> Sources:
+    sources = Sources(root)
+    # Folders and names of images, with and without their ending, in lower case.
+    images: dict[tuple[Location, str], None] = {}
+    texts: list[Location] = []
+    maybe: list[Location] = []
+    for file in walk(root, Counter()):
+        if isinstance(file, Rejected):
+            continue
+        name = file.name.lower()
+        if file.suffix in IMAGE_SUFFIXES:
+            sources.images += 1
+            folder = file.parent
+            images[folder, PurePosixPath(name).stem] = images[folder, name] = None
+        elif _tars.is_tar(file):
+            sources.tars.append(file)
+        elif is_zip(file):
+            sources.zips.append(InZip(file))
+        elif name.endswith(tuple(_tables.SUFFIXES)):
+            maybe.append(file)
+        elif file.suffix in _sidecars.SUFFIXES or name.endswith(_tables.PERHAPS):
+            texts.append(file)
+        elif name.endswith(LOOKALIKES):
+            sources.lookalikes.append(file)
+    perhaps = [file for file in texts if file.name.lower().endswith(_tables.PERHAPS)]
+    beside = {file for file in (*maybe, *texts) if _lies_beside(file, images)}
+    sources.sidecars = len(beside)
+    sources.folders = list(dict.fromkeys(folder for folder, _ in images))
+    sources.tables = [file for file in maybe if file not in beside]
+    # Among thousands of caption files none is a table.
+    perhaps = [file for file in perhaps if file not in beside]
+    if not sources.tables and len(perhaps) <= PERHAPS:
+        sources.tables = [file for file in perhaps if _tables.is_table(file, options)]
+    return sources
+
+
+def _lies_beside(text: Location, images: Container[tuple[Location, str]]) -> bool:
+    """Whether an image of this name lies beside: a.json and a.jpg.json of a.jpg."""
+    is_sidecar = text.suffix in _sidecars.SUFFIXES
+    return is_sidecar and (text.parent, PurePosixPath(text.name.lower()).stem) in images

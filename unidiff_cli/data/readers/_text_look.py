@@ -1,0 +1,112 @@
+"""What the texts of a catalogue have in common: their encoding, and what their lines are.
+
+It is found by looking at all of them before the first is read. A guess is said or asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data import captions
+from unidiff_cli.data.doubts import Doubt
+from unidiff_cli.data.encoding import ENOUGH, MARKS, encoding_of, is_utf8
+
+# A line that goes on in the next one ends like this.
+_GOES_ON = re.compile(r"(?:[,;:-]|\b(?:a|an|the|of|and|or|with|in|on|at|by|for|from|to))$", re.I)
+# The share of texts of several lines above which all are taken for wrapped.
+WRAPPED = 0.5
+
+# A name and its bytes.
+NamedText = tuple[str, bytes]
+
+
+@dataclass
+class TextLook:
+    """How the texts of a catalogue are read."""
+
+    # Of texts that are neither UTF-8 nor marked; None where there are none.
+    encoding: str | None = None
+    is_sure: bool = True
+    # Whether a text of several lines is one caption.
+    is_wrapped: bool = False
+    foreign: int = 0
+    several_lines: int = 0
+    # Texts of several lines that look like one sentence.
+    wrapped: list[str] = field(default_factory=list)
+
+    def decode(self, data: bytes) -> str:
+        """A text by its own mark, else as UTF-8, else in the encoding of all. UnicodeError."""
+        for mark, name in MARKS:
+            if data.startswith(mark):
+                return data.decode(name, "replace")
+        if self.encoding is None or _is_plain(data):
+            return data.decode("utf-8")
+        return data.decode(self.encoding, "replace")
+
+    def captions_in(self, text: str) -> list[str]:
+        """The captions of a text: each line, all of it, or the list that it holds.
+
+        Raises ValueError for what looks like a list and cannot be read.
+        """
+        lines = captions.text_captions(text)
+        return [text] if self.is_wrapped and lines == text.splitlines() else lines
+
+    def decisions(self) -> dict[str, str]:
+        lines = {"a text of several lines": "one caption" if self.is_wrapped else "a caption each"}
+        encoding = {"encoding of texts": self.encoding} if self.encoding else {}
+        return (lines if self.several_lines else {}) | encoding
+
+    def doubts(self, options: Prepare) -> Iterator[Doubt]:
+        """What may be meant otherwise."""
+        if self.foreign and not options.encoding:
+            yield Doubt(
+                f"{self.foreign:,} texts of images are not UTF-8; they are read as "
+                f"{self.encoding}.",
+                f"Say which encoding they have: --set prepare.encoding={self.encoding}",
+                stops=not self.is_sure,
+            )
+        if self.wrapped and not options.sidecar:
+            many = f"{len(self.wrapped):,} of {self.several_lines:,} texts with several lines"
+            reading = "one caption" if self.is_wrapped else "one caption a line"
+            yield Doubt(
+                f"{many} look like one wrapped sentence, such as {self.wrapped[0]}; "
+                f"each is read as {reading}.",
+                "Say what a text is: --set prepare.sidecar=text (one caption) or "
+                "--set prepare.sidecar=lines (one caption a line)",
+                stops=True,
+            )
+
+
+def look_at(texts: Callable[[], Iterable[NamedText]], options: Prepare) -> TextLook:
+    """Looks at all texts, twice: first for their letters, then for their lines."""
+    look, sample = TextLook(), bytearray()
+    for _, data in texts():
+        if not _is_plain(data):
+            look.foreign += 1
+            sample += data[: max(0, ENOUGH - len(sample))] + b"\n"
+    if look.foreign:
+        guess = encoding_of(bytes(sample))
+        look.encoding, look.is_sure = guess.name, guess.is_likely
+        look.encoding = options.encoding or look.encoding
+    for name, data in texts():
+        lines = [line.strip() for line in look.decode(data).splitlines() if line.strip()]
+        look.several_lines += len(lines) > 1
+        if len(lines) > 1 and _is_wrapped(lines):
+            look.wrapped.append(name)
+    share = len(look.wrapped) / max(1, look.several_lines)
+    look.is_wrapped = options.sidecar == "text" or (options.sidecar is None and share >= WRAPPED)
+    return look
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether a text says itself how it is read: by a mark, or by being UTF-8."""
+    return any(data.startswith(mark) for mark, _ in MARKS) or (b"\0" not in data and is_utf8(data))
+
+
+def _is_wrapped(lines: list[str]) -> bool:
+    """Whether lines go on in the next one, as those of a paragraph do and captions do not."""
+    goes_on = any(_GOES_ON.search(line) for line in lines[:-1])
+    return goes_on or (lines[0][0].isupper() and any(line[0].islower() for line in lines[1:]))
