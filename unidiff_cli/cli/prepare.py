@@ -20,6 +20,7 @@ from unidiff_cli.cli.options import (
     say_done,
     share,
 )
+from unidiff_cli.data.addresses import LOCAL, file_path, scheme_of
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.system import naming
@@ -31,8 +32,11 @@ SAMPLE_EXAMPLE = "Example: unidiff sample-catalog shop && unidiff prepare shop"
 def prepare_command(
     context: typer.Context,
     catalogue: Annotated[
-        Path,
-        typer.Argument(help="A folder of images, a table (csv, tsv, jsonl, parquet) or tars."),
+        str,
+        typer.Argument(
+            help="A folder of images, a table (csv, tsv, jsonl, parquet) or tars: a path, or an "
+            "address such as s3://bucket/shop.",
+        ),
     ],
     recipe: RecipeName = None,
     assignments: Assignments = None,
@@ -41,6 +45,10 @@ def prepare_command(
     ] = None,
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Also read what links name outside CATALOGUE.")
+    ] = False,
+    allow_urls: Annotated[
+        bool,
+        typer.Option("--allow-urls", help="Download images that a table names by web addresses."),
     ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Accept guesses about how the catalogue is meant.")
@@ -57,12 +65,14 @@ def prepare_command(
     """Turn a catalogue into checked, split, deduplicated WebDataset shards."""
     from unidiff_cli.data.prepare import plan, prepare
 
-    project = announced_project(context, catalogue)
+    project = announced_project(context, _path(catalogue))
     given = list(assignments or [])
     if max_bad:
         given.append(f"prepare.max_bad={share(max_bad)}")
     if follow_links:
         given.append("prepare.follow_links=true")
+    if allow_urls:
+        given.append("prepare.allow_urls=true")
     # Shards do not depend on the base.
     settings = resolved_recipe(project, recipe, given, base=False)
     if dry_run:
@@ -80,6 +90,17 @@ def prepare_command(
     if not check:
         remember()
         say_done(project, "shards", before, receipt, "unidiff train")
+
+
+def _path(catalogue: str) -> Path | None:
+    """The path of a catalogue on this machine; None for an address of another place."""
+    if not (scheme := scheme_of(catalogue)):
+        return Path(catalogue)
+    try:
+        return Path(file_path(catalogue)) if scheme in LOCAL else None
+    # It is refused when it is read.
+    except ValueError:
+        return None
 
 
 def _show(project: Project, receipt: Receipt, check: bool) -> None:

@@ -80,6 +80,7 @@ class Limits(Section):
     inflation: Positive = Field(
         100, description="times its own size that a packed tar or a parquet may grow to"
     )
+    url_seconds: Positive = Field(60, description="seconds to download one image")
 
 
 class Prepare(Section):
@@ -116,6 +117,9 @@ class Prepare(Section):
     workers: Count = Field(0, description="decoding processes; 0: one per core")
     limits: Limits = Limits()
     seed: Seed = Field(0, description="seed of the splits and of the order in the shards")
+    allow_urls: bool = Field(
+        False, description="download images that a table names by http(s) addresses"
+    )
 
     @field_validator("splits")
     @classmethod

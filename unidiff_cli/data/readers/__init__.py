@@ -26,8 +26,10 @@ from typing import Any
 from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions as captions_module
+from unidiff_cli.data.addresses import without_secrets
 from unidiff_cli.data.captions import MAX_LENGTH
 from unidiff_cli.data.doubts import Doubt
+from unidiff_cli.data.image_addresses import ImageAddresses
 from unidiff_cli.data.locations import Location, locate
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
 from unidiff_cli.data.splits import SPLITS
@@ -43,12 +45,14 @@ class Reader(ABC):
 
     `location` is the file or folder that is read, and `root` the folder that image paths are
     relative to. `notes` (what a person should know, and how often) and `filtered` (rows that
-    `prepare.where` leaves out) are those of the latest pass, and so are `doubts`.
+    `prepare.where` leaves out) are those of the latest pass, and so are `doubts`. `addresses` says
+    what an address in a cell means.
     """
 
     def __init__(self, location: Location, options: Prepare) -> None:
         self.location, self.options = location, options
         self.root = location if location.is_folder() else location.parent
+        self.addresses = ImageAddresses(self.root, options)
         self.notes: Counter[str] = Counter()
         self.filtered = 0
         self._words_of_splits = {
@@ -82,7 +86,7 @@ class Reader(ABC):
     def doubts(self) -> list[Doubt]:
         """What may not be meant as it is read; whole once a pass over the rows has ended."""
         if not self._unknown_splits:
-            return []
+            return self.addresses.doubts()
         counted = self._unknown_splits.most_common(NAMED)
         words = ", ".join(f"'{word}' ({rows:,} rows)" for word, rows in counted)
         return [
@@ -91,7 +95,8 @@ class Reader(ABC):
                 f"Say what each means: --set prepare.split_words.{counted[0][0]}=test, "
                 "or that there is no such column: --set prepare.columns.split=''",
                 stops=True,
-            )
+            ),
+            *self.addresses.doubts(),
         ]
 
     def extent(self) -> Extent:
@@ -121,6 +126,7 @@ class Reader(ABC):
     def _begin_pass(self) -> None:
         self.notes.clear()
         self._unknown_splits.clear()
+        self.addresses.begin_pass()
         self.filtered = 0
 
     def _keeps(self, cells: Mapping[str, Any]) -> bool:
@@ -173,6 +179,8 @@ def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:
     installed ones, folder. Raises UsageError where nothing is there or no reader accepts it.
     """
     location = locate(address, options.follow_links)
+    if isinstance(address, str):
+        address = without_secrets(address)
     if not location.exists():
         raise UsageError(
             f"There is no catalogue at {address}.",

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
+from unidiff_cli.data.addresses import scheme_of, without_secrets
 from unidiff_cli.data.locations import InMemory, Location, shown
 from unidiff_cli.data.readers import Reader, _tables
 from unidiff_cli.data.readers._cells import Cells, plain
@@ -37,7 +38,6 @@ NAMED = (
     "data",
     "styles",
 )
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 _DRIVE = re.compile(r"[a-zA-Z]:[\\/]")
 
 
@@ -102,7 +102,7 @@ class Table(Reader):
     def _sample(self, row: str, cells: Cells) -> Sample | Rejected:
         cell = self.columns.cell("image", cells)
         data = image_bytes(cell)
-        path = "" if data else shown(file_name(cell))
+        path = "" if data else without_secrets(shown(file_name(cell)))
         image = InMemory(row, data) if data else self._locate(file_name(cell))
         if isinstance(image, Reason):
             return Rejected(row, image, path)
@@ -142,8 +142,8 @@ class Table(Reader):
         """The file a cell means, or why it means none that may be opened."""
         if not cell:
             return Reason(f"no image: the column '{self.columns.roles['image']}' is empty")
-        if _URL.match(cell):
-            return Reason("a web address: unidiff reads images from disk, so download it first")
+        if scheme_of(cell):
+            return self.addresses.locate(cell)
         if cell.startswith(("/", "\\")) or _DRIVE.match(cell):
             return Reason("an absolute path: images are named relative to the table")
         if "\0" in cell:
