@@ -31,10 +31,19 @@ CONNECT, SILENCE = 10, 20
 PIECE = 1 << 16
 # Connections that a session keeps open.
 KEPT = 4
-# Public by their numbers, and yet of the machine's own network: Azure's wire server.
-DENIED = (ip_address("168.63.129.16"),)
-# IPv6 addresses that hold an IPv4 address: translated, and compatible of old.
-TRANSLATED, COMPATIBLE = IPv6Network("64:ff9b::/96"), IPv6Network("::/96")
+# Denied whatever this version of Python thinks of them: Azure's wire server, the addresses of
+# protocols (Oracle's metadata), and IPv6 that stands for IPv4 or for a network's own hosts.
+DENIED = tuple(
+    map(
+        ip_network,
+        """
+        168.63.129.16/32 192.0.0.0/24 ::/96 ::ffff:0:0/96 64:ff9b:1::/48 100::/64 2001::/23
+        2001:db8::/32 2002::/16 3fff::/20 5f00::/16 fc00::/7 fec0::/10
+        """.split(),
+    )
+)
+# IPv6 that a gateway translates into the IPv4 address in its last bits.
+TRANSLATED = IPv6Network("64:ff9b::/96")
 # Characters of an address that stand for themselves; % is there already where it is needed.
 PLAIN = "/%:@!$&'()*+,;=~-._?"
 
@@ -85,12 +94,10 @@ def target_of(address: str) -> Target:
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Whether an address is one of the open net: none of this machine, its network or its cloud."""
-    if isinstance(address, IPv6Address):
-        if address in COMPATIBLE or address.ipv4_mapped or address.is_site_local:
-            return False
-        if address in TRANSLATED and not is_public(IPv4Address(int(address) & 0xFFFFFFFF)):
-            return False
-    return address.is_global and not address.is_multicast and address not in DENIED
+    if address in TRANSLATED and not is_public(IPv4Address(int(address) & 0xFFFFFFFF)):
+        return False
+    is_denied = address.is_multicast or any(address in network for network in DENIED)
+    return address.is_global and not is_denied
 
 
 class Client:
@@ -211,8 +218,10 @@ class Session:
                 if taken > self.client.most:
                     raise self._too_large()
                 sink.write(piece)
-            if self._is_late or (length is not None and taken < length):
-                raise WebProblem(self._late() or "the answer ends too early", 0)
+            if late := self._late():
+                raise WebProblem(late)
+            if length is not None and taken < length:
+                raise WebProblem("the answer ends too early", 0)
             if not taken:
                 raise WebProblem("an empty file")
         except BaseException:
