@@ -72,6 +72,13 @@ def test_no_spelling_of_loopback_is_connected_to(server, host):
     assert not server.connections
 
 
+def test_a_host_that_is_denied_is_denied_again(server):
+    session = Session(Client(1000, 5))
+    for _ in range(3):
+        with pytest.raises(WebProblem, match="no public address"):
+            session.get(f"{server.address}/a.jpg", io.BytesIO())
+
+
 def resolving(monkeypatch, answers):
     """Makes every name mean the addresses given: one list for each time it is asked."""
     asked = []

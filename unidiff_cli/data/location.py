@@ -1,4 +1,4 @@
-"""What a location is: a file or a folder of a catalogue, wherever its bytes lie.
+"""What a location is: a file or a folder of a catalogue, wherever its bytes lie, or in memory.
 
 A catalogue in another place is one more `Location`. It must pass `tests/data/test_contracts.py`,
 and `locate` in `locations.py` must know its addresses.
@@ -7,9 +7,11 @@ and `locate` in `locations.py` must know its addresses.
 from __future__ import annotations
 
 import errno
+import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal, NamedTuple
 
@@ -138,6 +140,44 @@ class Location(ABC):
         if len(data) > most:
             raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(self))
         return data
+
+
+@dataclass(frozen=True)
+class InMemory(Location):
+    """A file that came whole out of another one: a member of a tar, a cell of a table."""
+
+    label: str
+    data: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.label).name
+
+    @property
+    def parent(self) -> Location:
+        raise NotADirectoryError(f"{self.label} lies in no folder")
+
+    def stat(self) -> Stat:
+        return Stat("file", len(self.data), "")
+
+    @property
+    def held(self) -> int:
+        return len(self.data)
+
+    def open(self) -> IO[bytes]:
+        return io.BytesIO(self.data)
+
+    def entries(self) -> list[Entry]:
+        raise NotADirectoryError(f"{self.label} is no folder")
+
+    def child(self, path: str) -> Location:
+        raise NotADirectoryError(f"{self.label} is no folder")
+
+    def relative_to(self, folder: Location) -> str:
+        return ""
 
 
 def shown(name: str | os.PathLike[str]) -> str:

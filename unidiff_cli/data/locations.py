@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import stat
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from unidiff_cli.data import addresses, plain_files
-from unidiff_cli.data.location import OUTSIDE, Entry, Kind, Location, Stat, shown
+from unidiff_cli.data.location import OUTSIDE, Entry, InMemory, Kind, Location, Stat, shown
 from unidiff_cli.errors import UsageError
 
 __all__ = [
@@ -109,44 +108,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     # A link that leads to itself.
     except OSError:
         return False
-
-
-@dataclass(frozen=True)
-class InMemory(Location):
-    """A file that came whole out of another one: a member of a tar, a cell of a table."""
-
-    label: str
-    data: bytes = field(repr=False)
-
-    def __str__(self) -> str:
-        return self.label
-
-    @property
-    def name(self) -> str:
-        return PurePosixPath(self.label).name
-
-    @property
-    def parent(self) -> Location:
-        raise NotADirectoryError(f"{self.label} lies in no folder")
-
-    def stat(self) -> Stat:
-        return Stat("file", len(self.data), "")
-
-    @property
-    def held(self) -> int:
-        return len(self.data)
-
-    def open(self) -> IO[bytes]:
-        return io.BytesIO(self.data)
-
-    def entries(self) -> list[Entry]:
-        raise NotADirectoryError(f"{self.label} is no folder")
-
-    def child(self, path: str) -> Location:
-        raise NotADirectoryError(f"{self.label} is no folder")
-
-    def relative_to(self, folder: Location) -> str:
-        return ""
 
 
 def locate(address: str | os.PathLike[str], follow_links: bool = True) -> Location:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from unidiff_cli.data.addresses import WEB, scheme_of, without_secrets
-from unidiff_cli.data.location import MOST_BYTES, Entry, Location, Stat, shown
+from unidiff_cli.data.location import MOST_BYTES, Entry, InMemory, Location, Stat, shown
 from unidiff_cli.errors import EnvironmentProblem, UsageError
 from unidiff_cli.system import missing_package
 
@@ -38,6 +38,8 @@ VERSIONS = """
 """.split()
 # Entries that are remembered at most.
 REMEMBERED = 2_000_000
+# Bytes of a file that is read together with others.
+SMALL = 1 << 20
 # Bytes that are read at a time of a file that is not read whole.
 PIECE = 1 << 20
 
@@ -193,6 +195,36 @@ class RemotePath(Location):
         if not path.startswith(self.path.rstrip("/") + "/"):
             return None
         return self.child(posixpath.relpath(f"/{path}", f"/{self.path}"))
+
+
+def gathered(sources: list[Location]) -> list[Location]:
+    """The same locations, with small remote files read at a time and in memory.
+
+    One that cannot be read so is left as it is: reading it says why.
+    """
+    small = [
+        (number, source)
+        for number, source in enumerate(sources)
+        if isinstance(source, RemotePath) and source.known and 0 < source.known.size <= SMALL
+    ]
+    if not small or not all(source.filesystem.async_impl for _, source in small):
+        return sources
+    sizes = [source.stat().size for _, source in small]
+    try:
+        # One byte more than it had, to see whether it grew.
+        results = small[0][1].filesystem.cat_ranges(
+            [source.path for _, source in small],
+            [0] * len(small),
+            [size + 1 for size in sizes],
+            on_error="return",
+        )
+    except Exception:
+        return sources
+    read = list(sources)
+    for (number, source), size, data in zip(small, sizes, results, strict=True):
+        if isinstance(data, bytes) and len(data) == size:
+            read[number] = InMemory(str(source), data)
+    return read
 
 
 def locate_remote(address: str) -> RemotePath:

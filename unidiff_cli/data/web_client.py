@@ -332,8 +332,11 @@ class Session:
         try:
             yield
         except WebProblem:
+            # Its request was begun and never sent.
+            self._drop(target)
             raise
         except ssl.SSLCertVerificationError as problem:
+            self._drop(target)
             words = f"{target.host} does not prove who it is: {problem.verify_message}"
             raise WebProblem(words, unreachable=True) from problem
         except (http.client.HTTPException, OSError, ValueError) as problem:
