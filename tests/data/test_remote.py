@@ -191,10 +191,17 @@ def test_addresses_of_no_place_are_refused(address, words):
     assert words in caught.value.fact and caught.value.action
 
 
-def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "gcsfs", None)
-    with pytest.raises(EnvironmentProblem, match="gcsfs.*unidiff-cli.gs"):
-        locate("gs://bucket/shop")
+@pytest.mark.parametrize(
+    "address, module, words",
+    [
+        ("gs://bucket/shop", "gcsfs", "gcsfs, which is not installed.*'unidiff-cli.gs.'"),
+        ("sftp://host/shop", "paramiko", "not installed: .*paramiko.*pip"),
+    ],
+)
+def test_a_missing_package_is_named(monkeypatch, address, module, words):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(EnvironmentProblem, match=words):
+        locate(address)
 
 
 def test_nothing_there_is_said_without_credentials():

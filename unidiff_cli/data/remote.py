@@ -17,7 +17,6 @@ from typing import IO, TYPE_CHECKING, Any
 from unidiff_cli.data.addresses import WEB, scheme_of, without_secrets
 from unidiff_cli.data.location import MOST_BYTES, Entry, InMemory, Location, Stat, shown
 from unidiff_cli.errors import EnvironmentProblem, UsageError
-from unidiff_cli.system import missing_package
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -236,7 +235,7 @@ def locate_remote(address: str) -> RemotePath:
     named, scheme = without_secrets(address), scheme_of(address)
     if scheme in WEB:
         raise UsageError(
-            f"{named} is a web address, and a catalogue is a folder or a table.",
+            f"{named} is a web address, which is not read.",
             "Download it first. Images that a table names by web addresses: --allow-urls",
         )
     filesystem, path = _filesystem(address, scheme, named)
@@ -283,7 +282,10 @@ def _missing(problem: ImportError, scheme: str) -> EnvironmentProblem:
             f"{scheme}:// needs the package {cause.name}, which is not installed.",
             f"Run: pip install 'unidiff-cli[{EXTRAS[scheme]}]'",
         )
-    return missing_package(cause)
+    return EnvironmentProblem(
+        f"{scheme}:// needs a package that is not installed: {_words(problem)}.",
+        "Install it with pip, beside unidiff-cli.",
+    )
 
 
 class _Stream(io.RawIOBase):
