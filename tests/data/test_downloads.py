@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -118,6 +120,7 @@ def test_without_the_flag_nothing_is_asked_for_and_the_flag_is_named(tmp_path, s
         table.write("\n" + json.dumps({"image": "a.jpg", "caption": "here"}))
     reader = readers.choose(shop, Prepare())
     list(reader)
+    assert reader.describe()[-1].endswith("here")
     (doubt,) = reader.doubts()
     host = server.address.removeprefix("http://")
     assert doubt.fact.startswith(f"24 rows name their image by a web address ({host})")
@@ -159,6 +162,13 @@ def test_a_full_disk_ends_the_work_in_a_sentence(monkeypatch, tmp_path, server, 
         prepare(Project(tmp_path / "project"), ALLOWED, shop)
 
 
+def test_a_dry_run_shows_the_rows_and_downloads_nothing(tmp_path, server):
+    shop = write_shop(tmp_path / "shop", server)
+    description, doubts = prepare_module.plan(ALLOWED, shop)
+    assert description[-1] == "  captions.jsonl:3: thing 2" and doubts == []
+    assert not server.connections
+
+
 # ---------------------------------------------------------------- the cache
 
 
@@ -178,6 +188,36 @@ def test_a_work_that_ended_goes_on_where_it_was(tmp_path, server):
     assert [again.image(a).read() for a in addresses] == [b"image %d" % n for n in range(20)]
     # What was on its way may be asked for twice.
     assert server.asked.total() <= 21
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from unidiff_cli.data.downloads import Downloads
+from unidiff_cli.data.web_client import Client
+downloads = Downloads(Path(sys.argv[1]), Client(1000, 5, ["127.0.0.0/8"]), per_host=1)
+downloads.fetch(sys.argv[2:], lambda done, total: print(done, flush=True))
+"""
+
+
+def test_a_kill_costs_what_was_on_its_way(tmp_path, server):
+    def slow(handler) -> None:
+        time.sleep(0.05)
+        reply(handler, b"image")
+
+    server.answers |= {f"/{n}.jpg": slow for n in range(20)}
+    addresses = [f"{server.address}/{n}.jpg" for n in range(20)]
+    command = [sys.executable, "-c", FETCH, str(tmp_path / "downloads"), *addresses]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        while process.stdout.readline().strip() != "8":
+            assert process.poll() is None
+        process.kill()
+    before = sum(folder_of(tmp_path).image(address).exists() for address in addresses)
+    assert 8 <= before < 20
+    again = folder_of(tmp_path)
+    assert again.fetch(addresses, None) == {} and server.asked.total() <= 21
+    assert all(again.image(address).read() == b"image" for address in addresses)
+    assert not list((tmp_path / "downloads").glob("*.part"))
 
 
 def test_unfinished_and_shortened_files_are_none(tmp_path, server):

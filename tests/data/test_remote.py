@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from types import SimpleNamespace
 
 import fsspec
 import pyarrow
@@ -13,6 +14,7 @@ from tests.support.catalogue import encoded, photo, put, tar_of
 from unidiff_cli import Project, Recipe, prepare
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import readers, remote
+from unidiff_cli.data.image_addresses import ImageAddresses
 from unidiff_cli.data.locations import LocalPath, locate
 from unidiff_cli.data.sample import Rejected, Sample
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
@@ -169,6 +171,43 @@ def test_a_file_address_is_a_path(tmp_path):
     put(tmp_path / "my shop" / "a.jpg")
     place = locate(f"file://{tmp_path}/my%20shop")
     assert isinstance(place, LocalPath) and place.path == tmp_path / "my shop"
+
+
+@pytest.mark.parametrize(
+    "address, cell, below",
+    [
+        ("sftp://me@host/shop", "sftp://me@host/shop/a.jpg", True),
+        ("sftp://host/shop", "ssh://host/shop/a.jpg", True),
+        ("sftp://host/shop", "sftp://other/shop/a.jpg", False),
+        ("sftp://host/shop", "sftp://me:secret@host/shop/a.jpg", True),
+        ("sftp://host/shop", "memory://host/shop/a.jpg", False),
+        ("sftp://host/shop", "sftp://host/shopping/a.jpg", False),
+    ],
+)
+def test_hosts_of_addresses_are_compared(address, cell, below):
+    class Sftp:
+        protocol = ("sftp", "ssh")
+
+    place = remote.RemotePath(Sftp(), "/shop", address).below(cell)
+    assert (place is not None) == below
+    assert not place or (place.path, place.address) == ("/shop/a.jpg", f"{address}/a.jpg")
+
+
+@pytest.mark.parametrize("images_root", ["{tmp}/media", "file://{tmp}/media"])
+def test_images_below_the_media_root_may_be_named_by_their_addresses(tmp_path, images_root):
+    put(tmp_path / "media" / "a.jpg")
+    named = images_root.format(tmp=tmp_path)
+    options = SimpleNamespace(images_root=named, allow_urls=False, follow_links=False)
+    addresses = ImageAddresses(locate(str(tmp_path / "shop")), options)
+    assert addresses.locate(f"file://{tmp_path}/media/a.jpg").read()
+    assert addresses.locate(f"file://{tmp_path}/a.jpg").text.startswith("an address that leads out")
+
+
+def test_a_media_root_may_lie_in_another_place(tmp_path, shop):
+    write_photos(shop, 1)
+    options = SimpleNamespace(images_root=shop, allow_urls=False, follow_links=False)
+    addresses = ImageAddresses(locate(str(tmp_path)), options)
+    assert addresses.locate(f"{shop}/images/0.jpg").read() == encoded(photo(0))
 
 
 # ---------------------------------------------------------------- what is refused

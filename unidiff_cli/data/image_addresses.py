@@ -14,7 +14,7 @@ from pathlib import Path
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import addresses
 from unidiff_cli.data.doubts import Doubt
-from unidiff_cli.data.downloads import Downloads
+from unidiff_cli.data.downloads import Downloads, WebImage
 from unidiff_cli.data.locations import LocalPath, Location, locate
 from unidiff_cli.data.remote import RemotePath
 from unidiff_cli.data.sample import Reason
@@ -92,9 +92,7 @@ class ImageAddresses:
             return NOT_ALLOWED
         if address in self.reasons:
             return self.reasons[address]
-        if self.downloads is None:
-            return Reason("not downloaded yet")
-        return self.downloads.image(address)
+        return self.downloads.image(address) if self.downloads else WebImage(address)
 
     def _of_file(self, address: str) -> Location | Reason:
         try:
@@ -112,4 +110,8 @@ class ImageAddresses:
     def _bases(self) -> list[Location]:
         """The folders whose images may be named by their whole addresses."""
         images_root = getattr(self.options, "images_root", None)
-        return [self.root, *([locate(images_root)] if images_root else [])]
+        if not images_root:
+            return [self.root]
+        if addresses.scheme_of(images_root) or os.path.isabs(images_root):
+            return [self.root, locate(images_root, self.options.follow_links)]
+        return [self.root, self.root.child(images_root)]

@@ -190,10 +190,10 @@ class RemotePath(Location):
         """What an address names, if it lies below this folder."""
         if "::" in address or scheme_of(address) not in _protocols(self.filesystem):
             return None
-        path = posixpath.normpath(str(self.filesystem._strip_protocol(address)))
-        if not path.startswith(self.path.rstrip("/") + "/"):
-            return None
-        return self.child(posixpath.relpath(f"/{path}", f"/{self.path}"))
+        # As text, since hosts and accounts are no part of many filesystems' paths.
+        place = posixpath.normpath(without_secrets(address).partition("://")[2].lstrip("/"))
+        folder = self.address.partition("://")[2].strip("/") + "/"
+        return self.child(place.removeprefix(folder)) if place.startswith(folder) else None
 
 
 def gathered(sources: list[Location]) -> list[Location]:
