@@ -1,5 +1,6 @@
 """What every location, executor and reader must hold: a second one is added to the tables here."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -13,12 +14,14 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from tests.support.catalogue import bounds, contents, encoded, photo, put, tar_of
 from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import readers
+from unidiff_cli.data.downloads import WebImage
 from unidiff_cli.data.executors import Executor, ProcessExecutor
 from unidiff_cli.data.images import PreparedImage, prepare_image
 from unidiff_cli.data.locations import InMemory, LocalPath, Location, locate
@@ -65,13 +68,31 @@ def rooted_file(folder: Path) -> Location:
     return Rooted(local_file(folder / "export"), LocalPath(folder))
 
 
+def remote_file(folder: Path) -> Location:
+    fsspec.filesystem("memory").pipe(f"{folder}/Image.JPG", DATA)
+    return locate(f"memory:/{folder}/Image.JPG")
+
+
+def web_file(folder: Path) -> Location:
+    name = f"{'0' * 40}-{hashlib.sha256(DATA).hexdigest()}-{len(DATA)}"
+    return WebImage("https://shop.example/a/Image.JPG?v=1", put(folder / name, DATA))
+
+
+def remote_folder(folder: Path) -> Location:
+    for name in ("b/inner.txt", "a.txt", "é.txt", ".hidden"):
+        fsspec.filesystem("memory").pipe(f"{folder}/{name}", DATA)
+    return locate(f"memory:/{folder}")
+
+
 FILES = {
     "LocalPath": local_file,
     "InMemory": memory_file,
     "InZip": zipped_file,
     "Rooted": rooted_file,
+    "RemotePath": remote_file,
+    "WebImage": web_file,
 }
-FOLDERS = {"LocalPath": local_folder, "InZip": zipped_folder}
+FOLDERS = {"LocalPath": local_folder, "InZip": zipped_folder, "RemotePath": remote_folder}
 
 
 @pytest.fixture(params=FILES)

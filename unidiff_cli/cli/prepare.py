@@ -19,6 +19,7 @@ from unidiff_cli.cli.options import (
     resolved_recipe,
     share,
 )
+from unidiff_cli.data.addresses import LOCAL, file_path, scheme_of
 from unidiff_cli.errors import EnvironmentProblem, UsageError
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
@@ -35,8 +36,11 @@ SAMPLE_EXAMPLE = "Example: unidiff sample-catalog shop && unidiff prepare shop"
 def prepare_command(
     context: typer.Context,
     catalogue: Annotated[
-        Path,
-        typer.Argument(help="A folder of images, a table (csv, tsv, jsonl, parquet) or tars."),
+        str,
+        typer.Argument(
+            help="A folder of images, a table (csv, tsv, jsonl, parquet) or tars: a path, or an "
+            "address such as s3://bucket/shop.",
+        ),
     ],
     recipe: RecipeName = None,
     assignments: Assignments = None,
@@ -50,6 +54,10 @@ def prepare_command(
         str | None,
         typer.Option("--dedupe", help="Equal and near-equal images: group, keep or drop."),
     ] = None,
+    allow_urls: Annotated[
+        bool,
+        typer.Option("--allow-urls", help="Download images that a table names by web addresses."),
+    ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Accept guesses about how the catalogue is meant.")
     ] = False,
@@ -71,10 +79,12 @@ def prepare_command(
     """Turn a catalogue into checked, split, deduplicated WebDataset shards."""
     from unidiff_cli.data.prepare import prepare
 
-    _refuse_all_files(catalogue)
+    path = _path(catalogue)
+    if path:
+        _refuse_all_files(path)
     if check and dry_run:
         raise UsageError("--dry-run opens no image, and --check decodes all.", "Give one of them.")
-    project = announced_project(context, catalogue)
+    project = announced_project(context, path)
     given = list(assignments or [])
     if max_bad:
         given.append(f"prepare.max_bad={share(max_bad)}")
@@ -82,6 +92,8 @@ def prepare_command(
         given.append("prepare.follow_links=true")
     if dedupe:
         given.append(f"prepare.dedupe={dedupe}")
+    if allow_urls:
+        given.append("prepare.allow_urls=true")
     # Shards do not depend on the base.
     settings = resolved_recipe(project, recipe, given, base=False)
     if dry_run:
@@ -110,7 +122,7 @@ def _refuse_all_files(catalogue: Path) -> None:
         )
 
 
-def _show_plan(settings: Recipe, catalogue: Path, yes: bool, strict: bool) -> None:
+def _show_plan(settings: Recipe, catalogue: str, yes: bool, strict: bool) -> None:
     """What a dry run says. It stops where prepare would, with the same words and exit code."""
     from unidiff_cli.config.sources import dump
     from unidiff_cli.data.doubts import settle
@@ -130,6 +142,17 @@ def _token_window(recipe: Recipe) -> TokenWindow | None:
         return token_window(recipe.base)
     except (UsageError, EnvironmentProblem) as problem:
         console.note(f"The captions' tokens are not counted. {problem.fact}")
+        return None
+
+
+def _path(catalogue: str) -> Path | None:
+    """The path of a catalogue on this machine; None for an address of another place."""
+    if not (scheme := scheme_of(catalogue)):
+        return Path(catalogue)
+    try:
+        return Path(file_path(catalogue)) if scheme in LOCAL else None
+    # It is refused when it is read.
+    except ValueError:
         return None
 
 

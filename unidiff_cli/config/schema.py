@@ -93,6 +93,7 @@ class Limits(Section):
         100, description="times its own size that a packed tar or a parquet may grow to"
     )
     caption: Positive = Field(20_000, description="characters of a caption, its markup read")
+    url_seconds: Positive = Field(60, description="seconds to download one image")
 
 
 class TableFile(Section):
@@ -216,6 +217,9 @@ class Prepare(Section):
         None,
         description="the dot of a member's name at which its key ends in a tar; null: the first, "
         "as in webdataset, and asked for where in doubt",
+    )
+    allow_urls: bool = Field(
+        False, description="download images that a table names by http(s) addresses"
     )
 
     @field_validator("placeholder")

@@ -2,6 +2,6 @@
 
 In comes a catalogue (a `Location` that a reader understands). `prepare` writes it as shards, and
 `Samples` reads them as one `Batch` a step. To add a way of keeping a catalogue, write one file in
-`readers/`; another place (a bucket, a web address) is a class in `locations.py`, another way to
+`readers/`; another place is a `Location`, as in `locations.py` and `remote.py`, another way to
 spread the work a class in `executors.py`; both must pass `tests/data/test_contracts.py`.
 """

@@ -21,6 +21,7 @@ from unidiff_cli.data.image_files import ImageBounds, is_light
 from unidiff_cli.data.images import PreparedImage, prepare_image, rgb_image
 from unidiff_cli.data.locations import InMemory, Location
 from unidiff_cli.data.readers import Reader
+from unidiff_cli.data.remote import gathered
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
 from unidiff_cli.progress import Progress
 
@@ -88,7 +89,7 @@ def executor_of(options: Prepare) -> ProcessExecutor:
     """What decodes images within the limits of a recipe."""
     limits = options.limits
     return ProcessExecutor(
-        options.workers, limits.image_seconds, limits.image_memory << 20, is_light
+        options.workers, limits.image_seconds, limits.image_memory << 20, is_light, gathered
     )
 
 

@@ -61,7 +61,8 @@ class ProcessExecutor(Executor):
     """Processes of this machine, one a core unless told.
 
     `seconds` of processor time and `memory` in bytes are what one source may cost; 0: any. A few
-    sources are done without processes if all are light: if they are known to cost less.
+    sources are done without processes if all are light: if they are known to cost less. A process
+    `gather`s the sources of a task before it works on them, such as to read them at a time.
     """
 
     def __init__(
@@ -70,9 +71,11 @@ class ProcessExecutor(Executor):
         seconds: int = 0,
         memory: int = 0,
         is_light: Callable[[Any], bool] = lambda source: True,
+        gather: Callable[[list[Any]], list[Any]] = list,
     ) -> None:
         self.workers = workers or machine.cores()
         self.seconds, self.memory, self.is_light = seconds, memory, is_light
+        self.gather = gather
 
     @property
     def ahead(self) -> int:
@@ -86,7 +89,7 @@ class ProcessExecutor(Executor):
         if whole and all(map(self.is_light, first)):
             yield from map(work, _emptied(first))
             return
-        work = _Bounded(work, self.seconds, self.memory)
+        bounded = _Bounded(work, self.seconds, self.memory, self.gather)
         chunks = _chunks(chain(_emptied(first), stream))
         waiting: deque[tuple[list[Source], Future[list[Result]]]] = deque()
         pool = _pool(self.workers)
@@ -95,7 +98,7 @@ class ProcessExecutor(Executor):
                 while len(waiting) < self.workers * AHEAD and _held(waiting) < HELD:
                     if not (chunk := next(chunks, None)):
                         break
-                    waiting.append((chunk, _submitted(pool, work, chunk)))
+                    waiting.append((chunk, _submitted(pool, bounded, chunk)))
                 if not waiting:
                     return
                 chunk, future = waiting.popleft()
@@ -105,7 +108,7 @@ class ProcessExecutor(Executor):
                     _end(pool)
                     unfinished = [chunk, *(other for other, _ in waiting)]
                     waiting.clear()
-                    yield from _one_by_one(work, chain.from_iterable(unfinished), crashed)
+                    yield from _one_by_one(bounded, chain.from_iterable(unfinished), crashed)
                     pool = _pool(self.workers)
         finally:
             _end(pool)
@@ -152,8 +155,18 @@ def _bytes(source: object) -> int:
 class _Bounded(Generic[Source, Result]):
     """Work that may cost so much for each source, in the worker process that gets it."""
 
-    def __init__(self, work: Callable[[Source], Result], seconds: int, memory: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[Source], Result],
+        seconds: int,
+        memory: int,
+        gather: Callable[[list[Source]], list[Source]],
+    ) -> None:
         self._work, self._seconds, self._memory = work, seconds, memory
+        self._gather = gather
+
+    def each(self, chunk: list[Source]) -> list[Result]:
+        return [self(source) for source in self._gather(chunk)]
 
     def __call__(self, source: Source) -> Result:
         global _is_limited
@@ -168,12 +181,8 @@ class _Bounded(Generic[Source, Result]):
 _is_limited = False
 
 
-def _of_each(work: Callable[[Source], Result], chunk: list[Source]) -> list[Result]:
-    return [work(source) for source in chunk]
-
-
 def _one_by_one(
-    work: Callable[[Source], Result], sources: Iterable[Source], crashed: Result
+    work: _Bounded[Source, Result], sources: Iterable[Source], crashed: Result
 ) -> Iterator[Result]:
     """Each source in a process of its own, which lives until a source ends it."""
     pool = _pool(1)
@@ -190,13 +199,13 @@ def _one_by_one(
 
 
 def _submitted(
-    pool: ProcessPoolExecutor, work: Callable[[Source], Result], chunk: list[Source]
+    pool: ProcessPoolExecutor, work: _Bounded[Source, Result], chunk: list[Source]
 ) -> Future[list[Result]]:
     """The future of a chunk; one that fails where a source ended a process meanwhile."""
     try:
         # A signal in the middle of it would leave a lock of the pool taken.
         with signals.held(), processes.starting():
-            return pool.submit(_of_each, work, chunk)
+            return pool.submit(work.each, chunk)
     except BrokenProcessPool as problem:
         future: Future[list[Result]] = Future()
         future.set_exception(problem)

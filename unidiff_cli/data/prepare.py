@@ -25,6 +25,7 @@ from unidiff_cli.data.decode import (
     write_quarantine,
 )
 from unidiff_cli.data.doubts import Doubt, settle
+from unidiff_cli.data.downloads import Downloads
 from unidiff_cli.data.locations import shown
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent, Rejected
@@ -32,8 +33,9 @@ from unidiff_cli.data.selection import select
 from unidiff_cli.data.shard_writer import write_split
 from unidiff_cli.data.shards import Row
 from unidiff_cli.data.token_window import TokenWindow
+from unidiff_cli.data.web_client import Client
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
-from unidiff_cli.progress import Progress
+from unidiff_cli.progress import Progress, labelled
 from unidiff_cli.project.files import digest, make_folder
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, record_of
@@ -45,6 +47,8 @@ QUARANTINE = "quarantine.jsonl"
 PAGE = "report.html"
 # Where a check leaves its page, and a try that failed its rejected rows.
 CHECKED = ("cache", "prepare")
+# Where the images of web addresses lie.
+DOWNLOADED = ("cache", "downloads")
 # What is said of what was not read, and how many are named.
 ACTIONS = {
     Cause.LINK: "Copy what they name into the catalogue, or allow them: --follow-links",
@@ -100,12 +104,17 @@ def prepare(
     for line in description:
         logger.info("%s", line)
     extent = reader.extent()
-    settings = _settings(recipe, reader, extent)
 
     # What is refused.
     _refuse_our_shards(project, reader)
     _refuse_nothing(reader, extent)
     warnings = settle(reader.doubts(), yes, strict)
+
+    # What is done already.
+    if options.allow_urls and reader.addresses.web:
+        _download(project, reader, progress)
+        extent = reader.extent()
+    settings = _settings(recipe, reader, extent)
     is_done = not force and not check
     if is_done and (finished := project.finished("shards", settings=settings, inputs={})):
         return finished
@@ -177,6 +186,21 @@ def _settings(recipe: Recipe, reader: Reader, extent: Extent) -> dict[str, Any]:
         "digest": extent.digest,
     }
     return {"prepare": section, "catalogue": catalogue}
+
+
+def _download(project: Project, reader: Reader, progress: Progress) -> None:
+    """Brings the images of web addresses into the project's cache."""
+    limits = reader.options.limits
+    client = Client(limits.image_bytes, limits.url_seconds)
+    with project.lock():
+        project.folder(DOWNLOADED[0])
+        downloads = Downloads(project.path(*DOWNLOADED), client)
+        logger.info("images of web addresses, from %s", reader.addresses.hosts())
+        try:
+            reader.addresses.fetch(downloads, labelled(progress, "downloads"))
+        except OSError as problem:
+            then = "What was downloaded stays: run it again."
+            raise disk_problem(problem, then=then) from problem
 
 
 def _refuse_our_shards(project: Project, reader: Reader) -> None:

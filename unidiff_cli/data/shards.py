@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from unidiff_cli.data.addresses import scheme_of
 from unidiff_cli.errors import Damaged, NotReady
 from unidiff_cli.project.receipt import FileRecord, Receipt, record_of
 
@@ -131,11 +132,18 @@ class Shards:
         """The samples of a split, or all, in key order."""
         return [row for row in self._rows if split is None or row.split == split]
 
-    @property
-    def catalogue(self) -> Path | None:
-        """The catalogue these were made from, where it is still there."""
-        path = Path(str(self.receipt.settings.get("catalogue", {}).get("path", "")))
-        return path if path.is_absolute() and path.exists() else None
+    def image_address(self, row: Row) -> str:
+        """Where the image of a row lay: its path or address, "" where that is none.
+
+        Relative to the catalogue where that is no longer there.
+        """
+        catalogue = str(self.receipt.settings.get("catalogue", {}).get("path", ""))
+        if not row.path or scheme_of(row.path):
+            return row.path
+        if scheme_of(catalogue):
+            return f"{catalogue}/{row.path}"
+        folder = Path(catalogue)
+        return str(folder / row.path) if folder.is_absolute() and folder.exists() else row.path
 
     def image_bytes(self, row: Row) -> bytes:
         """The image's bytes, checked. Raises Damaged."""

@@ -110,8 +110,7 @@ class Retriever:
         return query
 
     def _hit(self, rank: int, row: Row, score: float) -> Hit:
-        catalogue = self.shards.catalogue
-        path = str(catalogue / row.path) if catalogue and row.path else row.path
+        path = self.shards.image_address(row)
         return Hit(rank, round(score, 6), row.id, row.captions[0], path, row.attributes, row)
 
 

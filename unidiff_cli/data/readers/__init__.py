@@ -27,8 +27,10 @@ from typing import Any, cast
 from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions as captions_module
+from unidiff_cli.data.addresses import without_secrets
 from unidiff_cli.data.columns import SPLIT_FLAGS
 from unidiff_cli.data.doubts import Doubt
+from unidiff_cli.data.image_addresses import ImageAddresses
 from unidiff_cli.data.locations import Location, locate
 from unidiff_cli.data.readers import _sources, _table_choice, _unread
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
@@ -46,13 +48,15 @@ class Reader(ABC):
 
     `location` is the file or folder that is read, and `root` the folder that image paths are
     relative to. `notes` (what a person should know, and how often) and `filtered` (rows that
-    `prepare.where` leaves out) are those of the latest pass, and so are `doubts`. `origin` says in
-    lines for a person which files were chosen, and `origin_doubts` what is doubtful of that.
+    `prepare.where` leaves out) are those of the latest pass, and so are `doubts`. `addresses` says
+    what an address in a cell means. `origin` says in lines for a person which files were chosen,
+    and `origin_doubts` what is doubtful of that.
     """
 
     def __init__(self, location: Location, options: Prepare) -> None:
         self.location, self.options = location, options
         self.root = location if location.is_folder() else location.parent
+        self.addresses = ImageAddresses(self.root, options)
         self.notes: Counter[str] = Counter()
         self.filtered = 0
         self.origin: list[str] = []
@@ -87,7 +91,7 @@ class Reader(ABC):
 
     def doubts(self) -> list[Doubt]:
         """What may not be meant as it is read; whole once a pass over the rows has ended."""
-        return [*self.origin_doubts, *self._split_doubts()]
+        return [*self.origin_doubts, *self._split_doubts(), *self.addresses.doubts()]
 
     def _split_doubts(self) -> list[Doubt]:
         """Words of splits that are not understood."""
@@ -131,6 +135,7 @@ class Reader(ABC):
     def _begin_pass(self) -> None:
         self.notes.clear()
         self._unknown_splits.clear()
+        self.addresses.begin_pass()
         self.filtered = 0
 
     def _keeps(self, cells: Mapping[str, Any]) -> bool:
@@ -195,6 +200,8 @@ def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:
     no reader accepts it, or several tables may be meant.
     """
     location = locate(address, options.follow_links)
+    if isinstance(address, str):
+        address = without_secrets(address)
     if not location.exists():
         raise UsageError(
             f"There is no catalogue at {address}.",

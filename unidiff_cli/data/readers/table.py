@@ -8,6 +8,7 @@ from typing import Any
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions, columns
+from unidiff_cli.data.addresses import scheme_of, without_secrets
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location, shown
 from unidiff_cli.data.readers import Reader, _img2dataset, _tables
@@ -152,12 +153,15 @@ class Table(Reader):
         self, row: str, cells: Cells, column: str, image: Image, product: str
     ) -> Sample | Rejected:
         is_stored = isinstance(image, bytes)
-        path = "" if is_stored else shown(str(image))
+        path = "" if is_stored else without_secrets(shown(str(image)))
         file = (
             InMemory(row, image)
             if isinstance(image, bytes)
             else self.columns.images.locate(column, image)
         )
+        # A file that lies in the catalogue under the name of an address goes before the address.
+        if isinstance(file, Reason) and isinstance(image, str) and scheme_of(image):
+            file = self.addresses.locate(image)
         if isinstance(file, Reason):
             return Rejected(row, file, path)
         texts = self._texts(cells)
