@@ -8,6 +8,7 @@ import pytest
 from tests.support.catalogue import jpeg, put, tar_of
 from unidiff_cli.config.schema import Limits, Prepare
 from unidiff_cli.data import readers
+from unidiff_cli.data.readers._cells import missing_note
 from unidiff_cli.data.sample import Cause, Rejected
 
 
@@ -41,7 +42,7 @@ def test_a_list_in_a_text_file_is_several_captions(tmp_path):
     put(tmp_path / "b.txt", '["a hat", "a c')
     put(tmp_path / "c.jpg")
     put(tmp_path / "c.txt", "[NEW] a hat\na cap\n")
-    first, bad, last = read(tmp_path)
+    first, bad, last = read(tmp_path, sidecar="lines")
     assert first == ["a hat", "a cap"] and last == ["[NEW] a hat", "a cap"]
     assert bad.cause is Cause.UNREAD_CAPTION
 
@@ -60,7 +61,7 @@ def test_words_for_nothing_are_no_captions(tmp_path):
     )
     items = list(reader)
     assert [item.reason.cause for item in items[:-1]] == [Cause.NO_CAPTION] * len(words)
-    assert items[-1].captions == ("naan",) and reader.notes[readers.MISSING] == 6
+    assert items[-1].captions == ("naan",) and reader.notes[missing_note("caption")] == 6
 
 
 def test_a_word_for_nothing_among_several_captions_is_left_out(tmp_path):

@@ -76,8 +76,8 @@ def test_a_separator_is_set_by_name(tmp_path):
 def test_two_separators_that_fit_alike_stop(tmp_path):
     path = table(tmp_path, "image,title;caption\n" + "a.jpg,x;red dress\n" * 20)
     reader = readers.choose(path, Prepare(columns=Columns(image="image", caption="title;caption")))
-    (doubt,) = reader.doubts()
-    assert doubt.stops and "a comma or a semicolon" in doubt.fact
+    (doubt,) = [doubt for doubt in reader.doubts() if doubt.stops]
+    assert "a comma or a semicolon" in doubt.fact
 
 
 # ---------------------------------------------------------------- quotes

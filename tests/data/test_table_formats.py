@@ -197,7 +197,9 @@ def test_a_packed_table_that_grows_too_much_is_refused(tmp_path, monkeypatch):
         read(path, limits=Limits(inflation=1))
 
 
-@pytest.mark.parametrize("data", [b"no gzip", gzip.compress(CSV.encode() * 99)[:-30]])
+@pytest.mark.parametrize(
+    "data", [b"no gzip", gzip.compress(CSV.encode() * 99)[:-30]], ids=["no gzip", "cut"]
+)
 def test_a_damaged_packed_table_is_named(tmp_path, data):
     with pytest.raises(WorkError, match="c.csv.gz"):
         list(readers.choose(table(tmp_path, "c.csv.gz", data), Prepare()))

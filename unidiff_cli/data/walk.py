@@ -62,7 +62,7 @@ def _kept(entries: list[Entry], reserved: Container[str], notes: Counter[str]) -
         name = entry.location.name
         if name.startswith(".") or name == "__MACOSX":
             continue
-        if entry.is_folder and (name in reserved or _is_ours(entry.location)):
+        if entry.is_folder and (name in reserved or is_ours(entry.location)):
             notes[OURS] += 1
         else:
             yield entry
@@ -73,7 +73,7 @@ def _reserved(root: Location) -> list[str]:
     return [name for name in FOLDERS if root.child(name).child(MARK).is_file()]
 
 
-def _is_ours(folder: Location) -> bool:
+def is_ours(folder: Location) -> bool:
     """Whether a folder is a project, or one that a stage of ours closed with a receipt."""
     if folder.child(FILE).is_file():
         return True

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from unidiff_cli.data import captions, columns
 from unidiff_cli.data.doubts import Doubt
@@ -198,8 +199,7 @@ class CaptionColumn:
     def _read(self, name: str) -> Texts:
         texts = []
         for row in self._head:
-            values = [text for text in captions.cell_captions(row.get(name)) if text]
-            texts.append(values[0] if values else "")
+            texts.append(_first_caption(row.get(name)))
         filled = [text for text in texts if text]
         total = max(1, len(filled))
         return Texts(
@@ -244,3 +244,11 @@ def _flaw_of(text: str, stems: set[str]) -> str:
     if " " not in text and any(letter.isdigit() for letter in text) and text.isascii():
         return "codes"
     return ""
+
+
+def _first_caption(cell: Any) -> str:
+    """The first caption in a cell; "" where there is none, or none that can be read."""
+    try:
+        return next(filter(None, captions.cell_captions(cell)), "")
+    except ValueError:
+        return ""

@@ -31,7 +31,12 @@ def without_missing(cells: Cells, notes: Counter[str]) -> Cells:
     """A row whose words for nothing are nothing; they are counted by column."""
     # A plain loop: it runs for every row of every table.
     for column, cell in cells.items():
-        is_short = isinstance(cell, str) and cell[:1] in _FIRST and len(cell) <= _LONGEST
+        is_short = (
+            isinstance(cell, str)
+            and cell[:1] in _FIRST
+            and len(cell) <= _LONGEST
+            and not cell.isspace()
+        )
         if is_short and is_missing(cell):
             notes[missing_note(column)] += 1
             cells[column] = None

@@ -11,7 +11,7 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _sidecars, _tables, _tars
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Rejected
-from unidiff_cli.data.walk import walk
+from unidiff_cli.data.walk import is_ours, walk
 from unidiff_cli.data.zips import InZip, is_zip
 from unidiff_cli.errors import WorkError
 
@@ -92,6 +92,8 @@ def _survey(root: Location, options: Prepare) -> Sources:
     beside = {file for file in (*maybe, *texts) if _lies_beside(file, images)}
     sources.sidecars = len(beside)
     sources.folders = list(dict.fromkeys(folder for folder, _ in images))
+    # Shards of ours may be a catalogue, and the tables beside them are about the tars.
+    maybe = [] if is_ours(root) else maybe
     sources.tables = [file for file in maybe if file not in beside]
     # Among thousands of caption files none is a table.
     perhaps = [file for file in perhaps if file not in beside]

@@ -14,6 +14,7 @@ from unidiff_cli.data import captions
 from unidiff_cli.data.columns import LIKELY_PRODUCTS, ROLES, named, words
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
+from unidiff_cli.data.prompts import load_prompts
 from unidiff_cli.data.readers import _row_columns
 from unidiff_cli.data.readers._caption_column import CaptionColumn
 from unidiff_cli.data.readers._cells import Cells
@@ -192,7 +193,8 @@ class TableColumns:
         cells = self.head[0]
         named_so = [name for name in self.names if KINDS & set(words(name))]
         kinds = [name for name in named_so if not isinstance(cells.get(name), int | float)]
-        template = f"a photo of {{{kinds[0]}}}" if kinds else "{name} in {color}"
+        of_class = load_prompts().class_caption
+        template = of_class.replace("class", kinds[0]) if kinds else "{name} in {color}"
         return UsageError(
             f"{self.table.name} has no caption column.",
             f"Its columns: {', '.join(self.names)}. "

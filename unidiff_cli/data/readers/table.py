@@ -8,7 +8,7 @@ from typing import Any
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions, columns
-from unidiff_cli.data.addresses import scheme_of, without_secrets
+from unidiff_cli.data.addresses import WEB, scheme_of, without_secrets
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location, shown
 from unidiff_cli.data.readers import Reader, _img2dataset, _tables
@@ -154,14 +154,10 @@ class Table(Reader):
     ) -> Sample | Rejected:
         is_stored = isinstance(image, bytes)
         path = "" if is_stored else without_secrets(shown(str(image)))
-        file = (
-            InMemory(row, image)
-            if isinstance(image, bytes)
-            else self.columns.images.locate(column, image)
-        )
-        # A file that lies in the catalogue under the name of an address goes before the address.
-        if isinstance(file, Reason) and isinstance(image, str) and scheme_of(image):
-            file = self.addresses.locate(image)
+        if isinstance(image, bytes):
+            file: Location | Reason = InMemory(row, image)
+        else:
+            file = self._located(column, image)
         if isinstance(file, Reason):
             return Rejected(row, file, path)
         texts = self._texts(cells)
@@ -178,6 +174,15 @@ class Table(Reader):
             product=self._product(cells, id_) or product or None,
             split=self._split_of(cells, image),
         )
+
+    def _located(self, column: str, image: str) -> Location | Reason:
+        """The file that a name or an address means, or why it means none that may be opened."""
+        scheme = scheme_of(image)
+        if scheme and scheme not in WEB:
+            return self.addresses.locate(image)
+        file = self.columns.images.locate(column, image)
+        # What lies in the catalogue under the name of a web address goes before the address.
+        return self.addresses.locate(image) if scheme and isinstance(file, Reason) else file
 
     def _product(self, cells: Cells, id_: str) -> str:
         """The product of a row by its column; one without a parent is its own parent."""
