@@ -42,6 +42,10 @@ class UsageError(UnidiffError):
     exit_code = 2
 
 
+class TooLarge(UsageError):
+    """A limit of the recipe is passed: nobody looked at what lies beyond."""
+
+
 class Problems(UsageError):
     """Several problems at once, each a sentence or two."""
 

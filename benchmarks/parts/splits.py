@@ -77,5 +77,6 @@ def write_view_table(catalogue: Path, options: Prepare, folder: Path) -> Path:
         columns = {"image": image, "caption": list(row.captions), "product": row.product}
         lines.append(row.attributes | columns | {"split": split})
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    (folder / "captions.jsonl").write_text(text, encoding="utf-8")
-    return folder
+    table = folder / "captions.jsonl"
+    table.write_text(text, encoding="utf-8")
+    return table

@@ -102,13 +102,13 @@ def test_more_damage_than_allowed_fails(unidiff, damaged):
 
 # ---------------------------------------------------------------- what is doubtful
 
-HOLDOUT = "--set=prepare.split_words.holdout=test"
+ARCHIVE = "--set=prepare.split_words.archive=test"
 
 
 @pytest.fixture
 def seasons(workplace):
-    """A catalogue whose column of splits says holdout for six of its 24 images."""
-    splits = {"split": lambda n: "holdout" if n < 6 else "train"}
+    """A catalogue whose column of splits says archive for six of its 24 images."""
+    splits = {"split": lambda n: "archive" if n < 6 else "train"}
     write_photos(workplace / "shop", 24, **splits)
     return ("-C", "project", "prepare", "shop")
 
@@ -116,27 +116,27 @@ def seasons(workplace):
 @pytest.mark.parametrize("way", [(), ("--dry-run",), ("--check",)])
 def test_a_guess_stops_and_says_how_to_go_on(unidiff, seasons, way):
     code, out, err = unidiff(*seasons, *way)
-    assert code == 2 and "'holdout' (6 rows)" in err, err
-    for text in (HOLDOUT.replace("=", " ", 1), "--set prepare.columns.split=''", "--yes"):
+    assert code == 2 and "'archive' (6 rows)" in err, err
+    for text in (ARCHIVE.replace("=", " ", 1), "--set prepare.columns.split=''", "--yes"):
         assert text in err
     assert "images out" not in out and not Path("project/shards").exists()
 
 
 @pytest.mark.parametrize(
-    "way, test", [(HOLDOUT, 6), ("--set=prepare.columns.split=", None), ("--yes", None)]
+    "way, test", [(ARCHIVE, 6), ("--set=prepare.columns.split=", None), ("--yes", None)]
 )
 def test_each_way_to_go_on_does(unidiff, seasons, way, test):
     code, out, err = unidiff(*seasons, way, "--check")
     assert code == 0 and "images out" in out, err
     splits = next(line for line in out.splitlines() if line.startswith("splits"))
     assert test is None or f", {test} test" in splits
-    assert ("'holdout'" in out) is ("'holdout'" in err) is (way == "--yes")
+    assert ("'archive'" in out) is ("'archive'" in err) is (way == "--yes")
 
 
 def test_a_guess_that_is_accepted_is_a_warning_that_quiet_shows(unidiff, seasons):
     for way in ("--dry-run", "--check"):
         code, _, err = unidiff("-q", *seasons, "--yes", way)
-        assert code == 0 and err.startswith("warning: ") and "'holdout'" in err
+        assert code == 0 and err.startswith("warning: ") and "'archive'" in err
         assert len(err.splitlines()) == 1
     code, out, _ = unidiff("-q", *seasons, "--yes")
     assert code == 0 and "warning: " in out and "24 samples" in out

@@ -82,7 +82,7 @@ def images(folder: Path, count: int, seed: int) -> Path:
 def assert_images_cost_their_rows(folder: Path, count: int, seed: int) -> None:
     outcome = hostile.prepare(images(folder, count, seed))
     hostile.assert_within_bounds(outcome)
-    assert outcome.code == 0 and f"{count + 3} rows" in outcome.text, outcome.text
+    assert outcome.code == 0 and f"{count + 3} of {count + 3}" in outcome.text, outcome.text
 
 
 # ---------------------------------------------------------------- tables and tars

@@ -71,7 +71,7 @@ PLACES = [
     ("unidiff_cli.data.images", "perceptual_hash"),
     ("unidiff_cli.data.locations", "LocalPath.read"),
     ("unidiff_cli.data.locations", "LocalPath.stat"),
-    ("json", "loads"),
+    ("json", "JSONDecoder.decode"),
 ]
 
 
@@ -209,7 +209,9 @@ def everything(project):
     for line in lines:
         line.pop("seconds", None), line.pop("samples_per_second", None)
     weights = {}
-    for checkpoint in (folder / "checkpoints").iterdir():
+    # Those before the last are of whatever steps it was interrupted at.
+    _, *before = reversed(checkpoints.committed(folder / "checkpoints"))
+    for checkpoint in set((folder / "checkpoints").iterdir()).difference(before):
         state = json.loads((checkpoint / checkpoints.STATE).read_text())
         weights[checkpoint.name] = (state["files"], state.get("unmeasured"))
     return lines, weights, Receipt.read(folder).figures

@@ -36,6 +36,7 @@ from unidiff_cli.training.trainer import PARTS, Trainer
 def warnings(caplog, monkeypatch):
     """What the package's logger says."""
     monkeypatch.setattr(logging.getLogger("unidiff"), "propagate", True)
+    caplog.set_level(logging.INFO, "unidiff")
     return caplog
 
 

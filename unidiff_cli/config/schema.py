@@ -202,21 +202,18 @@ class Prepare(Section):
     )
     sidecar: Literal["lines", "text"] | None = Field(
         None,
-        description="what a text beside an image is: one caption a line, or one caption; null: "
-        "found, and asked for where in doubt",
+        description="a text beside an image: a caption a line, or one; null: found, else asked for",
     )
     sidecar_ending: Literal["txt", "caption", "json"] | None = Field(
         None, description="the texts that are captions where an image has several; null: .txt first"
     )
     companions: Literal["leave_out", "keep"] | None = Field(
         None,
-        description="masks, depth maps and thumbnails of other images in a folder; null: left out, "
-        "and asked for where in doubt",
+        description="masks and thumbnails beside images; null: left out, asked for where in doubt",
     )
     tar_keys: Literal["first", "last"] | None = Field(
         None,
-        description="the dot of a member's name at which its key ends in a tar; null: the first, "
-        "as in webdataset, and asked for where in doubt",
+        description="the dot that ends a key in a tar; null: the first, asked for where in doubt",
     )
     allow_urls: bool = Field(
         False, description="download images that a table names by http(s) addresses"
@@ -355,8 +352,7 @@ class Train(Section):
     )
     long_captions: Literal["cut", "split"] = Field(
         "cut",
-        description="captions with more tokens than the base reads; split: parts that it reads "
-        "whole, one of them at a time",
+        description="captions of more tokens than the base reads; split: parts, one at a time",
     )
 
     @field_validator("streaming")

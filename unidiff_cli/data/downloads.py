@@ -28,7 +28,7 @@ from unidiff_cli.data.location import MOST_BYTES, Entry, Location, Stat, shown
 from unidiff_cli.data.sample import Reason
 from unidiff_cli.data.web_client import Client, Session, WebProblem, target_of
 from unidiff_cli.progress import Counter
-from unidiff_cli.project.files import make_folder
+from unidiff_cli.project.files import make_folder, rename
 
 # Connections, and those of one host.
 MOST, PER_HOST = 16, 4
@@ -141,7 +141,7 @@ class Downloads:
             folder = self.folder / key[:2]
             folder.mkdir(exist_ok=True)
             file = folder / f"{key}-{content}-{size}"
-            os.replace(unfinished, file)
+            rename(unfinished, file)
             return file
         finally:
             unfinished.unlink(missing_ok=True)

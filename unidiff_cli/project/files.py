@@ -210,7 +210,7 @@ def recover_folder(path: Path, listing: Listing) -> None:
     path = _followed(path)
     fresh = _beside(path, NEW)
     if not path.exists() and fresh.exists() and listing(fresh) is not None:
-        _rename(fresh, path)
+        rename(fresh, path)
     _put_back(_beside(path, OLD), path, listing)
     if not fresh.exists():
         _beside(path, UNFINISHED).unlink(missing_ok=True)
@@ -294,7 +294,7 @@ def _put_back(old: Path, path: Path, listing: Listing) -> None:
     if not old.exists():
         return
     if not path.exists():
-        _rename(old, path)
+        rename(old, path)
         return
     delete_folder(old, listing)
     if old.exists():
@@ -302,11 +302,12 @@ def _put_back(old: Path, path: Path, listing: Listing) -> None:
             place = path / file.relative_to(old)
             if not place.exists():
                 place.parent.mkdir(parents=True, exist_ok=True)
-                _rename(file, place)
+                rename(file, place)
         _delete_empty(old)
 
 
-def _rename(source: Path, target: Path) -> None:
+def rename(source: Path, target: Path) -> None:
+    """Renames a file or folder, and brings its name to the disk; nothing where it is gone."""
     # Another process may have recovered it first.
     with suppress(FileNotFoundError):
         os.replace(source, target)

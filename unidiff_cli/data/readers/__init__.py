@@ -208,7 +208,7 @@ def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:
             "Give a folder of images, or a table that names them.",
         )
     location = _sources.unpacked(location)
-    if options.reader not in ("auto", "table") or location.is_file():
+    if options.reader not in ("auto", "table") or not location.is_folder():
         return _choose_by_name(address, location, options)
     sources = _sources.survey(location, options)
     location = sources.root

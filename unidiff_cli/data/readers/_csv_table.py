@@ -20,7 +20,7 @@ from unidiff_cli.data.readers._dialect import dialect_of
 from unidiff_cli.data.readers._records import UNCLOSED, Lines, are_rows, rows
 from unidiff_cli.data.readers._text import Letters, letters_of
 from unidiff_cli.data.sample import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, Reason
-from unidiff_cli.errors import UsageError
+from unidiff_cli.errors import TooLarge, UsageError
 
 REPEATED = "lines that repeat the header, left out"
 BLANK = "lines with separators and nothing else, left out"
@@ -114,10 +114,10 @@ def header_of(file: Location, cells: list[str], options: Prepare) -> list[str]:
 
 
 def numbered(cells: list[str], options: Prepare, file: Location) -> list[str]:
-    """Names without an empty or repeated one: Image, Image 2, column 3. Raises UsageError."""
+    """Names without an empty or repeated one: Image, Image 2, column 3. Raises UsageError, and TooLarge."""
     most = options.limits.columns
     if len(cells) > most:
-        raise UsageError(
+        raise TooLarge(
             f"{file}: the first line names {len(cells):,} columns, more than {most:,}.",
             f"Leave some out, or allow more: --set prepare.limits.columns={len(cells)}",
         )

@@ -23,7 +23,7 @@ from unidiff_cli.data.readers._image_cells import images_of
 from unidiff_cli.data.readers._image_columns import ImageColumns
 from unidiff_cli.data.readers._image_places import ImagePlaces
 from unidiff_cli.data.readers._image_splits import folder_of_splits
-from unidiff_cli.errors import UsageError, nearest
+from unidiff_cli.errors import TooLarge, UsageError, nearest
 
 # Words in the names of columns that hold a class of goods.
 KINDS = frozenset("label labels class category kind type".split())
@@ -50,7 +50,7 @@ class TableColumns:
         self.head = head
         self.names = list(dict.fromkeys(name for cells in self.head for name in cells))
         if len(self.names) > options.limits.columns:
-            raise UsageError(
+            raise TooLarge(
                 f"{table} has {len(self.names):,} columns, more than {options.limits.columns:,}.",
                 f"Allow more: --set prepare.limits.columns={len(self.names)}",
             )
