@@ -180,3 +180,11 @@ def test_a_jpeg_in_a_folder_of_ours_is_no_row(tmp_path):
     put(tmp_path / ".thumbnails" / "a", jpeg())
     put(tmp_path / "__MACOSX" / "._a.jpg", b"Mac OS X")
     assert len(read(tmp_path)[0]) == 1
+
+
+def test_a_folder_with_one_caption_for_all_is_said(tmp_path):
+    put_all(tmp_path / "dress", *(f"{n}.jpg" for n in range(12)))
+    reader, samples, _ = read_all(tmp_path)
+    assert len(samples) == 12 and "12 images have one caption: a photo of dress" in facts(reader)
+    put_all(tmp_path / "hat", "a.jpg")
+    assert not facts(read_all(tmp_path)[0])

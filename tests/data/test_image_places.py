@@ -308,3 +308,13 @@ def test_nothing_outside_the_catalogue_is_read(tmp_path):
     assert [s.image.kind() for s in samples[:9]] == ["file"] * 9
     assert all(s.image.kind() in (None, "outside") for s in samples[9:])
     assert len(samples) + len(rejected) == 13
+
+
+def test_an_address_is_no_number_with_zeros_before_it(tmp_path):
+    """LAION's addresses beside img2dataset's files: nobody knows which is which."""
+    for n in range(12):
+        put(tmp_path / "00000" / f"{n:09d}.jpg")
+    lines = [{"url": f"https://x.example/{n}.jpg", "text": f"thing {n}"} for n in range(12)]
+    put(tmp_path / "part.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(UsageError, match="which of the images"):
+        readers.choose(tmp_path, Prepare())

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.catalogue import contents, encoded, photo, put, write_photos
 from unidiff_cli.config.schema import Prepare, Recipe
-from unidiff_cli.data import decode, executors, shards
+from unidiff_cli.data import decode, executors, shards, summary
 from unidiff_cli.data.prepare import plan, prepare
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
@@ -405,3 +405,15 @@ def test_an_interrupt_leaves_the_shards(tmp_path, shop, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, shop, force=True)
     assert contents(folder) == before and not list((tmp_path / "project").glob(".*.new"))
+
+
+@pytest.mark.parametrize(
+    "others, taken", [("train", "val, test"), ("test", "val"), ("val", "test"), (None, "")]
+)
+def test_splits_that_are_taken_from_train_are_said(tmp_path, others, taken):
+    """The first row is in train, as far as rows say anything."""
+    shop = write_photos(
+        tmp_path / "shop", 20, split=lambda n: "train" if others and not n else others
+    )
+    receipt = prepare(Project(tmp_path / "p"), Recipe(), shop)
+    assert dict(summary.table(receipt)).get("taken from train by share", "") == taken

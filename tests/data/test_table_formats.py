@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 
 import openpyxl
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from tests.support.catalogue import put
@@ -381,3 +383,25 @@ def test_a_product_that_is_too_long_costs_itself(tmp_path):
 def test_an_annotation_in_xml_is_no_table(tmp_path):
     path = put(tmp_path / "a.xml", "<annotation><object><name>dress</name></object></annotation>")
     assert not _tables.is_table(LocalPath(path), Prepare())
+
+
+# ---------------------------------------------------------------- parquet of Hugging Face
+
+
+CLASSES = {"label": {"names": ["oak", "ash", "elm"], "_type": "ClassLabel"}}
+
+
+@pytest.mark.parametrize(
+    "notes, names",
+    [
+        (json.dumps({"info": {"features": CLASSES}}), ["oak", "ash", "elm", "oak"]),
+        ("no JSON", [0, 1, 2, 0]),
+        ("[]", [0, 1, 2, 0]),
+        (json.dumps({"info": {"features": {"label": {"_type": "ClassLabel"}}}}), [0, 1, 2, 0]),
+    ],
+)
+def test_numbers_of_classes_have_the_names_that_the_file_gives(tmp_path, notes, names):
+    rows = pyarrow.table({"image": [f"{n}.jpg" for n in range(4)], "label": [0, 1, 2, 0]})
+    path = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(rows.replace_schema_metadata({"huggingface": notes}), path)
+    assert [row["label"] for row in rows_of(path)] == names

@@ -70,6 +70,7 @@ def figures(
     rows, rejected = contents.rows, contents.decoded.rejected
     words = [len(caption.split()) for row in rows for caption in row.captions]
     cuts = quantiles(words, n=20, method="inclusive") if len(words) > 1 else words * 19
+    mapped = {stored.sample.split for stored in contents.decoded.samples}
     name, samples = Counter(row.group for row in rows).most_common(1)[0]
     reasons = Counter(item.reason.counted_as for item in rejected if not item.reason.is_rule)
     rules = Counter(item.reason.counted_as for item in rejected if item.reason.is_rule)
@@ -77,6 +78,7 @@ def figures(
         "understood": description,
         "decisions": reader.decisions(),
         "warnings": warnings,
+        "splits_by_share": _taken_from_train(mapped, reader.options.splits),
         "attributes": as_figures(infer([row.attributes for row in rows])),
         "notes": dict(reader.notes.most_common()) | contents.notes,
         "caption_words": {"median": cuts[9], "p95": cuts[18], "most": max(words)},
@@ -85,6 +87,15 @@ def figures(
         "bad_reasons": dict(reasons.most_common(MOST_REASONS)),
         "left_out_reasons": dict(rules.most_common()),
     }
+
+
+def _taken_from_train(mapped: set[str | None], shares: tuple[float, float, float]) -> list[str]:
+    """The splits that a catalogue never names, although it names others."""
+    if mapped == {None} or not mapped & {None, "train"}:
+        return []
+    return [
+        name for name, share in zip(NAMES[1:], shares[1:], strict=True) if name not in mapped and share
+    ]
 
 
 def table(receipt: Receipt) -> list[tuple[str, str]]:
@@ -108,6 +119,7 @@ def table(receipt: Receipt) -> list[tuple[str, str]]:
         *rules,
         ("images out", f"{count['samples']:,}"),
         ("splits", splits),
+        ("taken from train by share", ", ".join(figure["splits_by_share"])),
         ("groups", f"{count['groups']:,}"),
         ("equal images", f"{count['duplicates']:,}"),
         ("near-equal pairs", f"{count['near_duplicates']:,}"),

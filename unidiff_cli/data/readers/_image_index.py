@@ -39,12 +39,18 @@ class ImageIndex:
     def __init__(self, root: Location) -> None:
         self.root = root
 
-    def matches(self, parts: Sequence[str]) -> list[Match]:
-        """The files whose names are, loosely, the last of these parts; the most alike ones."""
+    def matches(self, parts: Sequence[str], is_address: bool = False) -> list[Match]:
+        """The files whose names are, loosely, the last of these parts; the most alike ones.
+
+        Spreadsheets take leading zeros from numbers, addresses do not: 7.jpg of a website and
+        img2dataset's 000000007.jpg are two images.
+        """
         if not parts:
             return []
         matches = []
         for file, folders in self._files.get(_stem_key(parts[-1]), ()):
+            if is_address and _stem(parts[-1]) != _stem(file.name):
+                continue
             names = (*folders, file.name)
             shared = 1 + _common(parts[:-1], folders, loosely)
             exact = _exact(parts, names)
@@ -69,9 +75,13 @@ def loosely(name: str) -> str:
 
 def _stem_key(name: str) -> str:
     """The loose name of a file without its ending; a number without its leading zeros."""
-    path = PurePosixPath(loosely(name))
-    stem = path.stem if path.suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES else path.name
+    stem = _stem(name)
     return _NUMBER.sub("", stem, count=1) if stem.isdecimal() else stem
+
+
+def _stem(name: str) -> str:
+    path = PurePosixPath(loosely(name))
+    return path.stem if path.suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES else path.name
 
 
 def _exact(parts: Sequence[str], names: Sequence[str]) -> int:

@@ -50,7 +50,7 @@ class ImagePlaces(PlaceSearch):
         if not parts:
             return Reason(OUTSIDE)
         if place.base is None:
-            return self._anywhere(parts)
+            return self._anywhere(parts, is_address(name))
         path = place.path(parts)
         return self._spelled(place.base, path) or self._loosely(name, place, path)
 
@@ -119,7 +119,7 @@ class ImagePlaces(PlaceSearch):
         above = () if top in ("", ".") else tuple(top.split("/"))
         matches = [
             match
-            for match in self.index.matches(wanted)
+            for match in self.index.matches(wanted, is_address(name))
             # It lies below the same folder, at the same depth.
             if match.shared >= len(wanted) and len(match.parts) == len(above) + len(wanted)
         ]
@@ -133,8 +133,8 @@ class ImagePlaces(PlaceSearch):
         self.example = self.example or (shown(name), file.relative_to(self.root))
         return file
 
-    def _anywhere(self, parts: Sequence[str]) -> Location | Reason:
-        matches = self.index.matches(parts)
+    def _anywhere(self, parts: Sequence[str], is_address: bool) -> Location | Reason:
+        matches = self.index.matches(parts, is_address)
         if not matches:
             return Reason("no file of this name is in the catalogue")
         if len(matches) > 1:

@@ -7,8 +7,9 @@ A file of kilobytes can hold one text a million times.
 from __future__ import annotations
 
 import io
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from unidiff_cli.config.schema import Limits
@@ -34,14 +35,41 @@ def parquet_rows(file: Location, limits: Limits, notes: Counter[str]) -> Iterato
     try:
         with file.open() as stream, pyarrow.parquet.ParquetFile(stream) as table:
             groups = _Groups(table, stream, file.size, limits)
+            classes = _class_names(table.schema_arrow.metadata or {})
             number = 0
             for group in range(table.metadata.num_row_groups):
                 rows = table.metadata.row_group(group).num_rows
                 for cells in groups.rows(group, rows, notes):
                     number += 1
-                    yield number, cells
+                    yield number, cells if isinstance(cells, Reason) else _named(cells, classes)
     except (pyarrow.ArrowException, MemoryError) as problem:
         raise WorkError(f"{file} is not readable as parquet: {_first_line(problem)}.") from problem
+
+
+def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+    """The names of the classes of each column of class numbers, as Hugging Face datasets has them.
+
+    Its features stand in the schema: https://huggingface.co/docs/datasets/about_dataset_features
+    """
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        return {
+            column: [str(name) for name in feature["names"]]
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    # Without such notes, or with damaged ones, numbers stay numbers.
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _named(cells: Cells, classes: Mapping[str, list[str]]) -> Cells:
+    """The cells of a row with the names of its classes."""
+    for column, names in classes.items():
+        number = cells.get(column)
+        if isinstance(number, int) and 0 <= number < len(names):
+            cells[column] = names[number]
+    return cells
 
 
 class _Groups:

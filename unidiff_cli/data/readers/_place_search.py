@@ -123,7 +123,7 @@ class PlaceSearch:
         unique = 0
         for name in names:
             parts = parts_of(name)
-            matches = self.index.matches(parts)
+            matches = self.index.matches(parts, is_address(name))
             unique += len(matches) == 1
             votes.update({place: 1 for match in matches for place in _places(parts, match)})
         if self._media:

@@ -13,6 +13,7 @@ from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.prompts import load_prompts
 from unidiff_cli.data.readers import Reader, _sidecars
+from unidiff_cli.data.readers._caption_column import FEW_ROWS
 from unidiff_cli.data.readers._cells import plain
 from unidiff_cli.data.readers._classes import COLUMNS, REGULARIZATION, REPEATED, Classes
 from unidiff_cli.data.readers._companions import Companions
@@ -35,6 +36,9 @@ class Folder(Reader):
         self._look: TextLook | None = None
         self._texts = 0
         self._doubts: list[Doubt] = []
+        # Images of the latest pass, and a caption or two of theirs.
+        self._images = 0
+        self._wording: set[str] = set()
         for column in options.where:
             if column not in COLUMNS:
                 raise UsageError(
@@ -69,10 +73,22 @@ class Folder(Reader):
         return self._look.decisions() if self._look else {}
 
     def doubts(self) -> list[Doubt]:
-        return [*super().doubts(), *self._doubts]
+        return [*super().doubts(), *self._doubts, *self._same_caption()]
+
+    def _same_caption(self) -> list[Doubt]:
+        """A doubt where all images have one caption."""
+        if self._images < FEW_ROWS or len(self._wording) > 1:
+            return []
+        return [
+            Doubt(
+                f"All {self._images:,} images have one caption: {shown(*self._wording)}.",
+                "Lay a .txt beside each image that says what it shows, or give a table.",
+            )
+        ]
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()
+        self._images, self._wording = 0, set()
         items = list(walk(self.root, self.notes))
         files = [item for item in items if isinstance(item, Location)]
         images = dict.fromkeys(file for file in files if is_image(file))
@@ -99,7 +115,11 @@ class Folder(Reader):
             elif self._keeps(columns := classes.columns(item)):
                 if classes.has_repeats:
                     self.notes[REPEATED] += 1
-                yield self._sample(item, columns, sidecars.of[item])
+                sample = self._sample(item, columns, sidecars.of[item])
+                if isinstance(sample, Sample):
+                    self._images += 1
+                    self._wording.update(sample.captions if len(self._wording) < 2 else ())
+                yield sample
 
     def _companions(self, sidecars: Sidecars) -> Companions:
         """Images without a text that belong to others, by `prepare.companions`."""
