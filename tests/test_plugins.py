@@ -214,6 +214,7 @@ def test_an_exporter_writes(command):
     assert command.project.export(None).joinpath("model_index.json").is_file()
 
 
+@pytest.mark.slow
 def test_an_index_answers_as_the_flat_one(command):
     command("index", "--force")
     flat = json.loads(command("retrieve", "red dress", "-k", "5", "--json"))

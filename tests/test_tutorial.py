@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.source import ROOT
 
 
@@ -16,6 +18,7 @@ def commands(text):
     return [line for line in joined.splitlines() if line.strip()]
 
 
+@pytest.mark.slow
 def test_the_tutorials_commands_run(tmp_path):
     lines = commands((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8"))
     assert len(lines) >= 10

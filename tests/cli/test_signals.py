@@ -43,6 +43,7 @@ def test_resume_continues_with_the_runs_own_recipe_and_sigterm_saves_again(inter
     assert (training.run / "checkpoints" / f"step-{last:06d}" / "state.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_kill_before_any_checkpoint_starts_over_and_says_so(project):
     with Training(project, *SETTINGS) as training:
         training.until_step(2)

@@ -133,6 +133,7 @@ def test_a_run_resumes_exactly_and_its_checkpoints_hold_no_copy(project, tmp_pat
     assert weights.keys() <= dict(base.named_parameters()).keys()
 
 
+@pytest.mark.slow
 def test_two_processes_train_where_nothing_reads_the_temperature(project, recipe):
     """DDP waits for the gradient of every parameter, unless it is to look for those without."""
     without = [f"objectives.{name}=null" for name in ("contrastive", "consistency")]

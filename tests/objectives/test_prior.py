@@ -244,6 +244,7 @@ def test_a_file_without_captions_is_refused(project, with_captions, captions_fil
         train(project, with_captions)
 
 
+@pytest.mark.slow
 def test_two_processes_train_with_it(project, recipe):
     """Every step all of it falls to the first process."""
     options = ("objectives.prior.every=8", "train.processes=2", "train.steps=2")

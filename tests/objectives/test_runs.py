@@ -77,7 +77,7 @@ SHARED = {
 
 
 # Each takes two processes and half a minute: one of each sharing in CI, all in `make test-all`.
-QUICK = ("relational+anchor", "sigmoid", "text_diffusion")
+QUICK = ("relational+anchor",)
 
 
 @pytest.mark.parametrize(

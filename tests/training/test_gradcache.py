@@ -110,7 +110,8 @@ def test_a_sub_batch_larger_than_the_batch_is_refused(tiny_base):
         load_recipe(tiny_base, "train.batch_size=8", "train.denoise_batch=9")
 
 
-@pytest.mark.parametrize("pcgrad", [pytest.param("false", marks=pytest.mark.slow), "true"])
+@pytest.mark.parametrize("pcgrad", ["false", "true"])
+@pytest.mark.slow
 def test_two_processes_with_chunks_a_sub_batch_and_pcgrad_equal_one(tmp_path, tiny_base, pcgrad):
     """float64, through accelerate's DDP or, with PCGrad, past it."""
     options = ("train.chunk=3", f"train.pcgrad={pcgrad}", "train.gradient_cosine_every=0")

@@ -94,7 +94,9 @@ def _taken_from_train(mapped: set[str | None], shares: tuple[float, float, float
     if mapped == {None} or not mapped & {None, "train"}:
         return []
     return [
-        name for name, share in zip(NAMES[1:], shares[1:], strict=True) if name not in mapped and share
+        name
+        for name, share in zip(NAMES[1:], shares[1:], strict=True)
+        if name not in mapped and share
     ]
 
 

@@ -114,7 +114,10 @@ def header_of(file: Location, cells: list[str], options: Prepare) -> list[str]:
 
 
 def numbered(cells: list[str], options: Prepare, file: Location) -> list[str]:
-    """Names without an empty or repeated one: Image, Image 2, column 3. Raises UsageError, and TooLarge."""
+    """Names without an empty or repeated one: Image, Image 2, column 3.
+
+    Raises TooLarge.
+    """
     most = options.limits.columns
     if len(cells) > most:
         raise TooLarge(

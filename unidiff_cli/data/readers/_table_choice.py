@@ -19,7 +19,14 @@ from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _families, _img2dataset
 from unidiff_cli.data.readers._sources import Sources
 from unidiff_cli.data.readers._table_trials import Opener, Trial, rows_of, try_table
-from unidiff_cli.errors import EnvironmentProblem, TooLarge, UnidiffError, UsageError, WorkError, nearest
+from unidiff_cli.errors import (
+    EnvironmentProblem,
+    TooLarge,
+    UnidiffError,
+    UsageError,
+    WorkError,
+    nearest,
+)
 
 # Tables that are tried, and that are named.
 TABLES, NAMED = 50, 6
