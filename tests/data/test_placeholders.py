@@ -112,6 +112,12 @@ def test_few_unlike_captions_are_said_and_kept():
     assert left_out(rows, Prepare(placeholder=4)) == [0, 1, 2, 3]
 
 
+def test_several_such_images_are_one_doubt():
+    rows = [(photo(900 + n // 4), caption(n)) for n in range(12)]
+    (doubt,) = select(decoded(rows), Prepare()).doubts
+    assert "stands in 4 rows" in doubt.fact and doubt.action.startswith("2 more do so too. ")
+
+
 def test_a_recipe_keeps_them():
     rows = shop([photo(999)] * 15)
     selection = select(decoded(rows), Prepare(placeholder=0))

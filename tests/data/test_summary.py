@@ -3,8 +3,11 @@
 import re
 from html.parser import HTMLParser
 
+from PIL import ExifTags, Image
+
 from tests.support.catalogue import encoded, photo, put, write_photos
 from unidiff_cli.config.schema import Prepare, Recipe
+from unidiff_cli.data import summary
 from unidiff_cli.data.prepare import prepare
 from unidiff_cli.project.project import Project
 
@@ -64,3 +67,17 @@ def test_the_page_escapes_captions_and_names(tmp_path):
 
 def test_the_page_says_why_rows_are_bad(tmp_path):
     assert "a web page" in page_of(tmp_path)
+
+
+def test_the_table_counts_what_was_done_to_images(tmp_path):
+    shop = write_photos(tmp_path / "shop", 20)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    put(shop / "images/0.jpg", encoded(photo(50), exif=exif))
+    clear = photo(51).convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+    put(shop / "images/1.jpg", encoded(clear, "PNG"))
+    receipt = prepare(Project(tmp_path / "project"), Recipe(), shop)
+    lines = dict(summary.table(receipt))
+    assert lines["rotated as EXIF says"] == lines["transparency filled"] == "1"
+    assert lines["images out"] == "20"

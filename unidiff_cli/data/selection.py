@@ -52,7 +52,7 @@ def select(decoded: Decoded, options: Prepare) -> Selection:
     )
     certain = [item for item in found if least and item.captions >= least]
     images = [(decoded.samples[item.rows[0]], len(item.rows)) for item in certain]
-    suspicions = [_suspicion(decoded.samples, item) for item in found if item not in certain]
+    suspicions = _suspicions(decoded.samples, [item for item in found if item not in certain])
     decoded = _without(decoded, _placeholder_reasons(decoded, certain))
     if options.masks == "leave_out":
         reason = Reason(Cause.MASK.value, Cause.MASK)
@@ -166,12 +166,20 @@ def _doubts_of_rules(decoded: Decoded, options: Prepare) -> list[Doubt]:
     return doubts
 
 
-def _suspicion(stored: list[StoredSample], item: Placeholder) -> Doubt:
-    names = [_name(stored[n]) for n in item.rows]
-    return Doubt(
-        f"One image stands in {len(names):,} rows with unlike captions: {_some(names)}.",
-        f"If it is a 'no image' file: --set prepare.placeholder={max(2, item.captions)}.",
-    )
+def _suspicions(stored: list[StoredSample], found: list[Placeholder]) -> list[Doubt]:
+    """One doubt, which names the image of most rows."""
+    if not found:
+        return []
+    first = max(found, key=lambda item: item.captions)
+    names = [_name(stored[n]) for n in first.rows]
+    others = f"{len(found) - 1:,} more do so too. " if found[1:] else ""
+    return [
+        Doubt(
+            f"One image stands in {len(names):,} rows with unlike captions: {_some(names)}.",
+            f"{others}If it is a 'no image' file: "
+            f"--set prepare.placeholder={max(2, first.captions)}.",
+        )
+    ]
 
 
 def _doubts_of_content(stored: list[StoredSample], options: Prepare) -> list[Doubt]:

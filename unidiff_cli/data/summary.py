@@ -19,6 +19,12 @@ from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.reports import html, plots
 
 CHANGES = ("first_frame", "rotated", "alpha", "resized", "profile", "reencoded")
+# Those that are no matter of size or format.
+SHOWN = {
+    "first_frame": "first image of several",
+    "rotated": "rotated as EXIF says",
+    "alpha": "transparency filled",
+}
 IN_THE_LIST = ", listed in quarantine.jsonl"
 # Shown on the page.
 MOST_SAMPLES, MOST_PAIRS, MOST_REJECTED, MOST_REASONS, MOST_PLACEHOLDERS = 24, 6, 200, 12, 6
@@ -125,7 +131,7 @@ def table(receipt: Receipt) -> list[tuple[str, str]]:
         ("groups", f"{count['groups']:,}"),
         ("equal images", f"{count['duplicates']:,}"),
         ("near-equal pairs", f"{count['near_duplicates']:,}"),
-        ("first image of several", f"{count['first_frame']:,}" if count["first_frame"] else ""),
+        *((label, f"{count[name]:,}" if count[name] else "") for name, label in SHOWN.items()),
         ("captions", captions),
         ("words in a caption", f"half at most {words['median']:g}, the longest {words['most']:,}"),
         *_token_lines(figure["caption_tokens"]),
