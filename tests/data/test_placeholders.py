@@ -113,7 +113,7 @@ def test_few_unlike_captions_are_said_and_kept():
 
 
 def test_several_such_images_are_one_doubt():
-    rows = [(photo(900 + n // 4), caption(n)) for n in range(12)]
+    rows = shop([photo(900 + n // 4) for n in range(12)])
     (doubt,) = select(decoded(rows), Prepare()).doubts
     assert "stands in 4 rows" in doubt.fact and doubt.action.startswith("2 more do so too. ")
 
