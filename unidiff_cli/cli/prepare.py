@@ -158,17 +158,17 @@ def _path(catalogue: str) -> Path | None:
 
 def _show(project: Project, receipt: Receipt, check: bool) -> None:
     """The table of what went in and came out, the warnings, and where to look."""
-    from unidiff_cli.data import prepare, summary
+    from unidiff_cli.data import prepare, refusals, summary
 
     console.show_pairs(summary.table(receipt))
     console.say("")
     for text in receipt.figures["warnings"]:
         console.show_warning(text)
-    folder = project.path(*prepare.CHECKED) if check else project.path("shards")
+    folder = project.path(*refusals.CHECKED) if check else project.path("shards")
     listed, samples = receipt.counts["bad"] + receipt.counts["left_out"], receipt.counts["samples"]
     if listed:
         rows = "1 row" if listed == 1 else f"{listed:,} rows"
-        console.say_where(f"{rows} left out, each with its reason", folder / prepare.QUARANTINE)
+        console.say_where(f"{rows} left out, each with its reason", folder / refusals.QUARANTINE)
     console.say_where("The report, to be opened in a browser", folder / prepare.PAGE)
     if check:
         console.note("No shards were written. Next: the same command without --check")

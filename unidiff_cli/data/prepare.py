@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from math import ceil
 from pathlib import Path
 from typing import Any
 
-from unidiff_cli import machine
 from unidiff_cli.config.schema import Prepare, Recipe
 from unidiff_cli.data import duplicates, readers, shards, splits, summary
 from unidiff_cli.data.caption_length import count_tokens
 from unidiff_cli.data.decode import (
-    Decoded,
     StoredSample,
     TemporaryStore,
     decode_catalogue,
@@ -28,25 +24,32 @@ from unidiff_cli.data.doubts import Doubt, settle
 from unidiff_cli.data.downloads import Downloads
 from unidiff_cli.data.locations import shown
 from unidiff_cli.data.readers import Reader
-from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent, Rejected
+from unidiff_cli.data.refusals import (
+    CHECKED,
+    QUARANTINE,
+    checked_folder,
+    disk_errors,
+    listed_if_refused,
+    refuse_bad,
+    refuse_full_disk,
+    refuse_nothing,
+    refuse_our_shards,
+)
+from unidiff_cli.data.sample import Cause, Extent
 from unidiff_cli.data.selection import select
 from unidiff_cli.data.shard_writer import write_split
 from unidiff_cli.data.shards import Row
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.data.web_client import Client
-from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 from unidiff_cli.progress import Progress, labelled
-from unidiff_cli.project.files import digest, make_folder
+from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, record_of
-from unidiff_cli.system import disk_problem, naming
+from unidiff_cli.system import disk_problem
 
 logger = logging.getLogger("unidiff")
 
-QUARANTINE = "quarantine.jsonl"
 PAGE = "report.html"
-# Where a check leaves its page, and a try that failed its rejected rows.
-CHECKED = ("cache", "prepare")
 # Where the images of web addresses lie.
 DOWNLOADED = ("cache", "downloads")
 # What is said of what was not read, and how many are named.
@@ -55,13 +58,6 @@ ACTIONS = {
     Cause.UNREADABLE: "Nobody knows how many images they hold; make them readable.",
 }
 NAMED = 5
-# A catalogue with a smaller share of captions was misread.
-CAPTIONED = 0.9
-# What the shards' index, the page and the receipt take beside the images.
-SPARE_BYTES = 64 << 20
-DISK_ERRORS = frozenset(
-    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO)
-)
 
 
 def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> tuple[list[str], list[Doubt]]:
@@ -71,7 +67,7 @@ def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> tuple[list[str], 
     """
     reader = readers.choose(catalogue, recipe.prepare)
     description = [*reader.origin, *reader.describe()]
-    _refuse_nothing(reader, reader.extent())
+    refuse_nothing(reader, reader.extent())
     return description, reader.doubts()
 
 
@@ -106,8 +102,8 @@ def prepare(
     extent = reader.extent()
 
     # What is refused.
-    _refuse_our_shards(project, reader)
-    _refuse_nothing(reader, extent)
+    refuse_our_shards(project, reader)
+    refuse_nothing(reader, extent)
     warnings = settle(reader.doubts(), yes, strict)
 
     # What is done already.
@@ -122,15 +118,15 @@ def prepare(
     # The work.
     with project.lock():
         receipt = Receipt("prepare", settings, seed=options.seed)
-        needed = _refuse_full_disk(project, extent)
-        with _disk(project, needed), _folder(project, receipt, check) as folder:
+        needed = refuse_full_disk(project, extent)
+        with disk_errors(project, needed), _folder(project, receipt, check) as folder:
             with TemporaryStore(folder) as store:
                 executor = executor_of(options)
                 everything = decode_catalogue(reader, options, executor, store, extent, progress)
                 selection = select(everything, options)
                 decoded, pairs = selection.decoded, selection.pairs
                 write_quarantine(folder / QUARANTINE, decoded.rejected)
-                _refuse_bad(project, options, reader, decoded)
+                refuse_bad(project, options, reader, decoded)
                 rows = _rows(decoded.samples, pairs, options)
                 tokens = count_tokens(window, _captions(rows)) if window else None
                 contents = summary.Contents(
@@ -138,7 +134,7 @@ def prepare(
                 )
                 lacking = splits.doubts([row.split for row in rows], options.splits)
                 doubts = [*_doubts(contents), *selection.doubts, *lacking]
-                with _listed_if_refused(project, decoded):
+                with listed_if_refused(project, decoded):
                     warnings += settle(doubts, yes, strict)
                 if not check:
                     hashes = _write(folder, rows, decoded.samples, store, options, progress)
@@ -163,18 +159,10 @@ def _folder(project: Project, receipt: Receipt, check: bool) -> Iterator[Path]:
         with project.writing("shards", receipt=receipt) as folder:
             yield folder
         return
-    yield _checked(project)
+    yield checked_folder(project)
 
 
-def _checked(project: Project) -> Path:
-    """The folder of what is kept of a check and of a try that failed."""
-    project.folder(CHECKED[0])
-    folder = project.path(*CHECKED)
-    make_folder(folder)
-    return folder
-
-
-# ---------------------------------------------------------------- what is read and refused
+# ---------------------------------------------------------------- what is read
 
 
 def _settings(recipe: Recipe, reader: Reader, extent: Extent) -> dict[str, Any]:
@@ -203,56 +191,6 @@ def _download(project: Project, reader: Reader, progress: Progress) -> None:
             raise disk_problem(problem, then=then) from problem
 
 
-def _refuse_our_shards(project: Project, reader: Reader) -> None:
-    folder = project.path("shards").resolve()
-    if reader.location.is_below(folder):
-        raise UsageError(
-            f"{reader.location} is inside {folder}, which prepare replaces.",
-            "Name another project with -C.",
-        )
-
-
-def _refuse_nothing(reader: Reader, extent: Extent) -> None:
-    if extent.rows == 0 and reader.filtered:
-        where = ", ".join(f"{column}={value}" for column, value in reader.options.where.items())
-        raise WorkError(
-            f"None of the {reader.filtered:,} rows of {reader.location} has {where}.",
-            "Check prepare.where.",
-        )
-    if extent.rows == 0:
-        raise WorkError(
-            f"{reader.location} holds no images.",
-            f"Images end in {' '.join(sorted(IMAGE_SUFFIXES))}; "
-            "a table that names them may lie beside.",
-        )
-
-
-def _refuse_full_disk(project: Project, extent: Extent) -> int:
-    """The bytes that are needed at most: every image twice for a while. EnvironmentProblem."""
-    needed = 2 * extent.bytes + SPARE_BYTES
-    free = machine.free_bytes(project.root)
-    if free < needed:
-        raise EnvironmentProblem(
-            f"{project.root} has {free >> 20:,} MiB free, "
-            f"and prepare needs up to {needed >> 20:,} MiB.",
-            "Free some space, or name a project on another disk with -C.",
-        )
-    return needed
-
-
-@contextmanager
-def _disk(project: Project, needed: int) -> Iterator[None]:
-    """Makes a sentence of a full or read-only disk."""
-    try:
-        with naming(project.path("shards")):
-            yield
-    except OSError as problem:
-        if problem.errno not in DISK_ERRORS:
-            raise
-        then = f"Prepare needs up to {needed >> 20:,} MiB; what was there before is untouched."
-        raise disk_problem(problem, then=then) from problem
-
-
 def _captions(rows: list[Row]) -> Iterator[str]:
     for row in rows:
         yield from row.captions
@@ -269,52 +207,6 @@ def _doubts(contents: summary.Contents) -> list[Doubt]:
             named = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
             doubts.append(Doubt(f"{len(paths):,} not read, {cause.value}: {named}.", action))
     return doubts
-
-
-def _refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Decoded) -> None:
-    """Raises WorkError where too little is left; the list of bad rows stays in the project then."""
-    bad = sum(not item.reason.is_rule for item in decoded.rejected)
-    rows = len(decoded.rejected) + len(decoded.samples)
-    without_caption = sum(item.reason.cause is Cause.NO_CAPTION for item in decoded.rejected)
-    if not rows:
-        raise WorkError(f"{reader.location} holds no images.")
-    if without_caption > max(1 - CAPTIONED, options.max_bad) * rows:
-        fact = f"Only {rows - without_caption:,} of {rows:,} images have a caption."
-        action = (
-            "Give each one, name the column or table that has them, "
-            f"or leave those rows out: --max-bad {ceil(100 * bad / rows)}%"
-        )
-    elif bad > options.max_bad * rows:
-        reason, count = _commonest(item for item in decoded.rejected if not item.reason.is_rule)
-        fact = (
-            f"{bad:,} of {rows:,} rows are bad ({bad / rows:.1%}, allowed {options.max_bad:.1%}); "
-            f"{count:,}: {reason}."
-        )
-        action = "Mend them, or allow more: --max-bad"
-    elif not decoded.samples:
-        reason, count = _commonest(decoded.rejected)
-        fact = f"None of {rows:,} rows gives an image; {count:,}: {reason}."
-        action = "Mend them, or change the rule that leaves them out"
-    else:
-        return
-    rejected = _checked(project) / QUARANTINE
-    write_quarantine(rejected, decoded.rejected)
-    raise WorkError(fact, f"{action}. The list: {rejected}")
-
-
-def _commonest(rejected: Iterable[Rejected]) -> tuple[str, int]:
-    """The reason of most rejected rows, and of how many."""
-    return Counter(item.reason.counted_as for item in rejected).most_common(1)[0]
-
-
-@contextmanager
-def _listed_if_refused(project: Project, decoded: Decoded) -> Iterator[None]:
-    """Keeps the list of rows that are left out, where somebody has to decide about them."""
-    try:
-        yield
-    except UsageError:
-        write_quarantine(_checked(project) / QUARANTINE, decoded.rejected)
-        raise
 
 
 # ---------------------------------------------------------------- groups, splits, shards

@@ -1,0 +1,141 @@
+"""What prepare refuses: a sentence each, and the earlier shards stay as they were."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+
+from unidiff_cli import machine
+from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data.decode import Decoded, write_quarantine
+from unidiff_cli.data.readers import Reader
+from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent, Rejected
+from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
+from unidiff_cli.project.files import make_folder
+from unidiff_cli.project.project import Project
+from unidiff_cli.system import disk_problem, naming
+
+QUARANTINE = "quarantine.jsonl"
+# Where a check leaves its page, and a try that failed its rejected rows.
+CHECKED = ("cache", "prepare")
+# A catalogue with a smaller share of captions was misread.
+CAPTIONED = 0.9
+# What the shards' index, the page and the receipt take beside the images.
+SPARE_BYTES = 64 << 20
+DISK_ERRORS = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO)
+)
+
+
+def checked_folder(project: Project) -> Path:
+    """The folder of what is kept of a check and of a try that failed."""
+    project.folder(CHECKED[0])
+    folder = project.path(*CHECKED)
+    make_folder(folder)
+    return folder
+
+
+# ---------------------------------------------------------------- before the work
+
+
+def refuse_our_shards(project: Project, reader: Reader) -> None:
+    folder = project.path("shards").resolve()
+    if reader.location.is_below(folder):
+        raise UsageError(
+            f"{reader.location} is inside {folder}, which prepare replaces.",
+            "Name another project with -C.",
+        )
+
+
+def refuse_nothing(reader: Reader, extent: Extent) -> None:
+    if extent.rows == 0 and reader.filtered:
+        where = ", ".join(f"{column}={value}" for column, value in reader.options.where.items())
+        raise WorkError(
+            f"None of the {reader.filtered:,} rows of {reader.location} has {where}.",
+            "Check prepare.where.",
+        )
+    if extent.rows == 0:
+        raise WorkError(
+            f"{reader.location} holds no images.",
+            f"Images end in {' '.join(sorted(IMAGE_SUFFIXES))}; "
+            "a table that names them may lie beside.",
+        )
+
+
+def refuse_full_disk(project: Project, extent: Extent) -> int:
+    """The bytes that are needed at most: every image twice for a while. EnvironmentProblem."""
+    needed = 2 * extent.bytes + SPARE_BYTES
+    free = machine.free_bytes(project.root)
+    if free < needed:
+        raise EnvironmentProblem(
+            f"{project.root} has {free >> 20:,} MiB free, "
+            f"and prepare needs up to {needed >> 20:,} MiB.",
+            "Free some space, or name a project on another disk with -C.",
+        )
+    return needed
+
+
+@contextmanager
+def disk_errors(project: Project, needed: int) -> Iterator[None]:
+    """Makes a sentence of a full or read-only disk."""
+    try:
+        with naming(project.path("shards")):
+            yield
+    except OSError as problem:
+        if problem.errno not in DISK_ERRORS:
+            raise
+        then = f"Prepare needs up to {needed >> 20:,} MiB; what was there before is untouched."
+        raise disk_problem(problem, then=then) from problem
+
+
+# ---------------------------------------------------------------- after the images are decoded
+
+
+def refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Decoded) -> None:
+    """Raises WorkError where too little is left; the list of bad rows stays in the project then."""
+    bad = sum(not item.reason.is_rule for item in decoded.rejected)
+    rows = len(decoded.rejected) + len(decoded.samples)
+    without_caption = sum(item.reason.cause is Cause.NO_CAPTION for item in decoded.rejected)
+    if not rows:
+        raise WorkError(f"{reader.location} holds no images.")
+    if without_caption > max(1 - CAPTIONED, options.max_bad) * rows:
+        fact = f"Only {rows - without_caption:,} of {rows:,} images have a caption."
+        action = (
+            "Give each one, name the column or table that has them, "
+            f"or leave those rows out: --max-bad {ceil(100 * bad / rows)}%"
+        )
+    elif bad > options.max_bad * rows:
+        reason, count = _commonest(item for item in decoded.rejected if not item.reason.is_rule)
+        fact = (
+            f"{bad:,} of {rows:,} rows are bad ({bad / rows:.1%}, allowed {options.max_bad:.1%}); "
+            f"{count:,}: {reason}."
+        )
+        action = "Mend them, or allow more: --max-bad"
+    elif not decoded.samples:
+        reason, count = _commonest(decoded.rejected)
+        fact = f"None of {rows:,} rows gives an image; {count:,}: {reason}."
+        action = "Mend them, or change the rule that leaves them out"
+    else:
+        return
+    rejected = checked_folder(project) / QUARANTINE
+    write_quarantine(rejected, decoded.rejected)
+    raise WorkError(fact, f"{action}. The list: {rejected}")
+
+
+def _commonest(rejected: Iterable[Rejected]) -> tuple[str, int]:
+    """The reason of most rejected rows, and of how many."""
+    return Counter(item.reason.counted_as for item in rejected).most_common(1)[0]
+
+
+@contextmanager
+def listed_if_refused(project: Project, decoded: Decoded) -> Iterator[None]:
+    """Keeps the list of rows that are left out, where somebody has to decide about them."""
+    try:
+        yield
+    except UsageError:
+        write_quarantine(checked_folder(project) / QUARANTINE, decoded.rejected)
+        raise
