@@ -125,81 +125,48 @@ class TableFile(Section):
 class Prepare(Section):
     """Preparing a catalogue: reading, splitting, writing shards."""
 
+    # Which files are the catalogue.
     reader: str = Field("auto", description="a reader's name, such as folder, table, webdataset")
-    columns: Columns = Columns()
-    caption: str | None = Field(
-        None,
-        description='a template over columns, such as "{name} in {color?}"; ?: it may be empty',
+    tables: tuple[str, ...] = Field(
+        (), description="the tables of a folder, such as [train/metadata.csv]; empty: found"
     )
+    follow_links: bool = Field(
+        False, description="read what links name outside the catalogue too; else they are refused"
+    )
+    allow_urls: bool = Field(
+        False, description="download images that a table names by http(s) addresses"
+    )
+    # How they are written, and what their rows mean.
+    encoding: str | None = Field(
+        None, description="letters of tables and texts, such as cp1252; null: found, and shown"
+    )
+    table: TableFile = TableFile()
+    columns: Columns = Columns()
     where: dict[str, str] = Field(
         {}, description="keep only rows with these column values, such as {view: main}"
     )
     split_words: dict[str, SplitName] = Field(
         {}, description="words of the split column, such as {holdout: test}"
     )
-    follow_links: bool = Field(
-        False, description="read what links name outside the catalogue too; else they are refused"
-    )
-    max_side: Annotated[int, Field(ge=16, le=8192)] = Field(
-        1024, description="larger images are scaled down to this side, in pixels"
-    )
-    max_pixels: Positive = Field(
-        100_000_000, description="images with more pixels are quarantined undecoded"
-    )
-    max_bad: Share = Field(0.05, description="the share of bad rows above which prepare fails")
-    splits: tuple[Share, Share, Share] = Field(
-        (0.8, 0.1, 0.1), description="shares of train, val and test; groups stay whole"
-    )
-    near_duplicates: Annotated[int, Field(ge=0, le=16)] = Field(
-        10, description="perceptual-hash bits of 256 that duplicates may differ in; 0: off"
-    )
-    shard_size: Positive = Field(1000, description="samples per tar file")
-    workers: Count = Field(0, description="decoding processes; 0: one per core")
-    limits: Limits = Limits()
-    seed: Seed = Field(0, description="seed of the splits and of the order in the shards")
-    min_side: Annotated[int, Field(ge=1, le=8192)] = Field(
-        32, description="images whose shorter side has fewer pixels are left out; 1: none"
-    )
-    max_aspect: Annotated[float, Field(ge=0)] = Field(
-        20, description="images whose sides differ by a larger factor are left out; 0: none"
-    )
-    placeholder: Count = Field(
-        5,
-        description="rows with unlike captions that make their one image a 'no image' file; "
-        "0: none",
-    )
-    masks: Literal["leave_out", "keep"] | None = Field(
+    caption: str | None = Field(
         None,
-        description="images of two greys among coloured ones; null: kept, and asked for where many",
-    )
-    dedupe: Literal["group", "keep", "drop"] = Field(
-        "group",
-        description="equal and near-equal images: group: in one split, keep: as if unlike, "
-        "drop: one stays",
-    )
-    background: str = Field(
-        "white", description="the colour behind transparent images: a name, or '#rrggbb'"
-    )
-    encoding: str | None = Field(
-        None, description="letters of tables and texts, such as cp1252; null: found, and shown"
-    )
-    table: TableFile = TableFile()
-    images: Literal["all", "first"] = Field(
-        "all", description="of several images in a row of a table, all or the first"
+        description='a template over columns, such as "{name} in {color?}"; ?: it may be empty',
     )
     captions: Literal["all", "first"] = Field(
         "all", description="of several caption columns, all that are filled or the first"
+    )
+    # Where the images of a row lie.
+    images: Literal["all", "first"] = Field(
+        "all", description="of several images in a row of a table, all or the first"
     )
     images_root: str | None = Field(
         None, description="the folder that image paths of a table start from; null: found"
     )
     spelling: Literal["exact", "loose"] | None = Field(
         None,
-        description="loose: img_1.jpg in a table may mean IMG_1.JPG; null: refused where it does",
+        description="loose: img_1.jpg in a table may mean IMG_1.JPG; null: asked for where it does",
     )
-    tables: tuple[str, ...] = Field(
-        (), description="the tables of a folder, such as [train/metadata.csv]; empty: found"
-    )
+    # Folders and tars.
     sidecar: Literal["lines", "text"] | None = Field(
         None,
         description="a text beside an image: a caption a line, or one; null: found, else asked for",
@@ -215,9 +182,49 @@ class Prepare(Section):
         None,
         description="the dot that ends a key in a tar; null: the first, asked for where in doubt",
     )
-    allow_urls: bool = Field(
-        False, description="download images that a table names by http(s) addresses"
+    # Images.
+    max_side: Annotated[int, Field(ge=16, le=8192)] = Field(
+        1024, description="larger images are scaled down to this side, in pixels"
     )
+    max_pixels: Positive = Field(
+        100_000_000, description="images with more pixels are quarantined undecoded"
+    )
+    background: str = Field(
+        "white", description="the colour behind transparent images: a name, or '#rrggbb'"
+    )
+    min_side: Annotated[int, Field(ge=1, le=8192)] = Field(
+        32, description="images whose shorter side has fewer pixels are left out; 1: none"
+    )
+    max_aspect: Annotated[float, Field(ge=0)] = Field(
+        20, description="images whose sides differ by a larger factor are left out; 0: none"
+    )
+    masks: Literal["leave_out", "keep"] | None = Field(
+        None,
+        description="images of two greys among coloured ones; null: kept, and asked for where many",
+    )
+    placeholder: Count = Field(
+        5,
+        description="rows with unlike captions that make their one image a 'no image' file; "
+        "0: none",
+    )
+    # What goes into the shards.
+    max_bad: Share = Field(0.05, description="the share of bad rows above which prepare fails")
+    dedupe: Literal["group", "keep", "drop"] = Field(
+        "group",
+        description="equal and near-equal images: group: in one split, keep: as if unlike, "
+        "drop: one stays",
+    )
+    near_duplicates: Annotated[int, Field(ge=0, le=16)] = Field(
+        10, description="perceptual-hash bits of 256 that duplicates may differ in; 0: off"
+    )
+    splits: tuple[Share, Share, Share] = Field(
+        (0.8, 0.1, 0.1), description="shares of train, val and test; groups stay whole"
+    )
+    seed: Seed = Field(0, description="seed of the splits and of the order in the shards")
+    shard_size: Positive = Field(1000, description="samples per tar file")
+    # What it may cost.
+    workers: Count = Field(0, description="decoding processes; 0: one per core")
+    limits: Limits = Limits()
 
     @field_validator("placeholder")
     @classmethod
