@@ -45,4 +45,5 @@ def verify_command(
     if damaged:
         count = sum(len(result.damage) for result in damaged)
         remakes = "; ".join(dict.fromkeys(result.remake for result in damaged))
-        raise Damaged(f"{count} files are not what was written.", f"Make them again: {remakes}")
+        files = "1 file is" if count == 1 else f"{count:,} files are"
+        raise Damaged(f"{files} not what was written.", f"Make it again: {remakes}")
