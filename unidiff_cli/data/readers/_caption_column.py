@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from statistics import median
 from typing import Any
 
 from unidiff_cli.data import captions, columns
@@ -21,6 +22,8 @@ from unidiff_cli.data.readers._image_cells import images_of, is_address, is_imag
 FILLED, DISTINCT = 0.9, 0.25
 # Rows below which nothing is said of how distinct values are.
 FEW_ROWS = 10
+# Rows of one caption from which it is named, their share, and times the rows of most captions.
+REPEATED, REPEATED_SHARE = 5, 0.05
 # The share of cells that makes a column one of numbers, codes or names of files.
 MOST = 0.8
 _ANSWERS = frozenset("yes no true false y n t f 0 1 ja nein oui non si".split())
@@ -76,13 +79,34 @@ class CaptionColumn:
             return []
         best = max(texts, key=lambda text: text.distinct)
         if best.distinct >= DISTINCT * min(groups or best.texts, best.texts):
-            return []
+            return self._repeated(names) if len(names) == 1 else []
         first = captions.cell_text(self._head[0].get(names[0]))[:60]
         return [
             Doubt(
                 f"Of {best.texts:,} captions in '{names[0]}' only {best.distinct:,} differ, such "
                 f"as '{first}'.",
                 "Map a column that says more: --set prepare.columns.caption=COLUMN",
+            )
+        ]
+
+    def _repeated(self, names: Sequence[str]) -> list[Doubt]:
+        """A doubt where one text is the caption of far more rows than the others are."""
+        texts = [captions.same_text(_first_caption(row.get(names[0]))) for row in self._head]
+        counts = Counter(filter(None, texts))
+        text, count = counts.most_common(1)[0]
+        least = max(REPEATED, REPEATED_SHARE * counts.total(), REPEATED * median(counts.values()))
+        if count < least:
+            return []
+        written = next(
+            cell
+            for row in self._head
+            if captions.same_text(cell := _first_caption(row.get(names[0]))) == text
+        )
+        return [
+            Doubt(
+                f"'{written[:60]}' is the caption of {count:,} of the first {len(texts):,} rows.",
+                "If it says nothing, empty these cells, or map another column: "
+                "--set prepare.columns.caption=COLUMN",
             )
         ]
 
