@@ -132,6 +132,34 @@ def test_a_product_without_any_image_is_a_bad_row(tmp_path):
 
 # ---------------------------------------------------------------- WooCommerce
 
+WOO_IN_LANGUAGES = [
+    "ID,Typ,Artikelnummer,Name,Veröffentlicht,Kurzbeschreibung,Übergeordnetes Produkt,Bilder",
+    "ID,Type,UGS,Nom,Publié,Description courte,Parent,Images",
+    "ID,Tipo,SKU,Nombre,Publicado,Descripción corta,Superior,Imágenes",
+    "ID,Tipo,COD,Nome,Pubblicato,Breve descrizione,Genitore,Immagini",
+    "ID,Type,SKU,Naam,Gepubliceerd,Korte beschrijving,Hoofd,Afbeeldingen",
+    "ID,Rodzaj,SKU,Nazwa,Opublikowano,Krótki opis,Nadrzędny,Obrazki",
+    "ID,Tipo,REF,Nome,Publicado,Descrição breve,Pai,Imagens",
+]
+
+
+@pytest.mark.parametrize("header", WOO_IN_LANGUAGES)
+def test_the_export_is_known_in_other_languages(tmp_path, header):
+    rows = [
+        ["1", "variable", "D", "Dress", "1", "cool", "", "img/a.jpg"],
+        ["2", "variation", "D-1", "Dress - S", "1", "", "D", "img/b.jpg"],
+        ["3", "variation", "D-2", "", "1", "", "id:1", "img/c.jpg"],
+        ["4", "simple", "H", "Hat", "1", "", "", "img/d.jpg"],
+    ]
+    path = write(tmp_path, header, rows, "img/a.jpg img/b.jpg img/c.jpg img/d.jpg")
+    assert samples_of(path) == [
+        ("a.jpg", "Dress", "D"),
+        ("b.jpg", "Dress - S", "D"),
+        ("c.jpg", "Dress", "D"),
+        ("d.jpg", "Hat", "H"),
+    ]
+
+
 WOO = "ID,Type,SKU,Name,Published,Short description,Description,Images,Parent,Attribute 1 value(s)"
 
 

@@ -22,6 +22,10 @@ def caption(n: int) -> str:
     return f"{('red', 'blue', 'green')[n % 3]} {GOODS[n % 4]} number {n}"
 
 
+def sentence(n: int) -> str:
+    return f"A well made {caption(n)} for the summer"
+
+
 def catalogue(folder: Path, count: int = 24, sep: str = ",", **columns) -> Path:
     """A table with an image column; another column is a function of the row's number."""
     lines = [sep.join(["image", *columns])]
@@ -55,6 +59,12 @@ def reader_of(path: Path, **options) -> tuple[Reader, list[Doubt]]:
         ({"alt": lambda n: "product image", "title": caption}, "title"),
         ({"alt": caption, "title": lambda n: "Acme Shop"}, "alt"),
         ({"title": caption, "description": caption}, "title"),
+        ({"title": lambda n: f"{GOODS[n % 3]} / S", "product_title": caption}, "product_title"),
+        (
+            {"title": lambda n: f"Red / {n}", "product_name": caption},
+            "product_name",
+        ),
+        ({"product_name": lambda n: GOODS[n % 4], "title": caption}, "title"),
         ({"Bezeichnung": caption, "Artikelnummer": lambda n: f"S{n}"}, "Bezeichnung"),
         ({"nom": caption, "prix": lambda n: n}, "nom"),
         (
@@ -81,6 +91,25 @@ def test_the_caption_is_chosen_by_name_and_content(tmp_path, columns, chosen):
             False,
         ),
         ({"title": lambda n: caption(n) if n % 2 else "", "description": caption}, "50%", False),
+        (
+            {
+                "name": lambda n: f"{GOODS[n % 4]} {n // 4 % 2}",
+                "description": lambda n: f"a {caption(n)}",
+            },
+            "only 8 differ, so the caption is 'description'",
+            False,
+        ),
+        (
+            {"name": lambda n: f"Anna Mey{'abcdefghijklmnopqrstuvwx'[n]}", "listing": sentence},
+            "'name' may hold names of people",
+            False,
+        ),
+        (
+            {"text": lambda n: f"It broke after {n} days", "product_title": caption},
+            "'text' and 'product_title' may both be the caption",
+            True,
+        ),
+        ({"prompt": sentence, "title": lambda n: caption(n + 1)}, "may both be the caption", True),
         ({"text": lambda n: ("no", "yes")[n % 2]}, "holds yes and no", True),
         ({"name": lambda n: f"IMG_{n:04d}"}, "holds names of files", True),
         ({"notes": caption, "remarks": lambda n: caption(n + 1)}, "one of: notes, remarks", True),
@@ -99,6 +128,25 @@ def test_a_kind_of_goods_is_no_caption(tmp_path):
 def test_captions_that_repeat_within_a_product_are_no_doubt(tmp_path):
     path = catalogue(tmp_path, title=lambda n: caption(n // 6), product_id=lambda n: f"P{n // 6}")
     assert not reader_of(path)[1]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {
+            "title": lambda n: caption(n // 3),
+            "sku": lambda n: f"S{n // 3}",
+            "description": sentence,
+        },
+        {"title": caption, "notes": sentence},
+        {"name": caption, "description": sentence},
+        # One holds the other.
+        {"text": sentence, "title": caption},
+    ],
+)
+def test_a_title_is_not_given_up_for_a_longer_text(tmp_path, columns):
+    reader, doubts = reader_of(catalogue(tmp_path, **columns))
+    assert reader.columns.captions == [next(iter(columns))] and not doubts
 
 
 def test_several_caption_columns_give_several_captions_or_the_first(tmp_path):
