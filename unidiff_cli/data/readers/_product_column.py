@@ -65,11 +65,11 @@ def product_column(
     return next(iter(known), None)
 
 
-def products(head: Sequence[Cells], names: Sequence[str]) -> int:
-    """How many products the usual names say, of those that repeat the fewest; 0: none does."""
+def products(head: Sequence[Cells], names: Sequence[str]) -> list[str]:
+    """The product of each row by the usual names, of those that repeat the coarsest; or nothing."""
     named = columns.named("product", names, columns.LIKELY_PRODUCTS) + columns.named("id", names)
-    values = [_values(head, name) for name in named]
-    return min((len(set(column) - {""}) for column in values if _repeats(column)), default=0)
+    found = [values for values in (_values(head, name) for name in named) if _repeats(values)]
+    return min(found, key=lambda values: len(set(values)), default=[])
 
 
 def referred(head: Sequence[Cells], parent: str, names: Sequence[str]) -> str | None:

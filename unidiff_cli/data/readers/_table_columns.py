@@ -178,8 +178,8 @@ class TableColumns:
                 if column not in self.names:
                     raise self._missing("A column of prepare.caption", column)
             return
-        self._products = _product_column.products(self.head, self.names)
-        found = CaptionColumn(self.head, self.names, self.images.names, self._products)
+        products = _product_column.products(self.head, self.names)
+        found = CaptionColumn(self.head, self.names, self.images.names, products)
         mapped = self.options.columns.names("caption")
         by_feed = self.feed.columns(self.feed.captions) if self.feed else []
         if mapped:
@@ -193,7 +193,7 @@ class TableColumns:
             raise self._without_captions()
         self.roles["caption"] = self.captions[0]
         self._texts = found.texts(self.captions[0])
-        self.doubts += found.few(self.captions, self._products)
+        self.doubts += found.few(self.captions)
 
     def _without_captions(self) -> UsageError:
         """What to do where no column is a caption; a class can be made one by a template."""

@@ -13,7 +13,7 @@ from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.prompts import load_prompts
 from unidiff_cli.data.readers import Reader, _sidecars
-from unidiff_cli.data.readers._caption_column import FEW_ROWS
+from unidiff_cli.data.readers._caption_texts import FEW_ROWS
 from unidiff_cli.data.readers._cells import plain
 from unidiff_cli.data.readers._classes import COLUMNS, REGULARIZATION, REPEATED, Classes
 from unidiff_cli.data.readers._companions import Companions
