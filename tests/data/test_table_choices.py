@@ -130,6 +130,18 @@ def test_captions_that_repeat_within_a_product_are_no_doubt(tmp_path):
     assert not reader_of(path)[1]
 
 
+def test_the_photos_of_one_product_may_have_one_caption(tmp_path):
+    title = {"title": lambda n: caption(max(n, 8))}
+    assert not reader_of(catalogue(tmp_path / "a", sku=lambda n: f"S{max(n, 8)}", **title))[1]
+    (doubt,) = reader_of(catalogue(tmp_path / "b", **title))[1]
+    assert "is the caption of 9 rows" in doubt.fact
+
+
+def test_a_caption_column_without_texts_is_read(tmp_path):
+    path = catalogue(tmp_path, title=caption, notes=lambda n: "")
+    assert len(read(path, columns=Columns(caption="notes"))[1]) == 24
+
+
 @pytest.mark.parametrize(
     "columns",
     [

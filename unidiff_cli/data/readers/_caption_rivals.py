@@ -93,6 +93,8 @@ def repeated(head: Sequence[Cells], name: str, products: Sequence[str]) -> list[
             written.setdefault(same, text)
             pairs.add((same, (products[number] if products else "") or number))
     counts = Counter(same for same, _ in pairs)
+    if not counts:
+        return []
     text, count = counts.most_common(1)[0]
     if count < max(REPEATED, REPEATED_SHARE * len(pairs), REPEATED * median(counts.values())):
         return []
