@@ -34,7 +34,7 @@ from unidiff_cli.data.image_addresses import ImageAddresses
 from unidiff_cli.data.locations import Location, locate
 from unidiff_cli.data.readers import _sources, _table_choice, _unread
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
-from unidiff_cli.data.splits import split_of
+from unidiff_cli.data.split_words import split_of
 from unidiff_cli.errors import UsageError
 
 # Words that are named in a doubt.
