@@ -38,6 +38,15 @@ class FolderNames:
         self._flush()
         return self._depths
 
+    def update(self, other: FolderNames) -> None:
+        """Counts the images of another table too."""
+        depths = other.depths()
+        self.total += other.total
+        for depth, names in enumerate(depths):
+            if depth == len(self._depths):
+                self._depths.append(Counter())
+            self._depths[depth].update(names)
+
     def _flush(self) -> None:
         count, self._count = self._count, 0
         self.total += count

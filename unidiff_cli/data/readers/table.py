@@ -17,7 +17,7 @@ from unidiff_cli.data.readers._feeds import Feed, FeedRow, recognise
 from unidiff_cli.data.readers._image_cells import Image
 from unidiff_cli.data.readers._image_places import ImagePlaces
 from unidiff_cli.data.readers._image_splits import folder_word
-from unidiff_cli.data.readers._late_splits import LateSplits
+from unidiff_cli.data.readers._late_splits import LateSplits, adopt_splits
 from unidiff_cli.data.readers._sources import survey
 from unidiff_cli.data.readers._table_choice import choose_tables
 from unidiff_cli.data.readers._table_columns import TableColumns
@@ -87,13 +87,17 @@ class Table(Reader):
                     continue
                 self.late.row(row.cells)
                 yield from self._samples(label, row, row.cells)
+        self._count_unnamed([self.named])
+
+    def holds_images(self) -> bool:
+        return self.columns.holds_images()
 
     def extent(self) -> Extent:
-        if not self.columns.holds_images():
+        if not self.holds_images():
             extent = super().extent()
-            return super().extent() if self.late.adopt() else extent
+            return super().extent() if adopt_splits([self.late]) else extent
         self._read_splits()
-        if self.late.adopt():
+        if adopt_splits([self.late]):
             self._read_splits()
         # With the images inside the table its own size and time say it all.
         import pyarrow.parquet
@@ -118,6 +122,9 @@ class Table(Reader):
                 self.late.row(cells)
                 self._split_of(cells, b"")
         self.filtered = filtered
+
+    def _uses_all(self) -> bool:
+        return super()._uses_all() and not self.columns.images.left_out
 
     def _feed(self, names: list[str]) -> Feed | None:
         """The shop system that wrote the table, unless the recipe maps other images than it has."""
@@ -185,6 +192,8 @@ class Table(Reader):
             file = self._located(column, image)
         if isinstance(file, Reason):
             return Rejected(row, file, path)
+        if not is_stored:
+            self.named.add(file)
         texts = self._texts(cells)
         if isinstance(texts, Reason):
             return Rejected(row, texts, path)
