@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from unidiff_cli.data.locations import Location
-from unidiff_cli.data.splits import SPLITS
+from unidiff_cli.data.split_words import whole_split
 
 COLUMNS = ("class", "folder", "split")
 NO_CLASS = frozenset(
@@ -48,9 +48,10 @@ class Classes:
         images/train/men/shirts/a.jpg is split train, class shirts, folder men/shirts.
         """
         folders = [f for f in _folders(image, self.root) if f.lower() not in NO_CLASS]
-        columns = {}
-        if folders and folders[0].lower() in SPLITS:
-            columns["split"] = SPLITS[folders.pop(0).lower()]
+        columns: dict[str, Any] = {}
+        if folders and (split := whole_split(folders[0])):
+            columns["split"] = split
+            folders.pop(0)
         if self.has_repeats:
             repeats = [_REPEATS.fullmatch(name) for name in folders]
             folders = [r[1] if r else name for r, name in zip(repeats, folders, strict=True)]

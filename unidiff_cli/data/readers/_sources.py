@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ class Sources:
     images: int = 0
     # The folders that hold images.
     folders: list[Location] = field(default_factory=list)
+    # Of each image the hash of its address, and the number of its folder.
+    hashes: array[int] = field(default_factory=lambda: array("q"))
+    places: array[int] = field(default_factory=lambda: array("i"))
     # Texts that have an image beside them.
     sidecars: int = 0
 
@@ -68,6 +72,7 @@ def _survey(root: Location, options: Prepare) -> Sources:
     sources = Sources(root)
     # Folders and names of images, with and without their ending, in lower case.
     images: dict[tuple[Location, str], None] = {}
+    folders: dict[Location, int] = {}
     texts: list[Location] = []
     maybe: list[Location] = []
     for file in walk(root, Counter()):
@@ -78,6 +83,8 @@ def _survey(root: Location, options: Prepare) -> Sources:
             sources.images += 1
             folder = file.parent
             images[folder, PurePosixPath(name).stem] = images[folder, name] = None
+            sources.hashes.append(hash(str(file)))
+            sources.places.append(folders.setdefault(folder, len(folders)))
         elif _tars.is_tar(file):
             sources.tars.append(file)
         elif is_zip(file):
@@ -91,7 +98,7 @@ def _survey(root: Location, options: Prepare) -> Sources:
     perhaps = [file for file in texts if file.name.lower().endswith(_tables.PERHAPS)]
     beside = {file for file in (*maybe, *texts) if _lies_beside(file, images)}
     sources.sidecars = len(beside)
-    sources.folders = list(dict.fromkeys(folder for folder, _ in images))
+    sources.folders = list(folders)
     # Shards of ours may be a catalogue, and the tables beside them are about the tars.
     maybe = [] if is_ours(root) else maybe
     sources.tables = [file for file in maybe if file not in beside]

@@ -15,14 +15,14 @@ from unidiff_cli.data.columns import LIKELY_PRODUCTS, ROLES, named, words
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.prompts import load_prompts
-from unidiff_cli.data.readers import _row_columns
+from unidiff_cli.data.readers import _row_columns, _split_column
 from unidiff_cli.data.readers._caption_column import CaptionColumn
 from unidiff_cli.data.readers._cells import Cells
 from unidiff_cli.data.readers._feed import Feed
 from unidiff_cli.data.readers._image_cells import images_of
 from unidiff_cli.data.readers._image_columns import ImageColumns
 from unidiff_cli.data.readers._image_places import ImagePlaces
-from unidiff_cli.data.readers._image_splits import folder_of_splits
+from unidiff_cli.data.readers._image_splits import folder_of_splits, paths_of
 from unidiff_cli.errors import TooLarge, UsageError, nearest
 
 # Words in the names of columns that hold a class of goods.
@@ -59,6 +59,10 @@ class TableColumns:
         self.takes_first = options.captions == "first"
         # The part of an image's path that says its split; None where a column does, or nothing.
         self.split_part: int | None = None
+        # Words of splits that the recipe explains.
+        self.split_words = {
+            word.strip().lower(): split for word, split in options.split_words.items()
+        }
         self.doubts: list[Doubt] = []
         self._refuse_missing()
         wanted = feed.columns(feed.images) if feed else []
@@ -118,6 +122,18 @@ class TableColumns:
         """The columns that are no attributes: those of images, and those of captions."""
         return {*self.images.names, *(() if self.options.caption else self.captions)}
 
+    def without_split(self) -> list[str] | None:
+        """The columns that may still say a split in later rows; None where nothing is left open.
+
+        The first rows of a sorted table are all train.
+        """
+        is_open = self.roles["split"] is None and self.split_part is None
+        if not is_open or self.options.columns.split is not None:
+            return None
+        free = [name for name in self.names if name not in self.dropped()]
+        words = {name: _split_column.words_of(self.head, name) for name in free}
+        return [name for name in free if len(words[name]) <= _split_column.MOST_WORDS]
+
     def holds_images(self) -> bool:
         """Whether the images lie in the table itself."""
         images = (image for cells in self.head for _, image in self.images.images(cells))
@@ -158,7 +174,8 @@ class TableColumns:
                 return None
             return _row_columns.product_column(self.head, free, self.captions, self.doubts)
         if role == "split":
-            return _row_columns.split_column(self.head, free, self.doubts)
+            values = {name: _split_column.words_of(self.head, name) for name in free}
+            return _split_column.split_column(values, self.split_words, self.doubts)
         ids = self.feed.columns(self.feed.ids) if self.feed else named("id", free)
         filled = (
             name for name in ids if any(captions.cell_text(row.get(name)) for row in self.head)
@@ -217,9 +234,7 @@ class TableColumns:
 
     def _find_split(self) -> None:
         column = self.roles["split"]
-        if column and not _row_columns.is_understood(
-            self.head, column, [word.strip().lower() for word in self.options.split_words]
-        ):
+        if column and not _split_column.is_understood(self.head, column, self.split_words):
             if self.options.columns.split:
                 values = dict.fromkeys(captions.cell_text(row.get(column)) for row in self.head)
                 words = [value for value in values if value]
@@ -235,7 +250,7 @@ class TableColumns:
                 for image in images_of(row.get(self.roles["image"] or ""))[:1]
                 if isinstance(image, str)
             ]
-            self.split_part = folder_of_splits(names)
+            self.split_part = folder_of_splits(paths_of(names), self.split_words)
 
     def _missing(self, key: str, column: str) -> UsageError:
         return UsageError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
 
@@ -39,8 +39,15 @@ ROWS = 20
 NOTHING = 0.05
 
 
-def read(file: Location, options: Prepare, notes: Counter[str] | None = None) -> Iterator[Record]:
+def read(
+    file: Location,
+    options: Prepare,
+    notes: Counter[str] | None = None,
+    names: Sequence[str] | None = None,
+) -> Iterator[Record]:
     """The rows of a table, numbered; a row that cannot be read as its reason.
+
+    Of a parquet only these columns are read, where they are named.
 
     Raises WorkError where the file as a whole is unreadable or has no rows, UsageError without a
     header.
@@ -48,7 +55,7 @@ def read(file: Location, options: Prepare, notes: Counter[str] | None = None) ->
     notes = Counter() if notes is None else notes
     is_empty = True
     try:
-        for number, cells in _records(file, options, notes):
+        for number, cells in _records(file, options, notes, names):
             is_empty = False
             row = cells if isinstance(cells, Reason) else bounded(cells, options.limits)
             yield number, row if isinstance(row, Reason) else without_missing(row, notes)
@@ -63,10 +70,12 @@ def read(file: Location, options: Prepare, notes: Counter[str] | None = None) ->
         raise WorkError(f"{file} {words}.", "Export it again, or name another table.")
 
 
-def _records(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[Record]:
+def _records(
+    file: Location, options: Prepare, notes: Counter[str], names: Sequence[str] | None
+) -> Iterator[Record]:
     kind = kind_of(file)
     if kind == "parquet":
-        return parquet_rows(file, options.limits, notes)
+        return parquet_rows(file, options.limits, notes, names)
     readers = {"json": json_rows, "xlsx": excel_rows, "xml": xml_rows}
     reader = json_lines if kind in ("jsonl", "ndjson") else readers.get(kind, csv_rows)
     return reader(file, options, notes)
