@@ -44,12 +44,35 @@ def test_a_clean_caption_is_one_line_that_utf8_can_hold(text):
     assert caption == caption.strip() and "\n" not in caption and "\0" not in caption
 
 
-@pytest.mark.parametrize("text", ["", " ", "nan", "NaN", "None", "NULL", "N/A", "-", "#N/A", "\\N"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            " ",
+            "nan",
+            "NaN",
+            "None",
+            "NULL",
+            "N/A",
+            "-",
+            "#N/A",
+            "\\N",
+            "TBD",
+            "No description",
+        ),
+        *("k.A.", "k. A.", "keine  Angabe", "(leer)", "n.v.", "#WERT!", "Non renseigné", "n.d."),
+        *("Sin datos", "#¡VALOR!", "non specificato", "nvt", "n.v.t.", "Brak", "sem descrição"),
+    ],
+)
 def test_words_for_nothing_are_missing(text):
     assert captions.is_missing(text)
 
 
-@pytest.mark.parametrize("text", ["naan", "a hat", "no", "0", "none of these"])
+@pytest.mark.parametrize(
+    "text",
+    ["naan", "a hat", "no", "0", "none of these", "not available", "leer", "XL", "1/2", "unknown"],
+)
 def test_other_words_are_not_missing(text):
     assert not captions.is_missing(text)
 
@@ -87,12 +110,26 @@ def test_a_template_is_filled_in_from_columns():
         ("{name} ({color?}, {size?})", "name size", "name (size)"),
         ("{name} ({color?}, {size?})", "name color", "name (color)"),
         ("{name}. Size {size?}.", "name", "name."),
+        ("{name} in {color?}, size {size?} ({kind?})", "name kind", "name (kind)"),
+        ("{name} in {color?}, size {size?} ({kind?})", "name size", "name, size size"),
+        ("{name} {color?} (new)", "name", "name (new)"),
+        ("{name} {color?} — {kind}", "name kind", "name — kind"),
+        ("{name} {color?} | {kind}", "name kind", "name | kind"),
+        ("{name} {color?}, {kind}", "name kind", "name, kind"),
         ("a {color?} {name?}", "", ""),
         ("a thing of our shop", "", "a thing of our shop"),
     ],
 )
 def test_an_optional_field_goes_with_the_words_that_lead_to_it(template, cells, wanted):
     assert captions.fill(template, {name: name for name in cells.split()}) == wanted
+
+
+@pytest.mark.parametrize(
+    ("cell", "wanted"),
+    [(38.0, "38"), ("38.0", "38"), (38.5, "38.5"), ("2.50", "2.50"), (38, "38"), ("v1.0", "v1.0")],
+)
+def test_a_whole_number_of_a_template_has_no_point(cell, wanted):
+    assert captions.fill("{name} {size?}", {"name": "Dress", "size": cell}) == f"Dress {wanted}"
 
 
 def test_equal_captions_have_one_number():

@@ -76,6 +76,11 @@ def test_the_caption_is_chosen_by_name_and_content(tmp_path, columns, chosen):
     [
         ({"caption": lambda n: "a photo of sks dress"}, "only 1 differ", False),
         ({"caption": lambda n: GOODS[n % 4]}, "only 4 differ", False),
+        (
+            {"title": lambda n: "Bild folgt" if n % 3 == 0 else caption(n)},
+            "'Bild folgt' is the caption of 8 of the first 24 rows",
+            False,
+        ),
         ({"title": lambda n: caption(n) if n % 2 else "", "description": caption}, "50%", False),
         ({"text": lambda n: ("no", "yes")[n % 2]}, "holds yes and no", True),
         ({"name": lambda n: f"IMG_{n:04d}"}, "holds names of files", True),

@@ -16,15 +16,39 @@ from unidiff_cli.errors import UsageError
 
 # Bytes of a file of prompts.
 MOST_PROMPTS = 1 << 26
-# What exports write for nothing, in small letters.
+# What exports and spreadsheets write for nothing, in small letters and without blanks. Words such
+# as "not available" are none: they are values of a column of stocks.
 MISSING = frozenset(
-    """
-    nan <nan> none null <null> nil n/a #n/a n.a. na <na> nat undefined (null) (none) [null] \\n - --
-    --- – — . ? #value! #ref! #null! #na #name? #div/0!
-    """.split()
+    "".join(word.split())
+    for word in """
+    nan, <nan>, none, null, <null>, nil, n/a, #n/a, n.a., na, <na>, nat, undefined, (null), (none),
+    [null], \\n, -, --, ---, ----, -----, –, —, ., .., ..., …, ?, ??, ???, #value!, #ref!, #null!,
+    #na, #name?, #div/0!, #num!, #calc!, #spill!, tbd, tba, t.b.d., t.b.a., to be defined,
+    to be determined, not applicable, not specified, not set, no data, no caption,
+    no description, no description available, description not available, no title, (empty), (blank),
+    [empty], <empty>, <blank>, (not set),
+    k.a., keine angabe, keine angaben, ohne angabe, o.a., n.v., nicht vorhanden,
+    nicht angegeben, entfällt, keine beschreibung, keine beschreibung vorhanden, keine daten,
+    kein titel, kein text, (leer), <leer>, [leer], #nv, #wert!, #bezug!, #zahl!, #überlauf!,
+    n.d., n/d, n.c., n/c, non renseigné, non renseignée, non défini, non précisé,
+    non communiqué, non spécifié, aucune description, pas de description, sans description, (vide),
+    #valeur!, #nom?, #nombre!,
+    sin datos, sin dato, sin especificar, sin definir, sin descripción, sin título,
+    no especificado, no aplica, no definido, s/d, (vacío), (en blanco), #¡valor!, #¡ref!, #¿nombre?,
+    #¡num!, #¡div/0!, #n/d,
+    nessun dato, non specificato, nessuna descrizione, senza descrizione, senza titolo, (vuoto),
+    #valore!, #rif!, #nome?,
+    nvt, n.v.t., niet van toepassing, niet opgegeven, niet ingevuld, geen gegevens,
+    geen beschrijving, geen omschrijving, (leeg), #waarde!, #verw!, #n/b, #naam?, #getal!,
+    brak, brak danych, brak opisu, b/d, b.d., nie dotyczy, nie podano, bez opisu, (puste), #arg!,
+    #adr!, #nazwa?, #liczba!,
+    sem dados, sem descrição, sem título, não informado, não especificado,
+    não se aplica, não aplicável, (vazio), (em branco), #valor!, #núm!
+    """.split(",")
 )
 # A field of a template; one with a question mark may be empty.
 _FIELD = re.compile(r"\{([^{}]+?)(\??)\}")
+_WHOLE = re.compile(r"^(-?\d+)\.0$")
 # Where the words that belong to a field end, and those of the next begin.
 _DIVIDERS = " ,;.:|/–—-"
 _BORDER = re.compile(r"[)\]]+|[,;.:|/(\[–—]|\s-\s")
@@ -37,7 +61,7 @@ def fold(text: str) -> str:
 
 def is_missing(text: str) -> bool:
     """Whether a cell or a caption says nothing: empty, or a word such as nan, NULL or N/A."""
-    return not text or text.isspace() or text.strip().lower() in MISSING
+    return not text or text.isspace() or "".join(text.lower().split()) in MISSING
 
 
 def clean(text: str) -> str:
@@ -117,7 +141,7 @@ def fill(template: str, cells: Mapping[str, Any]) -> str:
             parts += [before, text, own]
             filled += 1
         else:
-            parts.append(_brackets(before + own))
+            parts.append(_brackets(before + own) + _gap(own, following))
         before = following
     caption = "".join([*parts, before])
     if names and not filled:
@@ -128,6 +152,11 @@ def fill(template: str, cells: Mapping[str, Any]) -> str:
 def _brackets(words: str) -> str:
     """The brackets of words that are left out: other fields may stand in them too."""
     return "".join(f" {char}" if char in "([" else char for char in words if char in "()[]")
+
+
+def _gap(own: str, following: str) -> str:
+    """The blank that left-out words end with, where a bracket or a dash comes next."""
+    return " " if own[-1:].isspace() and following[:1] not in ",;.:)]" else ""
 
 
 def _without_empty_brackets(text: str) -> str:
@@ -156,11 +185,14 @@ def _divided(words: str) -> tuple[str, str]:
 
 
 def _field_text(value: Any) -> str:
-    """A cell in a template: several values with commas, nothing for nan, N/A and the like."""
+    """A cell in a template: several values with commas, nothing for nan, N/A and the like.
+
+    Whole numbers have no `.0`, which pandas adds where a column has gaps.
+    """
     if isinstance(value, str | dict | list | tuple):
         texts = (text for text in cell_captions(value) if not is_missing(text))
-        return ", ".join(texts)
-    text = cell_text(value)
+        return ", ".join(_WHOLE.sub(r"\1", text) for text in texts)
+    text = cell_text(int(value) if isinstance(value, float) and value.is_integer() else value)
     return "" if is_missing(text) else text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 _IMAGE = """
@@ -13,8 +14,8 @@ _IMAGE = """
     afbeelding obrazek zdjecie imagem
 """
 _CAPTION = """
-    caption captions text prompt title product_title product_display_name productdisplayname
-    product_name item_name display_name name alt alt_text image_alt_text label_text
+    caption captions product_title product_display_name productdisplayname product_name item_name
+    display_name text prompt title name alt alt_text image_alt_text label_text
     short_description description body_html body long_description details
     bezeichnung titel produktname artikelname artikelbezeichnung beschreibung kurzbeschreibung
     titre nom nom_du_produit libelle titulo nombre nombre_del_producto descripcion
@@ -23,6 +24,12 @@ _CAPTION = """
 _ID = """
     id image_id item_id sku uid asin identifier product_code article_number item_number
     variant_sku artikelnummer artikel_nr artikelnr reference referencia codice
+    item_no item_code product_number product_no listing_id article_no article_code art_nr art_no
+    artikel_no artikelcode artikelkennung bestellnummer bestellnr produktnummer produktnr
+    ref ref_produit reference_produit code_produit code_article ugs num_article
+    codigo codigo_producto codigo_articulo codigo_produto ref_producto referencia_producto
+    codice_articolo codice_prodotto cod_articolo riferimento artikelnummers productcode
+    productnummer kod_produktu symbol numer_katalogowy indeks referencia_produto
 """
 _PRODUCT = "product product_id parent_sku parent_id item_group_id parent_asin"
 # Names that say other things too: of a table's columns, what they hold decides.
@@ -30,7 +37,16 @@ LIKELY_PRODUCTS = tuple(
     """
     product_code parent item_group group_id product_group_id handle url_handle product_handle spu
     style_id style_code style_number style_no style model_number parent_product_id master_id
-    master_sku configurable_sku hauptartikel
+    master_sku master_product configurable_sku sku_parent parent_code parent_ref product_group_code
+    hauptartikel hauptartikelnummer hauptartikel_nr vaterartikel vaterartikelnummer vaterartikel_nr
+    elternartikel elternartikelnummer ubergeordnetes_produkt uebergeordnetes_produkt produkt_id
+    ubergeordneter_artikel uebergeordneter_artikel
+    produit_parent ugs_parent reference_parent ref_parent code_parent id_parent id_produit
+    producto_padre sku_padre id_padre referencia_padre sku_principal id_producto
+    prodotto_padre articolo_padre sku_padre codice_padre id_prodotto genitore
+    hoofdartikel hoofdproduct hoofdartikelnummer bovenliggend_product
+    produkt_nadrzedny sku_nadrzedne nadrzedny id_produktu
+    produto_pai sku_pai codigo_pai id_produto
     """.split()
 )
 _SPLIT = """
@@ -38,6 +54,14 @@ _SPLIT = """
     aufteilung datenaufteilung repartition decoupage particion suddivisione particao podzial
     verdeling
 """
+# Parts of names of columns that say which product a variant belongs to.
+_PARENTS = re.compile(
+    "parent|vaterartikel|elternartikel|hauptartikel|ubergeordnet|uebergeordnet|master|configurable"
+    "|padre|genitore|hoofdartikel|hoofdproduct|bovenliggend|nadrzedn|pai$|itemgroup"
+)
+# Letters that Unicode does not take apart into a letter and its accent.
+_LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i"})
+_ACCENTS = re.compile("[\u0300-\u036f]")
 # Columns of yes and no, or 1 and 0.
 SPLIT_FLAGS = tuple(
     """
@@ -65,11 +89,21 @@ _LOCALE = re.compile(r"^(?P<name>.+?)-(?P<locale>[a-z]{2}_[A-Z]{2})(?:-\w+)?$")
 
 
 def plain(column: str) -> str:
-    """A column's name as it is compared: `g:Image Link`, `imageLink` and `image_link` are one."""
+    """A column's name as it is compared: `g:Image Link`, `imageLink` and `image_link` are one.
+
+    So are `Référence` and `reference`.
+    """
     name = re.sub(r"^(?:g:|\{http[^}]*\})", "", column.strip())
     if match := _LOCALE.match(name):
         name = match["name"]
-    return re.sub(r"[\W_]+", "", name.casefold())
+    letters = unicodedata.normalize("NFKD", name.casefold()).translate(_LETTERS)
+    name = unicodedata.normalize("NFC", _ACCENTS.sub("", letters))
+    return re.sub(r"[\W_]+", "", name)
+
+
+def is_parent(column: str) -> bool:
+    """Whether a column's name says that its values are the products that variants belong to."""
+    return bool(_PARENTS.search(plain(column)))
 
 
 def locale(column: str) -> str:
@@ -92,7 +126,7 @@ def named(role: str, columns: Iterable[str], more: Iterable[str] = ()) -> list[s
     by_name: dict[str, list[str]] = {}
     for column in columns:
         by_name.setdefault(plain(column), []).append(column)
-    names = dict.fromkeys(name.replace("_", "") for name in (*ROLES[role], *more))
+    names = dict.fromkeys(plain(name) for name in (*ROLES[role], *more))
     return [
         column
         for name in names

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from statistics import median
 from typing import Any
 
 from unidiff_cli.data import captions, columns
@@ -21,8 +22,21 @@ from unidiff_cli.data.readers._image_cells import images_of, is_address, is_imag
 FILLED, DISTINCT = 0.9, 0.25
 # Rows below which nothing is said of how distinct values are.
 FEW_ROWS = 10
+# Rows of one caption from which it is named, their share, and times the rows of most captions.
+REPEATED, REPEATED_SHARE = 5, 0.05
 # The share of cells that makes a column one of numbers, codes or names of files.
 MOST = 0.8
+# Words from which a text that is no title is a sentence.
+LONGER = 5
+# Columns that are captions in data for training, and reviews or letters elsewhere.
+_TEXTS = ("text", "prompt")
+_TITLES = (
+    *("producttitle", "productname", "productdisplayname", "itemname", "displayname"),
+    *("title", "name", "titel", "titre", "titulo", "titolo"),
+)
+# Columns that name products, or people.
+_NAMES = ("name", "nom", "nombre", "nome", "naam")
+_PERSON = re.compile(r"[^\W\d_a-z][\w'’.-]+(?: [\w'’.-]+){1,3}")
 _ANSWERS = frozenset("yes no true false y n t f 0 1 ja nein oui non si".split())
 _CAMERA = re.compile(
     r"(?:img|dsc|dscn|dscf|p|pic|photo|image|scan|pxl)?[\s_-]*\d{2,}(?:[\s_-]\d+)*"
@@ -53,11 +67,18 @@ class Texts:
 class CaptionColumn:
     """The caption columns of a table, by its first rows: `names`, none where no one fits.
 
-    `doubts` says what may be meant otherwise.
+    `products` are those that the rows say, 0 where they say none. `doubts` says what may be meant
+    otherwise.
     """
 
-    def __init__(self, head: Sequence[Cells], names: Sequence[str], images: Sequence[str]) -> None:
-        self._head, self._images = head, images
+    def __init__(
+        self,
+        head: Sequence[Cells],
+        names: Sequence[str],
+        images: Sequence[str],
+        products: int = 0,
+    ) -> None:
+        self._head, self._images, self._products = head, images, products
         self._all = [name for name in names if name not in images]
         self._cache: dict[str, Texts] = {}
         self.doubts: list[Doubt] = []
@@ -76,13 +97,34 @@ class CaptionColumn:
             return []
         best = max(texts, key=lambda text: text.distinct)
         if best.distinct >= DISTINCT * min(groups or best.texts, best.texts):
-            return []
+            return self._repeated(names) if len(names) == 1 else []
         first = captions.cell_text(self._head[0].get(names[0]))[:60]
         return [
             Doubt(
                 f"Of {best.texts:,} captions in '{names[0]}' only {best.distinct:,} differ, such "
                 f"as '{first}'.",
                 "Map a column that says more: --set prepare.columns.caption=COLUMN",
+            )
+        ]
+
+    def _repeated(self, names: Sequence[str]) -> list[Doubt]:
+        """A doubt where one text is the caption of far more rows than the others are."""
+        texts = [captions.same_text(_first_caption(row.get(names[0]))) for row in self._head]
+        counts = Counter(filter(None, texts))
+        text, count = counts.most_common(1)[0]
+        least = max(REPEATED, REPEATED_SHARE * counts.total(), REPEATED * median(counts.values()))
+        if count < least:
+            return []
+        written = next(
+            cell
+            for row in self._head
+            if captions.same_text(cell := _first_caption(row.get(names[0]))) == text
+        )
+        return [
+            Doubt(
+                f"'{written[:60]}' is the caption of {count:,} of the first {len(texts):,} rows.",
+                "If it says nothing, empty these cells, or map another column: "
+                "--set prepare.columns.caption=COLUMN",
             )
         ]
 
@@ -98,6 +140,8 @@ class CaptionColumn:
         if chosen:
             better = self._more_distinct(chosen[0], whole)
             self._say_languages(better)
+            self._ask_rivals(better, whole)
+            self._say_longer(better)
             return [better]
         return self._by_content() or self._flawed(candidates)
 
@@ -123,14 +167,92 @@ class CaptionColumn:
         return filled[:1]
 
     def _more_distinct(self, name: str, others: Sequence[str]) -> str:
-        """Another column where this one says the same of nearly all images."""
+        """Another column where this one says the same of many images."""
         texts = self.texts(name)
         if len(self._head) < FEW_ROWS or columns.plain(name) in ("caption", "captions"):
             return name
         for other in others:
             if self.texts(other).distinct >= 5 * texts.distinct:
                 return other
+        # A name of each product is distinct enough.
+        if 2 * texts.distinct >= min(self._products or texts.texts, texts.texts):
+            return name
+        for other in others:
+            more = self.texts(other)
+            if more.distinct > 2 * texts.distinct and more.sentences >= MOST:
+                self.doubts.append(
+                    Doubt(
+                        f"Of {texts.texts:,} texts in '{name}' only {texts.distinct:,} differ, so "
+                        f"the caption is '{other}', where {more.distinct:,} do.",
+                        f"If '{name}' is meant: --set prepare.columns.caption={name}",
+                    )
+                )
+                return other
         return name
+
+    def _ask_rivals(self, name: str, others: Sequence[str]) -> None:
+        """Adds a doubt where a column `text` and one of titles both hold distinct sentences."""
+        rivals = [
+            other
+            for other in (name, *others)
+            if columns.plain(other) in (*_TEXTS, *_TITLES) and self._is_distinct(other)
+        ]
+        texts = [other for other in rivals if columns.plain(other) in _TEXTS]
+        titles = [other for other in rivals if columns.plain(other) in _TITLES]
+        if name not in rivals or not texts or not titles:
+            return
+        text, title = texts[0], titles[0]
+        if self._says_the_same(text, title):
+            return
+        other = title if name == text else text
+        self.doubts.append(
+            Doubt(
+                f"'{text}' and '{title}' may both be the caption, and '{name}' is read.",
+                f"Say which is: --set prepare.columns.caption={name}, or "
+                f"--set prepare.columns.caption={other}",
+                stops=True,
+            )
+        )
+
+    def _is_distinct(self, name: str) -> bool:
+        texts = self.texts(name)
+        return texts.distinct_share >= 0.5 and texts.sentences >= MOST and texts.texts >= FEW_ROWS
+
+    def _says_the_same(self, name: str, other: str) -> bool:
+        """Whether in most rows one text holds the other."""
+        pairs = [
+            (captions.same_text(a), captions.same_text(b))
+            for row in self._head
+            if (a := _first_caption(row.get(name))) and (b := _first_caption(row.get(other)))
+        ]
+        return 2 * sum(a in b or b in a for a, b in pairs) >= len(pairs)
+
+    def _say_longer(self, name: str) -> None:
+        """Adds a doubt where a column `name` may hold people, and another one holds sentences."""
+        if columns.plain(name) not in _NAMES or len(self._head) < FEW_ROWS:
+            return
+        texts = [_first_caption(row.get(name)) for row in self._head]
+        filled = [text for text in texts if text]
+        if sum(bool(_PERSON.fullmatch(text)) for text in filled) < MOST * len(filled):
+            return
+        known = columns.named("caption", self._all)
+        for other in self._all:
+            if _SAYS_NO & set(columns.words(other)) or (
+                other in known and columns.plain(other) in _NAMES
+            ):
+                continue
+            longer = self.texts(other)
+            whole = not longer.flaw and longer.filled >= FILLED
+            words = median(len(_first_caption(row.get(other)).split()) for row in self._head)
+            if whole and longer.distinct >= self.texts(name).distinct and words >= LONGER:
+                self.doubts.append(
+                    Doubt(
+                        f"'{name}' may hold names of people, such as '{filled[0][:60]}'; '{other}' "
+                        "holds distinct sentences.",
+                        f"If those are the captions: --set prepare.columns.caption={other}",
+                    )
+                )
+                return
 
     def _by_content(self) -> list[str]:
         """The column of distinct sentences, where its name says nothing."""

@@ -15,10 +15,10 @@ Cells = dict[str, Any]
 # A row's number with its cells, or with why it has none.
 Record = tuple[int, Cells | Reason]
 
-# Their first letters, of which most cells have none; "" is no word for nothing.
+# Their first letters; "" is no word for nothing.
 _FIRST = frozenset(letter for word in MISSING for letter in word[0] + word[0].upper()) | {" "}
-# With a few blanks around it.
-_LONGEST = max(map(len, MISSING)) + 2
+# With a few blanks in and around it.
+_LONGEST = max(map(len, MISSING)) + 6
 NO_NUMBERS = "values that are NaN or Infinity, read as empty"
 
 

@@ -36,17 +36,25 @@ class Feed:
     captions: ClassVar[tuple[str, ...]] = ()
     images: ClassVar[tuple[str, ...]] = ()
     ids: ClassVar[tuple[str, ...]] = ()
+    # Its columns in other languages, to the English ones; all as `columns.plain` has them.
+    translations: ClassVar[dict[str, str]] = {}
     # What makes rows one product, for a person.
     grouped_by: ClassVar[str] = ""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._names = {columns.plain(name): name for name in reversed(names)}
+        self._names = {self._english(name): name for name in reversed(names)}
+        self._names |= {columns.plain(name): name for name in reversed(names)}
 
     @classmethod
     def matches(cls, names: Sequence[str]) -> bool:
         """Whether a table with these columns is such an export."""
-        known = {columns.plain(name) for name in names}
+        known = {cls._english(name) for name in names}
         return all(known & set(choice) for choice in cls.needs)
+
+    @classmethod
+    def _english(cls, name: str) -> str:
+        plain = columns.plain(name)
+        return cls.translations.get(plain, plain)
 
     def columns(self, plain_names: Sequence[str]) -> list[str]:
         """The table's columns of these plain names that it has."""

@@ -27,8 +27,27 @@ class GoogleMerchant(Feed):
         return FeedRow(number, cells, self._value(cells, "itemgroupid", "id"))
 
 
+# What WooCommerce writes in German, French, Spanish, Italian, Dutch, Polish and Portuguese.
+_WOOCOMMERCE = {
+    "type": "typ tipo rodzaj",
+    "sku": "artikelnummer ugs cod ref codigo artikelcode",
+    "name": "nom nombre nome naam nazwa",
+    "images": "bilder imagenes immagini afbeeldingen obrazki imagens",
+    "parent": """
+        ubergeordnetesprodukt ubergeordnet superior principal genitore bovenliggend hoofd
+        hoofdproduct nadrzedny produktnadrzedny pai ascendente
+    """,
+    "shortdescription": """
+        kurzbeschreibung descriptioncourte descripcioncorta brevedescrizione kortebeschrijving
+        krotkiopis descricaocurta descricaobreve breveapresentacao
+    """,
+    "description": "beschreibung descripcion descrizione beschrijving opis descricao",
+}
+
+
 class WooCommerce(Feed):
     title = "WooCommerce's product export"
+    translations = {word: name for name, words in _WOOCOMMERCE.items() for word in words.split()}
     needs = (("type",), ("sku", "id"), ("name",), ("images",))
     captions = ("name", "shortdescription", "description")
     images = ("images",)

@@ -11,11 +11,11 @@ from typing import Any
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
-from unidiff_cli.data.columns import LIKELY_PRODUCTS, ROLES, named, words
+from unidiff_cli.data.columns import ROLES, is_parent, named, words
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.prompts import load_prompts
-from unidiff_cli.data.readers import _row_columns, _split_column
+from unidiff_cli.data.readers import _product_column, _split_column
 from unidiff_cli.data.readers._caption_column import CaptionColumn
 from unidiff_cli.data.readers._cells import Cells
 from unidiff_cli.data.readers._feed import Feed
@@ -57,6 +57,8 @@ class TableColumns:
         self.roles: dict[str, str | None] = dict.fromkeys(ROLES)
         self.captions: list[str] = []
         self.takes_first = options.captions == "first"
+        # The column that a parent column names products by; None where the id is it.
+        self.own_product: str | None = None
         # The part of an image's path that says its split; None where a column does, or nothing.
         self.split_part: int | None = None
         # Words of splits that the recipe explains.
@@ -166,13 +168,18 @@ class TableColumns:
         for role in ("id", "product", "split"):
             mapped = getattr(self.options.columns, role)
             self.roles[role] = (mapped or None) if mapped is not None else self._found(role, free)
+        product = self.roles["product"]
+        if product and is_parent(product):
+            self.own_product = _product_column.referred(self.head, product, free)
         self._find_split()
 
     def _found(self, role: str, free: Sequence[str]) -> str | None:
         if role == "product":
             if self.feed:
                 return None
-            return _row_columns.product_column(self.head, free, self.captions, self.doubts)
+            return _product_column.product_column(
+                self.head, free, self.captions, self.images.names, self.doubts
+            )
         if role == "split":
             values = {name: _split_column.words_of(self.head, name) for name in free}
             return _split_column.split_column(values, self.split_words, self.doubts)
@@ -188,7 +195,8 @@ class TableColumns:
                 if column not in self.names:
                     raise self._missing("A column of prepare.caption", column)
             return
-        found = CaptionColumn(self.head, self.names, self.images.names)
+        self._products = _product_column.products(self.head, self.names)
+        found = CaptionColumn(self.head, self.names, self.images.names, self._products)
         mapped = self.options.columns.names("caption")
         by_feed = self.feed.columns(self.feed.captions) if self.feed else []
         if mapped:
@@ -202,8 +210,7 @@ class TableColumns:
             raise self._without_captions()
         self.roles["caption"] = self.captions[0]
         self._texts = found.texts(self.captions[0])
-        products = {captions.cell_text(row.get(name)) for row in self.head for name in self._ids()}
-        self.doubts += found.few(self.captions, len(products))
+        self.doubts += found.few(self.captions, self._products)
 
     def _without_captions(self) -> UsageError:
         """What to do where no column is a caption; a class can be made one by a template."""
@@ -218,9 +225,6 @@ class TableColumns:
             "Map one: --set prepare.columns.caption=COLUMN, "
             f"or several: --set 'prepare.caption=\"{template}\"'",
         )
-
-    def _ids(self) -> list[str]:
-        return named("product", self.names, LIKELY_PRODUCTS)[:1]
 
     def _distinct(self) -> list[str]:
         """How many captions of the first rows differ."""

@@ -224,7 +224,10 @@ class Table(Reader):
         if column is None:
             return ""
         product = name_text(cells.get(column))
-        return product or (id_ if "parent" in columns.plain(column) else "")
+        if product or not columns.is_parent(column):
+            return product
+        own = self.columns.own_product
+        return name_text(cells.get(own)) if own else id_
 
     def _split_of(self, cells: Cells, image: Image) -> str | None:
         """The split of a row, by its column or by the folder in its image's path."""
