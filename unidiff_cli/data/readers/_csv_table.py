@@ -19,6 +19,7 @@ from unidiff_cli.data.readers._cells import Cells, Record
 from unidiff_cli.data.readers._dialect import dialect_of
 from unidiff_cli.data.readers._records import UNCLOSED, Lines, are_rows, rows
 from unidiff_cli.data.readers._text import Letters, letters_of
+from unidiff_cli.data.readers._titles import ABOVE
 from unidiff_cli.data.sample import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, Reason
 from unidiff_cli.errors import TooLarge, UsageError
 
@@ -35,6 +36,8 @@ def csv_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[
     header: list[str] = []
     first: list[str] = []
     unnamed: list[str] = []
+    if dialect.above:
+        notes[ABOVE] = dialect.above
     lines = Lines(_text.lines(file, options), options.limits.row)
     for number, cells, parts in rows(lines, dialect):
         if isinstance(cells, Reason):

@@ -43,10 +43,14 @@ class Dialect:
     # Lines before the header.
     skipped: int = 0
     rival: str = ""
+    # Titles and the like among the lines before the header.
+    above: int = 0
 
     def decisions(self) -> dict[str, str]:
-        """The separator and, where they are not as usual, the quotes, in words."""
+        """The separator and, where they are not as usual, quotes and the header, in words."""
         words = {"separator": name_of(self.separator), "quotes": QUOTES[self.quoting]}
+        if self.above:
+            words["header"] = f"the header in line {self.skipped + 1}"
         return {label: word for label, word in words.items() if word}
 
     def cells(self, texts: Iterator[str]) -> list[str]:
