@@ -90,19 +90,30 @@ def find(
     if is_tabs and head and "\t" in head[0] and not table.separator:
         separators = ["\t"]
     fits = _fits(beginning, is_whole, table, most, marked, separators)
-    if not table.separator and not any(fit.fits for fit in fits) and head:
-        others = [sep for sep in dict.fromkeys(head[0]) if _may_separate(sep)]
-        others_fit = _fits(beginning, is_whole, table, most, marked, others)
-        fits = [fit for fit in others_fit if fit.fits and fit.good > 1] or fits
-    best = max(fits, key=lambda fit: (fit.fits, fit.columns if fit.fits else 0, fit.share))
+    if head and not table.separator and not any(fit.fits for fit in fits):
+        others = [character for character in dict.fromkeys(head[0]) if _may_separate(character)]
+        found = _fits(beginning, is_whole, table, most, marked, others)
+        fits = [fit for fit in found if fit.fits and fit.good > 1] or fits
+    # A header in the first line goes before one below it.
+    best = max(
+        fits,
+        key=lambda fit: (
+            fit.fits,
+            fit.columns if fit.fits else 0,
+            not fit.dialect.above,
+            fit.share,
+        ),
+    )
     rivals = [
         fit.dialect.separator
         for fit in fits
-        if fit is not best and fit.fits and fit.columns == best.columns
+        if fit is not best
+        and fit.fits
+        and (fit.columns, fit.dialect.above) == (best.columns, best.dialect.above)
     ]
-    found = best.dialect
+    chosen = best.dialect
     rival = rivals[0] if rivals else ""
-    return Dialect(found.separator, found.quoting, found.skipped, rival, found.above)
+    return replace(chosen, rival=rival)
 
 
 def _may_separate(character: str) -> bool:

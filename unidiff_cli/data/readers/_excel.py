@@ -17,9 +17,9 @@ from unidiff_cli.config.schema import Limits, Prepare
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers._cells import Cells, Record
 from unidiff_cli.data.readers._csv_table import REPEATED, header_of, numbered
+from unidiff_cli.data.readers._records import more_cells
 from unidiff_cli.data.readers._text import GROWTH
 from unidiff_cli.data.readers._titles import ABOVE, titles
-from unidiff_cli.data.sample import Reason
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 
 HIDDEN = "hidden sheets, read only where prepare.table.sheet names them"
@@ -148,8 +148,7 @@ def _rows(file: Location, sheet: Any, options: Prepare, notes: Counter[str]) -> 
         if _texts(cells) == first:
             notes[REPEATED] += 1
         elif len(cells) > len(header):
-            text = f"{len(cells):,} cells, but the header names {len(header):,} columns"
-            yield number, Reason(text)
+            yield number, more_cells(len(cells), len(header))
         else:
             yield number, _named(header, cells)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
 
@@ -25,6 +25,7 @@ from unidiff_cli.data.readers._excel import excel_rows
 from unidiff_cli.data.readers._json_lines import json_lines
 from unidiff_cli.data.readers._json_table import json_rows
 from unidiff_cli.data.readers._parquet import parquet_rows
+from unidiff_cli.data.readers._records import is_of_dialect
 from unidiff_cli.data.readers._token_table import is_tokens, token_rows
 from unidiff_cli.data.readers._xml_feed import is_feed, xml_rows
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Reason, unreadable
@@ -38,6 +39,8 @@ PERHAPS = (".txt", ".token", ".xml", ".xml.gz")
 _SEPARATED, TOKENS = ("csv", "tsv", "txt"), "token"
 # Rows of a .txt that are looked at.
 ROWS = 20
+# The share of the first rows that do not fit the header, above which it is no header.
+MISREAD = 0.8
 # The share of a caption column that says nan, None and the like above which it is doubtful.
 NOTHING = 0.05
 
@@ -136,6 +139,25 @@ def decisions(file: Location, options: Prepare) -> dict[str, str]:
         return words
     except (OSError, EOFError, zlib.error) as problem:
         raise WorkError(f"{file} cannot be read: {problem}.") from problem
+
+
+def refuse_unusable(file: Location, options: Prepare, usable: int, bad: Sequence[Reason]) -> None:
+    """Raises WorkError where of the first rows none can be used, or few by the file's dialect."""
+    rows, of_dialect = usable + len(bad), sum(map(is_of_dialect, bad))
+    if not bad or (usable and of_dialect < MISREAD * rows):
+        return
+    (reason, count), *_ = Counter(reason.counted_as for reason in bad).most_common(1)
+    many = f"{len(bad):,} of" if usable else "None of"
+    can = "cannot" if usable else "can"
+    action = "Export it again, or name another table."
+    if of_dialect and _form_of(file, options) in _SEPARATED:
+        action = (
+            "Say how it is written: --set prepare.table.separator=semicolon (or comma, tab, bar, "
+            "any character), or with prepare.table.quoting and prepare.table.header."
+        )
+    raise WorkError(
+        f"{many} the first {rows:,} rows of {file} {can} be used; {count:,}: {reason}.", action
+    )
 
 
 def doubts(

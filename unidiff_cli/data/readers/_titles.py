@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 from unidiff_cli.data.columns import ROLES, plain
 from unidiff_cli.data.sample import FOREIGN_SUFFIXES, IMAGE_SUFFIXES
@@ -12,6 +11,8 @@ from unidiff_cli.data.sample import FOREIGN_SUFFIXES, IMAGE_SUFFIXES
 # Rows in which the header is looked for.
 ROWS = 12
 ABOVE = "lines above the header, left out"
+_ENDINGS = "|".join(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES | FOREIGN_SUFFIXES))
+_IMAGE = re.compile(rf"\.(?:{_ENDINGS})\b|://", re.IGNORECASE)
 _NUMBER = re.compile(r"[\d\s.,:/+-]+")
 _TECHNICAL = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9#]+)*")
 _KNOWN = frozenset(plain(name) for role in ("image", "caption", "id") for name in ROLES[role])
@@ -48,9 +49,7 @@ def _names_columns(row: Sequence[str]) -> bool:
 
 
 def _is_name(cell: str) -> bool:
-    suffix = PurePosixPath(cell.replace("\\", "/")).suffix.lower()
-    is_image = suffix in IMAGE_SUFFIXES | FOREIGN_SUFFIXES
-    return bool(cell) and not is_image and not _NUMBER.fullmatch(cell) and "://" not in cell
+    return bool(cell) and not _NUMBER.fullmatch(cell) and not _IMAGE.search(cell)
 
 
 def _is_technical(header: Sequence[str], row: Sequence[str]) -> bool:
