@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _sidecars, _tables, _tars
+from unidiff_cli.data.readers._text_lists import lists_of, may_be_list
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Rejected
 from unidiff_cli.data.walk import is_ours, walk
 from unidiff_cli.data.zips import InZip, is_zip
@@ -32,6 +33,8 @@ class Sources:
     zips: list[InZip] = field(default_factory=list)
     # What looks like a table by its name and is none that is read.
     lookalikes: list[Location] = field(default_factory=list)
+    # Texts that are not read, whose lines name images.
+    lists: list[Location] = field(default_factory=list)
     images: int = 0
     # The folders that hold images.
     folders: list[Location] = field(default_factory=list)
@@ -75,6 +78,7 @@ def _survey(root: Location, options: Prepare) -> Sources:
     folders: dict[Location, int] = {}
     texts: list[Location] = []
     maybe: list[Location] = []
+    others: list[Location] = []
     for file in walk(root, Counter()):
         if isinstance(file, Rejected):
             continue
@@ -95,6 +99,8 @@ def _survey(root: Location, options: Prepare) -> Sources:
             texts.append(file)
         elif name.endswith(LOOKALIKES):
             sources.lookalikes.append(file)
+        elif may_be_list(file):
+            others.append(file)
     perhaps = [file for file in texts if file.name.lower().endswith(_tables.PERHAPS)]
     beside = {file for file in (*maybe, *texts) if _lies_beside(file, images)}
     sources.sidecars = len(beside)
@@ -106,6 +112,9 @@ def _survey(root: Location, options: Prepare) -> Sources:
     perhaps = [file for file in perhaps if file not in beside]
     if not sources.tables and len(perhaps) <= PERHAPS:
         sources.tables = [file for file in perhaps if _tables.is_table(file, options)]
+    unread = {*beside, *sources.tables}
+    texts = [file for file in texts if may_be_list(file) and file not in unread]
+    sources.lists = list(lists_of([*texts, *others], {name for _, name in images}))
     return sources
 
 

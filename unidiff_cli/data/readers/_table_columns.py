@@ -23,10 +23,19 @@ from unidiff_cli.data.readers._image_cells import images_of
 from unidiff_cli.data.readers._image_columns import ImageColumns
 from unidiff_cli.data.readers._image_places import ImagePlaces
 from unidiff_cli.data.readers._image_splits import folder_of_splits, paths_of
+from unidiff_cli.data.sample import Reason
 from unidiff_cli.errors import TooLarge, UsageError, nearest
 
 # Words in the names of columns that hold a class of goods.
 KINDS = frozenset("label labels class category kind type".split())
+# Rows whose images are looked for in a table without captions.
+ROWS = 20
+
+
+class WithoutCaptions(UsageError):
+    """No column is a caption; `names_images`: the table's rows name images that are there."""
+
+    names_images = False
 
 
 class TableColumns:
@@ -212,19 +221,29 @@ class TableColumns:
         self._texts = found.texts(self.captions[0])
         self.doubts += found.few(self.captions, self._products)
 
-    def _without_captions(self) -> UsageError:
+    def _without_captions(self) -> WithoutCaptions:
         """What to do where no column is a caption; a class can be made one by a template."""
         cells = self.head[0]
         named_so = [name for name in self.names if KINDS & set(words(name))]
         kinds = [name for name in named_so if not isinstance(cells.get(name), int | float)]
         of_class = load_prompts().class_caption
         template = of_class.replace("class", kinds[0]) if kinds else "{name} in {color}"
-        return UsageError(
+        problem = WithoutCaptions(
             f"{self.table.name} has no caption column.",
             f"Its columns: {', '.join(self.names)}. "
             "Map one: --set prepare.columns.caption=COLUMN, "
             f"or several: --set 'prepare.caption=\"{template}\"'",
         )
+        problem.names_images = any(map(self._has_image, self.head[:ROWS]))
+        return problem
+
+    def _has_image(self, cells: Cells) -> bool:
+        """Whether an image of a row is there."""
+        for column, image in self.images.images(cells):
+            file = image if isinstance(image, bytes) else self.images.locate(column, image)
+            if isinstance(file, bytes) or (not isinstance(file, Reason) and file.is_file()):
+                return True
+        return False
 
     def _distinct(self) -> list[str]:
         """How many captions of the first rows differ."""

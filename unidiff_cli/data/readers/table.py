@@ -144,15 +144,22 @@ class Table(Reader):
         return _tables.read(self.location, self.options, self.notes)
 
     def _head(self) -> list[tuple[int, Cells]]:
-        """The first rows, without most of the images in them."""
+        """The first rows, without most of the images in them.
+
+        Raises WorkError where they cannot be used.
+        """
         head: list[tuple[int, Cells]] = []
+        bad: list[Reason] = []
         size = 0
         for number, cells in islice(_tables.read(self.location, self.options), HEAD):
-            if not isinstance(cells, Reason):
+            if isinstance(cells, Reason):
+                bad.append(cells)
+            else:
                 head.append((number, cells if len(head) < WHOLE else without_bytes(cells)))
                 size += sum(len(cell) for cell in cells.values() if isinstance(cell, str))
                 if size > HEAD_SIZE:
                     break
+        _tables.refuse_unusable(self.location, self.options, len(head), bad)
         return head
 
     # ---- one row
