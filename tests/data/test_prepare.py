@@ -22,12 +22,12 @@ from unidiff_cli.project.receipt import Receipt
 
 
 def run(
-    tmp_path: Path, source: Path, force=False, project="project", **options
+    tmp_path: Path, source: Path, force=False, project="project", yes=False, **options
 ) -> tuple[Receipt, Path]:
     """The receipt and the folder of shards, in a project below `tmp_path`."""
     recipe = Recipe(prepare=Prepare(**{"workers": 1, **options}))
     place = Project(tmp_path / project)
-    return prepare(place, recipe, source, force=force), place.path("shards")
+    return prepare(place, recipe, source, force=force, yes=yes), place.path("shards")
 
 
 def quarantined(file: Path) -> list[dict[str, str]]:

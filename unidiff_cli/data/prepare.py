@@ -32,6 +32,7 @@ from unidiff_cli.data.refusals import (
     listed_if_refused,
     refuse_bad,
     refuse_full_disk,
+    refuse_lost,
     refuse_nothing,
     refuse_our_shards,
 )
@@ -67,7 +68,9 @@ def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> tuple[list[str], 
     """
     reader = readers.choose(catalogue, recipe.prepare)
     description = [*reader.origin, *reader.describe()]
-    refuse_nothing(reader, reader.extent())
+    extent = reader.extent()
+    refuse_nothing(reader, extent)
+    refuse_lost(reader, extent)
     return description, reader.doubts()
 
 
