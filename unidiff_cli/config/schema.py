@@ -182,6 +182,10 @@ class Prepare(Section):
         None,
         description="the dot that ends a key in a tar; null: the first, asked for where in doubt",
     )
+    folders: Literal["classes", "products"] | None = Field(
+        None,
+        description="what a folder of images is; null: found by its name, asked for where in doubt",
+    )
     # Images.
     max_side: Annotated[int, Field(ge=16, le=8192)] = Field(
         1024, description="larger images are scaled down to this side, in pixels"

@@ -33,7 +33,7 @@ from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.image_addresses import ImageAddresses
 from unidiff_cli.data.locations import Location, locate
 from unidiff_cli.data.readers import _sources, _table_choice, _unnamed, _unread
-from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
+from unidiff_cli.data.sample import NO_FILE, Cause, Extent, Reason, Rejected, Sample
 from unidiff_cli.data.split_words import split_of
 from unidiff_cli.errors import UsageError
 
@@ -51,7 +51,8 @@ class Reader(ABC):
 
     `location` is the file or folder that is read, and `root` the folder that image paths are
     relative to. `notes` (what a person should know, and how often) and `filtered` (rows that
-    `prepare.where` leaves out) are those of the latest pass, and so are `doubts`. `addresses` says
+    `prepare.where` leaves out) are those of the latest pass, and so are `doubts`. `lost` are the
+    rows of the latest `extent` that surely give no sample, by cause and words. `addresses` says
     what an address in a cell means. `origin` says in lines for a person which files were chosen,
     and `origin_doubts` what is doubtful of that.
     """
@@ -62,6 +63,7 @@ class Reader(ABC):
         self.addresses = ImageAddresses(self.root, options)
         self.notes: Counter[str] = Counter()
         self.filtered = 0
+        self.lost: Counter[tuple[Cause | None, str]] = Counter()
         self.origin: list[str] = []
         self.origin_doubts: list[Doubt] = []
         # What lies in the folder of a table; None where nobody looked.
@@ -125,12 +127,17 @@ class Reader(ABC):
     def extent(self) -> Extent:
         """Digest, rows and bytes of the catalogue, without opening an image."""
         digest, rows, total = hashlib.sha256(), 0, 0
+        self.lost.clear()
         for item in self:
             rows += 1
             state: tuple[Any, ...] = (item,)
-            if isinstance(item, Sample):
+            if isinstance(item, Rejected):
+                self.lost[item.reason.cause, item.reason.counted_as] += 1
+            else:
                 size, version = self._state(item.image)
                 state = (item.row, item.captions, item.product, item.split, size, version)
+                if not version and item.image.kind() is None:
+                    self.lost[None, NO_FILE] += 1
                 total += size
             digest.update(repr(state).encode("utf-8", "backslashreplace"))
         return Extent(digest.hexdigest()[:16], rows, total)

@@ -93,7 +93,7 @@ class ImageColumns:
 
     def describe(self) -> list[str]:
         """Where the images lie and what is left out, in lines for a person."""
-        lines = [f"images are found as {pattern}" for pattern in self.patterns()]
+        lines = [f"images are found {pattern}" for pattern in self.patterns()]
         return lines + [f"not read: {name}, {why}" for name, why in self.left_out.items()]
 
     def patterns(self) -> list[str]:

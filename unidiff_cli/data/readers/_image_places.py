@@ -64,14 +64,17 @@ class ImagePlaces(PlaceSearch):
         return found
 
     def describe(self, place: Place, column: str) -> str:
-        """Where images are found, as a pattern; "" where names are paths from the table."""
+        """How images are found, in words; "" where names are paths from the table."""
         if place.base is None:
-            return f"<the file of {column}, in any folder>"
+            return f"by the name of the file in '{column}', in any folder"
         folder = place.base.relative_to(self.folder)
         folder = "" if folder == "." else folder
-        name = f"<{column}>" if place.is_written else f"<end of {column}>"
-        pattern = os.path.join(folder, name) + place.ending
-        return "" if pattern == f"<{column}>" else pattern
+        if not place.is_written:
+            below = f"below {folder or 'the folder of the table'}"
+            ending = f", with {place.ending} added" if place.ending else ""
+            return f"by the end of the path in '{column}', {below}{ending}"
+        pattern = os.path.join(folder, f"<{column}>") + place.ending
+        return "" if pattern == f"<{column}>" else f"as {pattern}"
 
     def doubts(self) -> list[Doubt]:
         """Names that are spelled otherwise than their files, and different names of one file."""

@@ -88,7 +88,7 @@ class TableColumns:
         if self.feed:
             decisions = {"columns of": self.feed.title, **decisions}
         if patterns := self.images.patterns():
-            decisions["images found as"] = ", ".join(patterns)
+            decisions["images found"] = ", ".join(patterns)
         if self.images.left_out:
             decisions["image columns not read"] = ", ".join(self.images.left_out)
         return decisions

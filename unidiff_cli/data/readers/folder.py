@@ -36,6 +36,7 @@ class Folder(Reader):
         self._look: TextLook | None = None
         self._texts = 0
         self._doubts: list[Doubt] = []
+        self._classes: list[str] = []
         # Images of the latest pass, and a caption or two of theirs.
         self._images = 0
         self._wording: set[str] = set()
@@ -65,6 +66,7 @@ class Folder(Reader):
         if named:
             more = ", …" if len(classes) > 8 else ""
             lines.append(f"classes from sub-folders: {', '.join(named)}{more}")
+        lines += self._classes
         lines += [f"{count:,} {note}" for note, count in self.notes.items() if count]
         lines += [f"not read: {', '.join(unread[:NAMED])}"] if unread else []
         return [*lines, *self.peek()]
@@ -93,15 +95,18 @@ class Folder(Reader):
         files = [item for item in items if isinstance(item, Location)]
         images = dict.fromkeys(file for file in files if is_image(file))
         sidecars = Sidecars(files, images, self.root, self.options)
-        classes, companions = Classes(images, self.root), self._companions(sidecars)
+        companions = self._companions(sidecars)
+        products = [image for image in images if image not in companions.kinds]
+        classes = Classes(products, self.root, self.options)
         if self._look is None:
             self._look = sidecars.look()
-            products = {
-                image
-                for image in images
-                if image not in companions.kinds and not classes.is_regularization(image)
-            }
-            self._doubts = [*sidecars.doubts(self._look, products), *companions.doubts()]
+            products = [image for image in products if not classes.is_regularization(image)]
+            self._classes = classes.describe()
+            self._doubts = [
+                *sidecars.doubts(self._look, frozenset(products)),
+                *companions.doubts(),
+                *classes.doubts(),
+            ]
         self._texts = sidecars.count
         self.notes.update(dict(companions.counts()))
         self.notes.update(others_by_ending(files, images, sidecars.used))
@@ -115,7 +120,8 @@ class Folder(Reader):
             elif self._keeps(columns := classes.columns(item)):
                 if classes.has_repeats:
                     self.notes[REPEATED] += 1
-                sample = self._sample(item, columns, sidecars.of[item])
+                product = classes.product(item)
+                sample = self._sample(item, columns, sidecars.of[item], product)
                 if isinstance(sample, Sample):
                     self._images += 1
                     self._wording.update(sample.captions if len(self._wording) < 2 else ())
@@ -129,7 +135,11 @@ class Folder(Reader):
         )
 
     def _sample(
-        self, image: Location, columns: dict[str, Any], texts: list[Location]
+        self,
+        image: Location,
+        columns: dict[str, Any],
+        texts: list[Location],
+        product: str | None,
     ) -> Sample | Rejected:
         row, cells = image.relative_to(self.root), dict[str, Any]()
         written: list[str] | None = None
@@ -158,7 +168,8 @@ class Folder(Reader):
             captions_,
             {**plain(cells), **columns},
             id=role_of(cells, "id", self.options),
-            product=role_of(cells, "product", self.options),
+            product=role_of(cells, "product", self.options)
+            or (product if self.options.columns.product is None else None),
             split=self._split(role_of(cells, "split", self.options) or "") or columns.get("split"),
         )
 

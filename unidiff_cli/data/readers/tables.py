@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -113,6 +114,7 @@ class Tables(Reader):
         if not any(reader.holds_images() for reader in self._readers):
             return super().extent()
         extents = [reader.extent() for reader in self._readers]
+        self.lost = sum((reader.lost for reader in self._readers), Counter())
         digest = hashlib.sha256(repr([e.digest for e in extents]).encode())
         rows = [extent.rows for extent in extents]
         total = None if None in rows else sum(filter(None, rows))
