@@ -28,6 +28,12 @@ def doubts(sources: Sources, tables: Tables, uses_tars: bool) -> Iterator[Doubt]
         yield Doubt(
             f"{names}: a table by its name, with an ending that is not read.", RENAME, stops
         )
+    if sources.packed:
+        yield Doubt(
+            f"{_paths(sources, sources.packed)}: packed in a way that is not read.",
+            "If it is a table, unpack it; else move it out of the catalogue.",
+            stops,
+        )
     if sources.tars and not uses_tars:
         yield Doubt(f"Tars that are not read: {_paths(sources, sources.tars)}.", MOVE, stops)
     if sources.zips and not tables.parts:
