@@ -171,7 +171,7 @@ class Prepare(Section):
         None,
         description="a text beside an image: a caption a line, or one; null: found, else asked for",
     )
-    sidecar_ending: Literal["txt", "caption", "json"] | None = Field(
+    sidecar_ending: Literal["txt", "caption", "tags", "json"] | None = Field(
         None, description="the texts that are captions where an image has several; null: .txt first"
     )
     companions: Literal["leave_out", "keep"] | None = Field(

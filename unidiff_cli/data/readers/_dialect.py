@@ -49,7 +49,7 @@ def _dialect(
             break
     is_whole = next(lines, None) is None
     csv.field_size_limit(max(csv.field_size_limit(), limits.row))
-    is_tabs = file.name.lower().removesuffix(_text.PACKED).endswith(".tsv")
+    is_tabs = file.name.lower().removesuffix(_text.PACKED).endswith((".tsv", ".tab"))
     return find(beginning, is_whole, table, limits.row, is_tabs)
 
 

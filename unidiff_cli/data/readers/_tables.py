@@ -31,8 +31,10 @@ from unidiff_cli.data.readers._xml_feed import is_feed, xml_rows
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Reason, unreadable
 from unidiff_cli.errors import UnidiffError, WorkError
 
-_TEXT = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+_TEXT = (".csv", ".tsv", ".tab", ".psv", ".jsonl", ".ndjson", ".json")
 SUFFIXES = (*_TEXT, ".parquet", ".xlsx", *(f"{suffix}.gz" for suffix in _TEXT))
+# Other endings of the same kinds.
+ALIASES = {"tab": "tsv", "psv": "csv"}
 # Files of these endings are tables only where they hold one: captions.txt, feed.xml.
 PERHAPS = (".txt", ".token", ".xml", ".xml.gz")
 # Files of separated columns, and captions as Flickr8k has them.
@@ -91,7 +93,8 @@ def _records(
 
 def kind_of(file: Location) -> str:
     """The ending of a table without its dot; that of what is packed in a .gz."""
-    return PurePosixPath(file.name.lower().removesuffix(_text.PACKED)).suffix[1:]
+    kind = PurePosixPath(file.name.lower().removesuffix(_text.PACKED)).suffix[1:]
+    return ALIASES.get(kind, kind)
 
 
 def _form_of(file: Location, options: Prepare) -> str:

@@ -37,6 +37,12 @@ def doubts(sources: Sources, tables: Tables, uses_tars: bool) -> Iterator[Doubt]
         way_out = f"{LISTS} Or read the folder without them: --set prepare.reader=folder"
         action = way_out if stops else LISTS
         yield Doubt(f"Texts whose lines name images are not read: {names}.", action, stops)
+    if sources.packed:
+        yield Doubt(
+            f"{_paths(sources, sources.packed)}: packed in a way that is not read.",
+            "If it is a table, unpack it; else move it out of the catalogue.",
+            stops,
+        )
     if sources.tars and not uses_tars:
         yield Doubt(f"Tars that are not read: {_paths(sources, sources.tars)}.", MOVE, stops)
     if sources.zips and not tables.parts:

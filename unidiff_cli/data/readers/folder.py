@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -12,14 +12,15 @@ from unidiff_cli.data import captions
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.prompts import load_prompts
-from unidiff_cli.data.readers import Reader, _sidecars
+from unidiff_cli.data.readers import Reader, _sidecars, _unnoticed
 from unidiff_cli.data.readers._caption_column import FEW_ROWS
 from unidiff_cli.data.readers._cells import plain
+from unidiff_cli.data.readers._class_names import ClassNames
 from unidiff_cli.data.readers._classes import COLUMNS, REGULARIZATION, REPEATED, Classes
 from unidiff_cli.data.readers._companions import Companions
 from unidiff_cli.data.readers._contents import is_image, others_by_ending
 from unidiff_cli.data.readers._sidecars import Sidecars, role_of
-from unidiff_cli.data.readers._text_look import TextLook
+from unidiff_cli.data.readers._text_look import GENERATED, TextLook
 from unidiff_cli.data.sample import UNREAD, Cause, Reason, Rejected, Sample
 from unidiff_cli.data.walk import walk
 from unidiff_cli.errors import UsageError
@@ -37,6 +38,9 @@ class Folder(Reader):
         self._texts = 0
         self._doubts: list[Doubt] = []
         self._classes: list[str] = []
+        self._decisions: dict[str, str] = {}
+        # What classes mean whose folders have numbers for names.
+        self._class_names: dict[str, str] = {}
         # Images of the latest pass, and a caption or two of theirs.
         self._images = 0
         self._wording: set[str] = set()
@@ -72,7 +76,7 @@ class Folder(Reader):
         return [*lines, *self.peek()]
 
     def decisions(self) -> dict[str, str]:
-        return self._look.decisions() if self._look else {}
+        return self._decisions
 
     def doubts(self) -> list[Doubt]:
         return [*super().doubts(), *self._doubts, *self._same_caption()]
@@ -98,6 +102,7 @@ class Folder(Reader):
         companions = self._companions(sidecars)
         products = [image for image in images if image not in companions.kinds]
         classes = Classes(products, self.root, self.options)
+        leftover = [f for f in files if f not in images and f not in sidecars.used]
         if self._look is None:
             self._look = sidecars.look()
             products = [image for image in products if not classes.is_regularization(image)]
@@ -107,8 +112,13 @@ class Folder(Reader):
                 *companions.doubts(),
                 *classes.doubts(),
             ]
+            without = [image for image in products if not sidecars.of[image]]
+            self._decisions = self._look.decisions() | sidecars.decisions()
+            self._doubts += _unnoticed.doubts(leftover, without, self.options.limits)
+            self._class_names = self._named_classes(leftover, map(classes.columns, without))
         self._texts = sidecars.count
         self.notes.update(dict(companions.counts()))
+        self.notes.update({GENERATED: self._look.generated} if self._look.generated else {})
         self.notes.update(others_by_ending(files, images, sidecars.used))
         for item in items:
             if isinstance(item, Rejected):
@@ -117,7 +127,7 @@ class Folder(Reader):
                 continue
             elif classes.is_regularization(item):
                 self.notes[REGULARIZATION] += 1
-            elif self._keeps(columns := classes.columns(item)):
+            elif self._keeps(columns := self._renamed(classes.columns(item))):
                 if classes.has_repeats:
                     self.notes[REPEATED] += 1
                 product = classes.product(item)
@@ -126,6 +136,24 @@ class Folder(Reader):
                     self._images += 1
                     self._wording.update(sample.captions if len(self._wording) < 2 else ())
                 yield sample
+
+    def _named_classes(
+        self, files: list[Location], columns: Iterable[dict[str, Any]]
+    ) -> dict[str, str]:
+        """What folders mean that are numbers or codes; what is doubtful of that is kept."""
+        template = self.options.caption or load_prompts().class_caption
+        counts = Counter(str(c["class"]) for c in columns if "class" in c)
+        names = ClassNames(counts, files, self.options.limits)
+        if names.names:
+            self._decisions |= {"names of classes": names.source}
+        if "{class" in template:
+            self._doubts += names.doubts(template, counts)
+        return names.names
+
+    def _renamed(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """The columns of a path, with the name of its class instead of a number."""
+        name = self._class_names.get(columns.get("class", ""))
+        return {**columns, "class": name} if name else columns
 
     def _companions(self, sidecars: Sidecars) -> Companions:
         """Images without a text that belong to others, by `prepare.companions`."""
@@ -143,6 +171,7 @@ class Folder(Reader):
     ) -> Sample | Rejected:
         row, cells = image.relative_to(self.root), dict[str, Any]()
         written: list[str] | None = None
+        is_wordless = False
         for text in texts:
             is_json = text.suffix == _sidecars.JSON
             if written is not None and not is_json:
@@ -151,13 +180,17 @@ class Folder(Reader):
             if isinstance(words, Reason):
                 return Rejected(row, words, row)
             cells |= words.cells
+            is_wordless |= words.is_wordless
+            if words.is_wordless and self._look and self._look.are_boxes:
+                continue
             if written is None and (words.captions or not is_json):
                 written = words.captions
         captions_ = self._from_columns(columns) if written is None else self._captions(written)
         if not captions_:
             name = shown(texts[0].name)
+            what = "holds numbers only" if is_wordless else "is empty"
             captions_ = Reason(
-                f"no caption: {name} is empty (without the file it would be that of its folder)",
+                f"no caption: {name} {what} (without the file it would be that of its folder)",
                 Cause.NO_CAPTION,
             )
         if isinstance(captions_, Reason):
