@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
@@ -36,9 +36,6 @@ from unidiff_cli.data.readers import _sources, _table_choice, _unnamed, _unread
 from unidiff_cli.data.sample import NO_FILE, Cause, Extent, Reason, Rejected, Sample
 from unidiff_cli.data.split_words import split_of
 from unidiff_cli.errors import UsageError
-
-if TYPE_CHECKING:
-    from unidiff_cli.data.readers._late_splits import LateSplits
 
 # Words that are named in a doubt.
 NAMED = 5
@@ -69,8 +66,6 @@ class Reader(ABC):
         # What lies in the folder of a table; None where nobody looked.
         self.sources: _sources.Sources | None = None
         self.named = _unnamed.NamedFiles()
-        # What later rows of a table show of its splits.
-        self.late: LateSplits | None = None
         self._unnamed: _unnamed.Unnamed | None = None
         self._words_of_splits = {
             word.strip().lower(): split for word, split in options.split_words.items()

@@ -16,6 +16,7 @@ from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.readers._late_splits import adopt_splits
 from unidiff_cli.data.readers._sources import survey
 from unidiff_cli.data.readers._table_choice import choose_tables
+from unidiff_cli.data.readers.table import Table
 from unidiff_cli.data.sample import Extent, Rejected, Sample
 from unidiff_cli.errors import UsageError
 
@@ -50,9 +51,8 @@ class Tables(Reader):
         return len(_parts_of(location, Prepare())) > 1
 
     @cached_property
-    def _readers(self) -> list[Reader]:
-        table = registry.load("readers", "table")
-        return [table(part, self.options) for part, _ in self._parts]
+    def _readers(self) -> list[Table]:
+        return [Table(part, self.options) for part, _ in self._parts]
 
     def describe(self) -> list[str]:
         first, *others = (reader.describe() for reader in self._readers)
@@ -104,7 +104,7 @@ class Tables(Reader):
 
     def extent(self) -> Extent:
         extent = self._extent()
-        watched = [reader.late for reader in self._readers if reader.late]
+        watched = [reader.late for reader in self._readers]
         # Tables of one split each have their own words.
         by_name = any(split for _, split in self._parts)
         together = [[late] for late in watched] if by_name else [watched]
