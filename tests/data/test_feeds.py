@@ -310,7 +310,9 @@ def test_a_product_of_a_feed_stays_in_one_split(tmp_path):
     project = Project(tmp_path / "project")
     receipt = prepare(project, Recipe(), folder)
     assert receipt.figures["decisions"]["product column"] == "Handle"
-    assert receipt.figures["decisions"]["images found as"] == "images/<end of Image Src>"
+    assert receipt.figures["decisions"]["images found"] == (
+        "by the end of the path in 'Image Src', below images"
+    )
     stored = Shards.open(project.path("shards")).rows()
     assert len(stored) == 36 and len({row.group for row in stored}) == 12
     assert len({(row.group, row.split) for row in stored}) == 12

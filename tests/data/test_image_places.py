@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 from pathlib import Path
 
 import pyarrow
@@ -53,6 +54,8 @@ X_B = "https://x.org/b"
         ("a.jpg,b.jpg", ["a.jpg", "b.jpg"]),
         ("a.jpg | b.png | a.jpg", ["a.jpg", "b.png"]),
         ("a.jpg;\nb.jpg;", ["a.jpg", "b.jpg"]),
+        ("i/a.jpg i/b.jpg  c.png", ["i/a.jpg", "i/b.jpg", "c.png"]),
+        ("red dress.jpg", ["red dress.jpg"]),
         # A comma may stand inside an address.
         ("https://x.org/a.jpg?w=1,2, https://x.org/b", ["https://x.org/a.jpg?w=1,2", X_B]),
         ("https://x.org/b|https://x.org/b", [X_B]),
@@ -318,3 +321,72 @@ def test_an_address_is_no_number_with_zeros_before_it(tmp_path):
     put(tmp_path / "part.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(UsageError, match="which of the images"):
         readers.choose(tmp_path, Prepare())
+
+
+# ---------------------------------------------------------------- what is no further photo
+
+
+def photos_of(folder: Path, columns: dict[str, list[str]], sides: dict[str, int]):
+    """A table of 24 rows with these columns of images, each image of its column's side."""
+    lines = []
+    for n in range(24):
+        cells = {name: files[n % len(files)] for name, files in columns.items()}
+        lines.append(cells | {"caption": f"thing {n}"})
+        for name, file in cells.items():
+            put(folder / file, encoded(photo(zlib.crc32(file.encode()), (sides[name],) * 2)))
+    put(folder / "t.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    return readers.choose(folder, Prepare())
+
+
+def files(pattern: str, count: int = 24) -> list[str]:
+    return [pattern.format(n) for n in range(count)]
+
+
+@pytest.mark.parametrize("name", ["brand_logo", "size_chart_image", "banner_url"])
+@pytest.mark.parametrize("side", [40, 200])
+def test_the_same_few_files_again_and_again_are_no_photo(tmp_path, name, side):
+    names = {"image": files("i/{}.jpg"), name: files("l/{}.jpg", 4)}
+    reader = photos_of(tmp_path, names, {"image": 96, name: side})
+    assert reader.columns.images.names == ["image"] and not reader.doubts()
+    assert "the same few files" in reader.columns.images.left_out[name]
+
+
+def test_a_parents_photo_beside_that_of_the_variant_is_asked_for(tmp_path):
+    parents = [f"p/{n // 4}.jpg" for n in range(24)]
+    names = {"image": files("i/{}.jpg"), "master_photo": parents}
+    reader = photos_of(tmp_path, names, {"image": 96, "master_photo": 300})
+    assert set(reader.columns.images.names) == {"image", "master_photo"}
+    assert [doubt.stops for doubt in reader.columns.images.doubts] == [True]
+
+
+@pytest.mark.parametrize(
+    "large, small",
+    [("image_1920", "image_128"), ("image", "image_256x256"), ("photo_800px", "photo_100px")],
+)
+def test_of_sizes_of_one_photo_the_largest_is_read(tmp_path, large, small):
+    names = {small: files("s/{}.jpg"), large: files("b/{}.jpg")}
+    reader = photos_of(tmp_path, names, {small: 40, large: 96})
+    assert reader.columns.images.names == [large]
+    assert f"smaller size of {large}" in reader.columns.images.left_out[small]
+
+
+@pytest.mark.parametrize("name", ["image_2", "photo02", "image 3"])
+def test_small_numbers_count_photos(tmp_path, name):
+    names = {"image": files("a/{}.jpg"), name: files("b/{}.jpg")}
+    reader = photos_of(tmp_path, names, {"image": 96, name: 96})
+    assert reader.columns.images.names == ["image", name]
+
+
+@pytest.mark.parametrize(
+    "one, other", [("winter/{}.jpg", "summer/{}.jpg"), ("/m/a/{}.jpg", "/m/b/{}.jpg")]
+)
+def test_two_names_that_are_found_as_one_file_are_asked_for(tmp_path, one, other):
+    lines = []
+    for n in range(12):
+        put(tmp_path / "images" / f"{n}.jpg")
+        lines += [{"image": x.format(n), "caption": f"{x[:9]} {n}"} for x in (one, other)]
+    put(tmp_path / "t.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    reader = readers.choose(tmp_path, Prepare())
+    assert len(list(reader)) == 24
+    (doubt,) = reader.doubts()
+    assert doubt.stops and "12 names mean a file that another name means too" in doubt.fact

@@ -22,12 +22,12 @@ from unidiff_cli.project.receipt import Receipt
 
 
 def run(
-    tmp_path: Path, source: Path, force=False, project="project", **options
+    tmp_path: Path, source: Path, force=False, project="project", yes=False, **options
 ) -> tuple[Receipt, Path]:
     """The receipt and the folder of shards, in a project below `tmp_path`."""
     recipe = Recipe(prepare=Prepare(**{"workers": 1, **options}))
     place = Project(tmp_path / project)
-    return prepare(place, recipe, source, force=force), place.path("shards")
+    return prepare(place, recipe, source, force=force, yes=yes), place.path("shards")
 
 
 def quarantined(file: Path) -> list[dict[str, str]]:
@@ -205,7 +205,11 @@ def test_near_duplicates_are_not_joined_where_that_is_off(tmp_path):
 
 def test_mapped_splits_are_honoured_and_torn_groups_counted(tmp_path):
     source = write_photos(tmp_path / "shop", 30, split=lambda n: "test" if n % 10 == 0 else "train")
-    receipt, folder = run(tmp_path, source)
+    with pytest.raises(UsageError) as caught:
+        run(tmp_path, source)
+    (problem,) = caught.value.problems
+    assert problem.startswith("3 products have rows in several splits, such as p0.")
+    receipt, folder = run(tmp_path, source, yes=True)
     rows = Shards.open(folder).rows()
     assert all((row.split == "test") == (int(row.key) % 10 == 0) for row in rows)
     assert receipt.counts["groups_in_several_splits"] == 3

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unidiff_cli.config.schema import Evaluate
-from unidiff_cli.data.splits import NAMES, SPLITS, assign_splits
+from unidiff_cli.data.split_words import SPLITS
+from unidiff_cli.data.splits import NAMES, assign_splits
 
 SHARES = (0.8, 0.1, 0.1)
 

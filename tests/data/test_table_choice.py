@@ -357,3 +357,43 @@ def test_addresses_beside_numbered_images_are_refused(tmp_path):
     parquet(tmp_path / "part-00000.parquet", rows)
     with pytest.raises(UsageError, match=r"by web address.*column key"):
         readers.choose(tmp_path, Prepare())
+
+
+# ---------------------------------------------------------------- tables without captions
+
+
+@pytest.mark.parametrize(
+    "bare", ["test.csv", "a_test.csv", "test/metadata.csv", "test-00000-of-00001.csv"]
+)
+def test_a_table_without_captions_does_not_take_its_family_along(tmp_path, bare):
+    """The test of a contest has images only, and sorts before the train."""
+    train = tmp_path / bare.replace("test", "train")
+    csv_table(train, rows_of(images(train.parent, 6)))
+    test = tmp_path / bare
+    csv_table(test, [{"image": name} for name in images(test.parent, 3, 6)])
+    reader, samples, rejected = read_all(tmp_path)
+    assert not rejected and captions_of(samples) == [text_of(n) for n in range(6)]
+    assert f"Tables that are not read: {bare}" in facts(reader)
+
+
+def test_an_example_of_a_submission_is_not_read_in_silence(tmp_path):
+    csv_table(tmp_path / "train.csv", rows_of(images(tmp_path, 6)))
+    further = images(tmp_path, 3, 6)
+    csv_table(tmp_path / "test.csv", [{"image": name} for name in further])
+    rows = [{"image": name, "caption": "a photo"} for name in further]
+    csv_table(tmp_path / "sample_submission.csv", rows)
+    with pytest.raises(UsageError, match="several tables: sample_submission.csv, .*train.csv"):
+        read(tmp_path)
+    samples, _ = read(tmp_path, tables=["train.csv"])
+    assert captions_of(samples) == [text_of(n) for n in range(6)]
+
+
+@pytest.mark.parametrize("name", ["stock.csv", "lists/ratings.csv", "views.jsonl"])
+def test_a_table_of_images_without_captions_is_named(tmp_path, name):
+    names = images(tmp_path)
+    csv_table(tmp_path / "catalog.csv", rows_of(names))
+    rows = [{"image": image, "price": number} for number, image in enumerate(names)]
+    (json_lines if name.endswith("jsonl") else csv_table)(tmp_path / name, rows)
+    reader, samples, _ = read_all(tmp_path)
+    assert captions_of(samples) == [text_of(n) for n in range(4)]
+    assert facts(reader, stops=False) == f"Tables that are not read: {name}."

@@ -12,7 +12,8 @@ from unidiff_cli.data import readers
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import Cause
-from unidiff_cli.data.splits import doubts, split_of
+from unidiff_cli.data.split_words import split_of
+from unidiff_cli.data.splits import doubts
 from unidiff_cli.errors import UsageError
 
 GOODS = ("dress", "shirt", "skirt", "coat")

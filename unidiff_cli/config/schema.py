@@ -171,7 +171,7 @@ class Prepare(Section):
         None,
         description="a text beside an image: a caption a line, or one; null: found, else asked for",
     )
-    sidecar_ending: Literal["txt", "caption", "json"] | None = Field(
+    sidecar_ending: Literal["txt", "caption", "tags", "json"] | None = Field(
         None, description="the texts that are captions where an image has several; null: .txt first"
     )
     companions: Literal["leave_out", "keep"] | None = Field(
@@ -181,6 +181,10 @@ class Prepare(Section):
     tar_keys: Literal["first", "last"] | None = Field(
         None,
         description="the dot that ends a key in a tar; null: the first, asked for where in doubt",
+    )
+    folders: Literal["classes", "products"] | None = Field(
+        None,
+        description="what a folder of images is; null: found by its name, asked for where in doubt",
     )
     # Images.
     max_side: Annotated[int, Field(ge=16, le=8192)] = Field(

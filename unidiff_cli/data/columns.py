@@ -49,7 +49,11 @@ LIKELY_PRODUCTS = tuple(
     produto_pai sku_pai codigo_pai id_produto
     """.split()
 )
-_SPLIT = "split splits data_split dataset_split subset partition evaluation_status eval_status"
+_SPLIT = """
+    split splits data_split dataset_split subset partition evaluation_status eval_status
+    aufteilung datenaufteilung repartition decoupage particion suddivisione particao podzial
+    verdeling
+"""
 # Parts of names of columns that say which product a variant belongs to.
 _PARENTS = re.compile(
     "parent|vaterartikel|elternartikel|hauptartikel|ubergeordnet|uebergeordnet|master|configurable"
@@ -64,8 +68,15 @@ SPLIT_FLAGS = tuple(
     is_test is_train is_val is_holdout is_held_out in_test holdout is_training is_validation
     """.split()
 )
-# Names that say other things too: such a column is a split only if all its values are.
-AMBIGUOUS_SPLITS = ("fold", "set", "phase", "usage")
+# Names that say other things too: such a column is a split only if its values are.
+AMBIGUOUS_SPLITS = tuple("fold set phase usage stage purpose verwendung uso".split())
+# Such names whose few values are asked for where none of them is understood.
+ASKED_SPLITS = tuple(
+    """
+    dataset datensatz jeu jeu_de_donnees ensemble conjunto conjunto_de_datos conjunto_de_dados
+    insieme zbior zbior_danych gegevensset
+    """.split()
+)
 ROLES = {
     "image": tuple(_IMAGE.split()),
     "caption": tuple(_CAPTION.split()),

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from unidiff_cli.data import heic
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.png_notes import without_notes
-from unidiff_cli.data.sample import Cause, Reason, unreadable
+from unidiff_cli.data.sample import NO_FILE, Cause, Reason, unreadable
 
 # Not ICO (icons), TGA (no signature), PSD and EPS; nor JPEG 2000, which is rare and one decoder
 # more in C that reads files of strangers. Each is refused by its name.
@@ -116,7 +116,7 @@ def _read(source: Location, most: int) -> bytes | Reason:
             return Reason(f"larger than {most >> 20:,} MiB (prepare.limits.image_bytes)")
         return source.read(most) or Reason("an empty file")
     except FileNotFoundError:
-        return Reason("no such file")
+        return Reason(NO_FILE)
     except (OSError, ValueError) as problem:
         return unreadable(problem)
 

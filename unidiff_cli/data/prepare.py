@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +32,7 @@ from unidiff_cli.data.refusals import (
     listed_if_refused,
     refuse_bad,
     refuse_full_disk,
+    refuse_lost,
     refuse_nothing,
     refuse_our_shards,
 )
@@ -67,7 +68,9 @@ def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> tuple[list[str], 
     """
     reader = readers.choose(catalogue, recipe.prepare)
     description = [*reader.origin, *reader.describe()]
-    refuse_nothing(reader, reader.extent())
+    extent = reader.extent()
+    refuse_nothing(reader, extent)
+    refuse_lost(reader, extent)
     return description, reader.doubts()
 
 
@@ -104,7 +107,8 @@ def prepare(
     # What is refused.
     refuse_our_shards(project, reader)
     refuse_nothing(reader, extent)
-    warnings = settle(reader.doubts(), yes, strict)
+    doubts = reader.doubts()
+    warnings = settle(doubts, yes, strict)
 
     # What is done already.
     if options.allow_urls and reader.addresses.web:
@@ -133,7 +137,9 @@ def prepare(
                     rows, decoded, pairs, selection.placeholders, selection.notes, tokens
                 )
                 lacking = splits.doubts([row.split for row in rows], options.splits)
-                doubts = [*_doubts(contents), *selection.doubts, *lacking]
+                # What only a whole pass tells, of a catalogue that was not read before.
+                later = [doubt for doubt in reader.doubts() if doubt not in doubts]
+                doubts = [*later, *_doubts(contents), *selection.doubts, *lacking]
                 with listed_if_refused(project, decoded):
                     warnings += settle(doubts, yes, strict)
                 if not check:
@@ -206,7 +212,39 @@ def _doubts(contents: summary.Contents) -> list[Doubt]:
         if paths:
             named = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
             doubts.append(Doubt(f"{len(paths):,} not read, {cause.value}: {named}.", action))
-    return doubts
+    return [*doubts, *_torn(contents)]
+
+
+def _torn(contents: summary.Contents) -> Iterator[Doubt]:
+    """Products, and groups of equal images, that the catalogue itself puts into several splits."""
+    of_products: dict[str, set[str]] = defaultdict(set)
+    of_groups: dict[str, set[str]] = defaultdict(set)
+    products_in: dict[str, set[str]] = defaultdict(set)
+    for row, stored in zip(contents.rows, contents.decoded.samples, strict=True):
+        of_groups[row.group].add(row.split)
+        if product := stored.sample.product:
+            of_products[product].add(row.split)
+            products_in[row.group].add(product)
+    products = [name for name, names in of_products.items() if len(names) > 1]
+    groups = [
+        name
+        for name, names in of_groups.items()
+        if len(names) > 1 and products_in[name].isdisjoint(products)
+    ]
+    so = "Test knows what train has seen then; the splits are those that the catalogue names."
+    if products:
+        yield Doubt(
+            f"{len(products):,} products have rows in several splits, such as "
+            f"{shown(products[0])}. {so}",
+            "To split by product: --set prepare.columns.split=''",
+            stops=True,
+        )
+    if groups:
+        yield Doubt(
+            f"{len(groups):,} groups of equal images have rows in several splits, such as that of "
+            f"{shown(groups[0])}. {so}",
+            "To keep each in one split: --set prepare.columns.split=''",
+        )
 
 
 # ---------------------------------------------------------------- groups, splits, shards

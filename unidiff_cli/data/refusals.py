@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
@@ -13,7 +13,7 @@ from unidiff_cli import machine
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.decode import Decoded, write_quarantine
 from unidiff_cli.data.readers import Reader
-from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent, Rejected
+from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 from unidiff_cli.project.files import make_folder
 from unidiff_cli.project.project import Project
@@ -24,6 +24,8 @@ QUARANTINE = "quarantine.jsonl"
 CHECKED = ("cache", "prepare")
 # A catalogue with a smaller share of captions was misread.
 CAPTIONED = 0.9
+# A larger share of rows that surely give no sample is refused before any image is opened.
+LOST = 0.5
 # What the shards' index, the page and the receipt take beside the images.
 SPARE_BYTES = 64 << 20
 DISK_ERRORS = frozenset(
@@ -97,38 +99,60 @@ def disk_errors(project: Project, needed: int) -> Iterator[None]:
 
 def refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Decoded) -> None:
     """Raises WorkError where too little is left; the list of bad rows stays in the project then."""
-    bad = sum(not item.reason.is_rule for item in decoded.rejected)
     rows = len(decoded.rejected) + len(decoded.samples)
-    without_caption = sum(item.reason.cause is Cause.NO_CAPTION for item in decoded.rejected)
     if not rows:
         raise WorkError(f"{reader.location} holds no images.")
-    if without_caption > max(1 - CAPTIONED, options.max_bad) * rows:
-        fact = f"Only {rows - without_caption:,} of {rows:,} images have a caption."
-        action = (
-            "Give each one, name the column or table that has them, "
-            f"or leave those rows out: --max-bad {ceil(100 * bad / rows)}%"
-        )
-    elif bad > options.max_bad * rows:
-        reason, count = _commonest(item for item in decoded.rejected if not item.reason.is_rule)
-        fact = (
-            f"{bad:,} of {rows:,} rows are bad ({bad / rows:.1%}, allowed {options.max_bad:.1%}); "
-            f"{count:,}: {reason}."
-        )
-        action = "Mend them, or allow more: --max-bad"
-    elif not decoded.samples:
-        reason, count = _commonest(decoded.rejected)
+    bad = Counter(
+        (item.reason.cause, item.reason.counted_as)
+        for item in decoded.rejected
+        if not item.reason.is_rule
+    )
+    refusal = _too_bad(bad, rows, options.max_bad)
+    if refusal is None and not decoded.samples:
+        reasons = Counter(item.reason.counted_as for item in decoded.rejected)
+        reason, count = reasons.most_common(1)[0]
         fact = f"None of {rows:,} rows gives an image; {count:,}: {reason}."
-        action = "Mend them, or change the rule that leaves them out"
-    else:
-        return
-    rejected = checked_folder(project) / QUARANTINE
-    write_quarantine(rejected, decoded.rejected)
-    raise WorkError(fact, f"{action}. The list: {rejected}")
+        refusal = fact, "Mend them, or change the rule that leaves them out"
+    if refusal:
+        rejected = checked_folder(project) / QUARANTINE
+        write_quarantine(rejected, decoded.rejected)
+        raise WorkError(refusal[0], f"{refusal[1]}. The list: {rejected}")
 
 
-def _commonest(rejected: Iterable[Rejected]) -> tuple[str, int]:
-    """The reason of most rejected rows, and of how many."""
-    return Counter(item.reason.counted_as for item in rejected).most_common(1)[0]
+def refuse_lost(reader: Reader, extent: Extent) -> None:
+    """Raises WorkError where most rows surely give no sample: no image need be opened for that."""
+    lost = reader.lost.total()
+    if extent.rows and lost > LOST * extent.rows:
+        if refusal := _too_bad(reader.lost, extent.rows, reader.options.max_bad):
+            raise WorkError(refusal[0], f"{refusal[1]}.")
+
+
+def _too_bad(
+    bad: Counter[tuple[Cause | None, str]], rows: int, max_bad: float
+) -> tuple[str, str] | None:
+    """Why so many bad rows are refused and what to do; None where they are allowed.
+
+    `bad` counts rows by the cause and the words of their reasons.
+    """
+    total = bad.total()
+    without_caption = sum(n for (cause, _), n in bad.items() if cause is Cause.NO_CAPTION)
+    if without_caption > max(1 - CAPTIONED, max_bad) * rows:
+        return (
+            f"Only {rows - without_caption:,} of {rows:,} images have a caption.",
+            "Give each one, name the column or table that has them, "
+            f"or leave those rows out: --max-bad {ceil(100 * total / rows)}%",
+        )
+    if total <= max_bad * rows:
+        return None
+    words: Counter[str] = Counter()
+    for (_, reason), count in bad.items():
+        words[reason] += count
+    reason, count = words.most_common(1)[0]
+    return (
+        f"{total:,} of {rows:,} rows are bad ({total / rows:.1%}, allowed {max_bad:.1%}); "
+        f"{count:,}: {reason}.",
+        "Mend them, or allow more: --max-bad",
+    )
 
 
 @contextmanager

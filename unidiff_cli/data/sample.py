@@ -15,6 +15,8 @@ IMAGE_SUFFIXES = frozenset(
 FOREIGN_SUFFIXES = frozenset(
     ".heic .heif .psd .svg .tga .ico .jp2 .jxl .eps .dng .cr2 .ppm .pgm .pbm .pnm".split()
 )
+# Why a row gives no image whose file is not there.
+NO_FILE = "no such file"
 
 
 @dataclass(frozen=True)

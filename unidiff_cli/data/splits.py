@@ -1,9 +1,8 @@
-"""Train, val and test: their names, and which group goes where; and k folds by group."""
+"""Train, val and test: which group goes where; and k folds by group."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import get_args
@@ -14,58 +13,8 @@ from unidiff_cli.config.schema import SplitName
 from unidiff_cli.data.doubts import Doubt
 
 NAMES: tuple[str, ...] = get_args(SplitName)
-# How catalogues spell them, in lower case, words joined by "_".
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "trainval": "train",
-    "restval": "train",
-    "seen": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "validate": "val",
-    "minival": "val",
-    "dev": "val",
-    "development": "val",
-    "test": "test",
-    "testing": "test",
-    "testset": "test",
-    "testdev": "test",
-    "eval": "test",
-    "evaluation": "test",
-    "holdout": "test",
-    "hold_out": "test",
-    "heldout": "test",
-    "held_out": "test",
-    "unseen": "test",
-    "query": "test",
-    "gallery": "test",
-}
 # Rows of which some are held out, if they can be.
 MANY = 10
-# Words that may follow or precede the word of a split: test_unseen, train2017, in_test.
-_PARTS = re.compile(r"[a-z]+|\d+")
-_YES = frozenset(("1", "true", "yes", "y", "t", "1.0"))
-_NO = frozenset(("0", "false", "no", "n", "f", "0.0"))
-
-
-def split_of(value: str, column: str = "") -> str | None:
-    """The split that a word of a catalogue names; None where it is not understood.
-
-    A word of several parts is what its first part says: `test_unseen` is test. Yes and no (also 1
-    and 0) say something in a column whose own name does, such as `is_test`; what is not held out is
-    train, and what is not train is test.
-    """
-    parts = _PARTS.findall(value.lower())
-    word = "_".join(part for part in parts if not part.isdigit())
-    if split := SPLITS.get(word) or SPLITS.get(word.partition("_")[0]):
-        return split
-    answer = value.strip().lower()
-    named = split_named(column)
-    if named is None or answer not in _YES | _NO:
-        return None
-    return named if answer in _YES else {"train": "test"}.get(named, "train")
 
 
 def doubts(splits: Sequence[str], shares: tuple[float, float, float]) -> list[Doubt]:
@@ -88,13 +37,6 @@ def doubts(splits: Sequence[str], shares: tuple[float, float, float]) -> list[Do
             )
         ]
     return []
-
-
-def split_named(column: str) -> str | None:
-    """The split that a column's name asks about, such as `is_test`; None where it names none."""
-    parts = _PARTS.findall(re.sub(r"([a-z])([A-Z])", r"\1_\2", column).lower())
-    words = ["_".join(parts), "_".join(parts[-2:]), *reversed(parts)]
-    return next((SPLITS[word] for word in words if word in SPLITS), None)
 
 
 def assign_splits(

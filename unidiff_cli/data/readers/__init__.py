@@ -32,9 +32,9 @@ from unidiff_cli.data.columns import SPLIT_FLAGS
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.image_addresses import ImageAddresses
 from unidiff_cli.data.locations import Location, locate
-from unidiff_cli.data.readers import _sources, _table_choice, _unread
-from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
-from unidiff_cli.data.splits import split_of
+from unidiff_cli.data.readers import _sources, _table_choice, _unnamed, _unread
+from unidiff_cli.data.sample import NO_FILE, Cause, Extent, Reason, Rejected, Sample
+from unidiff_cli.data.split_words import split_of
 from unidiff_cli.errors import UsageError
 
 # Words that are named in a doubt.
@@ -48,7 +48,8 @@ class Reader(ABC):
 
     `location` is the file or folder that is read, and `root` the folder that image paths are
     relative to. `notes` (what a person should know, and how often) and `filtered` (rows that
-    `prepare.where` leaves out) are those of the latest pass, and so are `doubts`. `addresses` says
+    `prepare.where` leaves out) are those of the latest pass, and so are `doubts`. `lost` are the
+    rows of the latest `extent` that surely give no sample, by cause and words. `addresses` says
     what an address in a cell means. `origin` says in lines for a person which files were chosen,
     and `origin_doubts` what is doubtful of that.
     """
@@ -59,8 +60,13 @@ class Reader(ABC):
         self.addresses = ImageAddresses(self.root, options)
         self.notes: Counter[str] = Counter()
         self.filtered = 0
+        self.lost: Counter[tuple[Cause | None, str]] = Counter()
         self.origin: list[str] = []
         self.origin_doubts: list[Doubt] = []
+        # What lies in the folder of a table; None where nobody looked.
+        self.sources: _sources.Sources | None = None
+        self.named = _unnamed.NamedFiles()
+        self._unnamed: _unnamed.Unnamed | None = None
         self._words_of_splits = {
             word.strip().lower(): split for word, split in options.split_words.items()
         }
@@ -85,13 +91,18 @@ class Reader(ABC):
         samples = islice((item for item in self if isinstance(item, Sample)), count)
         return [f"  {sample.row}: {sample.captions[0]}" for sample in samples]
 
+    def holds_images(self) -> bool:
+        """Whether the images lie in the table itself."""
+        return False
+
     def decisions(self) -> dict[str, str]:
         """What decides the result, such as the caption column: a label and a few words each."""
         return {}
 
     def doubts(self) -> list[Doubt]:
         """What may not be meant as it is read; whole once a pass over the rows has ended."""
-        return [*self.origin_doubts, *self._split_doubts(), *self.addresses.doubts()]
+        unnamed = self._unnamed.doubts(self._uses_all()) if self._unnamed else []
+        return [*self.origin_doubts, *self._split_doubts(), *self.addresses.doubts(), *unnamed]
 
     def _split_doubts(self) -> list[Doubt]:
         """Words of splits that are not understood."""
@@ -111,12 +122,17 @@ class Reader(ABC):
     def extent(self) -> Extent:
         """Digest, rows and bytes of the catalogue, without opening an image."""
         digest, rows, total = hashlib.sha256(), 0, 0
+        self.lost.clear()
         for item in self:
             rows += 1
             state: tuple[Any, ...] = (item,)
-            if isinstance(item, Sample):
+            if isinstance(item, Rejected):
+                self.lost[item.reason.cause, item.reason.counted_as] += 1
+            else:
                 size, version = self._state(item.image)
                 state = (item.row, item.captions, item.product, item.split, size, version)
+                if not version and item.image.kind() is None:
+                    self.lost[None, NO_FILE] += 1
                 total += size
             digest.update(repr(state).encode("utf-8", "backslashreplace"))
         return Extent(digest.hexdigest()[:16], rows, total)
@@ -134,9 +150,22 @@ class Reader(ABC):
 
     def _begin_pass(self) -> None:
         self.notes.clear()
+        self.named = _unnamed.NamedFiles()
         self._unknown_splits.clear()
         self.addresses.begin_pass()
         self.filtered = 0
+
+    def _count_unnamed(self, tables: Iterable[_unnamed.NamedFiles]) -> None:
+        """Counts the images of the folder that these tables do not name, after a pass."""
+        if self.sources is not None and self.sources.images:
+            self._unnamed = _unnamed.unnamed_images(self.sources, list(tables))
+            if self._unnamed.total:
+                self.notes[_unnamed.UNNAMED] = self._unnamed.total
+
+    def _uses_all(self) -> bool:
+        """Whether no row and no image of a table is left out on purpose."""
+        options = self.options
+        return not (options.where or options.tables) and options.images == "all"
 
     def _keeps(self, cells: Mapping[str, Any]) -> bool:
         """Whether `prepare.where` keeps a row; the others are counted."""
@@ -219,6 +248,7 @@ def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:
     if reader is None:
         return cast(Reader, _load("table")(location, options))
     reader.origin = tables.lines
+    reader.sources = sources if tables.parts else None
     uses_tars = not tables.parts and bool(sources.tars)
     reader.origin_doubts = [*tables.doubts, *_unread.doubts(sources, tables, uses_tars)]
     return reader

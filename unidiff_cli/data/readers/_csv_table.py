@@ -17,8 +17,9 @@ from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _text
 from unidiff_cli.data.readers._cells import Cells, Record
 from unidiff_cli.data.readers._dialect import dialect_of
-from unidiff_cli.data.readers._records import UNCLOSED, Lines, are_rows, rows
+from unidiff_cli.data.readers._records import UNCLOSED, Lines, are_rows, more_cells, rows
 from unidiff_cli.data.readers._text import Letters, letters_of
+from unidiff_cli.data.readers._titles import ABOVE
 from unidiff_cli.data.sample import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, Reason
 from unidiff_cli.errors import TooLarge, UsageError
 
@@ -35,6 +36,8 @@ def csv_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[
     header: list[str] = []
     first: list[str] = []
     unnamed: list[str] = []
+    if dialect.above:
+        notes[ABOVE] = dialect.above
     lines = Lines(_text.lines(file, options), options.limits.row)
     for number, cells, parts in rows(lines, dialect):
         if isinstance(cells, Reason):
@@ -55,8 +58,7 @@ def csv_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[
             notes[REPEATED] += 1
         elif len(cells) > len(header):
             lines.back(parts[1:])
-            text = f"{len(cells):,} cells, but the header names {len(header):,} columns"
-            yield number, Reason(text)
+            yield number, more_cells(len(cells), len(header))
         elif (len(cells) < len(header) and len(parts) > 1) or are_rows(
             parts, len(header), dialect.separator
         ):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 
 from unidiff_cli.config.schema import SEPARATORS, Limits, Prepare, TableFile
 from unidiff_cli.data.doubts import Doubt
@@ -17,6 +18,7 @@ from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _text
 from unidiff_cli.data.readers._records import Dialect, Lines, are_rows, name_of, rows
 from unidiff_cli.data.readers._text import Line
+from unidiff_cli.data.readers._titles import ROWS, titles
 from unidiff_cli.data.sample import Reason
 
 # Lines and characters of the beginning, by which a dialect is found.
@@ -47,7 +49,7 @@ def _dialect(
             break
     is_whole = next(lines, None) is None
     csv.field_size_limit(max(csv.field_size_limit(), limits.row))
-    is_tabs = file.name.lower().removesuffix(_text.PACKED).endswith(".tsv")
+    is_tabs = file.name.lower().removesuffix(_text.PACKED).endswith((".tsv", ".tab"))
     return find(beginning, is_whole, table, limits.row, is_tabs)
 
 
@@ -74,32 +76,82 @@ def find(
 ) -> Dialect:
     """The dialect of the first lines of a file.
 
-    Of the separators that fit, the one that gives the most columns. Quotes are doubled unless
+    Of the separators that fit, the one that gives the most columns; where no usual one fits, any
+    other character that does. Lines above the header are left out. Quotes are doubled unless
     records break by that, and do not in another way.
     """
-    skipped = 0
+    marked = 0
     first = next((line for line in beginning if line[1] and line[1].strip()), (0, ""))
     separators = [table.separator] if table.separator else list(SEPARATORS.values())
     if match := _SEPARATOR_LINE.fullmatch(first[1] or ""):
-        skipped = first[0]
+        marked = first[0]
         separators = [table.separator or match[1]]
-    header = next((t for n, t in beginning if n > skipped and t and t.strip()), "") or ""
-    if is_tabs and "\t" in header and not table.separator:
+    head = [text for number, text in beginning if number > marked and text and text.strip()]
+    if is_tabs and head and "\t" in head[0] and not table.separator:
         separators = ["\t"]
-    separators = [sep for sep in separators if sep in header] or separators[:1]
-    fits = [
-        fit
-        for separator in separators
-        if (fit := _best_quoting(beginning, is_whole, table, most, Dialect(separator, "", skipped)))
-    ]
-    best = max(fits, key=lambda fit: (fit.fits, fit.columns if fit.fits else 0, fit.share))
+    fits = _fits(beginning, is_whole, table, most, marked, separators)
+    if head and not table.separator and not any(fit.fits for fit in fits):
+        others = [character for character in dict.fromkeys(head[0]) if _may_separate(character)]
+        found = _fits(beginning, is_whole, table, most, marked, others)
+        fits = [fit for fit in found if fit.fits and fit.good > 1] or fits
+    # A header in the first line goes before one below it.
+    best = max(
+        fits,
+        key=lambda fit: (
+            fit.fits,
+            fit.columns if fit.fits else 0,
+            not fit.dialect.above,
+            fit.share,
+        ),
+    )
     rivals = [
         fit.dialect.separator
         for fit in fits
-        if fit is not best and fit.fits and fit.columns == best.columns
+        if fit is not best
+        and fit.fits
+        and (fit.columns, fit.dialect.above) == (best.columns, best.dialect.above)
     ]
-    found = best.dialect
-    return Dialect(found.separator, found.quoting, skipped, rivals[0] if rivals else "")
+    chosen = best.dialect
+    rival = rivals[0] if rivals else ""
+    return replace(chosen, rival=rival)
+
+
+def _may_separate(character: str) -> bool:
+    """Whether programs write a character between columns: a caret, a tilde, \\x01 of Hive."""
+    return not character.isalnum() and character not in " _-.()[]{}\"'\\/\r\n\ufeff"
+
+
+def _fits(
+    beginning: list[Line],
+    is_whole: bool,
+    table: TableFile,
+    most: int,
+    marked: int,
+    separators: list[str],
+) -> list[_Fit]:
+    """How each separator fits that the header has; the first one where it has none."""
+    fits = []
+    for separator in separators:
+        start = _below_titles(beginning, table, most, Dialect(separator, "", marked))
+        header = next((t for n, t in beginning if n > start.skipped and t and t.strip()), "")
+        if separator in (header or ""):
+            fits.append(_best_quoting(beginning, is_whole, table, most, start))
+    if fits or not separators:
+        return fits
+    return [_best_quoting(beginning, is_whole, table, most, Dialect(separators[0], "", marked))]
+
+
+def _below_titles(beginning: list[Line], table: TableFile, most: int, dialect: Dialect) -> Dialect:
+    """The dialect without the lines above the header."""
+    if table.header is not None:
+        return dialect
+    plain = replace(dialect, quoting=table.quoting or "doubled")
+    records = list(islice(rows(Lines(iter(beginning), most), plain), ROWS))
+    if any(isinstance(cells, Reason) for _, cells, _ in records[:1]):
+        return dialect
+    found = [(parts[-1][0], cells) for _, cells, parts in records if not isinstance(cells, Reason)]
+    above = titles([cells for _, cells in found])
+    return replace(dialect, skipped=found[above - 1][0], above=above) if above else dialect
 
 
 def _best_quoting(
@@ -108,7 +160,7 @@ def _best_quoting(
     """The quoting that fits best with a separator."""
 
     def fit(quoting: str) -> _Fit:
-        candidate = Dialect(dialect.separator, quoting, dialect.skipped)
+        candidate = replace(dialect, quoting=quoting)
         return _fit(beginning, is_whole, candidate, most)
 
     if table.quoting:

@@ -10,14 +10,16 @@ import datetime
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import IO, Any
 
 from unidiff_cli.config.schema import Limits, Prepare
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers._cells import Cells, Record
 from unidiff_cli.data.readers._csv_table import REPEATED, header_of, numbered
+from unidiff_cli.data.readers._records import more_cells
 from unidiff_cli.data.readers._text import GROWTH
-from unidiff_cli.data.sample import Reason
+from unidiff_cli.data.readers._titles import ABOVE, titles
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 
 HIDDEN = "hidden sheets, read only where prepare.table.sheet names them"
@@ -25,6 +27,8 @@ HIDDEN = "hidden sheets, read only where prepare.table.sheet names them"
 PARTS, BEGINNING = 10_000, 1 << 12
 # Empty rows in a row after which a sheet has ended; formats reach to row 1,048,576.
 EMPTY = 10_000
+# Rows in which the header is looked for, empty ones among them.
+BEFORE = 50
 
 
 def excel_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[Record]:
@@ -120,6 +124,9 @@ def _rows(file: Location, sheet: Any, options: Prepare, notes: Counter[str]) -> 
     header: list[str] = []
     first: list[str] = []
     empty = 0
+    above = _titles(file, sheet) if options.table.header is None else 0
+    if above:
+        notes[ABOVE] = above
     for number, values in enumerate(_values(file, sheet), 1):
         cells = [_cell(value) for value in values]
         while cells and cells[-1] in (None, ""):
@@ -128,6 +135,9 @@ def _rows(file: Location, sheet: Any, options: Prepare, notes: Counter[str]) -> 
         if empty > EMPTY:
             return
         if not cells:
+            continue
+        if above:
+            above -= 1
             continue
         if not header and options.table.header is not False:
             first = _texts(cells)
@@ -138,10 +148,15 @@ def _rows(file: Location, sheet: Any, options: Prepare, notes: Counter[str]) -> 
         if _texts(cells) == first:
             notes[REPEATED] += 1
         elif len(cells) > len(header):
-            text = f"{len(cells):,} cells, but the header names {len(header):,} columns"
-            yield number, Reason(text)
+            yield number, more_cells(len(cells), len(header))
         else:
             yield number, _named(header, cells)
+
+
+def _titles(file: Location, sheet: Any) -> int:
+    """The filled rows above the header."""
+    rows = (_texts(list(values)) for values in islice(_values(file, sheet), BEFORE))
+    return titles([row for row in rows if any(map(str.strip, row))])
 
 
 def _texts(cells: list[Any]) -> list[str]:

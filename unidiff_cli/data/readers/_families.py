@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from unidiff_cli.data.splits import SPLITS
+from unidiff_cli.data.split_words import SPLITS, folded, splits_in, whole_split
 
 # What the table of a folder is usually called.
 NAMED = (
@@ -37,7 +37,7 @@ def family(path: str) -> str:
     """What the parts of one catalogue have in common: the path without splits and numbers."""
     pure = PurePosixPath(path)
     words = [word for word in _words(stem(pure.name)) if word not in SPLITS]
-    folders = [part for part in pure.parts[:-1] if part.lower() not in SPLITS]
+    folders = [part for part in pure.parts[:-1] if not whole_split(part)]
     if words == [PER_FOLDER]:
         folders = []
     return "/".join([*folders, " ".join(words) + ending(pure.name)])
@@ -48,8 +48,9 @@ def split_of(path: str) -> str | None:
     pure = PurePosixPath(path)
     for part in (stem(pure.name), *reversed(pure.parts[:-1])):
         words = [word for word in _words(part) if word in SPLITS]
-        if words and (part == stem(pure.name) or part.lower() in SPLITS):
-            return SPLITS[words[0]]
+        if words and (part == stem(pure.name) or whole_split(part)):
+            # What may be held out is.
+            return min(splits_in(words), key=("test", "val", "train").index)
     return None
 
 
@@ -101,4 +102,4 @@ def ending(name: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text) if word.lower() != "of"]
+    return [word for word in _WORD.findall(folded(text)) if word != "of"]

@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 from unidiff_cli.data import captions, columns
 from unidiff_cli.data.sample import FOREIGN_SUFFIXES, IMAGE_SUFFIXES
 
-# What stands between several images of one cell.
-SEPARATORS = ("\n", "|", ";", ",")
+# What stands between several images of one cell. A blank does where every word is a file.
+SEPARATORS = ("\n", "|", ";", ",", " ")
 # Where an object has an image's name, likeliest first.
 KEYS = """
     path file_name filename file name src source url href link image image_url original
@@ -44,7 +44,8 @@ Image = str | bytes
 def images_of(cell: Any) -> list[Image]:
     """The images of a cell, in its order: bytes where it holds them, else names as written.
 
-    Several names stand in a list, in JSON, or between commas, semicolons, bars or line breaks.
+    Several names stand in a list, in JSON, or between commas, semicolons, bars, line breaks or
+    blanks.
     Small copies and masks, by the names that objects give them, count where nothing else is there.
     """
     images = list(dict.fromkeys(_images(cell, 0, all_roles=False)))

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from math import inf
 from statistics import median
 from typing import Any
 
@@ -42,6 +44,8 @@ FURTHER = frozenset(
     variant second lifestyle images photos pictures media rear top bottom left right
     """.split()
 )
+# Numbers in the names of columns count photos up to here, and say their sizes from here on.
+FIRST_SIZE = 64
 PAIRS = frozenset("source target before after input output original edited".split())
 
 
@@ -89,7 +93,7 @@ class ImageColumns:
 
     def describe(self) -> list[str]:
         """Where the images lie and what is left out, in lines for a person."""
-        lines = [f"images are found as {pattern}" for pattern in self.patterns()]
+        lines = [f"images are found {pattern}" for pattern in self.patterns()]
         return lines + [f"not read: {name}, {why}" for name, why in self.left_out.items()]
 
     def patterns(self) -> list[str]:
@@ -143,10 +147,35 @@ class ImageColumns:
             self.left_out[name] = f"the same files as {first}"
         elif words & SMALL:
             self.left_out[name] = f"by its name small copies of {first}"
-        elif words & FURTHER or any(word.isdecimal() for word in words):
+        elif self._is_scattered(name) and self._is_fewer(name, first):
+            self.left_out[name] = "the same few files in many rows, as logos and size charts are"
+        elif _size_in(name) != _size_in(first) and _without_size(name) == _without_size(first):
+            self._take_larger(name, names)
+        elif words & FURTHER or _is_numbered(name):
             names.append(name)
         else:
             self._measure(name, names)
+
+    def _take_larger(self, name: str, names: list[str]) -> None:
+        """Of two sizes of one photo, such as image_1024 and image_128, the larger one."""
+        first = names[0]
+        if _size_in(name) > _size_in(first):
+            names[0], first, name = name, name, first
+        self.left_out[name] = f"by its name a smaller size of {first}"
+
+    def _is_fewer(self, name: str, first: str) -> bool:
+        """Whether a column has less than half as many different images as another one."""
+        return 2 * len(set(self._of_rows(name))) < len(set(self._of_rows(first)))
+
+    def _is_scattered(self, name: str) -> bool:
+        """Whether images of a column come again after others; those of one product do not."""
+        images = self._of_rows(name)
+        runs = 1 + sum(one != other for one, other in pairwise(images))
+        return 2 * runs > 3 * len(set(images))
+
+    def _of_rows(self, name: str) -> list[Image]:
+        """The first image of each of the first rows that has one."""
+        return _first_images(row.get(name) for row in self._head)
 
     def _measure(self, name: str, names: list[str]) -> None:
         """The larger of two columns is the photo; of equal ones nobody knows."""
@@ -154,7 +183,7 @@ class ImageColumns:
         size, other = self._side(name), self._side(first)
         if size < SMALLER * other:
             self.left_out[name] = f"{size:.0f} px a side, smaller than {first}"
-        elif other < SMALLER * size:
+        elif other < SMALLER * size and not self._is_fewer(name, first):
             self.left_out[first] = f"{other:.0f} px a side, smaller than {name}"
             names[0] = name
         else:
@@ -232,6 +261,25 @@ class ImageColumns:
         else:
             (place, hits, _), doubts = self._places.as_written(names), []
         return _Column(name, place, hits + len(images) - len(names), tuple(doubts))
+
+
+def _is_size(word: str) -> bool:
+    return word.isdecimal() and int(word) >= FIRST_SIZE
+
+
+def _size_in(name: str) -> float:
+    """The size in a column's name, px; a name without one is that of the original."""
+    return max((int(word) for word in columns.words(name) if _is_size(word)), default=inf)
+
+
+def _without_size(name: str) -> list[str]:
+    """The words of a column's name without its size: image of image_128x128."""
+    return [word for word in columns.words(name) if not _is_size(word) and word not in ("x", "px")]
+
+
+def _is_numbered(name: str) -> bool:
+    """Whether a column's name counts photos, such as image_2."""
+    return any(word.isdecimal() and not _is_size(word) for word in columns.words(name))
 
 
 def _first_images(cells: Iterable[Any]) -> list[Image]:

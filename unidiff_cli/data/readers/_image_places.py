@@ -11,6 +11,7 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.readers._image_cells import is_absolute, is_address, parts_of
+from unidiff_cli.data.readers._image_index import MOST_FILES
 from unidiff_cli.data.readers._place_search import Place, PlaceSearch
 from unidiff_cli.data.sample import Reason
 
@@ -23,13 +24,18 @@ class ImagePlaces(PlaceSearch):
     """Finds the files that a table names. Nothing outside the catalogue is opened.
 
     `misspelled` counts names that mean a file only when they are spelled loosely, with an example,
-    in the latest pass.
+    in the latest pass. `joined` counts names of which another one means the same file already.
     """
 
     def __init__(self, root: Location, folder: Location, options: Prepare) -> None:
         super().__init__(root, folder, options)
         self.misspelled: Counter[str] = Counter()
         self.example: tuple[str, str] | None = None
+        self.joined = 0
+        # Two of these names, and their file.
+        self.pair: tuple[str, str, str] | None = None
+        # A file that was searched for -> the path that first named it.
+        self._named: dict[str, tuple[str, ...]] = {}
 
     def locate(self, name: str, place: Place) -> Location | Reason:
         """The file a name means, or why it means none that may be opened."""
@@ -52,20 +58,43 @@ class ImagePlaces(PlaceSearch):
         if place.base is None:
             return self._anywhere(parts, is_address(name))
         path = place.path(parts)
-        return self._spelled(place.base, path) or self._loosely(name, place, path)
+        found = self._spelled(place.base, path) or self._loosely(name, place, path)
+        if place.is_searched and isinstance(found, Location):
+            self._remember(parts, found)
+        return found
 
     def describe(self, place: Place, column: str) -> str:
-        """Where images are found, as a pattern; "" where names are paths from the table."""
+        """How images are found, in words; "" where names are paths from the table."""
         if place.base is None:
-            return f"<the file of {column}, in any folder>"
+            return f"by the name of the file in '{column}', in any folder"
         folder = place.base.relative_to(self.folder)
         folder = "" if folder == "." else folder
-        name = f"<{column}>" if place.is_written else f"<end of {column}>"
-        pattern = os.path.join(folder, name) + place.ending
-        return "" if pattern == f"<{column}>" else pattern
+        if not place.is_written:
+            below = f"below {folder or 'the folder of the table'}"
+            ending = f", with {place.ending} added" if place.ending else ""
+            return f"by the end of the path in '{column}', {below}{ending}"
+        pattern = os.path.join(folder, f"<{column}>") + place.ending
+        return "" if pattern == f"<{column}>" else f"as {pattern}"
 
     def doubts(self) -> list[Doubt]:
-        """Names that are spelled otherwise than their files."""
+        """Names that are spelled otherwise than their files, and different names of one file."""
+        return [*self._joined(), *self._misspelled()]
+
+    def _joined(self) -> list[Doubt]:
+        if self.pair is None:
+            return []
+        one, other, file = self.pair
+        return [
+            Doubt(
+                f"{self.joined:,} names mean a file that another name means too: '{one}' and "
+                f"'{other}' are both found as '{file}'.",
+                "Lay the images as the table names them, or say where they start: "
+                "--set prepare.images_root=FOLDER.",
+                stops=True,
+            )
+        ]
+
+    def _misspelled(self) -> list[Doubt]:
         if not self.example or self.options.spelling == "loose":
             return []
         name, file = self.example
@@ -81,6 +110,8 @@ class ImagePlaces(PlaceSearch):
     def begin_pass(self) -> None:
         self.misspelled.clear()
         self.example = None
+        self.joined, self.pair = 0, None
+        self._named.clear()
 
     # ---- one name
 
@@ -92,6 +123,16 @@ class ImagePlaces(PlaceSearch):
                 file = self.root.child(relative)
                 return file if file.kind() in ("file", "outside") else None
         return None
+
+    def _remember(self, parts: tuple[str, ...], file: Location) -> None:
+        """Notes which path a file was found for; counts another path that finds it too."""
+        if len(self._named) > MOST_FILES:
+            return
+        first = self._named.setdefault(str(file), parts)
+        if first != parts:
+            self.joined += 1
+            names = shown("/".join(first)), shown("/".join(parts))
+            self.pair = self.pair or (*names, file.relative_to(self.root))
 
     def _written(self, name: str, place: Place) -> Location | None:
         """The file of exactly this name, blanks, backslashes and all."""

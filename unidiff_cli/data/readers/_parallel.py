@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
@@ -55,6 +56,6 @@ class Parallel:
 
 
 def _parts(file: Location, root: Location) -> Parts:
-    """The folders and the stem of a file."""
-    pure = PurePosixPath(file.relative_to(root))
+    """The folders and the stem of a file, composed as Unicode has it."""
+    pure = PurePosixPath(unicodedata.normalize("NFC", file.relative_to(root)))
     return (*pure.parts[:-1], pure.stem)

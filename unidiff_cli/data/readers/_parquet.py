@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from unidiff_cli.config.schema import Limits
@@ -27,14 +27,19 @@ GIVEN_UP = 1_000_000
 EMPTIED = "cells with a value that Python has no type for, left empty"
 
 
-def parquet_rows(file: Location, limits: Limits, notes: Counter[str]) -> Iterator[Record]:
-    """The rows of a parquet. Raises WorkError where the file as a whole is unreadable."""
+def parquet_rows(
+    file: Location, limits: Limits, notes: Counter[str], names: Sequence[str] | None = None
+) -> Iterator[Record]:
+    """The rows of a parquet; of these columns only, where they are named.
+
+    Raises WorkError where the file as a whole is unreadable.
+    """
     import pyarrow
     import pyarrow.parquet
 
     try:
         with file.open() as stream, pyarrow.parquet.ParquetFile(stream) as table:
-            groups = _Groups(table, stream, file.size, limits)
+            groups = _Groups(table, stream, file.size, limits, names)
             classes = _class_names(table.schema_arrow.metadata or {})
             number = 0
             for group in range(table.metadata.num_row_groups):
@@ -75,8 +80,16 @@ def _named(cells: Cells, classes: Mapping[str, list[str]]) -> Cells:
 class _Groups:
     """The row groups of a table, unpacked within bounds."""
 
-    def __init__(self, table: Any, stream: IO[bytes], size: int, limits: Limits) -> None:
+    def __init__(
+        self,
+        table: Any,
+        stream: IO[bytes],
+        size: int,
+        limits: Limits,
+        names: Sequence[str] | None,
+    ) -> None:
         self._table, self._stream, self._limits = table, stream, limits
+        self._names = names if names is None else list(names)
         # Bytes that may still be unpacked.
         self._left = GROWTH + limits.inflation * size
 
@@ -106,11 +119,14 @@ class _Groups:
         """Batches of a group's rows. Raises _TooMuch where they are too much."""
         metadata = self._table.metadata.row_group(group)
         columns = [metadata.column(n) for n in range(metadata.num_columns)]
+        if self._names is not None:
+            tops = tuple(f"{name}." for name in self._names)
+            columns = [c for c in columns if f"{c.path_in_schema}.".startswith(tops)]
         if any(column.total_uncompressed_size > self._left for column in columns):
             raise _TooMuch
         row = sum(self._repeated(column, metadata.num_rows) for column in columns)
         batch_size = max(1, min(BATCH, BATCH_BYTES // max(1, row)))
-        for batch in self._table.iter_batches(batch_size, [group]):
+        for batch in self._table.iter_batches(batch_size, [group], self._names):
             self._left -= batch.nbytes
             if self._left < 0:
                 raise _TooMuch

@@ -27,6 +27,8 @@ from unidiff_cli.errors import UsageError
 # Where images may lie, from the table's folder, and what their names may lack.
 FOLDERS = ("", "images", "image", "imgs", "img", "photos", "pictures")
 ENDINGS = ("", ".jpg", ".jpeg", ".png", ".webp")
+# Folders with files of the same names that may be one for each product.
+SEVERAL = 2
 # A place that holds fewer of the names does not explain a column.
 EXPLAINED = 0.5
 
@@ -164,8 +166,11 @@ class PlaceSearch:
             f"The images are read from {chosen.relative_to(self.root)}, but files of the same "
             f"names lie in {', '.join(names[:5])} too."
         )
-        example = f"--set prepare.images_root={names[0]}"
-        return [Doubt(fact, f"Say which: {example}", stops=True)]
+        action = f"Say which: --set prepare.images_root={names[0]}"
+        if len(names) >= SEVERAL:
+            # A folder for each product: no one of them is right for all rows.
+            action += ". If each row has its own, write whole paths in the table."
+        return [Doubt(fact, action, stops=True)]
 
     def _is_small(self, folder: Location | None) -> bool:
         """Whether a folder's name says that it holds small copies."""

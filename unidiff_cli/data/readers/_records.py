@@ -29,6 +29,7 @@ QUOTES = {
 # Lines of one quoted cell.
 MAX_LINES = 1000
 UNCLOSED = Reason("a quote opens on this line and is never closed")
+_MORE_CELLS = "cells, but the header names"
 
 # The number of a row's first line, its cells or why it has none, and its lines.
 Row = tuple[int, list[str] | Reason, list[Line]]
@@ -43,10 +44,14 @@ class Dialect:
     # Lines before the header.
     skipped: int = 0
     rival: str = ""
+    # Titles and the like among the lines before the header.
+    above: int = 0
 
     def decisions(self) -> dict[str, str]:
-        """The separator and, where they are not as usual, the quotes, in words."""
+        """The separator and, where they are not as usual, quotes and the header, in words."""
         words = {"separator": name_of(self.separator), "quotes": QUOTES[self.quoting]}
+        if self.above:
+            words["header"] = f"the header in line {self.skipped + 1}"
         return {label: word for label, word in words.items() if word}
 
     def cells(self, texts: Iterator[str]) -> list[str]:
@@ -64,9 +69,20 @@ class Dialect:
         return re.sub(rf"(^|{sep})\\N(?=$|{sep}|\r|\n)", r"\1", text)
 
 
+def more_cells(cells: int, columns: int) -> Reason:
+    """Why a row with more cells than the header is none."""
+    return Reason(f"{cells:,} {_MORE_CELLS} {columns:,} column{'s' * (columns != 1)}")
+
+
+def is_of_dialect(reason: Reason) -> bool:
+    """Whether a row may be none because the table is read by a wrong separator or quote."""
+    return reason == UNCLOSED or _MORE_CELLS in reason.text
+
+
 def name_of(separator: str) -> str:
     """comma, semicolon, tab, bar, or the character itself."""
-    return next((name for name, sep in SEPARATORS.items() if sep == separator), separator)
+    shown = separator if separator.isprintable() else ascii(separator)[1:-1]
+    return next((name for name, sep in SEPARATORS.items() if sep == separator), shown)
 
 
 class Lines:

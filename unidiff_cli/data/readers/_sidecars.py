@@ -1,4 +1,4 @@
-"""Texts beside images: `a.txt`, `a.jpg.txt`, `a.caption` and `a.json` of `a.jpg`.
+"""Texts beside images: `a.txt`, `a.jpg.txt`, `a.caption`, `a.tags` and `a.json` of `a.jpg`.
 
 All texts of a folder are looked at before the first is read: they have one encoding, and their
 lines are one caption each or one caption wrapped. `.txt` wins over `.caption`, as in OneTrainer and
@@ -7,7 +7,7 @@ in kohya's window; kohya's scripts write tags into the one and sentences into th
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -17,21 +17,36 @@ from unidiff_cli.data import captions
 from unidiff_cli.data.columns import ROLES
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
+from unidiff_cli.data.readers import _json_captions
 from unidiff_cli.data.readers._cells import Cells, bounded, parse
+from unidiff_cli.data.readers._json_captions import Found
 from unidiff_cli.data.readers._parallel import Parallel
+from unidiff_cli.data.readers._text_kinds import is_wordless
 from unidiff_cli.data.readers._text_look import TextLook, look_at
+from unidiff_cli.data.readers._text_names import JSON, SUFFIXES, TAGS, folded, owners
 from unidiff_cli.data.sample import Cause, Reason, unreadable
+from unidiff_cli.errors import UsageError
 
-JSON = ".json"
-# Likeliest first.
-SUFFIXES = (".txt", ".caption", JSON)
+# Texts of which several may say the caption.
+PLAIN = (".txt", ".caption")
 
 
 class Words(NamedTuple):
-    """What a text says: captions as they are written, and the other columns of a .json."""
+    """What a text says: captions as they are written, and the other columns of a .json.
+
+    `is_wordless`: it holds numbers, which are no caption.
+    """
 
     captions: list[str]
     cells: Cells
+    is_wordless: bool = False
+
+
+class Beside(NamedTuple):
+    """A text and the name of the image that it may belong to."""
+
+    text: Location
+    owner: str
 
 
 class Sidecars:
@@ -44,25 +59,29 @@ class Sidecars:
         root: Location,
         options: Prepare,
     ) -> None:
-        self.options = options
+        """Raises UsageError where no image has a text of `prepare.sidecar_ending`."""
+        self.options, files = options, list(files)
         endings = (f".{options.sidecar_ending}",) if options.sidecar_ending else SUFFIXES
-        texts: dict[tuple[Location, str], list[Location]] = defaultdict(list)
-        for file in files:
-            if file.suffix in endings:
-                texts[file.parent, file.name.lower()].append(file)
         # The images of each stem.
         self._stems: dict[tuple[Location, str], list[Location]] = defaultdict(list)
         for image in images:
             self._stems[image.parent, PurePosixPath(image.name).stem].append(image)
+        beside = [file for file in files if file.suffix in endings]
+        texts = self._by_owner(beside)
         self.of = {image: list(self._named(image, texts, endings)) for image in images}
         self.used = {text for beside in self.of.values() for text in beside}
-        orphans = [text for same in texts.values() for text in same if text not in self.used]
+        orphans = [text for text in beside if text not in self.used]
         without = [image for image, beside in self.of.items() if not beside]
         self.parallel = Parallel(without, orphans, root)
         for image, text in self.parallel.texts.items():
             self.of[image] = [text]
             self.used.add(text)
         self._orphans = [t for t in orphans if t not in self.used and t.suffix != JSON]
+        if options.sidecar_ending and not self.count:
+            raise self._no_text(files)
+        # What the .json files say that alone may have a caption: where it is, and where not.
+        self.places: Counter[str] = Counter()
+        self._unclear: list[tuple[Location, list[str]]] = []
 
     @property
     def count(self) -> int:
@@ -72,8 +91,9 @@ class Sidecars:
     def look(self) -> TextLook:
         """Looks at the first text of every image, as far as its limit goes."""
         first = dict.fromkeys(texts[0] for texts in self.of.values() if texts)
-        plain = [text for text in first if text.suffix != JSON]
+        plain = [text for text in first if text.suffix in PLAIN]
         limits = self.options.limits
+        self._look_at_json(text for text in first if text.suffix == JSON)
 
         def texts() -> Iterator[tuple[str, bytes]]:
             for text in plain:
@@ -82,6 +102,30 @@ class Sidecars:
                     yield shown(text.name), data
 
         return look_at(texts, self.options)
+
+    def _look_at_json(self, texts: Iterable[Location]) -> None:
+        self.places.clear()
+        self._unclear.clear()
+        for text in texts:
+            cells = _cells_of(text, TextLook(), self.options.limits)
+            if isinstance(cells, Reason):
+                continue
+            try:
+                found = _json_captions.find(cells, self.options)
+            except ValueError:
+                continue
+            if isinstance(found, Found):
+                self.places[found.place] += 1
+            else:
+                self._unclear.append((text, found))
+
+    def decisions(self) -> dict[str, str]:
+        """Where the captions of .json files stand, where that is not plain."""
+        names = ", ".join(place for place, _ in self.places.most_common(3))
+        is_plain = all(
+            "." not in place and place not in _json_captions.TAGS for place in self.places
+        )
+        return {} if is_plain else {"captions of .json files": names}
 
     def doubts(self, look: TextLook, products: Collection[Location]) -> Iterator[Doubt]:
         """What may be meant otherwise; `products` are the images that are read."""
@@ -96,6 +140,7 @@ class Sidecars:
                 "each image gets the text.",
                 "Rename or move the images that are not meant.",
             )
+        yield from self._doubts_of_json()
         if others := [texts for texts in self.of.values() if self._differ(texts, look)]:
             first, second = (shown(text.name) for text in others[0][:2])
             yield Doubt(
@@ -119,6 +164,37 @@ class Sidecars:
                 "Add the missing texts, or leave it so.",
             )
 
+    def _doubts_of_json(self) -> Iterator[Doubt]:
+        """Files whose caption is not found; their images would get another one."""
+        if not self._unclear or self.options.caption:
+            return
+        text, places = self._unclear[0]
+        several = f": it may be {' or '.join(places[:3])}" if places else ""
+        where = places[0] if places else "PLACE"
+        yield Doubt(
+            f"{len(self._unclear):,} .json files beside images hold no caption that is found, such "
+            f"as {shown(text.name)}{several}; the images would get the names of their folders.",
+            f"Say where it is: --set prepare.columns.caption={where} (such as product.title)",
+            stops=True,
+        )
+
+    def _no_text(self, files: list[Location]) -> UsageError:
+        """What is wrong with `prepare.sidecar_ending` where it names no text."""
+        names = {(folder, folded(stem)) for folder, stem in self._stems}
+        names |= {(i.parent, folded(i.name)) for same in self._stems.values() for i in same}
+        there = Counter(
+            file.suffix
+            for file in files
+            if file.suffix in SUFFIXES
+            if any((file.parent, folded(name)) in names for name in owners(file.name))
+        )
+        found = ", ".join(f"{ending} ({count:,})" for ending, count in there.most_common())
+        return UsageError(
+            f"prepare.sidecar_ending is {self.options.sidecar_ending}, and no image has a text of "
+            "that ending.",
+            f"Endings of texts beside images there: {found or 'none'}.",
+        )
+
     def _share(self, images: list[Location]) -> bool:
         """Whether images of one name have one text."""
         texts = [self.of[image][0] for image in images if self.of[image]]
@@ -129,52 +205,84 @@ class Sidecars:
         words = [
             words.captions
             for text in texts
-            if text.suffix != JSON
+            if text.suffix in PLAIN
             if isinstance(words := read(text, look, self.options), Words)
         ]
         return any(captions.fold(" ".join(w)) != captions.fold(" ".join(words[0])) for w in words)
 
+    def _by_owner(self, texts: list[Location]) -> dict[tuple[Location, str], list[Beside]]:
+        """The texts by the names of images that they may belong to, with their ending."""
+        names = {(folder, folded(stem)) for folder, stem in self._stems}
+        found: dict[tuple[Location, str], list[Beside]] = defaultdict(list)
+        for text in texts:
+            for number, owner in enumerate(owners(text.name)):
+                # a_caption.txt is that of a_caption.jpg where there is one.
+                if number and (text.parent, folded(PurePosixPath(text.name).stem)) in names:
+                    break
+                found[text.parent, folded(owner) + text.suffix].append(Beside(text, owner))
+        return found
+
     def _named(
         self,
         image: Location,
-        texts: dict[tuple[Location, str], list[Location]],
+        texts: dict[tuple[Location, str], list[Beside]],
         endings: Iterable[str],
     ) -> Iterator[Location]:
-        folder = image.parent
+        folder, found = image.parent, dict[Location, None]()
+        names = (PurePosixPath(image.name).stem, image.name)
+        keys = [(name, folded(name)) for name in names]
         for ending in endings:
-            for name in (PurePosixPath(image.name).stem, image.name):
-                candidates = texts.get((folder, (name + ending).lower()), [])
-                exact = [text for text in candidates if text.name[: len(name)] == name]
+            for name, key in keys:
+                candidates = texts.get((folder, key + ending), [])
+                exact = [beside.text for beside in candidates if beside.owner == name]
                 # IMG.JPG may have img.txt, but not where there is an img.jpg too.
                 free = [
-                    text
-                    for text in candidates
-                    if (folder, text.name[: len(name)]) not in self._stems
+                    beside.text
+                    for beside in candidates
+                    if (folder, beside.owner) not in self._stems
                 ]
-                yield from exact[:1] or free[:1]
+                found |= dict.fromkeys(exact or free[:1])
+        yield from found
 
 
 def read(text: Location, look: TextLook, options: Prepare) -> Words | Reason:
     """What a text says, or why it cannot be read."""
-    data, name = _read(text, options.limits), shown(text.name)
-    if isinstance(data, Reason):
-        return data
     try:
-        words = look.decode(data)
         if text.suffix == JSON:
-            cells = _object(name, words, options.limits)
-            return cells if isinstance(cells, Reason) else _json_words(cells, options)
+            cells = _cells_of(text, look, options.limits)
+            if isinstance(cells, Reason):
+                return cells
+            found = _json_captions.find(cells, options)
+            return Words(*found[1:]) if isinstance(found, Found) else Words([], cells)
+        data = _read(text, options.limits)
+        if isinstance(data, Reason):
+            return data
+        words = look.decode(data)
+        if text.suffix == TAGS:
+            return Words([_json_captions.as_tags(words)], {})
+        if not options.sidecar and is_wordless(words):
+            return Words([], {}, is_wordless=True)
         return Words(look.captions_in(words), {})
     except UnicodeError:
-        return Reason(f"{name} is not UTF-8; say what it is: --set prepare.encoding=cp1252")
+        return _not_utf8(text)
     except ValueError as problem:
         return captions.unreadable_cell(problem)
 
 
-def _object(name: str, words: str, limits: Limits) -> Cells | Reason:
+def _not_utf8(text: Location) -> Reason:
+    name = shown(text.name)
+    return Reason(f"{name} is not UTF-8; say what it is: --set prepare.encoding=cp1252")
+
+
+def _cells_of(text: Location, look: TextLook, limits: Limits) -> Cells | Reason:
     """The object of a .json file."""
+    data, name = _read(text, limits), shown(text.name)
+    if isinstance(data, Reason):
+        return data
     try:
-        value = parse(words)
+        value = parse(look.decode(data))
+    except UnicodeError:
+        return _not_utf8(text)
     except ValueError as problem:
         return Reason(f"{name} is not JSON: {problem}", Cause.NOT_JSON)
     if not isinstance(value, dict):
@@ -182,18 +290,13 @@ def _object(name: str, words: str, limits: Limits) -> Cells | Reason:
     return bounded(value, limits)
 
 
-def _json_words(cells: Cells, options: Prepare) -> Words:
-    names = options.columns.names("caption") or ROLES["caption"]
-    column = next((name for name in names if cells.get(name)), None)
-    texts = list(captions.cell_captions(cells[column])) if column else []
-    return Words(texts, {name: cell for name, cell in cells.items() if name != column})
-
-
 def role_of(cells: Cells, role: str, options: Prepare) -> str | None:
     """An id, product or split of a .json: mapped, or by the column's usual name."""
     mapped = getattr(options.columns, role)
     names = ROLES[role] if mapped is None else [mapped]
-    return next(filter(None, (captions.cell_text(cells.get(name)) for name in names)), None)
+    values = (cells.get(name) for name in names)
+    texts = (captions.cell_text(value) for value in values if not isinstance(value, dict))
+    return next(filter(None, texts), None)
 
 
 def _read(text: Location, limits: Limits) -> bytes | Reason:

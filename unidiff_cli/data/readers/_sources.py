@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from array import array
 from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass, field
@@ -9,7 +11,8 @@ from pathlib import PurePosixPath
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.locations import Location
-from unidiff_cli.data.readers import _sidecars, _tables, _tars
+from unidiff_cli.data.readers import _tables, _tars, _text_names
+from unidiff_cli.data.readers._text_lists import lists_of, may_be_list
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Rejected
 from unidiff_cli.data.walk import is_ours, walk
 from unidiff_cli.data.zips import InZip, is_zip
@@ -17,6 +20,21 @@ from unidiff_cli.errors import WorkError
 
 # Names read off a screen, and tables that somebody renamed: said, and never read.
 LOOKALIKES = (".json1", ".jsoni", ".csv1", ".xls", ".xlsx", ".ods", ".numbers")
+# What a table is packed in that has to be unpacked first.
+PACKED = (".xz", ".bz2", ".zst", ".lz4", ".lzma", ".br", ".z", ".7z", ".rar")
+# What a source of captions is usually called, and endings that no table has.
+_USUAL = re.compile(
+    r"(?:.*[-_ .])?(?:captions?|catalog(?:ue)?s?|metadata|labels|annotations?|products?|exports?|"
+    r"styles|items|prompts|descriptions)(?:[-_ .].*)?",
+    re.IGNORECASE,
+)
+_LISTS = re.compile(r"label|annotation|class|item", re.IGNORECASE)
+_NO_TABLES = frozenset(
+    """
+    .txt .py .ipynb .sh .bat .ps1 .log .pdf .css .js .toml .ini .cfg .lock .url .lnk .npz .npy .pt
+    .pth .safetensors .bin .mp4 .mov .avi .webm .mp3 .wav .psd .ai .eps .woff .woff2 .ttf .exe
+    """.split()
+)
 # Files that are opened to see whether they are tables.
 PERHAPS = 20
 
@@ -31,9 +49,16 @@ class Sources:
     zips: list[InZip] = field(default_factory=list)
     # What looks like a table by its name and is none that is read.
     lookalikes: list[Location] = field(default_factory=list)
+    # Texts that are not read, whose lines name images.
+    lists: list[Location] = field(default_factory=list)
+    # Tables in an archive that is not read.
+    packed: list[Location] = field(default_factory=list)
     images: int = 0
     # The folders that hold images.
     folders: list[Location] = field(default_factory=list)
+    # Of each image the hash of its address, and the number of its folder.
+    hashes: array[int] = field(default_factory=lambda: array("q"))
+    places: array[int] = field(default_factory=lambda: array("i"))
     # Texts that have an image beside them.
     sidecars: int = 0
 
@@ -68,30 +93,42 @@ def _survey(root: Location, options: Prepare) -> Sources:
     sources = Sources(root)
     # Folders and names of images, with and without their ending, in lower case.
     images: dict[tuple[Location, str], None] = {}
+    folders: dict[Location, int] = {}
     texts: list[Location] = []
     maybe: list[Location] = []
+    others: list[Location] = []
+    odd: list[Location] = []
     for file in walk(root, Counter()):
         if isinstance(file, Rejected):
             continue
         name = file.name.lower()
         if file.suffix in IMAGE_SUFFIXES:
             sources.images += 1
-            folder = file.parent
-            images[folder, PurePosixPath(name).stem] = images[folder, name] = None
+            folder, own = file.parent, _text_names.folded(name)
+            images[folder, PurePosixPath(own).stem] = images[folder, own] = None
+            sources.hashes.append(hash(str(file)))
+            sources.places.append(folders.setdefault(folder, len(folders)))
         elif _tars.is_tar(file):
             sources.tars.append(file)
         elif is_zip(file):
             sources.zips.append(InZip(file))
         elif name.endswith(tuple(_tables.SUFFIXES)):
             maybe.append(file)
-        elif file.suffix in _sidecars.SUFFIXES or name.endswith(_tables.PERHAPS):
+        elif file.suffix in _text_names.SUFFIXES or name.endswith(_tables.PERHAPS):
             texts.append(file)
-        elif name.endswith(LOOKALIKES):
-            sources.lookalikes.append(file)
+        elif _looks_like_table(file):
+            odd.append(file)
+        elif may_be_list(file):
+            others.append(file)
     perhaps = [file for file in texts if file.name.lower().endswith(_tables.PERHAPS)]
     beside = {file for file in (*maybe, *texts) if _lies_beside(file, images)}
     sources.sidecars = len(beside)
-    sources.folders = list(dict.fromkeys(folder for folder, _ in images))
+    for file in odd:
+        stem = _text_names.folded(PurePosixPath(file.name).stem)
+        if (file.parent, stem) not in images:
+            packed = file.suffix in PACKED
+            (sources.packed if packed else sources.lookalikes).append(file)
+    sources.folders = list(folders)
     # Shards of ours may be a catalogue, and the tables beside them are about the tars.
     maybe = [] if is_ours(root) else maybe
     sources.tables = [file for file in maybe if file not in beside]
@@ -99,10 +136,39 @@ def _survey(root: Location, options: Prepare) -> Sources:
     perhaps = [file for file in perhaps if file not in beside]
     if not sources.tables and len(perhaps) <= PERHAPS:
         sources.tables = [file for file in perhaps if _tables.is_table(file, options)]
+    _add_unread_texts(sources, perhaps)
+    unread = {*beside, *sources.tables, *sources.lookalikes}
+    texts = [file for file in texts if may_be_list(file) and file not in unread]
+    sources.lists = list(lists_of([*texts, *others], {name for _, name in images}))
     return sources
+
+
+def _add_unread_texts(sources: Sources, texts: list[Location]) -> None:
+    """Names texts such as captions.txt that are no table that is read."""
+    chosen = set(sources.tables)
+    sources.lookalikes += [
+        file
+        for file in texts
+        if file not in chosen and file.suffix == ".txt"
+        if _USUAL.fullmatch(stem := PurePosixPath(file.name).stem)
+        # A list of classes, or of the files of a split.
+        if not _LISTS.search(stem)
+    ]
+
+
+def _looks_like_table(file: Location) -> bool:
+    """Whether a file whose ending is not read is a table by its name: captions.yaml, a.csv.xz."""
+    name = file.name.lower()
+    if name.endswith(LOOKALIKES):
+        return True
+    inner = name.removesuffix(file.suffix)
+    if file.suffix in PACKED and inner.endswith(tuple(_tables.SUFFIXES)):
+        return True
+    return file.suffix not in _NO_TABLES and bool(_USUAL.fullmatch(inner))
 
 
 def _lies_beside(text: Location, images: Container[tuple[Location, str]]) -> bool:
     """Whether an image of this name lies beside: a.json and a.jpg.json of a.jpg."""
-    is_sidecar = text.suffix in _sidecars.SUFFIXES
-    return is_sidecar and (text.parent, PurePosixPath(text.name.lower()).stem) in images
+    is_sidecar = text.suffix in _text_names.SUFFIXES
+    names = map(_text_names.folded, _text_names.owners(text.name))
+    return is_sidecar and any((text.parent, name) in images for name in names)

@@ -18,6 +18,7 @@ from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _families, _img2dataset
 from unidiff_cli.data.readers._sources import Sources
+from unidiff_cli.data.readers._table_columns import WithoutCaptions
 from unidiff_cli.data.readers._table_trials import Opener, Trial, rows_of, try_table
 from unidiff_cli.errors import (
     EnvironmentProblem,
@@ -30,6 +31,8 @@ from unidiff_cli.errors import (
 
 # Tables that are tried, and that are named.
 TABLES, NAMED = 50, 6
+# Tables of one family that are tried until one of them names images and has captions.
+MEMBERS = 8
 # Of two tables with the same rows the first of these is read.
 PREFERRED = (".jsonl", ".parquet", ".csv", ".tsv", ".json")
 # What is wrong with a table of which nobody knows what it holds.
@@ -67,6 +70,7 @@ def choose_tables(sources: Sources, options: Prepare, opener: Opener) -> Tables:
         parts = _parts(families[chosen], sources, opener)
         result.parts, result.doubts = parts.parts, [*result.doubts, *parts.doubts]
         result.lines += parts.lines
+        result.unread += parts.unread
     return result
 
 
@@ -112,9 +116,19 @@ def _candidates(
 
 
 def _try_all(families: dict[str, Members], sources: Sources, opener: Opener) -> dict[str, Trial]:
-    """A trial of the first table of each family."""
-    first = {name: members[0][1] for name, members in islice(families.items(), TABLES)}
-    return {name: try_table(table, sources, opener) for name, table in first.items()}
+    """A trial of each family: of its first table that names images, else of its first one.
+
+    The test of a contest has no captions, and lies beside a train that has.
+    """
+    tried = {}
+    for name, members in islice(families.items(), TABLES):
+        trials = []
+        for _, table in members[:MEMBERS]:
+            trials.append(try_table(table, sources, opener))
+            if trials[-1].images:
+                break
+        tried[name] = max(trials, key=lambda trial: (trial.images > 0, not trial.problem))
+    return tried
 
 
 def _chosen(
@@ -128,7 +142,7 @@ def _chosen(
         possible = [name for name, trial in tried.items() if not trial.problem]
         if sources.tars or sources.sidecars:
             meant = [name for name in tried if _looks_meant(name, families, tried)]
-            result.unread = [families[name][0][0] for name in meant]
+            result.unread = [path for name in meant for path, _ in families[name]]
             return None, result
         best = possible or list(tried)
     if not best:
@@ -150,7 +164,7 @@ def _chosen(
         raise _img2dataset.unclear(families[choice[0]][0][0])
     settled = {*best} - {*single} | {choice[0]}
     others = [n for n in tried if n not in settled and _looks_meant(n, families, tried)]
-    result.unread += [families[name][0][0] for name in others]
+    result.unread += [path for name in others for path, _ in families[name]]
     return choice[0], result
 
 
@@ -160,6 +174,7 @@ def _looks_meant(name: str, families: dict[str, Members], tried: dict[str, Trial
     return (
         problem is None
         or isinstance(problem, UNREADABLE)
+        or tried[name].names_images
         or _families.is_named(families[name][0][0])
     )
 
@@ -216,14 +231,24 @@ def _preference(name: str) -> int:
 
 
 def _parts(members: Members, sources: Sources, opener: Opener) -> Tables:
-    """The tables of one family, each with the folder of its images and its split."""
-    paths = [path for path, _ in members]
-    splits = _families.splits_of(paths)
+    """The tables of one family, each with the folder of its images and its split.
+
+    One without captions is not read where others have them, and named.
+    """
     result = Tables()
-    for (_, table), split in zip(members, splits, strict=True):
-        trial = try_table(table, sources, opener)
+    trials = [try_table(table, sources, opener) for _, table in members]
+    some_have = any(not trial.problem for trial in trials)
+    kept: Members = []
+    for (path, table), trial in zip(members, trials, strict=True):
+        if isinstance(trial.problem, WithoutCaptions) and some_have:
+            result.unread.append(path)
+            continue
         if trial.problem:
             raise trial.problem
+        kept.append((path, table))
+    trials = [trial for trial in trials if not trial.problem]
+    members, paths = kept, [path for path, _ in kept]
+    for (_, table), trial, split in zip(members, trials, _families.splits_of(paths), strict=True):
         result.parts.append((trial.table, split))
         base = trial.table.parent.relative_to(sources.root)
         if "/" in sources.path(table) and len(members) == 1:

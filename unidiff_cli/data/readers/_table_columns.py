@@ -15,18 +15,27 @@ from unidiff_cli.data.columns import ROLES, is_parent, named, words
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.prompts import load_prompts
-from unidiff_cli.data.readers import _product_column, _row_columns
+from unidiff_cli.data.readers import _product_column, _split_column
 from unidiff_cli.data.readers._caption_column import CaptionColumn
 from unidiff_cli.data.readers._cells import Cells
 from unidiff_cli.data.readers._feed import Feed
 from unidiff_cli.data.readers._image_cells import images_of
 from unidiff_cli.data.readers._image_columns import ImageColumns
 from unidiff_cli.data.readers._image_places import ImagePlaces
-from unidiff_cli.data.readers._image_splits import folder_of_splits
+from unidiff_cli.data.readers._image_splits import folder_of_splits, paths_of
+from unidiff_cli.data.sample import Reason
 from unidiff_cli.errors import TooLarge, UsageError, nearest
 
 # Words in the names of columns that hold a class of goods.
 KINDS = frozenset("label labels class category kind type".split())
+# Rows whose images are looked for in a table without captions.
+ROWS = 20
+
+
+class WithoutCaptions(UsageError):
+    """No column is a caption; `names_images`: the table's rows name images that are there."""
+
+    names_images = False
 
 
 class TableColumns:
@@ -61,6 +70,10 @@ class TableColumns:
         self.own_product: str | None = None
         # The part of an image's path that says its split; None where a column does, or nothing.
         self.split_part: int | None = None
+        # Words of splits that the recipe explains.
+        self.split_words = {
+            word.strip().lower(): split for word, split in options.split_words.items()
+        }
         self.doubts: list[Doubt] = []
         self._refuse_missing()
         wanted = feed.columns(feed.images) if feed else []
@@ -75,7 +88,7 @@ class TableColumns:
         if self.feed:
             decisions = {"columns of": self.feed.title, **decisions}
         if patterns := self.images.patterns():
-            decisions["images found as"] = ", ".join(patterns)
+            decisions["images found"] = ", ".join(patterns)
         if self.images.left_out:
             decisions["image columns not read"] = ", ".join(self.images.left_out)
         return decisions
@@ -119,6 +132,18 @@ class TableColumns:
     def dropped(self) -> set[str]:
         """The columns that are no attributes: those of images, and those of captions."""
         return {*self.images.names, *(() if self.options.caption else self.captions)}
+
+    def without_split(self) -> list[str] | None:
+        """The columns that may still say a split in later rows; None where nothing is left open.
+
+        The first rows of a sorted table are all train.
+        """
+        is_open = self.roles["split"] is None and self.split_part is None
+        if not is_open or self.options.columns.split is not None:
+            return None
+        free = [name for name in self.names if name not in self.dropped()]
+        words = {name: _split_column.words_of(self.head, name) for name in free}
+        return [name for name in free if len(words[name]) <= _split_column.MOST_WORDS]
 
     def holds_images(self) -> bool:
         """Whether the images lie in the table itself."""
@@ -165,7 +190,8 @@ class TableColumns:
                 self.head, free, self.captions, self.images.names, self.doubts
             )
         if role == "split":
-            return _row_columns.split_column(self.head, free, self.doubts)
+            values = {name: _split_column.words_of(self.head, name) for name in free}
+            return _split_column.split_column(values, self.split_words, self.doubts)
         ids = self.feed.columns(self.feed.ids) if self.feed else named("id", free)
         filled = (
             name for name in ids if any(captions.cell_text(row.get(name)) for row in self.head)
@@ -195,19 +221,29 @@ class TableColumns:
         self._texts = found.texts(self.captions[0])
         self.doubts += found.few(self.captions)
 
-    def _without_captions(self) -> UsageError:
+    def _without_captions(self) -> WithoutCaptions:
         """What to do where no column is a caption; a class can be made one by a template."""
         cells = self.head[0]
         named_so = [name for name in self.names if KINDS & set(words(name))]
         kinds = [name for name in named_so if not isinstance(cells.get(name), int | float)]
         of_class = load_prompts().class_caption
         template = of_class.replace("class", kinds[0]) if kinds else "{name} in {color}"
-        return UsageError(
+        problem = WithoutCaptions(
             f"{self.table.name} has no caption column.",
             f"Its columns: {', '.join(self.names)}. "
             "Map one: --set prepare.columns.caption=COLUMN, "
             f"or several: --set 'prepare.caption=\"{template}\"'",
         )
+        problem.names_images = any(map(self._has_image, self.head[:ROWS]))
+        return problem
+
+    def _has_image(self, cells: Cells) -> bool:
+        """Whether an image of a row is there."""
+        for column, image in self.images.images(cells):
+            file = image if isinstance(image, bytes) else self.images.locate(column, image)
+            if isinstance(file, bytes) or (not isinstance(file, Reason) and file.is_file()):
+                return True
+        return False
 
     def _distinct(self) -> list[str]:
         """How many captions of the first rows differ."""
@@ -221,9 +257,7 @@ class TableColumns:
 
     def _find_split(self) -> None:
         column = self.roles["split"]
-        if column and not _row_columns.is_understood(
-            self.head, column, [word.strip().lower() for word in self.options.split_words]
-        ):
+        if column and not _split_column.is_understood(self.head, column, self.split_words):
             if self.options.columns.split:
                 values = dict.fromkeys(captions.cell_text(row.get(column)) for row in self.head)
                 words = [value for value in values if value]
@@ -239,7 +273,7 @@ class TableColumns:
                 for image in images_of(row.get(self.roles["image"] or ""))[:1]
                 if isinstance(image, str)
             ]
-            self.split_part = folder_of_splits(names)
+            self.split_part = folder_of_splits(paths_of(names), self.split_words)
 
     def _missing(self, key: str, column: str) -> UsageError:
         return UsageError(

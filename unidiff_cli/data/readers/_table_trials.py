@@ -13,6 +13,7 @@ from itertools import islice
 from unidiff_cli.data.locations import InMemory, Location
 from unidiff_cli.data.readers import _families, _img2dataset
 from unidiff_cli.data.readers._sources import Sources
+from unidiff_cli.data.readers._table_columns import WithoutCaptions
 from unidiff_cli.data.rooted import Overlay, Rooted
 from unidiff_cli.data.sample import Rejected, Sample
 from unidiff_cli.errors import UnidiffError
@@ -37,6 +38,8 @@ class Trial:
     problem: UnidiffError | None = None
     # Whether its images are web addresses.
     has_addresses: bool = False
+    # Whether a table without captions names images that are there.
+    names_images: bool = False
 
 
 def try_table(table: Location, sources: Sources, opener: Opener) -> Trial:
@@ -51,7 +54,9 @@ def try_table(table: Location, sources: Sources, opener: Opener) -> Trial:
     if best.images:
         return best
     # None is there. What looks for them looks from the catalogue's own folder.
-    return next((t for t in trials if t.table.parent == sources.root and not t.problem), best)
+    best = next((t for t in trials if t.table.parent == sources.root and not t.problem), best)
+    best.names_images = any(trial.names_images for trial in trials)
+    return best
 
 
 def _bases(table: Location, sources: Sources) -> Iterator[Location]:
@@ -73,7 +78,8 @@ def _count(table: Location, opener: Opener) -> Trial:
     try:
         items = list(islice(opener(table), ROWS))
     except UnidiffError as error:
-        return Trial(table, problem=error)
+        names_images = isinstance(error, WithoutCaptions) and error.names_images
+        return Trial(table, problem=error, names_images=names_images)
     samples = [item for item in items if isinstance(item, Sample)]
     count = sum(_is_there(sample.image) for sample in samples)
     return Trial(table, len(items), count, has_addresses=_img2dataset.are_addresses(items))

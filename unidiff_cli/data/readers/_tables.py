@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
 
@@ -25,22 +25,37 @@ from unidiff_cli.data.readers._excel import excel_rows
 from unidiff_cli.data.readers._json_lines import json_lines
 from unidiff_cli.data.readers._json_table import json_rows
 from unidiff_cli.data.readers._parquet import parquet_rows
+from unidiff_cli.data.readers._records import is_of_dialect
+from unidiff_cli.data.readers._token_table import is_tokens, token_rows
 from unidiff_cli.data.readers._xml_feed import is_feed, xml_rows
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Reason, unreadable
 from unidiff_cli.errors import UnidiffError, WorkError
 
-_TEXT = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+_TEXT = (".csv", ".tsv", ".tab", ".psv", ".jsonl", ".ndjson", ".json")
 SUFFIXES = (*_TEXT, ".parquet", ".xlsx", *(f"{suffix}.gz" for suffix in _TEXT))
+# Other endings of the same kinds.
+ALIASES = {"tab": "tsv", "psv": "csv"}
 # Files of these endings are tables only where they hold one: captions.txt, feed.xml.
-PERHAPS = (".txt", ".xml", ".xml.gz")
+PERHAPS = (".txt", ".token", ".xml", ".xml.gz")
+# Files of separated columns, and captions as Flickr8k has them.
+_SEPARATED, TOKENS = ("csv", "tsv", "txt"), "token"
 # Rows of a .txt that are looked at.
 ROWS = 20
+# The share of the first rows that do not fit the header, above which it is no header.
+MISREAD = 0.8
 # The share of a caption column that says nan, None and the like above which it is doubtful.
 NOTHING = 0.05
 
 
-def read(file: Location, options: Prepare, notes: Counter[str] | None = None) -> Iterator[Record]:
+def read(
+    file: Location,
+    options: Prepare,
+    notes: Counter[str] | None = None,
+    names: Sequence[str] | None = None,
+) -> Iterator[Record]:
     """The rows of a table, numbered; a row that cannot be read as its reason.
+
+    Of a parquet only these columns are read, where they are named.
 
     Raises WorkError where the file as a whole is unreadable or has no rows, UsageError without a
     header.
@@ -48,7 +63,7 @@ def read(file: Location, options: Prepare, notes: Counter[str] | None = None) ->
     notes = Counter() if notes is None else notes
     is_empty = True
     try:
-        for number, cells in _records(file, options, notes):
+        for number, cells in _records(file, options, notes, names):
             is_empty = False
             row = cells if isinstance(cells, Reason) else bounded(cells, options.limits)
             yield number, row if isinstance(row, Reason) else without_missing(row, notes)
@@ -63,10 +78,14 @@ def read(file: Location, options: Prepare, notes: Counter[str] | None = None) ->
         raise WorkError(f"{file} {words}.", "Export it again, or name another table.")
 
 
-def _records(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[Record]:
-    kind = kind_of(file)
+def _records(
+    file: Location, options: Prepare, notes: Counter[str], names: Sequence[str] | None
+) -> Iterator[Record]:
+    kind = _form_of(file, options)
     if kind == "parquet":
-        return parquet_rows(file, options.limits, notes)
+        return parquet_rows(file, options.limits, notes, names)
+    if kind == TOKENS:
+        return token_rows(file, options, notes)
     readers = {"json": json_rows, "xlsx": excel_rows, "xml": xml_rows}
     reader = json_lines if kind in ("jsonl", "ndjson") else readers.get(kind, csv_rows)
     return reader(file, options, notes)
@@ -74,7 +93,14 @@ def _records(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[
 
 def kind_of(file: Location) -> str:
     """The ending of a table without its dot; that of what is packed in a .gz."""
-    return PurePosixPath(file.name.lower().removesuffix(_text.PACKED)).suffix[1:]
+    kind = PurePosixPath(file.name.lower().removesuffix(_text.PACKED)).suffix[1:]
+    return ALIASES.get(kind, kind)
+
+
+def _form_of(file: Location, options: Prepare) -> str:
+    """The ending of a table, or what it holds where that ending says too little."""
+    kind = kind_of(file)
+    return TOKENS if kind in (*_SEPARATED, "token") and is_tokens(file, options) else kind
 
 
 def is_table(file: Location, options: Prepare) -> bool:
@@ -92,6 +118,8 @@ def _is_text_table(file: Location, options: Prepare) -> bool:
     except UnidiffError:
         return False
     cells = [row for row in rows if not isinstance(row, Reason)]
+    if len(cells) > 0.8 * len(rows) and _form_of(file, options) == TOKENS:
+        return True
     names = [name for name in (cells[0] if cells else {}) if name.strip().lower() in ROLES["image"]]
     images = [str(row.get(names[0]) or "") for row in cells] if names else []
     suffixes = [PurePosixPath(image).suffix.lower() in IMAGE_SUFFIXES for image in images]
@@ -116,11 +144,32 @@ def decisions(file: Location, options: Prepare) -> dict[str, str]:
         return {}
     try:
         words = {"encoding": _text.letters_of(file, options).describe()}
-        if kind in ("csv", "tsv", "txt"):
+        if _form_of(file, options) == TOKENS:
+            words["lines"] = "lines of a name, # with a number, a tab and a caption"
+        elif kind in _SEPARATED:
             words |= dialect_of(file, options).decisions()
         return words
     except (OSError, EOFError, zlib.error) as problem:
         raise WorkError(f"{file} cannot be read: {problem}.") from problem
+
+
+def refuse_unusable(file: Location, options: Prepare, usable: int, bad: Sequence[Reason]) -> None:
+    """Raises WorkError where of the first rows none can be used, or few by the file's dialect."""
+    rows, of_dialect = usable + len(bad), sum(map(is_of_dialect, bad))
+    if not bad or (usable and of_dialect < MISREAD * rows):
+        return
+    (reason, count), *_ = Counter(reason.counted_as for reason in bad).most_common(1)
+    many = f"{len(bad):,} of" if usable else "None of"
+    can = "cannot" if usable else "can"
+    action = "Export it again, or name another table."
+    if of_dialect and _form_of(file, options) in _SEPARATED:
+        action = (
+            "Say how it is written: --set prepare.table.separator=semicolon (or comma, tab, bar, "
+            "any character), or with prepare.table.quoting and prepare.table.header."
+        )
+    raise WorkError(
+        f"{many} the first {rows:,} rows of {file} {can} be used; {count:,}: {reason}.", action
+    )
 
 
 def doubts(
@@ -131,7 +180,7 @@ def doubts(
     kind = kind_of(file)
     if kind not in ("parquet", "xlsx", "xml"):
         found += _text.letters_doubts(file, _text.letters_of(file, options))
-    if kind in ("csv", "tsv", "txt"):
+    if kind in _SEPARATED and _form_of(file, options) != TOKENS:
         found += dialect_doubts(file, dialect_of(file, options))
     nothing = notes[missing_note(caption)] if caption else 0
     if nothing > NOTHING * rows:

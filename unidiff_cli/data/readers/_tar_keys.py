@@ -18,6 +18,9 @@ Dot = Literal["first", "last"]
 # Endings, in lower case and with their dot -> data, of one key.
 Parts = dict[str, bytes]
 TEXTS = (".txt", ".caption", ".text")
+CLASS = ".cls"
+# Characters of the name of a class.
+LONGEST = 100
 # Samples with texts of their own that a key of views may hold; more are samples of a catalogue.
 VIEWS = 10
 # What an image is changed from: a caption tells of the result.
@@ -43,6 +46,11 @@ def is_of_macos(name: str) -> bool:
     return parts[-1].startswith("._") or "__MACOSX" in parts[:-1]
 
 
+def folders_of(name: str) -> tuple[str, ...]:
+    """The folders of a member's name or key, without dots."""
+    return tuple(part for part in name.split("/")[:-1] if part not in ("", "."))
+
+
 def last(ending: str) -> str:
     """.png of .b.png."""
     return "." + ending.rsplit(".", 1)[-1]
@@ -55,6 +63,16 @@ def view(ending: str) -> str:
 
 def is_image(ending: str) -> bool:
     return last(ending) in IMAGE_SUFFIXES
+
+
+def class_of(parts: Parts) -> str:
+    """The class whose name a .cls holds; "" for a number, which names none."""
+    try:
+        name = parts.get(CLASS, b"").decode("utf-8").strip()
+    except UnicodeError:
+        return ""
+    is_word = any(map(str.isalpha, name)) and name.isprintable() and len(name) <= LONGEST
+    return name if is_word else ""
 
 
 def crowded_keys(names: Iterable[str]) -> dict[str, int]:

@@ -1,8 +1,8 @@
-"""What the first members of a tar say of all: where keys end, and how texts are read."""
+"""What the first members of tars say of all: where keys end, how texts are read, and splits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -10,11 +10,23 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _tars
-from unidiff_cli.data.readers._tar_keys import TEXTS, VIEWS, Dot, crowded_keys, is_of_macos, last
+from unidiff_cli.data.readers._folder_splits import FolderSplits
+from unidiff_cli.data.readers._tar_keys import (
+    TEXTS,
+    VIEWS,
+    Dot,
+    crowded_keys,
+    folders_of,
+    is_image,
+    is_of_macos,
+    last,
+)
 from unidiff_cli.data.readers._text_look import TextLook, look_at
 
-# Members that are looked at.
-HEAD = 2000
+# Members of the first tar that are looked at, and of each other one.
+HEAD, OTHERS = 2000, 64
+# Tars that are looked into, evenly chosen.
+TARS = 100
 
 
 @dataclass
@@ -25,6 +37,7 @@ class TarLook:
     dot: Dot = "first"
     crowded: dict[str, int] = field(default_factory=dict)
     texts: TextLook = field(default_factory=TextLook)
+    splits: FolderSplits = field(default_factory=lambda: FolderSplits(()))
 
     def decisions(self) -> dict[str, str]:
         keys = {"keys in tars end at": f"the {self.dot} dot of a name"} if self.crowded else {}
@@ -32,6 +45,7 @@ class TarLook:
 
     def doubts(self) -> Iterator[Doubt]:
         yield from self.texts.doubts(self.options)
+        yield from self.splits.doubts()
         if self.crowded and not self.options.tar_keys:
             key, count = next(iter(self.crowded.items()))
             yield Doubt(
@@ -44,20 +58,27 @@ class TarLook:
             )
 
 
-def look_into(tars: Iterable[Location], options: Prepare) -> TarLook:
+def look_into(tars: Sequence[Location], options: Prepare) -> TarLook:
     """Looks at the first members of tars; an image is passed over."""
-    names, texts = [], []
+    names, texts, crowded = [], [], dict[str, int]()
     most = options.limits.text_bytes
 
     def wanted(name: str) -> int:
         return most if last(f".{name.lower()}") in TEXTS else 0
 
-    for tar in tars:
-        for member in islice(_tars.members(tar, wanted, options.limits.inflation), HEAD):
+    chosen = sorted({n * len(tars) // TARS for n in range(TARS)}) if len(tars) > TARS else None
+    for number, tar in enumerate(tars if chosen is None else [tars[n] for n in chosen]):
+        own, count = [], OTHERS if number else HEAD
+        for member in islice(_tars.members(tar, wanted, options.limits.inflation), count):
             if not member.problem and not is_of_macos(member.name):
-                names.append(member.name)
+                own.append(member.name)
                 texts += [(member.name, member.data)] if member.data else []
-    look = TarLook(options, crowded=crowded_keys(names), texts=look_at(lambda: texts, options))
+        crowded |= crowded_keys(own)
+        names += own
+    look = TarLook(options, crowded=crowded, texts=look_at(lambda: texts, options))
     is_crowded = any(count > VIEWS for count in look.crowded.values())
     look.dot = options.tar_keys or ("last" if is_crowded else "first")
+    words = {word.strip().lower(): split for word, split in options.split_words.items()}
+    folders = [folders_of(name) for name in names if is_image(f".{name.lower()}")]
+    look.splits = FolderSplits(folders, words, options.columns.split == "")
     return look

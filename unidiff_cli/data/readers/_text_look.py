@@ -13,11 +13,16 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.encoding import ENOUGH, MARKS, encoding_of, is_utf8
+from unidiff_cli.data.readers._text_kinds import has_bad_letters, is_wordless, prompt_of
 
 # A line that goes on in the next one ends like this.
 _GOES_ON = re.compile(r"(?:[,;:-]|\b(?:a|an|the|of|and|or|with|in|on|at|by|for|from|to))$", re.I)
 # The share of texts of several lines above which all are taken for wrapped.
 WRAPPED = 0.5
+# The share of texts without words above which they are no captions, and of those with bad letters
+# above which their encoding is not the one of all.
+WORDLESS, BAD_LETTERS = 0.5, 0.02
+GENERATED = "texts with settings of an image generator, of which the prompt is the caption"
 
 # A name and its bytes.
 NamedText = tuple[str, bytes]
@@ -36,6 +41,18 @@ class TextLook:
     several_lines: int = 0
     # Texts of several lines that look like one sentence.
     wrapped: list[str] = field(default_factory=list)
+    looked_at: int = 0
+    # Texts with the settings of an image generator.
+    generated: int = 0
+    # Texts of numbers, and those whose letters look wrong; and one of each, quoted.
+    wordless: int = 0
+    bad_letters: int = 0
+    examples: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def are_boxes(self) -> bool:
+        """Whether most texts are numbers, such as the boxes of a detector, and no captions."""
+        return self.wordless > WORDLESS * self.looked_at
 
     def decode(self, data: bytes) -> str:
         """A text by its own mark, else as UTF-8, else in the encoding of all. UnicodeError."""
@@ -51,13 +68,19 @@ class TextLook:
 
         Raises ValueError for what looks like a list and cannot be read.
         """
+        prompt = prompt_of(text)
+        if prompt is not None:
+            return [prompt] if prompt else []
         lines = captions.text_captions(text)
         return [text] if self.is_wrapped and lines == text.splitlines() else lines
 
     def decisions(self) -> dict[str, str]:
         lines = {"a text of several lines": "one caption" if self.is_wrapped else "a caption each"}
         encoding = {"encoding of texts": self.encoding} if self.encoding else {}
-        return (lines if self.several_lines else {}) | encoding
+        generated = {"texts of image generators": f"{self.generated:,}, read without settings"}
+        return (
+            (lines if self.several_lines else {}) | encoding | (generated if self.generated else {})
+        )
 
     def doubts(self, options: Prepare) -> Iterator[Doubt]:
         """What may be meant otherwise."""
@@ -67,6 +90,23 @@ class TextLook:
                 f"{self.encoding}.",
                 f"Say which encoding they have: --set prepare.encoding={self.encoding}",
                 stops=not self.is_sure,
+            )
+        if self.bad_letters > BAD_LETTERS * max(1, self.foreign):
+            yield Doubt(
+                f"{self.bad_letters:,} of {self.foreign:,} texts do not look right in "
+                f"{self.encoding}, such as {self.examples['letters']}. They may have several "
+                "encodings.",
+                "Save all texts as UTF-8, or name the encoding of all: prepare.encoding",
+                stops=not options.encoding,
+            )
+        if self.are_boxes and not options.sidecar:
+            yield Doubt(
+                f"{self.wordless:,} of {self.looked_at:,} texts of images hold numbers and no "
+                f"words, such as {self.examples['numbers']}. They may be boxes, and are no "
+                "captions.",
+                "Move them out of the catalogue and lay captions beside the images; or if these "
+                "are captions: --set prepare.sidecar=lines",
+                stops=True,
             )
         if self.wrapped and not options.sidecar:
             many = f"{len(self.wrapped):,} of {self.several_lines:,} texts with several lines"
@@ -92,13 +132,30 @@ def look_at(texts: Callable[[], Iterable[NamedText]], options: Prepare) -> TextL
         look.encoding, look.is_sure = guess.name, guess.is_likely
         look.encoding = options.encoding or look.encoding
     for name, data in texts():
-        lines = [line.strip() for line in look.decode(data).splitlines() if line.strip()]
+        text = look.decode(data)
+        look.looked_at += 1
+        if not _is_plain(data) and has_bad_letters(text):
+            look.bad_letters += 1
+            look.examples.setdefault("letters", _quoted(name, text))
+        if prompt_of(text) is not None:
+            look.generated += 1
+            continue
+        if is_wordless(text):
+            look.wordless += 1
+            look.examples.setdefault("numbers", _quoted(name, text))
+            continue
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         look.several_lines += len(lines) > 1
         if len(lines) > 1 and _is_wrapped(lines):
             look.wrapped.append(name)
     share = len(look.wrapped) / max(1, look.several_lines)
     look.is_wrapped = options.sidecar == "text" or (options.sidecar is None and share >= WRAPPED)
     return look
+
+
+def _quoted(name: str, text: str) -> str:
+    """A text's name and its beginning."""
+    return f"{name} ('{captions.fold(text)[:40]}')"
 
 
 def _is_plain(data: bytes) -> bool:

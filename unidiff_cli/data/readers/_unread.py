@@ -11,6 +11,10 @@ from unidiff_cli.data.readers._table_choice import Tables
 
 NAMED = 5
 RENAME = "If it is a table, save it as .csv or .jsonl; else move it out of the catalogue."
+LISTS = (
+    "If they hold captions or splits, make a table of them with a first line such as "
+    "image,caption,split; else move them out of the catalogue."
+)
 MOVE = "Move it out of the catalogue, or name what is meant: --set 'prepare.tables=[…]'"
 
 
@@ -27,6 +31,17 @@ def doubts(sources: Sources, tables: Tables, uses_tars: bool) -> Iterator[Doubt]
         names = _listed(map(sources.path, sources.lookalikes))
         yield Doubt(
             f"{names}: a table by its name, with an ending that is not read.", RENAME, stops
+        )
+    if sources.lists:
+        names = _paths(sources, sources.lists)
+        way_out = f"{LISTS} Or read the folder without them: --set prepare.reader=folder"
+        action = way_out if stops else LISTS
+        yield Doubt(f"Texts whose lines name images are not read: {names}.", action, stops)
+    if sources.packed:
+        yield Doubt(
+            f"{_paths(sources, sources.packed)}: packed in a way that is not read.",
+            "If it is a table, unpack it; else move it out of the catalogue.",
+            stops,
         )
     if sources.tars and not uses_tars:
         yield Doubt(f"Tars that are not read: {_paths(sources, sources.tars)}.", MOVE, stops)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -12,14 +12,15 @@ from unidiff_cli.data import captions
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.prompts import load_prompts
-from unidiff_cli.data.readers import Reader, _sidecars
+from unidiff_cli.data.readers import Reader, _sidecars, _unnoticed
 from unidiff_cli.data.readers._caption_texts import FEW_ROWS
 from unidiff_cli.data.readers._cells import plain
+from unidiff_cli.data.readers._class_names import ClassNames
 from unidiff_cli.data.readers._classes import COLUMNS, REGULARIZATION, REPEATED, Classes
 from unidiff_cli.data.readers._companions import Companions
 from unidiff_cli.data.readers._contents import is_image, others_by_ending
 from unidiff_cli.data.readers._sidecars import Sidecars, role_of
-from unidiff_cli.data.readers._text_look import TextLook
+from unidiff_cli.data.readers._text_look import GENERATED, TextLook
 from unidiff_cli.data.sample import UNREAD, Cause, Reason, Rejected, Sample
 from unidiff_cli.data.walk import walk
 from unidiff_cli.errors import UsageError
@@ -36,6 +37,10 @@ class Folder(Reader):
         self._look: TextLook | None = None
         self._texts = 0
         self._doubts: list[Doubt] = []
+        self._classes: list[str] = []
+        self._decisions: dict[str, str] = {}
+        # What classes mean whose folders have numbers for names.
+        self._class_names: dict[str, str] = {}
         # Images of the latest pass, and a caption or two of theirs.
         self._images = 0
         self._wording: set[str] = set()
@@ -65,12 +70,13 @@ class Folder(Reader):
         if named:
             more = ", …" if len(classes) > 8 else ""
             lines.append(f"classes from sub-folders: {', '.join(named)}{more}")
+        lines += self._classes
         lines += [f"{count:,} {note}" for note, count in self.notes.items() if count]
         lines += [f"not read: {', '.join(unread[:NAMED])}"] if unread else []
         return [*lines, *self.peek()]
 
     def decisions(self) -> dict[str, str]:
-        return self._look.decisions() if self._look else {}
+        return self._decisions
 
     def doubts(self) -> list[Doubt]:
         return [*super().doubts(), *self._doubts, *self._same_caption()]
@@ -93,17 +99,26 @@ class Folder(Reader):
         files = [item for item in items if isinstance(item, Location)]
         images = dict.fromkeys(file for file in files if is_image(file))
         sidecars = Sidecars(files, images, self.root, self.options)
-        classes, companions = Classes(images, self.root), self._companions(sidecars)
+        companions = self._companions(sidecars)
+        products = [image for image in images if image not in companions.kinds]
+        classes = Classes(products, self.root, self.options)
+        leftover = [f for f in files if f not in images and f not in sidecars.used]
         if self._look is None:
             self._look = sidecars.look()
-            products = {
-                image
-                for image in images
-                if image not in companions.kinds and not classes.is_regularization(image)
-            }
-            self._doubts = [*sidecars.doubts(self._look, products), *companions.doubts()]
+            products = [image for image in products if not classes.is_regularization(image)]
+            self._classes = classes.describe()
+            self._doubts = [
+                *sidecars.doubts(self._look, frozenset(products)),
+                *companions.doubts(),
+                *classes.doubts(),
+            ]
+            without = [image for image in products if not sidecars.of[image]]
+            self._decisions = self._look.decisions() | sidecars.decisions()
+            self._doubts += _unnoticed.doubts(leftover, without, self.options.limits)
+            self._class_names = self._named_classes(leftover, map(classes.columns, without))
         self._texts = sidecars.count
         self.notes.update(dict(companions.counts()))
+        self.notes.update({GENERATED: self._look.generated} if self._look.generated else {})
         self.notes.update(others_by_ending(files, images, sidecars.used))
         for item in items:
             if isinstance(item, Rejected):
@@ -112,14 +127,33 @@ class Folder(Reader):
                 continue
             elif classes.is_regularization(item):
                 self.notes[REGULARIZATION] += 1
-            elif self._keeps(columns := classes.columns(item)):
+            elif self._keeps(columns := self._renamed(classes.columns(item))):
                 if classes.has_repeats:
                     self.notes[REPEATED] += 1
-                sample = self._sample(item, columns, sidecars.of[item])
+                product = classes.product(item)
+                sample = self._sample(item, columns, sidecars.of[item], product)
                 if isinstance(sample, Sample):
                     self._images += 1
                     self._wording.update(sample.captions if len(self._wording) < 2 else ())
                 yield sample
+
+    def _named_classes(
+        self, files: list[Location], columns: Iterable[dict[str, Any]]
+    ) -> dict[str, str]:
+        """What folders mean that are numbers or codes; what is doubtful of that is kept."""
+        template = self.options.caption or load_prompts().class_caption
+        counts = Counter(str(c["class"]) for c in columns if "class" in c)
+        names = ClassNames(counts, files, self.options.limits)
+        if names.names:
+            self._decisions |= {"names of classes": names.source}
+        if "{class" in template:
+            self._doubts += names.doubts(template, counts)
+        return names.names
+
+    def _renamed(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """The columns of a path, with the name of its class instead of a number."""
+        name = self._class_names.get(columns.get("class", ""))
+        return {**columns, "class": name} if name else columns
 
     def _companions(self, sidecars: Sidecars) -> Companions:
         """Images without a text that belong to others, by `prepare.companions`."""
@@ -129,10 +163,15 @@ class Folder(Reader):
         )
 
     def _sample(
-        self, image: Location, columns: dict[str, Any], texts: list[Location]
+        self,
+        image: Location,
+        columns: dict[str, Any],
+        texts: list[Location],
+        product: str | None,
     ) -> Sample | Rejected:
         row, cells = image.relative_to(self.root), dict[str, Any]()
         written: list[str] | None = None
+        is_wordless = False
         for text in texts:
             is_json = text.suffix == _sidecars.JSON
             if written is not None and not is_json:
@@ -141,13 +180,17 @@ class Folder(Reader):
             if isinstance(words, Reason):
                 return Rejected(row, words, row)
             cells |= words.cells
+            is_wordless |= words.is_wordless
+            if words.is_wordless and self._look and self._look.are_boxes:
+                continue
             if written is None and (words.captions or not is_json):
                 written = words.captions
         captions_ = self._from_columns(columns) if written is None else self._captions(written)
         if not captions_:
             name = shown(texts[0].name)
+            what = "holds numbers only" if is_wordless else "is empty"
             captions_ = Reason(
-                f"no caption: {name} is empty (without the file it would be that of its folder)",
+                f"no caption: {name} {what} (without the file it would be that of its folder)",
                 Cause.NO_CAPTION,
             )
         if isinstance(captions_, Reason):
@@ -158,7 +201,8 @@ class Folder(Reader):
             captions_,
             {**plain(cells), **columns},
             id=role_of(cells, "id", self.options),
-            product=role_of(cells, "product", self.options),
+            product=role_of(cells, "product", self.options)
+            or (product if self.options.columns.product is None else None),
             split=self._split(role_of(cells, "split", self.options) or "") or columns.get("split"),
         )
 

@@ -17,6 +17,7 @@ from unidiff_cli.data.readers._feeds import Feed, FeedRow, recognise
 from unidiff_cli.data.readers._image_cells import Image
 from unidiff_cli.data.readers._image_places import ImagePlaces
 from unidiff_cli.data.readers._image_splits import folder_word
+from unidiff_cli.data.readers._late_splits import LateSplits, adopt_splits
 from unidiff_cli.data.readers._sources import survey
 from unidiff_cli.data.readers._table_choice import choose_tables
 from unidiff_cli.data.readers._table_columns import TableColumns
@@ -52,6 +53,7 @@ class Table(Reader):
         self.columns = TableColumns(
             self.location, [cells for _, cells in head], options, self.places, self.feed
         )
+        self.late = LateSplits(self.columns)
 
     @classmethod
     def accepts(cls, location: Location) -> bool:
@@ -72,6 +74,7 @@ class Table(Reader):
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()
         self.places.begin_pass()
+        self.late.begin_pass()
         self._count = 0
         for row in self._rows():
             self._count += 1
@@ -82,11 +85,20 @@ class Table(Reader):
                 if failure := _img2dataset.failure(row.cells):
                     yield Rejected(label, failure)
                     continue
+                self.late.row(row.cells)
                 yield from self._samples(label, row, row.cells)
+        self._count_unnamed([self.named])
+
+    def holds_images(self) -> bool:
+        return self.columns.holds_images()
 
     def extent(self) -> Extent:
-        if not self.columns.holds_images():
-            return super().extent()
+        if not self.holds_images():
+            extent = super().extent()
+            return super().extent() if adopt_splits([self.late]) else extent
+        self._read_splits()
+        if adopt_splits([self.late]):
+            self._read_splits()
         # With the images inside the table its own size and time say it all.
         import pyarrow.parquet
 
@@ -94,6 +106,25 @@ class Table(Reader):
         with self.location.open() as stream:
             rows = pyarrow.parquet.ParquetFile(stream).metadata.num_rows
         return Extent(f"{stat.size:x}-{stat.version}", rows, stat.size)
+
+    def _read_splits(self) -> None:
+        """A pass over the columns that may say a split, without the images of the table."""
+        self.late.begin_pass()
+        self._unknown_splits.clear()
+        split = self.columns.roles["split"]
+        names = [*self.late.names, *([split] if split else ())]
+        if not names:
+            return
+        filtered = self.filtered
+        names += self.options.where
+        for _, cells in _tables.read(self.location, self.options, names=names):
+            if not isinstance(cells, Reason) and self._keeps(cells):
+                self.late.row(cells)
+                self._split_of(cells, b"")
+        self.filtered = filtered
+
+    def _uses_all(self) -> bool:
+        return super()._uses_all() and not self.columns.images.left_out
 
     def _feed(self, names: list[str]) -> Feed | None:
         """The shop system that wrote the table, unless the recipe maps other images than it has."""
@@ -113,15 +144,22 @@ class Table(Reader):
         return _tables.read(self.location, self.options, self.notes)
 
     def _head(self) -> list[tuple[int, Cells]]:
-        """The first rows, without most of the images in them."""
+        """The first rows, without most of the images in them.
+
+        Raises WorkError where they cannot be used.
+        """
         head: list[tuple[int, Cells]] = []
+        bad: list[Reason] = []
         size = 0
         for number, cells in islice(_tables.read(self.location, self.options), HEAD):
-            if not isinstance(cells, Reason):
+            if isinstance(cells, Reason):
+                bad.append(cells)
+            else:
                 head.append((number, cells if len(head) < WHOLE else without_bytes(cells)))
                 size += sum(len(cell) for cell in cells.values() if isinstance(cell, str))
                 if size > HEAD_SIZE:
                     break
+        _tables.refuse_unusable(self.location, self.options, len(head), bad)
         return head
 
     # ---- one row
@@ -152,6 +190,7 @@ class Table(Reader):
     def _sample(
         self, row: str, cells: Cells, column: str, image: Image, product: str
     ) -> Sample | Rejected:
+        self.late.image(image)
         is_stored = isinstance(image, bytes)
         path = "" if is_stored else without_secrets(shown(str(image)))
         if isinstance(image, bytes):
@@ -160,6 +199,8 @@ class Table(Reader):
             file = self._located(column, image)
         if isinstance(file, Reason):
             return Rejected(row, file, path)
+        if not is_stored:
+            self.named.add(file)
         texts = self._texts(cells)
         if isinstance(texts, Reason):
             return Rejected(row, texts, path)

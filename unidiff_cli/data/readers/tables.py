@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -12,8 +13,10 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location
 from unidiff_cli.data.readers import Reader
+from unidiff_cli.data.readers._late_splits import adopt_splits
 from unidiff_cli.data.readers._sources import survey
 from unidiff_cli.data.readers._table_choice import choose_tables
+from unidiff_cli.data.readers.table import Table
 from unidiff_cli.data.sample import Extent, Rejected, Sample
 from unidiff_cli.errors import UsageError
 
@@ -48,9 +51,8 @@ class Tables(Reader):
         return len(_parts_of(location, Prepare())) > 1
 
     @cached_property
-    def _readers(self) -> list[Reader]:
-        table = registry.load("readers", "table")
-        return [table(part, self.options) for part, _ in self._parts]
+    def _readers(self) -> list[Table]:
+        return [Table(part, self.options) for part, _ in self._parts]
 
     def describe(self) -> list[str]:
         first, *others = (reader.describe() for reader in self._readers)
@@ -76,6 +78,9 @@ class Tables(Reader):
             )
         return [*super().doubts(), *dict.fromkeys(doubts)]
 
+    def _uses_all(self) -> bool:
+        return all(reader._uses_all() for reader in self._readers)
+
     def __iter__(self) -> Iterator[Sample | Rejected]:
         self._begin_pass()
         # Images that several tables name, and the table that names each first.
@@ -95,9 +100,21 @@ class Tables(Reader):
                     yield replace(item, row=row)
             self.notes.update(reader.notes)
             self.filtered += reader.filtered
+        self._count_unnamed(reader.named for reader in self._readers)
 
     def extent(self) -> Extent:
+        extent = self._extent()
+        watched = [reader.late for reader in self._readers]
+        # Tables of one split each have their own words.
+        by_name = any(split for _, split in self._parts)
+        together = [[late] for late in watched] if by_name else [watched]
+        return self._extent() if any([adopt_splits(lates) for lates in together]) else extent
+
+    def _extent(self) -> Extent:
+        if not any(reader.holds_images() for reader in self._readers):
+            return super().extent()
         extents = [reader.extent() for reader in self._readers]
+        self.lost = sum((reader.lost for reader in self._readers), Counter())
         digest = hashlib.sha256(repr([e.digest for e in extents]).encode())
         rows = [extent.rows for extent in extents]
         total = None if None in rows else sum(filter(None, rows))

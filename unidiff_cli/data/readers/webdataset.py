@@ -19,11 +19,16 @@ from unidiff_cli.data import captions
 from unidiff_cli.data.columns import ROLES
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location, shown
+from unidiff_cli.data.prompts import load_prompts
 from unidiff_cli.data.readers import Reader, _families, _img2dataset, _tars
 from unidiff_cli.data.readers._cells import Cells, bounded, parse, plain
 from unidiff_cli.data.readers._tar_keys import (
+    CLASS,
     TEXTS,
     Parts,
+    class_of,
+    crowded_keys,
+    folders_of,
     is_image,
     is_of_macos,
     last,
@@ -65,6 +70,7 @@ class Webdataset(Reader):
         splits = dict.fromkeys(filter(None, _families.splits_of(paths)))
         lines = [f"WebDataset: {number}, {paths[0] if paths else 'none'} first"]
         lines += [f"splits by the tars' names: {', '.join(splits)}"] if splits else []
+        lines += self._looked().splits.describe()
         return [*lines, *self.peek()]
 
     def decisions(self) -> dict[str, str]:
@@ -99,9 +105,9 @@ class Webdataset(Reader):
         return tar.relative_to(self.root)
 
     def _looked(self) -> TarLook:
-        """What the first members of the first tar say of all."""
+        """What the first members of the tars say of all."""
         if self._look is None:
-            self._look = look_into(self._tars()[:1], self.options)
+            self._look = look_into(self._tars(), self.options)
         return self._look
 
     # ---- members
@@ -112,7 +118,7 @@ class Webdataset(Reader):
         ending = last(f".{names[1].lower()}") if names else ""
         if ending in IMAGE_SUFFIXES:
             return limits.image_bytes
-        return limits.text_bytes if ending in (*TEXTS, ".json") else 0
+        return limits.text_bytes if ending in (*TEXTS, ".json", CLASS) else 0
 
     def _read(self, tar: Location, split: str | None) -> Iterator[Sample | Rejected]:
         """The samples of a tar; those whose members lie far apart come last."""
@@ -128,10 +134,10 @@ class Webdataset(Reader):
             if not (self._is_whole(parts) and has_images(parts)) and pending.hold(key, parts):
                 continue
             self.notes.update([APART] if pending.take(key) else [])
-            yield from self._samples(row, parts, split)
+            yield from self._samples(row, parts, self._split_of(key, split))
         yield from self._second_pass(tar, pending, split)
         for key, parts in pending:
-            yield from self._samples(self._row(tar, key), parts, split)
+            yield from self._samples(self._row(tar, key), parts, self._split_of(key, split))
 
     def _second_pass(
         self, tar: Location, pending: Pending, split: str | None
@@ -158,7 +164,7 @@ class Webdataset(Reader):
             elif has_images(pending.parts(key)):
                 whole.discard(key)
                 self.notes[APART] += 1
-                yield from self._samples(row, pending.take(key), split)
+                yield from self._samples(row, pending.take(key), self._split_of(key, split))
 
     def _groups(self, tar: Location) -> Iterator[tuple[str, Parts] | Rejected]:
         """Members in a row that share a key, and those that cannot be read."""
@@ -195,6 +201,7 @@ class Webdataset(Reader):
     def _is_whole(self, parts: Parts) -> bool:
         """Whether a sample has an image and a caption, as far as can be told at once."""
         has_text = any(last(ending) in TEXTS for ending in parts)
+        has_text = has_text or bool(class_of(parts))
         return any(map(is_image, parts)) and (has_text or self._has_json_caption(parts))
 
     def _has_json_caption(self, parts: Parts) -> bool:
@@ -220,6 +227,8 @@ class Webdataset(Reader):
         if not self._keeps(columns):
             return
         images, others = products_of(parts)
+        if len(images) > 1:
+            self._notice(row, parts)
         if others:
             self.notes[FURTHER] += len(others)
         if not images:
@@ -245,10 +254,23 @@ class Webdataset(Reader):
                 or split,
             )
 
+    def _notice(self, key: str, parts: Parts) -> None:
+        """Keeps in mind a key that holds several samples, in a tar that was not looked into."""
+        look = self._looked()
+        if look.dot == "first" and not look.crowded:
+            look.crowded |= crowded_keys(f"{key}{ending}" for ending in parts)
+
+    def _split_of(self, key: str, split: str | None) -> str | None:
+        """The split that the folders of a key say, else that of its tar."""
+        splits, folders = self._looked().splits, folders_of(key)
+        if name := splits.unknown(folders):
+            self._unknown_splits[shown(name)] += 1
+        return None if splits.is_off else splits.of(folders)[0] or split
+
     def _texts(self, parts: Parts, cells: Cells) -> tuple[str, ...] | Reason:
         """The captions, or why there are none."""
         words = "no caption: neither a .txt nor a caption in its .json"
-        if ".cls" in parts:
+        if CLASS in parts:
             words += "; its .cls is the number of a class, whose name is not in the tar"
         try:
             texts = self._captions(self._written(parts, cells))
@@ -271,8 +293,11 @@ class Webdataset(Reader):
         if texts and not mapped:
             return [line for text in texts for line in self._looked().texts.captions_in(text)]
         names = mapped or ROLES["caption"]
-        written = (captions.cell_captions(cells[name]) for name in names if cells.get(name))
-        return list(next(written, ()))
+        written = [captions.cell_captions(cells[name]) for name in names if cells.get(name)]
+        if not written and not mapped and (name := class_of(parts)):
+            name = name.replace("_", " ").replace("-", " ")
+            return [captions.fill(load_prompts().class_caption, {"class": name})]
+        return list(written[0]) if written else []
 
     def _role(self, role: str, cells: Cells) -> str | None:
         """An id, product or split: mapped, of a shard of ours, or by the column's usual name."""
@@ -286,14 +311,15 @@ class Webdataset(Reader):
 
 
 def _cells(parts: Parts) -> Cells:
-    """The sample's .json. Raises ValueError for one that is no object."""
+    """The sample's .json, and its class. Raises ValueError for one that is no object."""
     cells: Any = {}
     for ending, data in parts.items():
         if last(ending) == ".json":
             cells = parse(data.decode("utf-8"))
             if not isinstance(cells, dict):
                 raise ValueError(f"a JSON {type(cells).__name__}, not an object")
-    return cells
+    name = class_of(parts)
+    return {"class": name, **cells} if name else cells
 
 
 def _tars_of(location: Location, notes: Counter[str]) -> Iterator[Location | Rejected]:

@@ -1,0 +1,174 @@
+"""Folders of classes whose names are numbers or codes, and the file that says what they mean.
+
+"a photo of 0" is no caption. `classes.json`, `labels.txt` and the like beside the folders may name
+the classes one to one; where nothing does, prepare asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from unidiff_cli.config.schema import Limits
+from unidiff_cli.data.doubts import Doubt
+from unidiff_cli.data.locations import Location, shown
+from unidiff_cli.data.readers._cells import parse
+
+# Words of the name of a file that names classes, and its endings.
+_FILE = re.compile(
+    r"(?:^|[-_ .])(?:class(?:es)?|labels?|categor(?:y|ies)|cats?|names|synsets?|words|mapping|map|"
+    r"id2label|idx2label|folders)(?:[-_ .]|$)",
+    re.IGNORECASE,
+)
+ENDINGS = (".json", ".txt", ".names", ".csv", ".tsv", ".lst")
+_WORD = re.compile(r"[^\W\d_]+")
+# Words that number things and say nothing of them.
+_NUMBERED = frozenset(
+    """
+    class label category cat id sku item product prod folder group cluster style art nr no batch
+    part set dir asin ref img image images cls idx
+    """.split()
+)
+_HASH = re.compile(r"(?=.*\d)[0-9a-f-]{8,}", re.IGNORECASE)
+_LINE = re.compile(r"\s*(\S+?)\s*(?:[\t,;:=|]|\s)\s*(.+)")
+_FEW = 2
+# The share of images with such a class from which the captions are doubtful.
+SHARE = 0.5
+
+
+def is_code(name: str) -> bool:
+    """Whether a folder's name says nothing: 0, n01440764, SKU001, class_3, A."""
+    words = _WORD.findall(name)
+    if _HASH.fullmatch(name) or not words:
+        return True
+    if not any(char.isdigit() for char in name):
+        return name.isascii() and len(words) == 1 and len(words[0]) == 1
+    return all(
+        word.isascii()
+        and (
+            len(word) < _FEW
+            or word.lower() in _NUMBERED
+            or (word.isupper() and len(word) <= 2 * _FEW)
+        )
+        for word in words
+    )
+
+
+class ClassNames:
+    """What the folders of a catalogue mean: `names` by their codes, found in the file `source`."""
+
+    def __init__(self, classes: Iterable[str], files: Iterable[Location], limits: Limits) -> None:
+        self.codes = [name for name in dict.fromkeys(classes) if is_code(name)]
+        self.names: dict[str, str] = {}
+        self.source = ""
+        # Files that name them otherwise.
+        self.others: list[str] = []
+        for file in files if self.codes else ():
+            if file.suffix in ENDINGS and _FILE.search(PurePosixPath(file.name).stem):
+                names = _names_in(file, self.codes, limits)
+                if names and not self.names:
+                    self.names, self.source = names, file.name
+                elif names and names != self.names:
+                    self.others.append(file.name)
+
+    def doubts(self, template: str, counts: Mapping[str, int]) -> Iterator[Doubt]:
+        """Classes without a name; `counts` has the images of each."""
+        if self.others:
+            yield Doubt(
+                f"{self.source} and {self.others[0]} name the classes otherwise; {self.source} is "
+                "read.",
+                "Move the other one out of the catalogue.",
+                stops=True,
+            )
+        if self.names or not self.codes:
+            return
+        images = sum(counts[code] for code in self.codes)
+        example = shown(template.replace("{class}", self.codes[0].replace("_", " ")))
+        yield Doubt(
+            f"The names of {len(self.codes):,} folders are numbers or codes; the captions of "
+            f'{images:,} images would be such as "{example}".',
+            'Name the classes in classes.json: {"CODE": "NAME", …}, lay a .txt beside each image, '
+            "or give a table.",
+            stops=images >= SHARE * sum(counts.values()),
+        )
+
+
+def _names_in(file: Location, codes: Collection[str], limits: Limits) -> dict[str, str]:
+    """A name for every code, each another one; {} where the file does not say so."""
+    try:
+        if file.size > limits.text_bytes:
+            return {}
+        text = file.read(limits.text_bytes).decode("utf-8-sig")
+        if file.suffix == ".json":
+            candidates = list(_of_json(parse(text)))
+        else:
+            candidates = list(_of_lines([line for line in text.splitlines() if line.strip()]))
+    except (OSError, ValueError):
+        return {}
+    for start in (0, 1):
+        candidates += [
+            {str(number): name for number, name in enumerate(names, start)}
+            for names in candidates
+            if isinstance(names, list) and _are_numbers(codes, start, len(names))
+        ]
+    for names in candidates:
+        found = _matched(names, codes) if isinstance(names, dict) else {}
+        if found:
+            return found
+    return {}
+
+
+def _matched(names: dict[str, str], codes: Collection[str]) -> dict[str, str]:
+    by_number = {_key(code): name for code, name in names.items()}
+    found = {code: by_number.get(_key(code), "").replace("_", " ").strip() for code in codes}
+    # A name such as 3 would say no more than the folder does.
+    is_good = all(name and not is_code(name) for name in found.values())
+    return found if is_good and len(set(found.values())) == len(found) else {}
+
+
+def _key(code: str) -> str:
+    """A code as it is compared: 007 is 7."""
+    return code.strip().strip("\"'").lstrip("0").lower() or "0"
+
+
+def _are_numbers(codes: Collection[str], start: int, count: int) -> bool:
+    """Whether the codes are all the numbers of a list."""
+    return {_key(code) for code in codes} == {str(n) for n in range(start, start + count)}
+
+
+def _of_json(value: Any) -> Iterator[dict[str, str] | list[str]]:
+    """The names that a JSON holds: code to name, name to code, or a list in order."""
+    if isinstance(value, list):
+        if all(isinstance(item, str) for item in value):
+            yield [str(item) for item in value]
+        elif all(isinstance(item, dict) for item in value):
+            named = [(item.get("id"), item.get("name")) for item in value]
+            yield {str(code): name for code, name in named if isinstance(name, str)}
+    if not isinstance(value, dict):
+        return
+    if all(isinstance(item, str | list) for item in value.values()):
+        # ImageNet's index has ["n01440764", "tench"].
+        last = {
+            k: item[-1] if isinstance(item, list) and item else item for k, item in value.items()
+        }
+        yield {code: name for code, name in last.items() if isinstance(name, str)}
+        yield {
+            str(item[0]): str(item[-1])
+            for item in value.values()
+            if isinstance(item, list) and item
+        }
+    yield {str(code): name for name, code in value.items() if isinstance(code, str | int)}
+    for inner in value.values():
+        if isinstance(inner, dict | list):
+            yield from _of_json(inner)
+
+
+def _of_lines(lines: list[str]) -> Iterator[dict[str, str] | list[str]]:
+    """The names that lines hold: a code and a name, a name and a code, or a name each."""
+    pairs = [match.groups() for line in lines if (match := _LINE.fullmatch(line))]
+    yield {code: name.strip().strip("\"'") for code, name in pairs}
+    turned = [line.replace("\t", " ").replace(",", " ").rsplit(None, 1) for line in lines]
+    yield {pair[1]: pair[0].strip() for pair in turned if len(pair) == 2}
+    yield [line.strip() for line in lines]
