@@ -103,7 +103,7 @@ class Tables(Reader):
 
     def extent(self) -> Extent:
         extent = self._extent()
-        watched = [reader.late for reader in self._readers if reader.late]
+        watched = [late for reader in self._readers if (late := reader.late_splits())]
         # Tables of one split each have their own words.
         by_name = any(split for _, split in self._parts)
         together = [[late] for late in watched] if by_name else [watched]
