@@ -91,6 +91,10 @@ class Reader(ABC):
         samples = islice((item for item in self if isinstance(item, Sample)), count)
         return [f"  {sample.row}: {sample.captions[0]}" for sample in samples]
 
+    def late_splits(self) -> LateSplits | None:
+        """What the later rows of a table show of its splits."""
+        return None
+
     def holds_images(self) -> bool:
         """Whether the images lie in the table itself."""
         return False
@@ -165,7 +169,8 @@ class Reader(ABC):
     def _uses_all(self) -> bool:
         """Whether no row and no image of a table is left out on purpose."""
         options = self.options
-        return not (options.where or options.tables) and options.images == "all"
+        is_chosen = options.where or options.tables or options.images_root
+        return not is_chosen and options.images == "all" and options.spelling != "exact"
 
     def _keeps(self, cells: Mapping[str, Any]) -> bool:
         """Whether `prepare.where` keeps a row; the others are counted."""

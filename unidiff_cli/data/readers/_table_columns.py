@@ -7,6 +7,7 @@ Columns are found by their names and by what they hold, or mapped by `prepare.co
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from unidiff_cli.config.schema import Prepare
@@ -141,9 +142,13 @@ class TableColumns:
         is_open = self.roles["split"] is None and self.split_part is None
         if not is_open or self.options.columns.split is not None:
             return None
+        return self._of_few_words
+
+    @cached_property
+    def _of_few_words(self) -> list[str]:
         free = [name for name in self.names if name not in self.dropped()]
-        words = {name: _split_column.words_of(self.head, name) for name in free}
-        return [name for name in free if len(words[name]) <= _split_column.MOST_WORDS]
+        most = _split_column.MOST_WORDS
+        return [name for name in free if len(_split_column.words_of(self.head, name)) <= most]
 
     def holds_images(self) -> bool:
         """Whether the images lie in the table itself."""

@@ -73,7 +73,11 @@ class Unnamed:
 
     def _example(self, folder: Location) -> str:
         """The first image of a folder that no row names."""
-        files = [entry.location for entry in folder.entries() if not entry.is_folder]
+        try:
+            files = [entry.location for entry in folder.entries() if not entry.is_folder]
+        # It was there a moment ago.
+        except OSError:
+            return shown(folder.relative_to(self.root))
         files = [file for file in files if file.suffix in IMAGE_SUFFIXES]
         hashes = np.array([hash(str(file)) for file in files], np.int64)
         unnamed = np.flatnonzero(~np.isin(hashes, self.named))

@@ -89,6 +89,9 @@ class Table(Reader):
                 yield from self._samples(label, row, row.cells)
         self._count_unnamed([self.named])
 
+    def late_splits(self) -> LateSplits:
+        return self.late
+
     def holds_images(self) -> bool:
         return self.columns.holds_images()
 
@@ -124,7 +127,9 @@ class Table(Reader):
         self.filtered = filtered
 
     def _uses_all(self) -> bool:
-        return super()._uses_all() and not self.columns.images.left_out
+        images = self.columns.images
+        is_asked = any(doubt.stops for doubt in images.doubts)
+        return super()._uses_all() and not images.left_out and not is_asked
 
     def _feed(self, names: list[str]) -> Feed | None:
         """The shop system that wrote the table, unless the recipe maps other images than it has."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -16,7 +15,6 @@ from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.readers._late_splits import adopt_splits
 from unidiff_cli.data.readers._sources import survey
 from unidiff_cli.data.readers._table_choice import choose_tables
-from unidiff_cli.data.readers.table import Table
 from unidiff_cli.data.sample import Extent, Rejected, Sample
 from unidiff_cli.errors import UsageError
 
@@ -51,8 +49,9 @@ class Tables(Reader):
         return len(_parts_of(location, Prepare())) > 1
 
     @cached_property
-    def _readers(self) -> list[Table]:
-        return [Table(part, self.options) for part, _ in self._parts]
+    def _readers(self) -> list[Reader]:
+        table = registry.load("readers", "table")
+        return [table(part, self.options) for part, _ in self._parts]
 
     def describe(self) -> list[str]:
         first, *others = (reader.describe() for reader in self._readers)
@@ -104,7 +103,7 @@ class Tables(Reader):
 
     def extent(self) -> Extent:
         extent = self._extent()
-        watched = [reader.late for reader in self._readers]
+        watched = [late for reader in self._readers if (late := reader.late_splits())]
         # Tables of one split each have their own words.
         by_name = any(split for _, split in self._parts)
         together = [[late] for late in watched] if by_name else [watched]
@@ -114,7 +113,6 @@ class Tables(Reader):
         if not any(reader.holds_images() for reader in self._readers):
             return super().extent()
         extents = [reader.extent() for reader in self._readers]
-        self.lost = sum((reader.lost for reader in self._readers), Counter())
         digest = hashlib.sha256(repr([e.digest for e in extents]).encode())
         rows = [extent.rows for extent in extents]
         total = None if None in rows else sum(filter(None, rows))
