@@ -318,3 +318,16 @@ def test_an_address_is_no_number_with_zeros_before_it(tmp_path):
     put(tmp_path / "part.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(UsageError, match="which of the images"):
         readers.choose(tmp_path, Prepare())
+
+
+@pytest.mark.parametrize(
+    ("cell", "names"),
+    [
+        ("a.jpg ! alt : x ! title : y ! desc :  ! caption : | b.jpg ! alt : x", ["a.jpg", "b.jpg"]),
+        ("https://x.org/a.jpg ! alt : a, b", ["https://x.org/a.jpg"]),
+        ("wow ! a.jpg", ["wow ! a.jpg"]),
+        ("a!.jpg", ["a!.jpg"]),
+    ],
+)
+def test_words_behind_a_name_are_no_part_of_it(cell, names):
+    assert images_of(cell) == names
