@@ -348,3 +348,20 @@ def test_a_parent_of_nothing_is_a_bad_row(tmp_path):
     rows += [[f"Q-{n}", f"Hat {n}", "Child", "Q", f"{n}.jpg", ""] for n in range(3)]
     _, (rejected,) = read(write(tmp_path, AMAZON, rows, "0.jpg 1.jpg 2.jpg").parent)
     assert rejected.row == "export.csv:2" and "no image" in rejected.reason.text
+
+
+def test_amazons_template_of_three_header_lines_is_read_as_a_text(tmp_path):
+    header = AMAZON.split(",")
+    lines = [
+        ["TemplateType=fptcustom", "Version=2023", "", "", "", ""],
+        ["Seller SKU", "Product Name", "Parentage", "Parent SKU", "Main Image", "Other Image"],
+        header,
+        ["P1", "Linen Dress", "Parent", "", "", ""],
+        *([f"P1-{n}", f"Linen Dress {n}", "Child", "P1", f"{n}.jpg", ""] for n in range(4)),
+    ]
+    for n in range(4):
+        put(tmp_path / "swatch" / f"{n}.jpg")
+        put(tmp_path / "images" / f"{n}.jpg")
+        lines[4 + n][4] = f"images/{n}.jpg"
+    put(tmp_path / "flatfile.txt", "".join("\t".join(line) + "\r\n" for line in lines))
+    assert samples_of(tmp_path) == [(f"{n}.jpg", f"Linen Dress {n}", "P1") for n in range(4)]

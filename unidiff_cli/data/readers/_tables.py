@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.columns import ROLES
+from unidiff_cli.data.columns import words as words_of
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _text
@@ -108,10 +109,25 @@ def _is_text_table(file: Location, options: Prepare) -> bool:
     cells = [row for row in rows if not isinstance(row, Reason)]
     if len(cells) > 0.8 * len(rows) and _form_of(file, options) == TOKENS:
         return True
-    names = [name for name in (cells[0] if cells else {}) if name.strip().lower() in ROLES["image"]]
-    images = [str(row.get(names[0]) or "") for row in cells] if names else []
-    suffixes = [PurePosixPath(image).suffix.lower() in IMAGE_SUFFIXES for image in images]
-    return len(cells) > 0.8 * len(rows) and sum(suffixes) > 0.8 * len(rows) and len(cells[0]) > 1
+    if len(cells) <= 0.8 * len(rows) or not cells or len(cells[0]) < 2:
+        return False
+    names = [name for name in cells[0] if _may_be_images(name)]
+    filled = [
+        [str(row[name]).strip() for row in cells if str(row.get(name) or "").strip()]
+        for name in names
+    ]
+    # A row of what several products share has no image.
+    return any(
+        2 * len(images) > len(rows)
+        and sum(PurePosixPath(i).suffix.lower() in IMAGE_SUFFIXES for i in images)
+        > 0.8 * len(images)
+        for images in filled
+    )
+
+
+def _may_be_images(name: str) -> bool:
+    """Whether a column is called image or file_name, or has the word image in its name."""
+    return name.strip().lower() in ROLES["image"] or "image" in words_of(name)
 
 
 # ---------------------------------------------------------------- how it is read
