@@ -343,3 +343,55 @@ def test_other_image_columns_than_a_feeds_are_read_row_by_row(tmp_path):
     write(tmp_path, SHOPIFY, rows, "images/a.jpg images/c.jpg images/d.jpg")
     samples, rejected = read(tmp_path, columns=Columns(image="Variant Image"))
     assert len(samples) == 1 and len(rejected) == 5
+
+
+# ---------------------------------------------------------------- Amazon
+
+AMAZON = "item_sku,item_name,parent_child,parent_sku,main_image_url,other_image_url1"
+
+
+@pytest.mark.parametrize(
+    ("header", "parent"),
+    [
+        (AMAZON, "Parent"),
+        (AMAZON.replace("parent_child", "Parentage"), "parent"),
+        ("SKU,Product Name,Parentage Level,Parent SKU,Main Image,Other Image", "Parent"),
+    ],
+)
+def test_amazons_parents_have_no_image_of_their_own(tmp_path, header, parent):
+    rows = [["P1", "Linen Dress", parent, "", "", ""]]
+    rows += [[f"P1-{n}", f"Linen Dress {n}", "Child", "P1", f"{n}.jpg", ""] for n in range(3)]
+    rows[1][5] = "back.jpg"
+    folder = write(tmp_path, header, rows, "0.jpg 1.jpg 2.jpg back.jpg").parent
+    assert samples_of(folder) == [
+        ("0.jpg", "Linen Dress 0", "P1"),
+        ("back.jpg", "Linen Dress 0", "P1"),
+        ("1.jpg", "Linen Dress 1", "P1"),
+        ("2.jpg", "Linen Dress 2", "P1"),
+    ]
+    reader = readers.choose(folder, Prepare())
+    assert len(list(reader)) == 4 and reader.notes[VARIANTS] == 1
+
+
+def test_a_parent_of_nothing_is_a_bad_row(tmp_path):
+    rows = [["P1", "Linen Dress", "Parent", "", "", ""]]
+    rows += [[f"Q-{n}", f"Hat {n}", "Child", "Q", f"{n}.jpg", ""] for n in range(3)]
+    _, (rejected,) = read(write(tmp_path, AMAZON, rows, "0.jpg 1.jpg 2.jpg").parent)
+    assert rejected.row == "export.csv:2" and "no image" in rejected.reason.text
+
+
+def test_amazons_template_of_three_header_lines_is_read_as_a_text(tmp_path):
+    header = AMAZON.split(",")
+    lines = [
+        ["TemplateType=fptcustom", "Version=2023", "", "", "", ""],
+        ["Seller SKU", "Product Name", "Parentage", "Parent SKU", "Main Image", "Other Image"],
+        header,
+        ["P1", "Linen Dress", "Parent", "", "", ""],
+        *([f"P1-{n}", f"Linen Dress {n}", "Child", "P1", f"{n}.jpg", ""] for n in range(4)),
+    ]
+    for n in range(4):
+        put(tmp_path / "swatch" / f"{n}.jpg")
+        put(tmp_path / "images" / f"{n}.jpg")
+        lines[4 + n][4] = f"images/{n}.jpg"
+    put(tmp_path / "flatfile.txt", "".join("\t".join(line) + "\r\n" for line in lines))
+    assert samples_of(tmp_path) == [(f"{n}.jpg", f"Linen Dress {n}", "P1") for n in range(4)]

@@ -390,3 +390,16 @@ def test_two_names_that_are_found_as_one_file_are_asked_for(tmp_path, one, other
     assert len(list(reader)) == 24
     (doubt,) = reader.doubts()
     assert doubt.stops and "12 names mean a file that another name means too" in doubt.fact
+
+
+@pytest.mark.parametrize(
+    ("cell", "names"),
+    [
+        ("a.jpg ! alt : x ! title : y ! desc :  ! caption : | b.jpg ! alt : x", ["a.jpg", "b.jpg"]),
+        ("https://x.org/a.jpg ! alt : a, b", ["https://x.org/a.jpg"]),
+        ("wow ! a.jpg", ["wow ! a.jpg"]),
+        ("a!.jpg", ["a!.jpg"]),
+    ],
+)
+def test_words_behind_a_name_are_no_part_of_it(cell, names):
+    assert images_of(cell) == names

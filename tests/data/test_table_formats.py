@@ -362,7 +362,10 @@ def test_other_feeds_are_tables(tmp_path):
     ("text", "words"),
     [
         ('<!DOCTYPE x [<!ENTITY a "b"><!ENTITY c "&a;&a;">]><rss><item/></rss>', "document type"),
-        ('<!DOCTYPE x SYSTEM "file:///etc/passwd"><rss><item/></rss>', "document type"),
+        (
+            '<!DOCTYPE x SYSTEM "a.dtd" [<!ATTLIST a b CDATA "">]><rss><item/></rss>',
+            "document type",
+        ),
         ("<rss><item><title>R & B</title></item></rss>", "&amp;"),
         ("<rss><item><title>x</title>", "not readable as XML"),
         ("<item>" * 99, "deep"),
@@ -371,6 +374,24 @@ def test_other_feeds_are_tables(tmp_path):
 def test_a_hostile_or_broken_feed_is_named(tmp_path, text, words):
     with pytest.raises(WorkError, match=words):
         rows_of(table(tmp_path, "feed.xml", text))
+
+
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        '<!DOCTYPE yml_catalog SYSTEM "shops.dtd">',
+        '<!DOCTYPE x SYSTEM "file:///etc/passwd">',
+        '<!DOCTYPE rss PUBLIC "-//Netscape//DTD RSS 0.91//EN" "http://127.0.0.1:1/rss.dtd">',
+        "<!DOCTYPE rss>",
+    ],
+)
+def test_a_document_type_that_declares_nothing_is_passed_over(tmp_path, doctype):
+    (tmp_path / "shops.dtd").write_text('<!ENTITY nbsp "from a file"><!ENTITY x "from a file">')
+    has_file = "SYSTEM" in doctype or "PUBLIC" in doctype
+    title = "red&nbsp;&x; dress" if has_file else "red dress"
+    text = f"{doctype}<rss><item><title>{title}</title></item></rss>"
+    (row,) = rows_of(table(tmp_path, "feed.xml", text))
+    assert row == {"title": "red\xa0&x; dress" if has_file else "red dress"}
 
 
 def test_a_product_that_is_too_long_costs_itself(tmp_path):

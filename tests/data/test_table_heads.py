@@ -6,11 +6,11 @@ import openpyxl
 import pytest
 
 from tests.support.catalogue import put
-from tests.support.reading import read, read_all
+from tests.support.reading import facts, read, read_all
 from unidiff_cli.config.schema import Prepare, TableFile
 from unidiff_cli.data import readers
 from unidiff_cli.data.readers._titles import ABOVE, titles
-from unidiff_cli.errors import WorkError
+from unidiff_cli.errors import UsageError, WorkError
 
 CAPTIONS = [f"red dress number {n}" for n in range(12)]
 HEADER = ["Artikelnummer", "Bild", "Bezeichnung", "Preis"]
@@ -140,3 +140,31 @@ def test_rows_of_another_separator_are_refused_with_the_key(tmp_path):
     options = Prepare(table=TableFile(separator=","))
     with pytest.raises(WorkError, match="prepare.table.separator"):
         readers.choose(path, options)
+
+
+# ---------------------------------------------------------------- formulas
+
+
+@pytest.mark.parametrize("above", [[], [["Katalog 2026"], []]])
+def test_formulas_without_stored_values_are_explained(tmp_path, above):
+    book = openpyxl.Workbook()
+    for line in [*above, ["sku", "image", "color", "title"]]:
+        book.active.append(line)
+    for n in range(4):
+        put(tmp_path / f"p{n}.jpg")
+        book.active.append([n, f"p{n}.jpg", "red", f'=C{n + 2}&" dress"'])
+    book.save(tmp_path / "catalog.xlsx")
+    with pytest.raises(UsageError, match="formulas without stored values.*'title'.*save it"):
+        read(tmp_path)
+
+
+def test_formulas_of_another_column_are_said(tmp_path):
+    book = openpyxl.Workbook()
+    book.active.append(["image", "title", "price"])
+    for n in range(4):
+        put(tmp_path / f"p{n}.jpg")
+        book.active.append([f"p{n}.jpg", f"red dress {n}", f"=A{n + 2}*2"])
+    book.save(tmp_path / "catalog.xlsx")
+    reader, samples, _ = read_all(tmp_path)
+    assert len(samples) == 4
+    assert facts(reader, stops=False).endswith("read as empty: 'price'.")

@@ -10,10 +10,11 @@ import datetime
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import IO, Any
 
-from unidiff_cli.config.schema import Limits, Prepare
+from unidiff_cli.config.schema import Limits, Prepare, TableFile
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers._cells import Cells, Record
 from unidiff_cli.data.readers._csv_table import REPEATED, header_of, numbered
@@ -59,6 +60,51 @@ def excel_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterato
             yield from _rows(file, sheet, options, notes)
         finally:
             book.close()
+
+
+def empty_formulas(file: Location, options: Prepare) -> list[str]:
+    """The columns whose formulas have no stored value, by the first rows; raises as `excel_rows`.
+
+    Programs that write a sheet without Excel store none.
+    """
+    return list(_empty_formulas(file, file.version, options.table.sheet, options.limits))
+
+
+@lru_cache(maxsize=16)
+def _empty_formulas(
+    file: Location, version: str, sheet: str | None, limits: Limits
+) -> tuple[str, ...]:
+    import openpyxl
+
+    options = Prepare(table=TableFile(sheet=sheet), limits=limits)
+    views: list[list[Any]] = []
+    for has_values in (True, False):
+        with file.open() as stream:
+            _refuse_bombs(file, stream, limits)
+            book = openpyxl.load_workbook(stream, read_only=True, data_only=has_values)
+            try:
+                rows = _values(file, _sheet(file, book, options))
+                views.append(
+                    [row for row in islice(rows, BEFORE) if any(c is not None for c in row)]
+                )
+            finally:
+                book.close()
+    formulas = views[1]
+    above = titles([_texts(list(row)) for row in formulas])
+    header = _texts(list(formulas[above])) if above < len(formulas) else []
+    stored = {
+        place
+        for row in views[0][above + 1 :]
+        for place, value in enumerate(row)
+        if value is not None
+    }
+    written = {
+        place
+        for row in formulas[above + 1 :]
+        for place, value in enumerate(row)
+        if isinstance(value, str) and value.startswith("=")
+    }
+    return tuple(name for place, name in enumerate(header) if place in written - stored)
 
 
 def _refuse_bombs(file: Location, stream: IO[bytes], limits: Limits) -> None:

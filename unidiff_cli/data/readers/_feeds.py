@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from unidiff_cli.data.readers._cells import Cells
 from unidiff_cli.data.readers._feed import Feed, FeedRow, Read
+from unidiff_cli.data.readers._feed_amazon import Amazon
 from unidiff_cli.data.readers._feed_shopify import Shopify
 from unidiff_cli.data.sample import Reason
 
@@ -128,7 +129,14 @@ class Akeneo(Feed):
         return FeedRow(number, cells, parent or self._value(cells, *self.ids), bool(parent))
 
 
-FEEDS: tuple[type[Feed], ...] = (Shopify, WooCommerce, Magento, Akeneo, GoogleMerchant)
+FEEDS: tuple[type[Feed], ...] = (
+    Shopify,
+    WooCommerce,
+    Magento,
+    Akeneo,
+    Amazon,
+    GoogleMerchant,
+)
 
 
 def recognise(names: Sequence[str]) -> Feed | None:

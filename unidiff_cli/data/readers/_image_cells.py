@@ -35,6 +35,8 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|data:|//[^/]+/", re.IGNORECASE)
 _DRIVE = re.compile(r"[a-zA-Z]:[\\/]")
 # Where the next address of a cell begins; a comma may stand inside one.
 _NEXT_ADDRESS = re.compile(r"[\s,;|]+(?=https?://)", re.IGNORECASE)
+# What importers of shops write behind a name: a.jpg ! alt : a red dress ! title : x
+_WORDS_OF_IMAGE = re.compile(r"\s!\s*(?:alt|title|desc|caption)\s*:[^|]*", re.IGNORECASE)
 _WHOLE = re.compile(r"\d+\.0")
 
 # The name of a file, or the bytes of an image.
@@ -113,6 +115,8 @@ def _parsed(text: str) -> Any:
 
 def _names(text: str) -> Iterator[str]:
     """The names of a cell; it is split only where every part is an image's name."""
+    if "!" in text:
+        text = _WORDS_OF_IMAGE.sub(" ", text).rstrip()
     if not text.strip():
         return
     if is_address(text) and len(addresses := _NEXT_ADDRESS.split(text.strip())) > 1:

@@ -2,6 +2,8 @@
 
 COCO:       {"images": [{id, file_name}], "annotations": [{image_id, caption}]}, one row an image
 Karpathy:   {"images": [{filename, filepath, sentences: [{raw}], split}]}, Flickr30k's the same
+Nested:     {"cursor": "x", "node": {title, image}} of GraphQL, {"_id": 7, "_source": {…}} of
+            Elasticsearch, {"id": 7, "attributes": {…}} of JSON:API: the object is the row
 LLaVA:      {image, conversations: [{from: gpt, value}]}, or messages: [{role: assistant, content}]
 """
 
@@ -12,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from unidiff_cli.data.columns import named
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers._cells import Cells
 from unidiff_cli.data.sample import Reason
@@ -23,6 +26,8 @@ _ANSWERING = ("gpt", "assistant", "model", "bot")
 # Karpathy's third part of COCO, which everybody trains on.
 _SPLITS = {"restval": "train"}
 LATER = "conversations with several answers: the first is the caption"
+ACTIONS = "lines of Elasticsearch that say what to do with the next one, left out"
+_ACTIONS = ("index", "create", "update", "delete")
 TURNS = ("conversations", "conversation", "messages")
 
 Row = Cells | Reason
@@ -65,7 +70,29 @@ def row_of(row: Cells, notes: Counter[str]) -> Cells:
     for name in TURNS:
         if isinstance(row.get(name), list) and "caption" not in row:
             return _conversation(row, name, notes)
-    return row
+    return _unpacked(row)
+
+
+def is_action(row: Cells) -> bool:
+    """Whether a line is one of Elasticsearch's bulk format, {"index": {"_id": "7"}}, and no row."""
+    if len(row) != 1:
+        return False
+    ((name, value),) = row.items()
+    return name in _ACTIONS and isinstance(value, dict) and all(k[:1] == "_" for k in value)
+
+
+def _unpacked(row: Cells) -> Cells:
+    """A row whose image and caption lie in one of its objects, with what stands beside that."""
+    inside = [
+        name
+        for name, value in row.items()
+        if isinstance(value, dict) and named("image", value) and named("caption", value)
+    ]
+    if len(inside) != 1:
+        return row
+    others = {key: value for key, value in row.items() if key != inside[0]}
+    is_whole = named("image", others) or named("caption", others)
+    return row if is_whole else others | row[inside[0]]
 
 
 def _karpathy(row: Cells) -> Cells:

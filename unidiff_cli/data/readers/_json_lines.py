@@ -31,6 +31,9 @@ def json_lines(file: Location, options: Prepare, notes: Counter[str]) -> Iterato
                 yield from json_rows(file, options, notes)
                 return
             cells = _object(text, letters, decode, notes)
+            if not isinstance(cells, Reason) and layouts.is_action(cells):
+                notes[layouts.ACTIONS] += 1
+                continue
             yield number, cells if isinstance(cells, Reason) else layouts.row_of(cells, notes)
         is_first = is_first and not (text and text.strip())
 

@@ -1,7 +1,8 @@
 """A .json table row by row: only its text is in memory whole, and one bad row costs itself.
 
 Read are a list of objects, one inside an object ({"data": [...]}), an object by image as kohya's
-scripts write it, objects one a line, COCO's captions, and rows as `_json_layouts` knows them.
+scripts write it, objects one a line, pandas' columns, COCO's captions, and rows as `_json_layouts`
+knows them. Only pandas' columns are in memory whole.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _json_layouts as layouts
 from unidiff_cli.data.readers._cells import Record, cells_of, not_json
+from unidiff_cli.data.readers._json_columns import by_column, is_by_column
 from unidiff_cli.data.readers._json_text import JsonText
 from unidiff_cli.data.readers._text import text_of
 from unidiff_cli.data.sample import Reason
 from unidiff_cli.errors import UsageError, WorkError
+
+# The lists of pandas' orient="table": what the columns hold, and the rows.
+PANDAS = {"schema.fields", "data"}
 
 
 def json_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterator[Record]:
@@ -55,6 +60,8 @@ def _table(file: Location, text: JsonText, options: Prepare, notes: Counter[str]
     elif layouts.COCO <= lists.keys():
         yield from layouts.coco(file, *(_at(text, lists[key]) for key in ("annotations", "images")))
         return
+    elif PANDAS == lists.keys():
+        text.place = lists["data"]
     elif len(lists) > 1:
         raise _which(file, "holds several lists of objects", lists)
     elif lists:
@@ -62,6 +69,10 @@ def _table(file: Location, text: JsonText, options: Prepare, notes: Counter[str]
     if wanted is not None or lists:
         text.take("[")
         yield from layouts.understood(_list(text), notes)
+    elif is_by_column(text.whole()):
+        value = text.value()
+        yield from [value] if isinstance(value, Reason) else by_column(value)
+        text.end()
     elif text.is_lines():
         yield from layouts.understood(_objects(text), notes)
     else:

@@ -119,6 +119,14 @@ class JsonText:
         self._is_part = self._is_part or bool(lists)
         return lists
 
+    def whole(self) -> Any:
+        """The value that begins here, which is not taken; None where it is broken."""
+        self.peek()
+        try:
+            return json.JSONDecoder().raw_decode(self._text, self.place)[0]
+        except (ValueError, RecursionError):
+            return None
+
     def value(self) -> Any:
         """The next value, or why it cannot be taken, where its end is known all the same.
 

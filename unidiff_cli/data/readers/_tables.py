@@ -15,13 +15,14 @@ from pathlib import PurePosixPath
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.columns import ROLES
+from unidiff_cli.data.columns import words as words_of
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers import _text
 from unidiff_cli.data.readers._cells import Record, bounded, missing_note, without_missing
 from unidiff_cli.data.readers._csv_table import csv_rows
 from unidiff_cli.data.readers._dialect import dialect_doubts, dialect_of
-from unidiff_cli.data.readers._excel import excel_rows
+from unidiff_cli.data.readers._excel import empty_formulas, excel_rows
 from unidiff_cli.data.readers._json_lines import json_lines
 from unidiff_cli.data.readers._json_table import json_rows
 from unidiff_cli.data.readers._parquet import parquet_rows
@@ -29,7 +30,7 @@ from unidiff_cli.data.readers._records import is_of_dialect
 from unidiff_cli.data.readers._token_table import is_tokens, token_rows
 from unidiff_cli.data.readers._xml_feed import is_feed, xml_rows
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Reason, unreadable
-from unidiff_cli.errors import UnidiffError, WorkError
+from unidiff_cli.errors import UnidiffError, UsageError, WorkError
 
 _TEXT = (".csv", ".tsv", ".tab", ".psv", ".jsonl", ".ndjson", ".json")
 SUFFIXES = (*_TEXT, ".parquet", ".xlsx", *(f"{suffix}.gz" for suffix in _TEXT))
@@ -120,10 +121,25 @@ def _is_text_table(file: Location, options: Prepare) -> bool:
     cells = [row for row in rows if not isinstance(row, Reason)]
     if len(cells) > 0.8 * len(rows) and _form_of(file, options) == TOKENS:
         return True
-    names = [name for name in (cells[0] if cells else {}) if name.strip().lower() in ROLES["image"]]
-    images = [str(row.get(names[0]) or "") for row in cells] if names else []
-    suffixes = [PurePosixPath(image).suffix.lower() in IMAGE_SUFFIXES for image in images]
-    return len(cells) > 0.8 * len(rows) and sum(suffixes) > 0.8 * len(rows) and len(cells[0]) > 1
+    if len(cells) <= 0.8 * len(rows) or not cells or len(cells[0]) < 2:
+        return False
+    names = [name for name in cells[0] if _may_be_images(name)]
+    filled = [
+        [str(row[name]).strip() for row in cells if str(row.get(name) or "").strip()]
+        for name in names
+    ]
+    # A row of what several products share has no image.
+    return any(
+        2 * len(images) > len(rows)
+        and sum(PurePosixPath(i).suffix.lower() in IMAGE_SUFFIXES for i in images)
+        > 0.8 * len(images)
+        for images in filled
+    )
+
+
+def _may_be_images(name: str) -> bool:
+    """Whether a column is called image or file_name, or has the word image in its name."""
+    return name.strip().lower() in ROLES["image"] or "image" in words_of(name)
 
 
 # ---------------------------------------------------------------- how it is read
@@ -172,6 +188,26 @@ def refuse_unusable(file: Location, options: Prepare, usable: int, bad: Sequence
     )
 
 
+def explained(problem: UsageError, file: Location, options: Prepare) -> UsageError:
+    """What is wrong with the columns of a table, where formulas without values explain it."""
+    doubts = _formula_doubts(file, options)
+    return UsageError(f"{problem.fact} {doubts[0].fact}", doubts[0].action) if doubts else problem
+
+
+def _formula_doubts(file: Location, options: Prepare) -> list[Doubt]:
+    names = empty_formulas(file, options) if kind_of(file) == "xlsx" else []
+    if not names:
+        return []
+    columns = ", ".join(f"'{name}'" for name in names[:5])
+    return [
+        Doubt(
+            f"Columns of {file.name} hold formulas without stored values, read as empty: "
+            f"{columns}.",
+            "Open the file in Excel or LibreOffice and save it, which stores them.",
+        )
+    ]
+
+
 def doubts(
     file: Location, options: Prepare, notes: Counter[str], caption: str | None, rows: int
 ) -> list[Doubt]:
@@ -182,6 +218,7 @@ def doubts(
         found += _text.letters_doubts(file, _text.letters_of(file, options))
     if kind in _SEPARATED and _form_of(file, options) != TOKENS:
         found += dialect_doubts(file, dialect_of(file, options))
+    found += _formula_doubts(file, options)
     nothing = notes[missing_note(caption)] if caption else 0
     if nothing > NOTHING * rows:
         found.append(

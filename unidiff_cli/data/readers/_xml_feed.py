@@ -1,11 +1,13 @@
 """An XML feed as rows: Google Merchant's RSS and Atom, and others whose products have such names.
 
-Read as it comes, without the tree. A document type is refused, and with it entities that grow and
-files that they name. Nothing is fetched.
+Read as it comes, without the tree. A document type that only names a file, as Yandex's YML has it,
+is passed over and the file is not read. One that declares anything is refused, and with it entities
+that grow and files that they name. Nothing is fetched.
 """
 
 from __future__ import annotations
 
+import html.entities
 import re
 import zlib
 from collections import Counter
@@ -110,6 +112,7 @@ class _Feed:
         self.parser = expat.ParserCreate(options.encoding, namespace_separator=" ")
         self.parser.buffer_text = True
         self.parser.StartDoctypeDeclHandler = self._doctype
+        self.parser.SkippedEntityHandler = self._skipped
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._text
@@ -119,8 +122,18 @@ class _Feed:
         rows, self._rows = self._rows, []
         return rows
 
-    def _doctype(self, *args: Any) -> None:
-        raise _Refused("it declares a document type (<!DOCTYPE), which no feed needs")
+    def _doctype(self, name: str, system: str | None, public: str | None, declares: int) -> None:
+        if declares:
+            raise _Refused("its document type (<!DOCTYPE … [) declares things, which no feed needs")
+
+    def _skipped(self, name: str, is_parameter: bool) -> None:
+        """An entity that a file declares which is not read: one of HTML's, else as it is written.
+
+        Raises _Refused for one that is no text.
+        """
+        if is_parameter:
+            raise _Refused("it uses entities of its document type")
+        self._text(html.entities.html5.get(f"{name};", f"&{name};"))
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         space, _, name = tag.rpartition(" ")

@@ -22,7 +22,7 @@ from unidiff_cli.data.readers._sources import survey
 from unidiff_cli.data.readers._table_choice import choose_tables
 from unidiff_cli.data.readers._table_columns import TableColumns
 from unidiff_cli.data.sample import Cause, Extent, Reason, Rejected, Sample
-from unidiff_cli.errors import UsageError
+from unidiff_cli.errors import TooLarge, UsageError
 
 # Rows looked at to understand a table, and characters of their cells.
 HEAD, HEAD_SIZE = 1000, 1 << 26
@@ -50,9 +50,13 @@ class Table(Reader):
             head = [(row.number, row.cells) for row in rows if isinstance(row.cells, dict)]
         self._count = 0
         self.places = ImagePlaces(self.root, self.location.parent, options)
-        self.columns = TableColumns(
-            self.location, [cells for _, cells in head], options, self.places, self.feed
-        )
+        rows_ = [cells for _, cells in head]
+        try:
+            self.columns = TableColumns(self.location, rows_, options, self.places, self.feed)
+        except TooLarge:
+            raise
+        except UsageError as problem:
+            raise _tables.explained(problem, self.location, options) from None
         self.late = LateSplits(self.columns)
 
     @classmethod
