@@ -215,6 +215,44 @@ def test_mapped_splits_are_honoured_and_torn_groups_counted(tmp_path):
     assert receipt.counts["groups_in_several_splits"] == 3
     # Nobody named a val, so it is taken from train.
     assert receipt.counts["val"] > 0
+    receipt, _ = run(tmp_path, source, columns={"split": ""})
+    assert receipt.counts["groups_in_several_splits"] == 0
+
+
+def test_equal_images_in_several_splits_are_said(tmp_path):
+    for n in range(12):
+        split = "test" if n > 8 else "train"
+        put(tmp_path / f"shop/{split}/{'dress' if n % 2 else 'hat'}/{n}.jpg", encoded(photo(n % 9)))
+    receipt, _ = run(tmp_path, tmp_path / "shop")
+    (warning,) = [w for w in receipt.figures["warnings"] if "several splits" in w]
+    assert warning.startswith("3 groups have equal images in several splits")
+    receipt, _ = run(tmp_path, tmp_path / "shop", columns={"split": ""})
+    assert receipt.counts["groups_in_several_splits"] == 0
+
+
+@pytest.mark.parametrize("there", [0, 4, 8])
+def test_a_plan_refuses_what_names_images_that_are_not_there(tmp_path, there):
+    """As prepare would, and without opening an image."""
+    source = write_photos(tmp_path / "shop", 10)
+    for n in range(there, 10):
+        (source / f"images/{n}.jpg").unlink()
+    recipe = Recipe(prepare=Prepare(columns={"image": "image"}))
+    if there > 5:
+        assert plan(recipe, source)
+        return
+    with pytest.raises(WorkError) as caught:
+        plan(recipe, source)
+    assert f"{10 - there} of 10 rows are bad" in caught.value.fact
+    assert "no such file" in caught.value.fact
+    with pytest.raises(WorkError) as again:
+        run(tmp_path, source)
+    assert again.value.fact == caught.value.fact
+
+
+def test_a_plan_refuses_the_wrong_column(tmp_path):
+    source = write_photos(tmp_path / "shop", 10, sku=lambda n: f"S{n}")
+    with pytest.raises(WorkError, match="10 of 10 rows are bad"):
+        plan(Recipe(prepare=Prepare(columns={"image": "sku"})), source)
 
 
 # ---------------------------------------------------------------- bad rows
@@ -419,5 +457,6 @@ def test_splits_that_are_taken_from_train_are_said(tmp_path, others, taken):
     shop = write_photos(
         tmp_path / "shop", 20, split=lambda n: "train" if others and not n else others
     )
-    receipt = prepare(Project(tmp_path / "p"), Recipe(), shop)
+    # One product is in both, which is asked for.
+    receipt = prepare(Project(tmp_path / "p"), Recipe(), shop, yes=True)
     assert dict(summary.table(receipt)).get("taken from train by share", "") == taken

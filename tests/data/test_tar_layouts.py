@@ -7,7 +7,9 @@ import pytest
 
 from tests.support.catalogue import jpeg, tar_of
 from tests.support.reading import facts, read, read_all
-from unidiff_cli.data.readers import _tar_pending, webdataset
+from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data import readers
+from unidiff_cli.data.readers import _tar_look, _tar_pending, webdataset
 from unidiff_cli.data.sample import Cause
 
 
@@ -93,6 +95,26 @@ def test_dots_of_different_keys_are_no_doubt(tmp_path):
     names = [f"{n}.v1.{kind}" for n in range(12) for kind in ("jpg", "txt")]
     reader, samples, _ = read_all(write(tmp_path / "x.tar", *names))
     assert [s.row for s in samples] == [f"x.tar:{n}" for n in range(12)] and not facts(reader)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_keys_of_any_tar_are_looked_at(tmp_path, number):
+    for n in range(4):
+        names = dotted("img.v1.2." if n == number else "")
+        write(tmp_path / f"shop-{n:03d}.tar", *names)
+    reader, samples, rejected = read_all(tmp_path)
+    assert len(samples) == 48 and not rejected and {s.product for s in samples} == {None}
+    assert "have the key 'img'" in facts(reader, True)
+
+
+def test_a_key_of_many_samples_is_noticed_late(tmp_path, monkeypatch):
+    """In a tar that was not looked into."""
+    monkeypatch.setattr(_tar_look, "TARS", 1)
+    write(tmp_path / "a.tar", *dotted(""))
+    write(tmp_path / "b.tar", *dotted("img.v1.2."))
+    reader = readers.choose(tmp_path, Prepare())
+    assert not facts(reader)
+    assert len(list(reader)) and "have the key" in facts(reader, True)
 
 
 # ---------------------------------------------------------------- order
@@ -192,6 +214,37 @@ def test_numbers_of_classes_are_no_captions(tmp_path):
     samples, (rejected,) = read(tar_of(tmp_path / "x.tar", [("0.jpg", jpeg()), ("0.cls", b"3")]))
     assert not samples and rejected.reason.cause is Cause.NO_CAPTION
     assert ".cls is the number of a class" in rejected.reason.text
+
+
+@pytest.mark.parametrize("name", ["dress", "summer_dress", "платье", "t-shirt\n", "501 jeans"])
+def test_names_of_classes_are_captions(tmp_path, name):
+    entries = [("0.jpg", jpeg()), ("0.cls", name.encode())]
+    entries += [("1.jpg", jpeg()), ("1.cls", name.encode()), ("1.txt", b"a hat")]
+    samples, rejected = read(tar_of(tmp_path / "x.tar", entries))
+    words = name.strip().replace("_", " ").replace("-", " ")
+    assert [s.captions for s in samples] == [(f"a photo of {words}",), ("a hat",)] and not rejected
+    assert samples[0].attributes == {"class": name.strip()}
+
+
+FOLDERS = ["{split}/", "shop/{split}/dress/", "./{split}_images/", "dress/{split}/"]
+
+
+@pytest.mark.parametrize("place", FOLDERS)
+def test_folders_of_members_give_the_split(tmp_path, place):
+    places = [place.format(split=split) for split in ("train", "test")]
+    names = [f"{p}000{n}.{kind}" for p in places for n in range(2) for kind in ("jpg", "txt")]
+    reader, samples, rejected = read_all(write(tmp_path / "x.tar", *names))
+    assert [s.split for s in samples] == ["train", "train", "test", "test"] and not rejected
+    assert len({s.row for s in samples}) == 4 and not facts(reader)
+    samples, _ = read(tmp_path / "x.tar", columns={"split": ""})
+    assert {s.split for s in samples} == {None}
+
+
+def test_folders_of_members_that_name_no_split_stop(tmp_path):
+    names = [f"{p}/0.{kind}" for p in ("train", "test", "more") for kind in ("jpg", "txt")]
+    reader, samples, _ = read_all(write(tmp_path / "x.tar", *names))
+    assert [s.split for s in samples] == ["train", "test", "train"]
+    assert "'more' beside them name none" in facts(reader, True)
 
 
 def test_texts_of_tars_have_an_encoding(tmp_path):

@@ -234,17 +234,21 @@ def _torn(contents: summary.Contents) -> Iterator[Doubt]:
     so = "Test knows what train has seen then; the splits are those that the catalogue names."
     if products:
         yield Doubt(
-            f"{len(products):,} products have rows in several splits, such as "
+            f"{_counted(len(products), 'product')} rows in several splits, such as "
             f"{shown(products[0])}. {so}",
             "To split by product: --set prepare.columns.split=''",
             stops=True,
         )
     if groups:
         yield Doubt(
-            f"{len(groups):,} groups of equal images have rows in several splits, such as that of "
+            f"{_counted(len(groups), 'group')} equal images in several splits, such as that of "
             f"{shown(groups[0])}. {so}",
             "To keep each in one split: --set prepare.columns.split=''",
         )
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"1 {thing} has" if count == 1 else f"{count:,} {thing}s have"
 
 
 # ---------------------------------------------------------------- groups, splits, shards

@@ -30,6 +30,7 @@ from unidiff_cli.data import captions as captions_module
 from unidiff_cli.data.addresses import without_secrets
 from unidiff_cli.data.columns import SPLIT_FLAGS
 from unidiff_cli.data.doubts import Doubt
+from unidiff_cli.data.downloads import WebImage
 from unidiff_cli.data.image_addresses import ImageAddresses
 from unidiff_cli.data.locations import Location, locate
 from unidiff_cli.data.readers import _sources, _table_choice, _unnamed, _unread
@@ -135,7 +136,7 @@ class Reader(ABC):
             else:
                 size, version = self._state(item.image)
                 state = (item.row, item.captions, item.product, item.split, size, version)
-                if not version and item.image.kind() is None:
+                if not version and _is_missing(item.image):
                     self.lost[None, NO_FILE] += 1
                 total += size
             digest.update(repr(state).encode("utf-8", "backslashreplace"))
@@ -224,6 +225,19 @@ class Reader(ABC):
             if text := captions_module.cell_text(cells.get(name)):
                 return self._split(text, name)
         return None
+
+
+def _is_missing(image: Location) -> bool:
+    """Whether an image surely is not there; one that is still to be downloaded may be."""
+    if isinstance(image, WebImage):
+        return False
+    try:
+        image.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:

@@ -27,6 +27,12 @@ OF_CODES = frozenset(
     id sku item product prod art article artikel ref asin ean gtin upc pid model style no nr
     """.split()
 )
+# Folders of all products, which are no class.
+OF_ALL = frozenset(
+    """
+    product products item items article articles sku skus catalog catalogue shop store media
+    """.split()
+)
 _TOKENS = re.compile(r"[^\W_]+")
 # A word and its number: dress12 is no code.
 _NUMBERED = re.compile(r"([^\W\d_]{3,})\d+", re.IGNORECASE)
@@ -59,7 +65,7 @@ class ProductFolders:
             place = len(folders) - 1 if place is None else place
         elif not self.has_codes or place is None:
             return None, list(folders)
-        classes = list(folders[:place])
+        classes = _classes(folders[:place])
         if not classes and not is_code(folders[place]):
             classes = [folders[place]]
         return "/".join(folders[: place + 1]), classes
@@ -81,7 +87,7 @@ class ProductFolders:
         sizes: Counter[Folders] = Counter()
         for path, count in self._counts.items():
             place = _place_of_code(path)
-            if place:
+            if place is not None and _classes(path[:place]):
                 sizes[path[: place + 1]] += count
         covered = sizes.total() >= MOST * self._counts.total()
         return covered and len(sizes) >= CODES and median(sizes.values()) <= FEW
@@ -91,10 +97,10 @@ class ProductFolders:
         small = {path: count for path, count in counts.items() if count <= FEW}
         if not small or len(small) < MOST * len(counts):
             return
-        codes = [path for path in small if len(path) == 1 and is_code(path[-1])]
+        codes = [path for path in small if is_code(path[-1]) and not _classes(path[:-1])]
         if len(codes) >= max(CODES, MOST * len(counts)):
             yield Doubt(
-                f"{len(codes):,} folders such as '{codes[0][0]}' have codes as names, and no "
+                f"{len(codes):,} folders such as '{codes[0][-1]}' have codes as names, and no "
                 "folder above them names a class. They are read as classes.",
                 f"{ACTION}; a text beside each image, or a table, says what it shows.",
                 stops=True,
@@ -129,6 +135,10 @@ def _is_of_code(token: str) -> bool:
         or token.lower() in OF_CODES
         or (token.isupper() and len(token) <= 4)
     )
+
+
+def _classes(folders: Sequence[str]) -> list[str]:
+    return [name for name in folders if name.lower() not in OF_ALL]
 
 
 def _place_of_code(folders: Sequence[str]) -> int | None:
