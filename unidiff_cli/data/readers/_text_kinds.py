@@ -55,17 +55,13 @@ def prompt_of(text: str) -> str | None:
 def is_wordless(text: str) -> bool:
     """Whether a text is numbers, alone or behind a name in each line, as boxes are written."""
     lines = [line for line in text.splitlines() if line.strip()]
-    has_words = bool(_words(text)) or not any(map(str.isdigit, text))
+    has_words = _WORD.search(_NOT_WORDS.sub(" ", text)) or not any(map(str.isdigit, text))
     return bool(lines) and (not has_words or all(map(_is_box, lines)))
 
 
 def has_bad_letters(text: str) -> bool:
     """Whether words mix alphabets, as those do that are read in a wrong encoding: ЬbergrцЯe."""
     return not text.isascii() and bool(_MIXED.search(unicodedata.normalize("NFC", text)))
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(_NOT_WORDS.sub(" ", text))
 
 
 def _is_box(line: str) -> bool:
