@@ -15,7 +15,7 @@ from unidiff_cli.data.readers._text_look import GENERATED
 GENERATORS = {
     "Automatic1111": "red dress {n}\nNegative prompt: ugly\nSteps: 20, Sampler: Euler a, Seed: 5",
     "without a negative prompt": "red dress {n}\nSteps: 20, Sampler: Euler a, CFG scale: 7",
-    "a negative of several lines": "red dress {n}\nNegative prompt: ugly,\nblurry\nSteps: 9, Size: 8",
+    "a long negative": "red dress {n}\nNegative prompt: bad,\nblurry\nSteps: 9, Size: 8",
     "a prompt of several lines": "red\ndress {n}\nNegative prompt: ugly",
     "in one line": "red dress {n} Negative prompt: ugly Steps: 20, Sampler: DDIM, Seed: 1",
     "a label each": "Prompt: red dress {n}\nNegative Prompt: ugly\nSeed: 1\nModel: x",

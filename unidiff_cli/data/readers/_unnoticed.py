@@ -23,7 +23,8 @@ SHARE = 0.5
 NO_TEXTS = frozenset(
     """
     .npz .npy .safetensors .pt .pth .bin .lock .aae .raw .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf
-    .zip .tar .tgz .gz .7z .rar .psd .psb .ai .eps .indd .mp4 .mov .avi .webm .mkv .m4v .mp3 .wav .db .ini .py .sh .ipynb .log
+    .zip .tar .tgz .gz .7z .rar .psd .psb .ai .eps .indd .mp4 .mov .avi .webm .mkv
+    .m4v .mp3 .wav .db .ini .py .sh .ipynb .log
     """.split()
 )
 # Files about a folder that say nothing of a product.
