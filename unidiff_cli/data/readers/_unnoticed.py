@@ -82,9 +82,9 @@ def _named_as_images(
     for file in files:
         for own in _names_in(folded(file.name)):
             same = anywhere.get(own, [])
-            image = beside.get((file.parent, own)) or (same[0] if len(same) == 1 else None)
-            if image:
-                found.setdefault(image, file)
+            owner = beside.get((file.parent, own)) or (same[0] if len(same) == 1 else None)
+            if owner:
+                found.setdefault(owner, file)
                 break
     return found
 
