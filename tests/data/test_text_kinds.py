@@ -32,7 +32,7 @@ def test_the_prompt_of_an_image_generator_is_the_caption(tmp_path, case):
 
 
 @pytest.mark.parametrize(
-    "text", ["red dress\nSize: M\nModel: 42", "A dress with negative space", "Steps: a short film"]
+    "text", ["red dress\nSize: M\nModel: 42", "A film negative: dress", "Steps: a short film"]
 )
 def test_words_of_products_are_no_settings(tmp_path, text):
     write(tmp_path, text)

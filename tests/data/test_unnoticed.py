@@ -145,6 +145,8 @@ TABLES = [
     "annotations.pkl",
     "labels.yml",
     "captions.txt",
+    "captions.xml",
+    "sortiment.csv.bak",
 ]
 
 
@@ -235,6 +237,17 @@ def test_classes_of_codes_are_asked_about(tmp_path, folders):
     assert len(samples) == 2
     words = facts(reader, True)
     assert "The names of 2 folders are numbers or codes" in words and "a photo of" in words
+
+
+LISTS = ["a.jpg 0\nb.jpg 1\nc.jpg 2", "dress 0\nhat 1\nbag 2\nshoe 2", "10 0\n20 1\n30 2"]
+
+
+@pytest.mark.parametrize("text", LISTS)
+def test_lines_about_images_name_no_classes(tmp_path, text):
+    for folder in FOLDERS:
+        put(tmp_path / folder / "a.jpg")
+    put(tmp_path / "labels.txt", text)
+    assert "The names of 3 folders are numbers or codes" in facts(read_all(tmp_path)[0], True)
 
 
 @pytest.mark.parametrize("text", ["dress\nhat\n", '{"0": "dress"}', "dress\ndress\ndress\n", "["])

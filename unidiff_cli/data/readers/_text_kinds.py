@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 # Where the prompt ends, in a line of its own or not.
-_NEGATIVE = re.compile(r"(?:^|\s)negative[ _]?(?:prompt)?\s*[:=]", re.I | re.M)
+_NEGATIVE = re.compile(r"(?:^|\s)negative[ _]?prompts?\s*[:=]|^negative\s*[:=]", re.I | re.M)
 _STEPS = re.compile(r"(?:^|\s)(?:sampling )?steps\s*:\s*\d+\s*,\s*[a-z][\w ]{2,20}:", re.I | re.M)
 _SETTINGS = """
     steps sampler scheduler seed model size width height cfg guidance denoising clip vae lora
