@@ -107,7 +107,7 @@ def test_good_letters(text):
     assert not has_bad_letters(text)
 
 
-@pytest.mark.parametrize("text", ["ЬbergrцЯe", "Êðàñíîå ïëàòüå", "Gr鲞e", "caf\ufffd"])
+@pytest.mark.parametrize("text", ["ЬbergrцЯe", "Êðàñíîå ïëàòüå", "Gr鲞e", "╩Ёрёэюх", "caf\ufffd"])
 def test_bad_letters(text):
     assert has_bad_letters(text)
 
@@ -124,6 +124,15 @@ def test_tags_are_one_caption(tmp_path, text, name):
     reader, samples, _ = read_all(tmp_path)
     assert captions(samples) == [(f"1girl, red dress {n}",) for n in range(4)]
     assert not facts(reader)
+
+
+@pytest.mark.parametrize("text", ["1girl\nred_dress\nsolo {n}", "dress: 0.98\nred: 0.77\nhat: 0.5"])
+def test_tags_a_line_are_asked_about(tmp_path, text):
+    write(tmp_path, text)
+    reader, samples, _ = read_all(tmp_path)
+    assert len(samples[0].captions) == 3 and "4 texts look like tags" in facts(reader, True)
+    reader, samples, _ = read_all(tmp_path, sidecar="text")
+    assert len(samples[0].captions) == 1 and not facts(reader)
 
 
 def test_a_text_wins_over_tags(tmp_path):

@@ -34,6 +34,7 @@ _LATIN, _OTHER = "A-Za-z\u00c0-\u024f", "\u0370-\u03ff\u0400-\u052f\u0590-\u06ff
 _MIXED = re.compile(
     rf"[{_LATIN}][{_OTHER}]|[{_OTHER}][{_LATIN}]"
     "|[a-z\u00df-\u00ff][\u2e80-\u9fff\uac00-\ud7af\uff61-\uff9f]+[a-z\u00df-\u00ff]"
+    "|[^\\W\\d_][\u2500-\u259f]|[\u2500-\u259f][^\\W\\d_]"
     "|\ufffd|[\x80-\x9f]|[\u00c0-\u00ff]{4,}"
 )
 
@@ -57,6 +58,11 @@ def is_wordless(text: str) -> bool:
     lines = [line for line in text.splitlines() if line.strip()]
     has_words = _WORD.search(_NOT_WORDS.sub(" ", text)) or not any(map(str.isdigit, text))
     return bool(lines) and (not has_words or all(map(_is_box, lines)))
+
+
+def are_tags(lines: list[str]) -> bool:
+    """Whether lines may be tags, one each: three or more, of a word or two, with a score or not."""
+    return len(lines) >= _ENOUGH and all(len(line.split()) <= 2 for line in lines)
 
 
 def has_bad_letters(text: str) -> bool:
