@@ -15,11 +15,12 @@ from unidiff_cli.config.schema import Limits
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.readers._cells import parse
+from unidiff_cli.data.sample import IMAGE_SUFFIXES
 
 # Words of the name of a file that names classes, and its endings.
 _FILE = re.compile(
-    r"(?:^|[-_ .])(?:class(?:es)?|labels?|categor(?:y|ies)|cats?|names|synsets?|words|mapping|map|"
-    r"id2label|idx2label|folders)(?:[-_ .]|$)",
+    r"(?:^|[-_ .])(?:class(?:es|names?|list)?|label(?:s|map|names?)?|categor(?:y|ies)|cats?|names|"
+    r"synsets?|words|mapping|map|id2label|idx2label|folders)(?:[-_ .]|$)",
     re.IGNORECASE,
 )
 ENDINGS = (".json", ".txt", ".names", ".csv", ".tsv", ".lst")
@@ -33,6 +34,7 @@ _NUMBERED = frozenset(
 )
 _HASH = re.compile(r"(?=.*\d)[0-9a-f-]{8,}", re.IGNORECASE)
 _LINE = re.compile(r"\s*(\S+?)\s*(?:[\t,;:=|]|\s)\s*(.+)")
+_NUMBERED_LINE = re.compile(r"^\s*\d+\b|\b\d+\s*$")
 _FEW = 2
 # The share of images with such a class from which the captions are doubtful.
 SHARE = 0.5
@@ -124,8 +126,12 @@ def _matched(names: dict[str, str], codes: Collection[str]) -> dict[str, str]:
     by_number = {_key(code): name for code, name in names.items()}
     found = {code: by_number.get(_key(code), "").replace("_", " ").strip() for code in codes}
     # A name such as 3 would say no more than the folder does.
-    is_good = all(name and not is_code(name) for name in found.values())
+    is_good = all(name and not is_code(name) and not _is_image(name) for name in found.values())
     return found if is_good and len(set(found.values())) == len(found) else {}
+
+
+def _is_image(name: str) -> bool:
+    return PurePosixPath(name.lower()).suffix in IMAGE_SUFFIXES
 
 
 def _key(code: str) -> str:
@@ -165,10 +171,19 @@ def _of_json(value: Any) -> Iterator[dict[str, str] | list[str]]:
             yield from _of_json(inner)
 
 
+def _one_to_one(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The pairs; {} where a code has several names, as where lines are those of images."""
+    pairs = list(pairs)
+    names = dict(pairs)
+    return names if len(names) == len(set(names.values())) == len(pairs) else {}
+
+
 def _of_lines(lines: list[str]) -> Iterator[dict[str, str] | list[str]]:
     """The names that lines hold: a code and a name, a name and a code, or a name each."""
     pairs = [match.groups() for line in lines if (match := _LINE.fullmatch(line))]
-    yield {code: name.strip().strip("\"'") for code, name in pairs}
+    yield _one_to_one((code, name.strip().strip("\"'")) for code, name in pairs)
     turned = [line.replace("\t", " ").replace(",", " ").rsplit(None, 1) for line in lines]
-    yield {pair[1]: pair[0].strip() for pair in turned if len(pair) == 2}
-    yield [line.strip() for line in lines]
+    yield _one_to_one((pair[1], pair[0].strip()) for pair in turned if len(pair) == 2)
+    # Lines that all begin or end with a number are no names alone.
+    if not all(_NUMBERED_LINE.search(line) for line in lines):
+        yield [line.strip() for line in lines]

@@ -144,12 +144,12 @@ def _survey(root: Location, options: Prepare) -> Sources:
 
 
 def _add_unread_texts(sources: Sources, texts: list[Location]) -> None:
-    """Names texts such as captions.txt that are no table that is read."""
+    """Names texts such as captions.txt and products.xml that are no table that is read."""
     chosen = set(sources.tables)
     sources.lookalikes += [
         file
         for file in texts
-        if file not in chosen and file.suffix == ".txt"
+        if file not in chosen
         if _USUAL.fullmatch(stem := PurePosixPath(file.name).stem)
         # A list of classes, or of the files of a split.
         if not _LISTS.search(stem)
@@ -162,7 +162,8 @@ def _looks_like_table(file: Location) -> bool:
     if name.endswith(LOOKALIKES):
         return True
     inner = name.removesuffix(file.suffix)
-    if file.suffix in PACKED and inner.endswith(tuple(_tables.SUFFIXES)):
+    # catalog.csv.xz, and catalog.csv.bak of an editor.
+    if inner.endswith(tuple(_tables.SUFFIXES)):
         return True
     return file.suffix not in _NO_TABLES and bool(_USUAL.fullmatch(inner))
 

@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 # Where the prompt ends, in a line of its own or not.
-_NEGATIVE = re.compile(r"(?:^|\s)negative[ _]?(?:prompt)?\s*[:=]", re.I | re.M)
+_NEGATIVE = re.compile(r"(?:^|\s)negative[ _]?prompts?\s*[:=]|^negative\s*[:=]", re.I | re.M)
 _STEPS = re.compile(r"(?:^|\s)(?:sampling )?steps\s*:\s*\d+\s*,\s*[a-z][\w ]{2,20}:", re.I | re.M)
 _SETTINGS = """
     steps sampler scheduler seed model size width height cfg guidance denoising clip vae lora
@@ -34,6 +34,7 @@ _LATIN, _OTHER = "A-Za-z\u00c0-\u024f", "\u0370-\u03ff\u0400-\u052f\u0590-\u06ff
 _MIXED = re.compile(
     rf"[{_LATIN}][{_OTHER}]|[{_OTHER}][{_LATIN}]"
     "|[a-z\u00df-\u00ff][\u2e80-\u9fff\uac00-\ud7af\uff61-\uff9f]+[a-z\u00df-\u00ff]"
+    "|[^\\W\\d_][\u2500-\u259f]|[\u2500-\u259f][^\\W\\d_]"
     "|\ufffd|[\x80-\x9f]|[\u00c0-\u00ff]{4,}"
 )
 
@@ -55,17 +56,18 @@ def prompt_of(text: str) -> str | None:
 def is_wordless(text: str) -> bool:
     """Whether a text is numbers, alone or behind a name in each line, as boxes are written."""
     lines = [line for line in text.splitlines() if line.strip()]
-    has_words = bool(_words(text)) or not any(map(str.isdigit, text))
+    has_words = _WORD.search(_NOT_WORDS.sub(" ", text)) or not any(map(str.isdigit, text))
     return bool(lines) and (not has_words or all(map(_is_box, lines)))
+
+
+def are_tags(lines: list[str]) -> bool:
+    """Whether lines may be tags, one each: three or more, of a word or two, with a score or not."""
+    return len(lines) >= _ENOUGH and all(len(line.split()) <= 2 for line in lines)
 
 
 def has_bad_letters(text: str) -> bool:
     """Whether words mix alphabets, as those do that are read in a wrong encoding: ЬbergrцЯe."""
     return not text.isascii() and bool(_MIXED.search(unicodedata.normalize("NFC", text)))
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(_NOT_WORDS.sub(" ", text))
 
 
 def _is_box(line: str) -> bool:

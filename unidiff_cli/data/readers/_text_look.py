@@ -13,7 +13,12 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.encoding import ENOUGH, MARKS, encoding_of, is_utf8
-from unidiff_cli.data.readers._text_kinds import has_bad_letters, is_wordless, prompt_of
+from unidiff_cli.data.readers._text_kinds import (
+    are_tags,
+    has_bad_letters,
+    is_wordless,
+    prompt_of,
+)
 
 # A line that goes on in the next one ends like this.
 _GOES_ON = re.compile(r"(?:[,;:-]|\b(?:a|an|the|of|and|or|with|in|on|at|by|for|from|to))$", re.I)
@@ -44,6 +49,8 @@ class TextLook:
     looked_at: int = 0
     # Texts with the settings of an image generator.
     generated: int = 0
+    # Texts whose lines may be tags.
+    tags: int = 0
     # Texts of numbers, and those whose letters look wrong; and one of each, quoted.
     wordless: int = 0
     bad_letters: int = 0
@@ -108,6 +115,15 @@ class TextLook:
                 "are captions: --set prepare.sidecar=lines",
                 stops=True,
             )
+        if self.tags > WRAPPED * self.several_lines and not options.sidecar:
+            reading = "one caption" if self.is_wrapped else "one caption a line"
+            yield Doubt(
+                f"{self.tags:,} texts look like tags, one a line, such as "
+                f"{self.examples['tags']}; each is read as {reading}.",
+                "Say what a text is: --set prepare.sidecar=text (one caption) or "
+                "--set prepare.sidecar=lines (one caption a line)",
+                stops=True,
+            )
         if self.wrapped and not options.sidecar:
             many = f"{len(self.wrapped):,} of {self.several_lines:,} texts with several lines"
             reading = "one caption" if self.is_wrapped else "one caption a line"
@@ -146,6 +162,9 @@ def look_at(texts: Callable[[], Iterable[NamedText]], options: Prepare) -> TextL
             continue
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         look.several_lines += len(lines) > 1
+        if are_tags(lines):
+            look.tags += 1
+            look.examples.setdefault("tags", _quoted(name, text))
         if len(lines) > 1 and _is_wrapped(lines):
             look.wrapped.append(name)
     share = len(look.wrapped) / max(1, look.several_lines)

@@ -19,11 +19,14 @@ from unidiff_cli.data.readers._text_names import folded
 
 # The share of the images, or of their folders, that have such a file.
 SHARE = 0.5
+# The share from which it is said.
+SAID = 0.1
 # Caches of trainers, raw photos, layers, video and sound: no captions.
 NO_TEXTS = frozenset(
     """
     .npz .npy .safetensors .pt .pth .bin .lock .aae .raw .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf
-    .psd .psb .ai .eps .indd .mp4 .mov .avi .webm .mkv .m4v .mp3 .wav .db .ini .py .sh .ipynb .log
+    .zip .tar .tgz .gz .7z .rar .psd .psb .ai .eps .indd .mp4 .mov .avi .webm .mkv
+    .m4v .mp3 .wav .db .ini .py .sh .ipynb .log
     """.split()
 )
 # Files about a folder that say nothing of a product.
@@ -43,13 +46,13 @@ def doubts(
     """What may hold captions; `images` are the products without a text."""
     files = [file for file in leftover if file.suffix not in NO_TEXTS]
     named = _named_as_images(files, images)
-    if len(named) >= SHARE * len(images) and named:
+    if named and len(named) >= SAID * len(images):
         file, image = next((file, image) for image, file in named.items())
         yield Doubt(
             f"{len(named):,} files such as {shown(file.name)} have the names of images "
             f"({shown(image.name)}) and are not read; the captions would be the names of folders.",
             "If they hold captions, save each as NAME.txt beside its image; else move them out.",
-            stops=True,
+            stops=len(named) >= SHARE * len(images),
         )
         return
     folders = {image.parent for image in images}
@@ -81,9 +84,9 @@ def _named_as_images(
     for file in files:
         for own in _names_in(folded(file.name)):
             same = anywhere.get(own, [])
-            its = beside.get((file.parent, own)) or (same[0] if len(same) == 1 else None)
-            if its:
-                found.setdefault(its, file)
+            owner = beside.get((file.parent, own)) or (same[0] if len(same) == 1 else None)
+            if owner:
+                found.setdefault(owner, file)
                 break
     return found
 
@@ -114,7 +117,7 @@ def _about_folders(
         own = [parent] if parent in folders else []
         # shirt/B01/text.txt of shirt/B01/images/, and shirt/B01.txt of shirt/B01/.
         inner = above.get(parent, [])
-        own += inner if len(inner) == 1 and parent not in folders and len(above) > 1 else []
+        own += inner if parent not in folders and len(inner) < len(folders) else []
         own += [folder for folder in inner if folded(folder.name) == stem]
         for folder in own:
             name = "" if folded(folder.name) == stem else folded(file.name)

@@ -12,15 +12,17 @@ from unidiff_cli.data import captions
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.prompts import load_prompts
-from unidiff_cli.data.readers import Reader, _sidecars, _unnoticed
+from unidiff_cli.data.readers import Reader, _sidecar_words, _unnoticed
 from unidiff_cli.data.readers._caption_texts import FEW_ROWS
 from unidiff_cli.data.readers._cells import plain
 from unidiff_cli.data.readers._class_names import ClassNames
 from unidiff_cli.data.readers._classes import COLUMNS, REGULARIZATION, REPEATED, Classes
 from unidiff_cli.data.readers._companions import Companions
 from unidiff_cli.data.readers._contents import is_image, others_by_ending
-from unidiff_cli.data.readers._sidecars import Sidecars, role_of
+from unidiff_cli.data.readers._sidecar_words import role_of
+from unidiff_cli.data.readers._sidecars import Sidecars
 from unidiff_cli.data.readers._text_look import GENERATED, TextLook
+from unidiff_cli.data.readers._text_names import JSON
 from unidiff_cli.data.sample import UNREAD, Cause, Reason, Rejected, Sample
 from unidiff_cli.data.walk import walk
 from unidiff_cli.errors import UsageError
@@ -173,7 +175,7 @@ class Folder(Reader):
         written: list[str] | None = None
         is_wordless = False
         for text in texts:
-            is_json = text.suffix == _sidecars.JSON
+            is_json = text.suffix == JSON
             if written is not None and not is_json:
                 continue
             words = self._read(text)
@@ -206,8 +208,8 @@ class Folder(Reader):
             split=self._split(role_of(cells, "split", self.options) or "") or columns.get("split"),
         )
 
-    def _read(self, text: Location) -> _sidecars.Words | Reason:
-        return _sidecars.read(text, self._look or TextLook(), self.options)
+    def _read(self, text: Location) -> _sidecar_words.Words | Reason:
+        return _sidecar_words.read(text, self._look or TextLook(), self.options)
 
     def _from_columns(self, columns: dict[str, Any]) -> tuple[str, ...] | Reason:
         """The caption that an image's path gives, or why there is none."""
