@@ -15,7 +15,7 @@ from unidiff_cli.data.prompts import load_prompts
 from unidiff_cli.data.readers import Reader, _sidecars
 from unidiff_cli.data.readers._caption_column import FEW_ROWS
 from unidiff_cli.data.readers._cells import plain
-from unidiff_cli.data.readers._classes import COLUMNS, REGULARIZATION, REPEATED, Classes
+from unidiff_cli.data.readers._classes import COLUMNS, REPEATED, Classes
 from unidiff_cli.data.readers._companions import Companions
 from unidiff_cli.data.readers._contents import is_image, others_by_ending
 from unidiff_cli.data.readers._sidecars import Sidecars, role_of
@@ -93,15 +93,17 @@ class Folder(Reader):
         files = [item for item in items if isinstance(item, Location)]
         images = dict.fromkeys(file for file in files if is_image(file))
         sidecars = Sidecars(files, images, self.root, self.options)
-        classes, companions = Classes(images, self.root), self._companions(sidecars)
+        classes = Classes(sidecars.of, self.root, self.options)
+        companions = self._companions(sidecars)
         if self._look is None:
             self._look = sidecars.look()
             products = {
                 image
                 for image in images
-                if image not in companions.kinds and not classes.is_regularization(image)
+                if image not in companions.kinds and not classes.left_out(image)
             }
             self._doubts = [*sidecars.doubts(self._look, products), *companions.doubts()]
+            self._doubts += classes.doubts()
         self._texts = sidecars.count
         self.notes.update(dict(companions.counts()))
         self.notes.update(others_by_ending(files, images, sidecars.used))
@@ -110,8 +112,8 @@ class Folder(Reader):
                 yield item
             elif item not in images or item in companions.kinds:
                 continue
-            elif classes.is_regularization(item):
-                self.notes[REGULARIZATION] += 1
+            elif beside := classes.left_out(item):
+                self.notes[beside] += 1
             elif self._keeps(columns := classes.columns(item)):
                 if classes.has_repeats:
                     self.notes[REPEATED] += 1
