@@ -17,9 +17,7 @@ from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.splits import SPLITS
 
 COLUMNS = ("class", "folder", "split")
-NO_CLASS = frozenset(
-    ("images", "image", "imgs", "img", "photos", "pictures", "pics", "data", "dataset")
-)
+NO_CLASS = frozenset("images image imgs img photos pictures pics data dataset jpegimages".split())
 REPEATED = "images in folders with a repeat count (10_red dress), each read once"
 REGULARIZATION = "regularization images of kohya or DreamBooth, left out"
 PREVIEWS = "images of a trainer's own folders (sample, log, model), left out"

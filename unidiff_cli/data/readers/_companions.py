@@ -93,9 +93,12 @@ class Companions:
         """What a name says of an image whose partner lies in the same folder."""
         *folders, stem = parts
         for base, words in behind(stem):
-            kind = kind_of_words(words)
-            if kind and any((*folders, base + end) in self._all for end in ("", "-scaled")):
-                return kind if base + "-scaled" != stem else THUMBNAILS
+            # WordPress's a-scaled stands for a where a is gone.
+            bases = {base, f"{base}-scaled"} - {stem}
+            if any((*folders, name) in self._all for name in bases) and (
+                kind := kind_of_words(words)
+            ):
+                return kind
         for base, words in before(stem):
             if (*folders, base) in self._all and (kind := kind_of_words(words)):
                 return kind

@@ -60,13 +60,11 @@ class Lookalikes:
         sets: dict[str, dict[Parts, Parts]] = defaultdict(dict)
         for parts, has_text in self._texts.items():
             *folders, stem = parts
-            named = [(base, f"_{'_'.join(words_of(words))}") for base, words in behind(stem)]
-            named += [(base, f"{'_'.join(words_of(words))}_") for base, words in before(stem)]
-            for base, ending in named:
-                if is_view(ending):
-                    continue
-                totals[ending] += 1
-                if not has_text and (*folders, base) in self._texts:
+            named = [(f"_{'_'.join(words_of(words))}", base) for base, words in behind(stem)]
+            named += [(f"{'_'.join(words_of(words))}_", base) for base, words in before(stem)]
+            totals.update({ending for ending, _ in named if not is_view(ending)})
+            for ending, base in named:
+                if not has_text and (*folders, base) in self._texts and not is_view(ending):
                     sets[ending][parts] = (*folders, base)
         for ending, images in sets.items():
             if len(images) >= max(OF_ENDING, NEARLY_ALL * totals[ending]):
@@ -80,70 +78,69 @@ class Lookalikes:
     # ------------------------------------------------------------ folders: foo/a.png, images/a.jpg
 
     def _look_at_folders(self) -> None:
-        members: dict[Parts, list[Parts]] = defaultdict(list)
-        # A path without one of its folders -> the paths that have it.
-        without: dict[tuple[int, Parts], list[Parts]] = defaultdict(list)
+        # The images below all folders of a name, each with the place of that folder in its path.
+        sets: dict[str, list[tuple[Parts, int]]] = defaultdict(list)
+        # A path without one of its folders -> the folders that were left out there.
+        without: dict[tuple[int, Parts], set[str]] = defaultdict(set)
         for parts in self._texts:
-            for place in range(len(parts) - 1):
-                members[parts[: place + 1]].append(parts)
-                without[place, parts[:place] + parts[place + 1 :]].append(parts)
-        partners = {
-            folder: self._partners(images, len(folder) - 1, without)
-            for folder, images in members.items()
-            if self._may_be_second(folder, images)
-        }
-        done: set[frozenset[Parts]] = set()
+            for place, folder in enumerate(parts[:-1]):
+                sets[folder.lower()].append((parts, place))
+                without[place, parts[:place] + parts[place + 1 :]].add(folder.lower())
+        done: set[frozenset[str]] = set()
         # Of two sets that have each other's names, the smaller or the later is the second.
-        order = sorted(partners, key=lambda folder: (len(members[folder]), folder[::-1]))
-        order.sort(key=lambda folder: len(members[folder]))
-        for folder in order:
-            images = members[folder]
+        names = [name for name, images in sets.items() if self._may_be_second(name, images)]
+        for name in sorted(sorted(names, reverse=True), key=lambda name: len(sets[name])):
+            images = sets[name]
+            counts = self._partners(name, images, without)
             firsts = [
                 first
-                for first, count in partners[folder].items()
-                if count >= NEARLY_ALL * len(images) and frozenset((first, folder)) not in done
+                for first, count in counts.items()
+                if count >= NEARLY_ALL * len(images) and frozenset((first, name)) not in done
             ]
             if not 0 < len(firsts) <= MANY_FOLDERS:
                 continue
-            evident = [first for first in firsts if self._is_evident(folder, first, images)]
+            evident = [first for first in firsts if self._is_evident(first, images)]
             if evident:
-                done |= {frozenset((first, folder)) for first in firsts}
-                names = f"{_shown(folder)} have the names of those in {_shown(evident[0])}"
-                self._facts.append(f"{len(images):,} images in {names}: {_QUESTION}")
-                self.found |= set(images)
+                done |= {frozenset((first, name)) for first in firsts}
+                first = f"those in {shown(evident[0])}/" if evident[0] else "those above it"
+                self._facts.append(
+                    f"{len(images):,} images in {shown(name)}/ have the names of {first}: "
+                    f"{_QUESTION}"
+                )
+                self.found |= {parts for parts, _ in images}
 
-    def _may_be_second(self, folder: Parts, images: list[Parts]) -> bool:
-        name = folder[-1].lower()
-        if name in ORIGINALS or name in SPLITS or folder[-1] in self._known:
+    def _may_be_second(self, name: str, images: list[tuple[Parts, int]]) -> bool:
+        if name in ORIGINALS or name in SPLITS or name in map(str.lower, self._known):
             return False
-        is_open = not any(self._texts[parts] or parts in self.found for parts in images)
+        is_open = not any(self._texts[parts] or parts in self.found for parts, _ in images)
         return len(images) >= OF_FOLDER and is_open and not kind_of_folder(name)
 
     def _partners(
-        self, images: list[Parts], place: int, without: Mapping[tuple[int, Parts], list[Parts]]
-    ) -> Counter[Parts]:
-        """The folders beside, or above, and how many of the images they have by name."""
-        counts: Counter[Parts] = Counter()
-        for parts in images:
-            rest, stem = parts[:place] + parts[place + 1 : -1], parts[-1]
-            firsts = set()
-            for name in (stem, *_shorter(stem)):
-                firsts |= {other[: place + 1] for other in without.get((place, (*rest, name)), ())}
-                if (*rest, name) in self._texts:
-                    firsts.add(parts[:place])
-            firsts.discard(parts[: place + 1])
-            counts.update(f for f in firsts if not f or f[-1].lower() not in SPLITS)
+        self,
+        name: str,
+        images: list[tuple[Parts, int]],
+        without: Mapping[tuple[int, Parts], set[str]],
+    ) -> Counter[str]:
+        """The folders beside ("": above), and how many of the images they have by name."""
+        counts: Counter[str] = Counter()
+        for parts, place in images:
+            firsts: set[str] = set()
+            for stem in (parts[-1], *_shorter(parts[-1])):
+                rest = (*parts[:place], *parts[place + 1 : -1], stem)
+                firsts |= without.get((place, rest), set())
+                firsts |= {""} if rest in self._texts else set()
+            counts.update(firsts - SPLITS.keys() - {name})
         return counts
 
-    def _is_evident(self, folder: Parts, first: Parts, images: list[Parts]) -> bool:
+    def _is_evident(self, first: str, images: list[tuple[Parts, int]]) -> bool:
         """Whether equal names are no chance."""
-        if len(first) == len(folder) and first[-1].lower() in ORIGINALS:
+        if first in ORIGINALS:
             return True
-        stems = [parts[-1] for parts in images]
-        place = len(folder) - 1
-        heads = [(*first, *parts[place + 1 :]) for parts in images]
+        folders = (first,) if first else ()
+        heads = [(*parts[:place], *folders, *parts[place + 1 :]) for parts, place in images]
         if all(self._texts.get(head, False) for head in heads):
             return True
+        stems = [parts[-1] for parts, _ in images]
         return not _counts_on(stems) and not all(map(is_view, stems))
 
 
@@ -167,7 +164,3 @@ def _counts_on(stems: list[str]) -> bool:
             column = max(columns, key=len)
             running += len(numbers) * (max(column) - min(column) < _GAPS * len(column))
     return running * 2 >= len(stems)
-
-
-def _shown(folder: Parts) -> str:
-    return f"{shown('/'.join(folder))}/" if folder else "the folder itself"

@@ -12,7 +12,7 @@ from unidiff_cli.data import captions
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.prompts import load_prompts
-from unidiff_cli.data.readers import Reader, _sidecars
+from unidiff_cli.data.readers import Reader, _file_names, _sidecars
 from unidiff_cli.data.readers._caption_column import FEW_ROWS
 from unidiff_cli.data.readers._cells import plain
 from unidiff_cli.data.readers._classes import COLUMNS, REPEATED, Classes
@@ -104,6 +104,9 @@ class Folder(Reader):
             }
             self._doubts = [*sidecars.doubts(self._look, products), *companions.doubts()]
             self._doubts += classes.doubts()
+            if self.options.caption is None:
+                plain = [image for image in images if image in products and not sidecars.of[image]]
+                self._doubts += _file_names.doubts(plain)
         self._texts = sidecars.count
         self.notes.update(dict(companions.counts()))
         self.notes.update(others_by_ending(files, images, sidecars.used))
