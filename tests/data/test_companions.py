@@ -84,6 +84,14 @@ def test_sizes_without_a_larger_one_are_products(tmp_path):
     assert [s.captions[0] for s in samples] == ["a photo of dress"] * 2
 
 
+def test_copies_of_several_sizes_alone_are_asked_for(tmp_path):
+    put_sets(tmp_path, "dress/{}-150x150.jpg", "dress/{}-300x200.jpg", "dress/{}_1024x683.jpg")
+    reader, samples, _ = read_all(tmp_path)
+    assert len(samples) == 18 and "12 images have a size" in facts(reader, stops=True)
+    samples = read_all(tmp_path, companions="leave_out")[1]
+    assert len(samples) == 6 and all("1024x683" in row for row in rows(samples))
+
+
 # ---------------------------------------------------------------- unknown words
 
 UNKNOWN = {

@@ -161,7 +161,7 @@ def test_other_repeated_files_of_classes_are_asked_for(case):
         "two of them": [no_image(), no_image("Coming soon", "#fff")] * 6,
     }.get(case, [photo(999)] * 8)
     (doubt,) = in_classes(images, names)
-    assert doubt.stops and ("1 more images" in doubt.fact) is (case == "two of them")
+    assert doubt.stops and ("1 more do so" in doubt.fact) is (case == "two of them")
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_regularization_images_without_repeat_counts(tmp_path):
     reader, samples, _ = read_all(tmp_path)
     assert captions(samples) == {"dress"} and reader.notes == {REGULARIZATION: 1}
     put_all(tmp_path, "reg/c.png")
-    assert "1 images lie in reg" in facts(read_all(tmp_path)[0], stops=True)
+    assert "1 of 3 images lie in reg" in facts(read_all(tmp_path)[0], stops=True)
 
 
 def test_a_year_is_no_repeat_count(tmp_path):

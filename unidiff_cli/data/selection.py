@@ -204,7 +204,7 @@ def _repetitions(
     first = max(found, key=lambda item: len(item.rows))
     names = [_name(stored[n]) for n in first.rows]
     classes = f", with {first.captions:,} captions" if first.captions > 1 else ""
-    others = f" {len(found) - 1:,} more images do so too." if found[1:] else ""
+    others = f" {len(found) - 1:,} more do so too." if found[1:] else ""
     rows = sum(len(item.rows) for item in found)
     settled = options.placeholder == 0 or options.dedupe == "drop"
     return [

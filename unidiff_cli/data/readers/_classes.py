@@ -109,8 +109,9 @@ class Classes:
             names = ", ".join(shown(name) for name in folders[:3])
             counted = shown("/".join(self._counted[0])) if self._counted else "the others"
             yield Doubt(
-                f"{len(unclear):,} images lie in {names} beside {counted}: classes, or "
-                "regularization images and previews of a trainer? They are read as classes.",
+                f"{len(unclear):,} of {len(self._texts):,} images lie in {names} beside {counted}: "
+                "classes, or regularization images and previews of a trainer? They are read as "
+                "classes.",
                 "Say what they are: --set prepare.companions=leave_out or "
                 "--set prepare.companions=keep",
                 stops=True,

@@ -17,6 +17,7 @@ from unidiff_cli.data.readers._companion_names import (
     behind,
     is_view,
     kind_of_folder,
+    pixels,
     words_of,
 )
 from unidiff_cli.data.splits import SPLITS
@@ -46,12 +47,34 @@ class Lookalikes:
         self._facts: list[str] = []
         self._texts = texts
         self._known = known
+        self._look_at_sizes()
         self._look_at_endings()
         self._look_at_folders()
 
     def facts(self) -> Iterator[str]:
         """What is doubtful of each set, a sentence or two."""
         yield from self._facts
+
+    # ------------------------------------------------------------ sizes: a-150x150, a-600x600
+
+    def _look_at_sizes(self) -> None:
+        """Copies of several sizes without the image itself: all but the largest."""
+        copies: dict[Parts, dict[int, Parts]] = defaultdict(dict)
+        for parts, has_text in self._texts.items():
+            for base, words in behind(parts[-1]):
+                if not has_text and (size := pixels(words)):
+                    copies[(*parts[:-1], base)][size] = parts
+        smaller = {
+            image for sizes in copies.values() for size, image in sizes.items() if size < max(sizes)
+        }
+        if len(smaller) >= OF_ENDING:
+            first = next(image for image in self._texts if image in smaller)
+            self._facts.append(
+                f"{len(smaller):,} images have a size in their names and lie beside larger ones, "
+                f"such as {shown('/'.join(first))}: smaller copies, or products? They are read as "
+                "products."
+            )
+            self.found |= smaller
 
     # ------------------------------------------------------------ endings: a_foo.png beside a.jpg
 
@@ -68,10 +91,10 @@ class Lookalikes:
                     sets[ending][parts] = (*folders, base)
         for ending, images in sets.items():
             if len(images) >= max(OF_ENDING, NEARLY_ALL * totals[ending]):
-                first, base = next(iter(images.items()))
+                image, owner = next(iter(images.items()))
                 self._facts.append(
                     f"{len(images):,} images have the names of others and '{ending}' besides, such "
-                    f"as {shown('/'.join(first))} of {shown(base[-1])}: {_QUESTION}"
+                    f"as {shown('/'.join(image))} of {shown(owner[-1])}: {_QUESTION}"
                 )
                 self.found |= images.keys()
 
@@ -156,11 +179,11 @@ def _counts_on(stems: list[str]) -> bool:
         numbers = tuple(int(number[:18]) for number in _NUMBER.findall(stem))
         templates[_NUMBER.sub("#", stem)].append(numbers)
     running = 0
-    for template, numbers in templates.items():
-        columns = [set(column) for column in zip(*numbers, strict=True)]
+    for template, rows in templates.items():
+        columns = [set(column) for column in zip(*rows, strict=True)]
         if not columns:
-            running += len(numbers) * (len(template) < 3)
-        elif len(numbers) > 1:
+            running += len(rows) * (len(template) < 3)
+        elif len(rows) > 1:
             column = max(columns, key=len)
-            running += len(numbers) * (max(column) - min(column) < _GAPS * len(column))
+            running += len(rows) * (max(column) - min(column) < _GAPS * len(column))
     return running * 2 >= len(stems)
