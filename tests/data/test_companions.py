@@ -56,6 +56,10 @@ FOLDERS = {
     "VITON": ("train/cloth/a.jpg", "train/cloth-mask/a.jpg"),
     "parse": ("image/hat/a.jpg", "image-parse-v3/hat/a.png"),
     "DeepFashion": ("images/hat/a.jpg", "densepose/hat/a_densepose.png"),
+    "a cache elsewhere": ("img/dress/a.jpg", "var/cache/x/a-80x80.jpg"),
+    "Oxford pets": ("images/hat/hat_1.jpg", "annotations/trimaps/hat_1.png"),
+    "OpenPose": ("image/hat/7_00.jpg", "openpose_img/hat/7_00_rendered.png"),
+    "DressCode": ("dress/images/0007_0.jpg", "dress/label_maps/0007_4.png"),
     "VOC": ("JPEGImages/hat/a.jpg", "SegmentationClass/hat/a.png"),
 }
 
@@ -90,6 +94,14 @@ def test_copies_of_several_sizes_alone_are_asked_for(tmp_path):
     assert len(samples) == 18 and "12 images have a size" in facts(reader, stops=True)
     samples = read_all(tmp_path, companions="leave_out")[1]
     assert len(samples) == 6 and all("1024x683" in row for row in rows(samples))
+
+
+def test_words_of_sizes_alone_and_classes_of_sizes_are_asked_for(tmp_path):
+    put_sets(tmp_path / "a", "dress/{}_small.jpg", "dress/{}_large.jpg", "dress/{}_480x.jpg")
+    assert "6 images have a size" in facts(read_all(tmp_path / "a")[0], stops=True)
+    put_all(tmp_path / "b", *(f"{size}/{n}.jpg" for size in ("small", "large") for n in range(4)))
+    reader, samples, _ = read_all(tmp_path / "b")
+    assert len(samples) == 8 and "The folder 'small' may hold" in facts(reader, stops=True)
 
 
 # ---------------------------------------------------------------- unknown words
@@ -128,6 +140,13 @@ PRODUCTS = {
     "views": ("dress/{}.jpg", "dress/{}_back.jpg", "dress/{}_2.jpg", "dress/{}-b.jpg"),
     "more views": ("dress/{}.jpg", "dress/{}_front_detail.jpg", "dress/{}_side01.jpg"),
     "colours": ("dress/{}.jpg", "dress/{}-red.jpg"),
+    "parts of a product": (
+        "dress/{}/main.jpg",
+        "dress/{}/zoom.jpg",
+        "dress/{}/box.jpg",
+        "dress/{}/size.jpg",
+        "dress/{}/worn.jpg",
+    ),
     "splits": ("train/dress/{}.jpg", "test/dress/{}.jpg"),
     "a folder a product": ("dress/{}/front.jpg", "dress/{}/back.jpg", "dress/{}/side.jpg"),
 }

@@ -25,7 +25,7 @@ OF_FOLDERS = {
     MASKS: "mattes alphas segs segmentations segmentationclass segmentationobject parsings trimaps "
     "gt groundtruth silhouettes label labels annotations",
     MAPS: "condition conditions control controls normal normals pose poses depths depthmaps "
-    "agnostic edge edges",
+    "agnostic edge edges dense",
     THUMBNAILS: "small medium cache resized",
     SWATCHES: "swatches",
 }
@@ -60,7 +60,12 @@ _COPY = re.compile(
     r"pico|icon|small|compact|medium|large|grande|master)"
     r"(?:_crop_[a-z]+|_cropped)?(?:[@_-]?[1-4]x)?|[1-4]x"
 )
-_PIXELS = re.compile(r"(\d{2,4})x(\d{2,4})")
+_PIXELS = re.compile(r"(\d{2,4})x(\d{0,4})")
+# The sides that Shopify gives its words.
+_SIDES = {
+    **{"pico": 16, "icon": 32, "thumb": 50, "small": 100, "compact": 160, "medium": 240},
+    **{"large": 480, "grande": 600},
+}
 
 
 def behind(stem: str) -> Iterator[tuple[str, str]]:
@@ -99,6 +104,11 @@ def kind_of_folder(name: str) -> str | None:
     return FOLDERS.get(words[0]) if len(words) == 1 else None
 
 
+def is_sure(folder: str) -> bool:
+    """Whether a folder has a name that no class has, such as trimaps or openpose_img."""
+    return folder.lower() in SURE or (len(words_of(folder)) == 1 and words_of(folder)[0] in SURE)
+
+
 def owner_of(folder: str) -> tuple[str, str] | None:
     """The folder that another belongs to by its name, and what it holds: cloth of cloth-mask."""
     for owner, rest in behind(folder):
@@ -114,9 +124,11 @@ def is_view(text: str) -> bool:
 
 
 def pixels(text: str) -> int | None:
-    """The pixels of a copy by its name, 150x150; None for what has no such name."""
+    """The pixels of a copy by its name: 150x150, 480x, small; None for another name."""
+    if side := _SIDES.get(text.lower()):
+        return side * side
     match = _PIXELS.fullmatch(text.lower())
-    return int(match[1]) * int(match[2]) if match else None
+    return int(match[1]) * int(match[2] or match[1]) if match else None
 
 
 def size_of_folder(name: str) -> int | None:

@@ -16,10 +16,10 @@ from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers._companion_names import (
     FOLDERS,
     ORIGINALS,
-    SURE,
     THUMBNAILS,
     before,
     behind,
+    is_sure,
     kind_of_folder,
     kind_of_words,
     owner_of,
@@ -30,6 +30,8 @@ from unidiff_cli.data.readers._lookalikes import Lookalikes
 LIKE = "images with the names"
 # Folders that a tree of thumbnails may have more, as cache/1/small_image/<hash>/a.jpg has.
 _MORE = 4
+# Folders of sizes, of images or of clothes.
+_SIZES = frozenset(("small", "medium"))
 
 Parts = tuple[str, ...]
 
@@ -53,7 +55,17 @@ class Companions:
         self._without: dict[tuple[int, Parts], set[str]] = defaultdict(set)
         for parts in paths.values():
             for place, folder in enumerate(parts[:-1]):
-                self._without[place, parts[:place] + parts[place + 1 :]].add(folder)
+                rest = parts[:place] + parts[place + 1 :]
+                self._without[place, rest].add(folder)
+                # images/7_0.jpg has its mask in masks/7_4.png.
+                if folder.lower() in ORIGINALS:
+                    self._without[place, (*rest[:-1], _head(parts[-1]))].add(folder)
+        # The names of what may be a product.
+        self._stems = {
+            parts[-1]
+            for parts in self._all
+            if not any(is_sure(folder) or kind_of_folder(folder) for folder in parts[:-1])
+        }
         for image, parts in paths.items():
             # What has a caption of its own is no companion.
             if not texts[image] and (kind := self._by_name(parts) or self._by_folder(parts)):
@@ -115,15 +127,19 @@ class Companions:
             kind = kind_of_folder(folder)
             if not kind and not owner:
                 continue
+            if kind and is_sure(folder) and self._stems.intersection(_stems(parts[-1])):
+                return kind
             for rest in _rests(parts, place, _MORE if kind == THUMBNAILS else 1):
                 names = self._without.get((place, rest), set())
                 if owner and owner[0] in map(str.lower, names):
                     return owner[1]
-                others = {name for name in names if not kind_of_folder(name)} if kind else set()
-                if kind and rest in self._all:
+                if not kind:
+                    continue
+                others = {name for name in names if not kind_of_folder(name)}
+                if rest in self._all:
                     return kind
-                if others and (
-                    folder.lower() in SURE or any(name.lower() in ORIGINALS for name in others)
+                if any(name.lower() in ORIGINALS for name in others) and not (
+                    folder.lower() in _SIZES and ORIGINALS.issuperset(map(str.lower, parts[:place]))
                 ):
                     return kind
                 if others:
@@ -146,12 +162,22 @@ class Companions:
 def _rests(parts: Parts, place: int, most: int) -> Iterator[Parts]:
     """The path without a folder, or `most` folders, and without a word such as mask in its name."""
     *folders, stem = parts
-    stems = [stem, *(base for base, words in behind(stem) if kind_of_words(words, FOLDERS))]
+    stems = _stems(stem)
     for count in range(1, most + 1):
         if place + count > len(folders):
             return
         rest = (*folders[:place], *folders[place + count :])
         yield from ((*rest, name) for name in stems)
+
+
+def _stems(stem: str) -> list[str]:
+    """A name, and what it is without a word such as mask, or its last word, behind it."""
+    named = [base for base, words in behind(stem) if kind_of_words(words, FOLDERS)]
+    return list(dict.fromkeys((stem, *named, _head(stem))))
+
+
+def _head(stem: str) -> str:
+    return next((base for base, _ in behind(stem)), stem)
 
 
 def _parts(image: Location, root: Location) -> Parts:

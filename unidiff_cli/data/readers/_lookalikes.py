@@ -164,12 +164,18 @@ class Lookalikes:
         if all(self._texts.get(head, False) for head in heads):
             return True
         stems = [parts[-1] for parts, _ in images]
-        return not _counts_on(stems) and not all(map(is_view, stems))
+        return not _counts_on(stems) and not all(map(_is_part, stems))
 
 
 def _shorter(stem: str) -> Iterator[str]:
     """A name without its last or its first word."""
     yield from (base for base, _ in [*list(behind(stem))[:1], *before(stem)])
+
+
+def _is_part(stem: str) -> bool:
+    """Whether a name may be that of one of a product's photos: front, box, side_2."""
+    digits = sum(map(len, _NUMBER.findall(stem)))
+    return digits < 3 and (is_view(stem) or len(words_of(stem)) + digits < 2)
 
 
 def _counts_on(stems: list[str]) -> bool:
