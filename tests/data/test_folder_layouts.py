@@ -7,6 +7,7 @@ import pytest
 from tests.support.catalogue import encoded, jpeg, photo, put
 from tests.support.reading import facts, read, read_all
 from unidiff_cli.data.readers._classes import REGULARIZATION, REPEATED
+from unidiff_cli.data.walk import SYSTEMS
 
 
 def rows(samples) -> list[str]:
@@ -188,3 +189,19 @@ def test_a_folder_with_one_caption_for_all_is_said(tmp_path):
     assert len(samples) == 12 and "12 images have one caption: a photo of dress" in facts(reader)
     put_all(tmp_path / "hat", "a.jpg")
     assert not facts(read_all(tmp_path)[0])
+
+
+# ---------------------------------------------------------------- folders of systems
+
+OF_SYSTEMS = [
+    "dress/@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "dress/.thumbnails/a.jpg", "#recycle/dress/b.jpg",
+    "dress/.picasaoriginals/a.jpg", "$RECYCLE.BIN/S-1-5/$R1.jpg", "lost+found/x.jpg",
+    ".Trash-1000/a.jpg", "dress/.@__thumb/defaulta.jpg", "@Recycle/a.jpg",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_SYSTEMS)
+def test_folders_that_systems_fill_are_left_out_and_counted(tmp_path, name):
+    put_all(tmp_path, "dress/a.jpg", name)
+    reader, samples, _ = read_all(tmp_path)
+    assert rows(samples) == ["dress/a.jpg"] and reader.notes == {SYSTEMS: 1}

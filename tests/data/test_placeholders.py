@@ -133,3 +133,46 @@ def test_many_stop_and_few_warn(placeholders, stops):
     options = Prepare(max_bad=0.5)
     (doubt,) = select(decoded(rows), options).doubts
     assert doubt.stops is stops and "prepare.placeholder=0" in doubt.action
+
+
+# ---------------------------------------------------------------- among classes
+
+
+def in_classes(images, names=("dress", "shirt"), count=60, options=None, **columns):
+    """The doubts where images repeat in classes; the other rows have photos of their own."""
+    photos = [*images, *(photo(n) for n in range(len(images), count))]
+    rows = [(image, f"a photo of {names[n % len(names)]}") for n, image in enumerate(photos)]
+    selection = select(decoded(rows, **columns), options or Prepare())
+    assert len(selection.decoded.samples) == count
+    return [doubt for doubt in selection.doubts if "One image stands" in doubt.fact]
+
+
+def test_one_file_in_two_classes_is_asked_for():
+    (doubt,) = in_classes([no_image()] * 12)
+    assert "One image stands in 12 of 60 rows, with 2 captions: 0.jpg, 1.jpg" in doubt.fact
+    assert doubt.stops and "prepare.placeholder=0" in doubt.action
+
+
+@pytest.mark.parametrize("case", ["in one class", "saved again", "two of them", "in four classes"])
+def test_other_repeated_files_of_classes_are_asked_for(case):
+    names = ("dress",) if case == "in one class" else ("dress", "shirt", "hat", "bag")
+    images = {
+        "saved again": [encoded(no_image(), quality=q) for q in (95, 90, 85, 80, 75, 70)],
+        "two of them": [no_image(), no_image("Coming soon", "#fff")] * 6,
+    }.get(case, [photo(999)] * 8)
+    (doubt,) = in_classes(images, names)
+    assert doubt.stops and ("1 more do so" in doubt.fact) is (case == "two of them")
+
+
+@pytest.mark.parametrize(
+    "options", [Prepare(placeholder=0), Prepare(max_bad=0.2), Prepare(dedupe="keep", max_bad=0.3)]
+)
+def test_a_recipe_makes_it_a_warning(options):
+    (doubt,) = in_classes([photo(999)] * 8, options=options)
+    assert not doubt.stops
+
+
+def test_few_copies_in_classes_are_fine():
+    assert not in_classes([photo(999)] * 4)
+    assert not in_classes([photo(999)] * 8, product=lambda n: "P" if n < 8 else f"P{n}")
+    assert not in_classes([photo(900 + n // 2) for n in range(20)])

@@ -3,6 +3,9 @@
 An image of one product may stand in many rows too: its sizes and colours have captions that are
 alike, and a product column that names one product. A catalogue with five captions an image has
 five rows of every image; so a placeholder has far more rows than half of the images.
+
+Where captions are names of classes they say nothing of that: there, one image in many files is
+doubtful.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ FACTOR = 3
 SUSPICIOUS = 3
 # Unlike captions that are counted; who has so many is no product.
 MOST = 100
+# Files of one image among classes that are doubtful: so many, and in two classes or this share.
+FILES, SHARE = 5, 0.05
 # The share of common words from which two captions are alike, and the share of all captions from
 # which a word says nothing about a product.
 ALIKE, COMMON = 0.5, 0.5
@@ -48,12 +53,18 @@ class Placeholder:
     captions: int
 
 
-def find_placeholders(stored: Sequence[StoredSample], near: bool, least: int) -> list[Placeholder]:
-    """Images with `least` and more unlike captions; `near`: also where copies differ a little."""
+def copies(stored: Sequence[StoredSample], near: bool) -> list[list[int]]:
+    """Rows of one image each, several rows only; `near`: also where copies differ a little."""
+    return [rows for rows in _clusters(stored, near) if len(rows) > 1] if stored else []
+
+
+def find_placeholders(
+    stored: Sequence[StoredSample], clusters: Iterable[list[int]], least: int
+) -> list[Placeholder]:
+    """Images with `least` and more unlike captions; `clusters` are the `copies`."""
     if not stored:
         return []
     captions = [item.sample.captions[0] for item in stored]
-    clusters = _clusters(stored, near)
     least = max(least, FACTOR * _rows_of_an_image(stored))
     candidates = [rows for rows in clusters if len(rows) >= least]
     if not candidates:
@@ -66,6 +77,33 @@ def find_placeholders(stored: Sequence[StoredSample], near: bool, least: int) ->
         count = _unlike((captions[n] for n in sorted(first.values())), common)
         if count >= least:
             result.append(Placeholder(rows, count))
+    return result
+
+
+def find_repeated(
+    stored: Sequence[StoredSample], clusters: Iterable[list[int]]
+) -> list[Placeholder]:
+    """Images in many files whose captions are those of classes: other images have them too.
+
+    Rows that name one file, or one product, are one.
+    """
+    many = [rows for rows in clusters if len(rows) >= FILES]
+    if not many:
+        return []
+    captions = [item.sample.captions[0] for item in stored]
+    # The images of each caption.
+    of_caption: dict[str, set[str]] = {captions[n]: set() for rows in many for n in rows}
+    for caption, item in zip(captions, stored, strict=True):
+        if caption in of_caption:
+            of_caption[caption].add(item.image.content)
+    result = []
+    for rows in many:
+        files = {stored[n].sample.product or stored[n].path or n for n in rows}
+        images = {stored[n].image.content for n in rows}
+        classes = {captions[n] for n in rows if of_caption[captions[n]] - images}
+        share = len(rows) >= SHARE * len(stored)
+        if len(files) >= FILES and (len(classes) > 1 or (classes and share)):
+            result.append(Placeholder(rows, len(classes)))
     return result
 
 

@@ -14,7 +14,13 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import duplicates
 from unidiff_cli.data.decode import Decoded, StoredSample
 from unidiff_cli.data.doubts import Doubt
-from unidiff_cli.data.placeholders import SUSPICIOUS, Placeholder, find_placeholders
+from unidiff_cli.data.placeholders import (
+    SUSPICIOUS,
+    Placeholder,
+    copies,
+    find_placeholders,
+    find_repeated,
+)
 from unidiff_cli.data.sample import Cause, Reason, Rejected
 from unidiff_cli.data.splits import NAMES
 
@@ -47,12 +53,19 @@ class Selection:
 def select(decoded: Decoded, options: Prepare) -> Selection:
     """Leaves out what the recipe's rules leave out, and says what is doubtful of the images."""
     least = options.placeholder
-    found = find_placeholders(
-        decoded.samples, options.near_duplicates > 0, min(least or SUSPICIOUS, SUSPICIOUS)
-    )
+    clusters = copies(decoded.samples, options.near_duplicates > 0)
+    found = find_placeholders(decoded.samples, clusters, min(least or SUSPICIOUS, SUSPICIOUS))
     certain = [item for item in found if least and item.captions >= least]
+    left_out = {item.rows[0] for item in certain}
+    repeated = [
+        item for item in find_repeated(decoded.samples, clusters) if item.rows[0] not in left_out
+    ]
+    said = left_out | {item.rows[0] for item in repeated}
     images = [(decoded.samples[item.rows[0]], len(item.rows)) for item in certain]
-    suspicions = _suspicions(decoded.samples, [item for item in found if item not in certain])
+    suspicions = [
+        *_suspicions(decoded.samples, [item for item in found if item.rows[0] not in said]),
+        *_repetitions(decoded.samples, repeated, options),
+    ]
     decoded = _without(decoded, _placeholder_reasons(decoded, certain))
     if options.masks == "leave_out":
         reason = Reason(Cause.MASK.value, Cause.MASK)
@@ -178,6 +191,29 @@ def _suspicions(stored: list[StoredSample], found: list[Placeholder]) -> list[Do
             f"One image stands in {len(names):,} rows with unlike captions: {_some(names)}.",
             f"{others}If it is a 'no image' file: "
             f"--set prepare.placeholder={max(2, first.captions)}.",
+        )
+    ]
+
+
+def _repetitions(
+    stored: list[StoredSample], found: list[Placeholder], options: Prepare
+) -> list[Doubt]:
+    """One doubt of the images that stand in many files of classes; names that of most files."""
+    if not found:
+        return []
+    first = max(found, key=lambda item: len(item.rows))
+    names = [_name(stored[n]) for n in first.rows]
+    classes = f", with {first.captions:,} captions" if first.captions > 1 else ""
+    others = f" {len(found) - 1:,} more do so too." if found[1:] else ""
+    rows = sum(len(item.rows) for item in found)
+    settled = options.placeholder == 0 or options.dedupe == "drop"
+    return [
+        Doubt(
+            f"One image stands in {len(names):,} of {len(stored):,} rows{classes}: {_some(names)}."
+            + others,
+            "If it is a 'no image' file, take it out; --set prepare.dedupe=drop reads it once. "
+            "If it is a product: --set prepare.placeholder=0.",
+            stops=not settled and rows > options.max_bad * len(stored),
         )
     ]
 

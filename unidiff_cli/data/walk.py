@@ -12,6 +12,16 @@ from unidiff_cli.project.project import FILE
 from unidiff_cli.project.receipt import NO_RECEIPT, RECEIPT, Receipt
 
 OURS = "folders that unidiff wrote, left out"
+SYSTEMS = "folders of thumbnails and deleted files that a system wrote (@eaDir, #recycle), left out"
+# Their names in lower case: Synology's, QNAP's, Windows', macOS' and Linux', and of photo programs.
+_OF_SYSTEMS = frozenset(
+    (
+        *"@eadir #recycle #snapshot @tmp @recycle @recently-snapshot @__thumb .@__thumb".split(),
+        *"$recycle.bin recycler recycled lost+found .trash .trashes .trash-1000".split(),
+        *".thumbnails .thumbs .thumb .picasaoriginals .comments".split(),
+        *("system volume information", "network trash folder", "temporary items"),
+    )
+)
 # Bytes; a receipt of ours is smaller.
 MOST_RECEIPT = 1 << 26
 
@@ -19,9 +29,9 @@ MOST_RECEIPT = 1 << 26
 def walk(root: Location, notes: Counter[str]) -> Iterator[Location | Rejected]:
     """The visible files below a folder, in a fixed order, and the folders that are not read.
 
-    Left out and counted in `notes`: folders that hold a project file or a receipt of ours, whatever
-    their name and however deep; where `root` itself is a project, also its own folders, some of
-    which have no receipt.
+    Left out and counted in `notes`: folders that systems fill by themselves, and folders that hold
+    a project file or a receipt of ours, whatever their name and however deep; where `root` itself
+    is a project, also its own folders, some of which have no receipt.
     """
     reserved: Container[str] = _reserved(root) if root.child(FILE).is_file() else ()
     visited: set[Hashable] = set()
@@ -57,9 +67,12 @@ def _entries(folder: Location, root: Location, visited: set[Hashable]) -> list[E
 
 
 def _kept(entries: list[Entry], reserved: Container[str], notes: Counter[str]) -> Iterator[Entry]:
-    """The entries of a folder that belong to a catalogue; our folders are counted."""
+    """The entries of a folder that belong to a catalogue; our folders and systems' are counted."""
     for entry in entries:
         name = entry.location.name
+        if entry.is_folder and name.lower() in _OF_SYSTEMS:
+            notes[SYSTEMS] += 1
+            continue
         if name.startswith(".") or name == "__MACOSX":
             continue
         if entry.is_folder and (name in reserved or is_ours(entry.location)):

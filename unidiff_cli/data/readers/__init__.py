@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from unidiff_cli import registry
 from unidiff_cli.config.schema import Prepare
@@ -37,6 +37,9 @@ from unidiff_cli.data.readers import _sources, _table_choice, _unnamed, _unread
 from unidiff_cli.data.sample import NO_FILE, Cause, Extent, Reason, Rejected, Sample
 from unidiff_cli.data.split_words import split_of
 from unidiff_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from unidiff_cli.data.readers._late_splits import LateSplits
 
 # Words that are named in a doubt.
 NAMED = 5

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Literal
 
-from unidiff_cli.data.readers._companions import FOLDERS
+from unidiff_cli.data.readers._companion_names import FOLDERS
 from unidiff_cli.data.sample import IMAGE_SUFFIXES
 
 Dot = Literal["first", "last"]

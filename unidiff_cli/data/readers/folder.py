@@ -12,11 +12,11 @@ from unidiff_cli.data import captions
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.prompts import load_prompts
-from unidiff_cli.data.readers import Reader, _sidecar_words, _unnoticed
+from unidiff_cli.data.readers import Reader, _file_names, _sidecar_words, _unnoticed
 from unidiff_cli.data.readers._caption_texts import FEW_ROWS
 from unidiff_cli.data.readers._cells import plain
 from unidiff_cli.data.readers._class_names import ClassNames
-from unidiff_cli.data.readers._classes import COLUMNS, REGULARIZATION, REPEATED, Classes
+from unidiff_cli.data.readers._classes import COLUMNS, REPEATED, Classes
 from unidiff_cli.data.readers._companions import Companions
 from unidiff_cli.data.readers._contents import is_image, others_by_ending
 from unidiff_cli.data.readers._sidecar_words import role_of
@@ -103,11 +103,12 @@ class Folder(Reader):
         sidecars = Sidecars(files, images, self.root, self.options)
         companions = self._companions(sidecars)
         products = [image for image in images if image not in companions.kinds]
-        classes = Classes(products, self.root, self.options)
+        texts = {image: sidecars.of[image] for image in products}
+        classes = Classes(texts, self.root, self.options)
         leftover = [f for f in files if f not in images and f not in sidecars.used]
         if self._look is None:
             self._look = sidecars.look()
-            products = [image for image in products if not classes.is_regularization(image)]
+            products = [image for image in products if not classes.left_out(image)]
             self._classes = classes.describe()
             self._doubts = [
                 *sidecars.doubts(self._look, frozenset(products)),
@@ -118,6 +119,8 @@ class Folder(Reader):
             self._decisions = self._look.decisions() | sidecars.decisions()
             self._doubts += _unnoticed.doubts(leftover, without, self.options.limits)
             self._class_names = self._named_classes(leftover, map(classes.columns, without))
+            if self.options.caption is None:
+                self._doubts += _file_names.doubts(without)
         self._texts = sidecars.count
         self.notes.update(dict(companions.counts()))
         self.notes.update({GENERATED: self._look.generated} if self._look.generated else {})
@@ -127,8 +130,8 @@ class Folder(Reader):
                 yield item
             elif item not in images or item in companions.kinds:
                 continue
-            elif classes.is_regularization(item):
-                self.notes[REGULARIZATION] += 1
+            elif beside := classes.left_out(item):
+                self.notes[beside] += 1
             elif self._keeps(columns := self._renamed(classes.columns(item))):
                 if classes.has_repeats:
                     self.notes[REPEATED] += 1
