@@ -183,7 +183,23 @@ def _main(module: str, folder: str, *arguments: str) -> int:
     """All that a process that `start` started does. Signals end it before its module is there."""
     end_with_parent(int(os.environ.pop(PARENT)))
     signals.start()
-    return run(Path(folder), lambda: import_module(module).main(*arguments))
+    try:
+        return run(Path(folder), lambda: import_module(module).main(*arguments))
+    finally:
+        _end_of_multiprocessing()
+
+
+def _end_of_multiprocessing() -> None:
+    """Ends what multiprocessing started, which waits for it at the exit of this process.
+
+    It asks with SIGTERM, which is held back from them: the wait would have no end.
+    """
+    from multiprocessing import active_children
+
+    # torch takes the end of a loader's process for a failure.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for child in active_children():
+        child.kill()
 
 
 def run(folder: Path, work: Callable[[], None]) -> int:

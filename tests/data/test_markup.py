@@ -87,8 +87,9 @@ def test_html_is_read_as_a_browser_shows_it(raw, wanted):
 
 
 @given(st.text(alphabet="<>/&;!-[]\"'= abpscriptu", max_size=60))
-def test_any_text_is_read(text):
-    clean(text)
+def test_any_text_is_one_line_without_blanks_around_it(text):
+    cleaned = clean(text)
+    assert cleaned == " ".join(cleaned.split())
 
 
 @pytest.mark.parametrize(
