@@ -20,7 +20,7 @@ from unidiff_cli.data.readers._companion_names import (
     pixels,
     words_of,
 )
-from unidiff_cli.data.splits import SPLITS
+from unidiff_cli.data.split_words import SPLITS
 
 # Images of a set at least: of a folder, and of an ending.
 OF_FOLDER, OF_ENDING = 5, 3
