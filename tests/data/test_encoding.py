@@ -88,8 +88,10 @@ def test_a_named_encoding_is_taken_and_its_broken_letters_stop(tmp_path):
 
 
 def test_bytes_that_a_named_encoding_has_no_letter_for_cost_their_row(tmp_path):
-    samples, rejected = read(catalogue(tmp_path, [GERMAN], "cp1252"), encoding="utf-8")
-    assert not samples and {item.reason.text for item in rejected} == {
+    folder = catalogue(tmp_path, [GERMAN, "red dress"], "cp1252")
+    samples, rejected = read(folder, encoding="utf-8")
+    assert [s.captions[0] for s in samples] == [f"red dress {n}" for n in range(1, 24, 2)]
+    assert len(rejected) == len(samples) and {item.reason.text for item in rejected} == {
         "bytes that are no text in utf-8"
     }
 

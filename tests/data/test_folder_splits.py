@@ -140,9 +140,9 @@ def test_folders_with_codes_are_products(tmp_path, case):
 
 
 CLASSES = {
-    "words": ["501_jeans", "90_denier tights", "hat"],
+    "words": ["501 jeans", "90 denier tights", "hat"],
     "sizes of words": ["dress/mini", "dress/midi", "hat/sun"],
-    "one code": ["dress/4711", "hat"],
+    "one code": ["dress/4711", "hat", "cap"],
     "seasons": [f"20{n}/dress" for n in range(20, 24)],
 }
 

@@ -236,7 +236,7 @@ def test_classes_of_codes_are_asked_about(tmp_path, folders):
     reader, samples, _ = read_all(tmp_path)
     assert len(samples) == 2
     words = facts(reader, True)
-    assert "The names of 2 folders are numbers or codes" in words and "a photo of" in words
+    assert "Folders have numbers or codes as names: 2" in words and "a photo of" in words
 
 
 LISTS = ["a.jpg 0\nb.jpg 1\nc.jpg 2", "dress 0\nhat 1\nbag 2\nshoe 2", "10 0\n20 1\n30 2"]
@@ -247,7 +247,7 @@ def test_lines_about_images_name_no_classes(tmp_path, text):
     for folder in FOLDERS:
         put(tmp_path / folder / "a.jpg")
     put(tmp_path / "labels.txt", text)
-    assert "The names of 3 folders are numbers or codes" in facts(read_all(tmp_path)[0], True)
+    assert "3 folders such as '0' have codes as names" in facts(read_all(tmp_path)[0], True)
 
 
 @pytest.mark.parametrize("text", ["dress\nhat\n", '{"0": "dress"}', "dress\ndress\ndress\n", "["])
@@ -256,7 +256,7 @@ def test_a_file_that_does_not_name_all_classes_is_not_used(tmp_path, text):
         put(tmp_path / folder / "a.jpg")
     put(tmp_path / "classes.txt", text)
     put(tmp_path / "classes.json", text)
-    assert "The names of 3 folders are numbers or codes" in facts(read_all(tmp_path)[0], True)
+    assert "3 folders such as '0' have codes as names" in facts(read_all(tmp_path)[0], True)
 
 
 def test_files_that_name_classes_otherwise_are_asked_about(tmp_path):

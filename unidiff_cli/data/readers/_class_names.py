@@ -15,6 +15,7 @@ from unidiff_cli.config.schema import Limits
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.readers._cells import parse
+from unidiff_cli.data.readers._folder_codes import is_code
 from unidiff_cli.data.sample import IMAGE_SUFFIXES
 
 # Words of the name of a file that names classes, and its endings.
@@ -24,38 +25,10 @@ _FILE = re.compile(
     re.IGNORECASE,
 )
 ENDINGS = (".json", ".txt", ".names", ".csv", ".tsv", ".lst")
-_WORD = re.compile(r"[^\W\d_]+")
-# Words that number things and say nothing of them.
-_NUMBERED = frozenset(
-    """
-    class label category cat id sku item product prod folder group cluster style art nr no batch
-    part set dir asin ref img image images cls idx
-    """.split()
-)
-_HASH = re.compile(r"(?=.*\d)[0-9a-f-]{8,}", re.IGNORECASE)
 _LINE = re.compile(r"\s*(\S+?)\s*(?:[\t,;:=|]|\s)\s*(.+)")
 _NUMBERED_LINE = re.compile(r"^\s*\d+\b|\b\d+\s*$")
-_FEW = 2
 # The share of images with such a class from which the captions are doubtful.
 SHARE = 0.5
-
-
-def is_code(name: str) -> bool:
-    """Whether a folder's name says nothing: 0, n01440764, SKU001, class_3, A."""
-    words = _WORD.findall(name)
-    if _HASH.fullmatch(name) or not words:
-        return True
-    if not any(char.isdigit() for char in name):
-        return name.isascii() and len(words) == 1 and len(words[0]) == 1
-    return all(
-        word.isascii()
-        and (
-            len(word) < _FEW
-            or word.lower() in _NUMBERED
-            or (word.isupper() and len(word) <= 2 * _FEW)
-        )
-        for word in words
-    )
 
 
 class ClassNames:
@@ -75,8 +48,8 @@ class ClassNames:
                 elif names and names != self.names:
                     self.others.append(file.name)
 
-    def doubts(self, template: str, counts: Mapping[str, int]) -> Iterator[Doubt]:
-        """Classes without a name; `counts` has the images of each."""
+    def doubts(self) -> Iterator[Doubt]:
+        """Whether several files name the classes."""
         if self.others:
             yield Doubt(
                 f"{self.source} and {self.others[0]} name the classes otherwise; {self.source} is "
@@ -84,16 +57,23 @@ class ClassNames:
                 "Move the other one out of the catalogue.",
                 stops=True,
             )
+
+    def unnamed(self, template: str, counts: Mapping[str, int], is_class: bool) -> Iterator[Doubt]:
+        """Classes without a name; `counts` has the images of each.
+
+        With `is_class` a person said that the folders are classes.
+        """
         if self.names or not self.codes:
             return
         images = sum(counts[code] for code in self.codes)
         example = shown(template.replace("{class}", self.codes[0].replace("_", " ")))
         yield Doubt(
-            f"The names of {len(self.codes):,} folders are numbers or codes; the captions of "
-            f'{images:,} images would be such as "{example}".',
+            f"Folders have numbers or codes as names: {len(self.codes):,}, such as "
+            f"{shown(self.codes[0])}; the captions of {images:,} images would be such as "
+            f'"{example}".',
             'Name the classes in classes.json: {"CODE": "NAME", …}, lay a .txt beside each image, '
             "or give a table.",
-            stops=images >= SHARE * sum(counts.values()),
+            stops=not is_class and images >= SHARE * sum(counts.values()),
         )
 
 

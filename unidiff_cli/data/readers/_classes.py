@@ -14,6 +14,7 @@ from typing import Any
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
+from unidiff_cli.data.prompts import load_prompts
 from unidiff_cli.data.readers._folder_splits import FolderSplits
 from unidiff_cli.data.readers._product_folders import ProductFolders
 from unidiff_cli.data.split_words import whole_split
@@ -93,16 +94,22 @@ class Classes:
             return None
         return role or (UNCLEAR if path in self._unclear and companions == "leave_out" else None)
 
-    def doubts(self) -> Iterator[Doubt]:
-        """What the names of folders leave open."""
+    @property
+    def asks_of_codes(self) -> bool:
+        """Whether folders with codes as names may be products or classes."""
+        return self._products.asks_of_codes
+
+    def doubts(self, has_names: bool) -> Iterator[Doubt]:
+        """What the names of folders leave open; `has_names`: a file says what codes mean."""
         yield from self._splits.doubts()
-        yield from self._products.doubts()
+        yield from self._products.doubts(has_names)
         if self._instances and self._options.caption is None and self._lacks_class():
+            example = load_prompts().class_caption.replace("{class}", "sks dress")
             yield Doubt(
                 f"The folder '{shown(min(self._instances))}' is DreamBooth's: its name says "
                 "nothing of what the images show.",
-                "Say it for all: --set 'prepare.caption=a photo of sks dress', or lay a .txt "
-                "beside each image.",
+                f"Say it for all: --set 'prepare.caption={example}', or lay a .txt beside each "
+                "image.",
                 stops=True,
             )
         if self._options.companions is not None:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
+from unidiff_cli.data.prompts import load_prompts
 
 # Words of a phrase, images that are looked at at least, and the share that has phrases of its own.
 WORDS, IMAGES, SHARE = 3, 5, 0.5
@@ -37,7 +38,7 @@ def doubts(images: Iterable[Location]) -> Iterator[Doubt]:
         f"{phrases.total():,} of {len(names):,} images have a phrase as their file name, such as "
         f"{shown(first.name)}; it is not read, and the caption is that of the folder.",
         "To read it, write each name into a .txt beside its image, or into a table; to leave it: "
-        "--set 'prepare.caption=a photo of {class}'.",
+        f"--set 'prepare.caption={load_prompts().class_caption}'.",
         stops=True,
     )
 

@@ -6,13 +6,13 @@ or classes, and a person is asked.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.doubts import Doubt
+from unidiff_cli.data.readers._folder_codes import is_product_code
 
 Folders = tuple[str, ...]
 # Images of one product at most, in most of its folders.
@@ -21,21 +21,12 @@ FEW = 12
 CODES, WORDS = 3, 20
 # The share of folders that have to be alike.
 MOST = 0.8
-# Words of codes: id_0003, item-12.
-OF_CODES = frozenset(
-    """
-    id sku item product prod art article artikel ref asin ean gtin upc pid model style no nr
-    """.split()
-)
 # Folders of all products, which are no class.
 OF_ALL = frozenset(
     """
     product products item items article articles sku skus catalog catalogue shop store media
     """.split()
 )
-_TOKENS = re.compile(r"[^\W_]+")
-# A word and its number: dress12 is no code.
-_NUMBERED = re.compile(r"([^\W\d_]{3,})\d+", re.IGNORECASE)
 ACTION = (
     "Say what such a folder is: --set prepare.folders=products (its images are of one product, and "
     "the class is the folder above) or --set prepare.folders=classes"
@@ -45,18 +36,20 @@ ACTION = (
 class ProductFolders:
     """The product of an image by its folders, without those of splits.
 
-    `form` is what is known of folders: products, classes or None.
+    `form` is what is known of folders: products, classes or None. `asks_of_codes` says whether
+    folders with codes have no class above them, so that nobody but a person knows what they are.
     """
 
     def __init__(self, paths: Iterable[Folders], options: Prepare) -> None:
         self.form = options.folders
         self._counts = Counter(path for path in paths if path)
-        self._example = ""
-        self._doubts: list[Doubt] = []
         # Whether folders with codes are products; their class is above.
         self.has_codes = self.form is None and self._has_codes()
-        if self.form is None and not self.has_codes:
-            self._doubts = list(self._unclear())
+        is_open = self.form is None and not self.has_codes
+        self._small = self._small_folders() if is_open else {}
+        codes = [p for p in self._small if is_product_code(p[-1]) and not _classes(p[:-1])]
+        self._codes = codes if len(codes) >= max(CODES, MOST * len(self._counts)) else []
+        self.asks_of_codes = bool(self._codes)
 
     def of(self, folders: Sequence[str]) -> tuple[str | None, list[str]]:
         """The product of an image, and the folders of its class."""
@@ -66,7 +59,7 @@ class ProductFolders:
         elif not self.has_codes or place is None:
             return None, list(folders)
         classes = _classes(folders[:place])
-        if not classes and not is_code(folders[place]):
+        if not classes and not is_product_code(folders[place]):
             classes = [folders[place]]
         return "/".join(folders[: place + 1]), classes
 
@@ -79,8 +72,24 @@ class ProductFolders:
             f"products from folders: {count:,}, such as {example}; the class is the folder above"
         ]
 
-    def doubts(self) -> list[Doubt]:
-        return self._doubts
+    def doubts(self, has_names: bool) -> Iterator[Doubt]:
+        """Whether folders are products or classes; `has_names`: a file names these classes."""
+        if self._codes and not has_names:
+            yield Doubt(
+                f"{len(self._codes):,} folders such as '{self._codes[0][-1]}' have codes as names, "
+                "and no folder above them names a class. They are read as classes.",
+                f"{ACTION}; a text beside each image, a table, or classes.json "
+                '({"CODE": "NAME", …}) says what it shows.',
+                stops=True,
+            )
+        elif not self._codes and self._has_small_words():
+            example = "/".join(next(iter(self._small)))
+            yield Doubt(
+                f"{len(self._small):,} folders such as '{example}' hold at most {FEW} images each: "
+                "they may be products or classes. They are read as classes.",
+                ACTION,
+                stops=True,
+            )
 
     def _has_codes(self) -> bool:
         """Whether nearly all images lie in small folders with codes, below folders of classes."""
@@ -92,49 +101,17 @@ class ProductFolders:
         covered = sizes.total() >= MOST * self._counts.total()
         return covered and len(sizes) >= CODES and median(sizes.values()) <= FEW
 
-    def _unclear(self) -> Iterator[Doubt]:
-        counts = self._counts
-        small = {path: count for path, count in counts.items() if count <= FEW}
-        if not small or len(small) < MOST * len(counts):
-            return
-        codes = [path for path in small if is_code(path[-1]) and not _classes(path[:-1])]
-        if len(codes) >= max(CODES, MOST * len(counts)):
-            yield Doubt(
-                f"{len(codes):,} folders such as '{codes[0][-1]}' have codes as names, and no "
-                "folder above them names a class. They are read as classes.",
-                f"{ACTION}; a text beside each image, or a table, says what it shows.",
-                stops=True,
-            )
-            return
-        names = {path[-1].lower() for path in small}
-        views = sum(count > 1 for count in small.values())
-        is_many = len(small) >= WORDS and len(names) >= MOST * len(small)
-        if is_many and views >= MOST * len(small):
-            example = "/".join(next(iter(small)))
-            yield Doubt(
-                f"{len(small):,} folders such as '{example}' hold at most {FEW} images each: "
-                "they may be products or classes. They are read as classes.",
-                ACTION,
-                stops=True,
-            )
+    def _small_folders(self) -> dict[Folders, int]:
+        """Folders of few images and how many they hold; none where not nearly all are small."""
+        small = {path: count for path, count in self._counts.items() if count <= FEW}
+        return small if len(small) >= MOST * len(self._counts) else {}
 
-
-def is_code(name: str) -> bool:
-    """Whether a name is a code with no plain word: B00A03, id_0002, 4711, but not 501_jeans."""
-    tokens = _TOKENS.findall(name)
-    return any(char.isdigit() for char in name) and all(map(_is_of_code, tokens))
-
-
-def _is_of_code(token: str) -> bool:
-    if numbered := _NUMBERED.fullmatch(token):
-        return numbered[1].lower() in OF_CODES or token.isupper()
-    is_short = len(token) <= 2
-    return (
-        is_short
-        or any(map(str.isdigit, token))
-        or token.lower() in OF_CODES
-        or (token.isupper() and len(token) <= 4)
-    )
+    def _has_small_words(self) -> bool:
+        """Whether there are many small folders, nearly all of different words and several views."""
+        names = {path[-1].lower() for path in self._small}
+        views = sum(count > 1 for count in self._small.values())
+        few = MOST * len(self._small)
+        return len(self._small) >= WORDS and len(names) >= few and views >= few
 
 
 def _classes(folders: Sequence[str]) -> list[str]:
@@ -143,4 +120,4 @@ def _classes(folders: Sequence[str]) -> list[str]:
 
 def _place_of_code(folders: Sequence[str]) -> int | None:
     """The innermost folder whose name is a code."""
-    return next((n for n in reversed(range(len(folders))) if is_code(folders[n])), None)
+    return next((n for n in reversed(range(len(folders))) if is_product_code(folders[n])), None)

@@ -123,11 +123,11 @@ def _survey(root: Location, options: Prepare) -> Sources:
     perhaps = [file for file in texts if file.name.lower().endswith(_tables.PERHAPS)]
     beside = {file for file in (*maybe, *texts) if _lies_beside(file, images)}
     sources.sidecars = len(beside)
-    for file in odd:
-        stem = _text_names.folded(PurePosixPath(file.name).stem)
-        if (file.parent, stem) not in images:
-            packed = file.suffix in PACKED
-            (sources.packed if packed else sources.lookalikes).append(file)
+    odd = [
+        f for f in odd if (f.parent, _text_names.folded(PurePosixPath(f.name).stem)) not in images
+    ]
+    sources.packed = [file for file in odd if file.suffix in PACKED]
+    odd = [file for file in odd if file.suffix not in PACKED]
     sources.folders = list(folders)
     # Shards of ours may be a catalogue, and the tables beside them are about the tars.
     maybe = [] if is_ours(root) else maybe
@@ -138,8 +138,9 @@ def _survey(root: Location, options: Prepare) -> Sources:
         sources.tables = [file for file in perhaps if _tables.is_table(file, options)]
     _add_unread_texts(sources, perhaps)
     unread = {*beside, *sources.tables, *sources.lookalikes}
-    texts = [file for file in texts if may_be_list(file) and file not in unread]
+    texts = [file for file in (*texts, *odd) if may_be_list(file) and file not in unread]
     sources.lists = list(lists_of([*texts, *others], {name for _, name in images}))
+    sources.lookalikes += [file for file in odd if file not in sources.lists]
     return sources
 
 

@@ -28,7 +28,7 @@ def doubts(sources: Sources, tables: Tables, uses_tars: bool) -> Iterator[Doubt]
     if tables.unread:
         yield Doubt(f"Tables that are not read: {_listed(tables.unread)}.", MOVE, stops)
     if sources.lookalikes:
-        names = _listed(map(sources.path, sources.lookalikes))
+        names = _paths(sources, sources.lookalikes)
         yield Doubt(
             f"{names}: a table by its name, with an ending that is not read.", RENAME, stops
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -113,12 +113,11 @@ class Folder(Reader):
             self._doubts = [
                 *sidecars.doubts(self._look, frozenset(products)),
                 *companions.doubts(),
-                *classes.doubts(),
             ]
             without = [image for image in products if not sidecars.of[image]]
             self._decisions = self._look.decisions() | sidecars.decisions()
             self._doubts += _unnoticed.doubts(leftover, without, self.options.limits)
-            self._class_names = self._named_classes(leftover, map(classes.columns, without))
+            self._name_classes(classes, leftover, without)
             if self.options.caption is None:
                 self._doubts += _file_names.doubts(without)
         self._texts = sidecars.count
@@ -142,18 +141,20 @@ class Folder(Reader):
                     self._wording.update(sample.captions if len(self._wording) < 2 else ())
                 yield sample
 
-    def _named_classes(
-        self, files: list[Location], columns: Iterable[dict[str, Any]]
-    ) -> dict[str, str]:
-        """What folders mean that are numbers or codes; what is doubtful of that is kept."""
+    def _name_classes(
+        self, classes: Classes, files: list[Location], images: list[Location]
+    ) -> None:
+        """Finds what folders mean that are numbers or codes; keeps what is doubtful of folders."""
         template = self.options.caption or load_prompts().class_caption
+        columns = map(classes.columns, images)
         counts = Counter(str(c["class"]) for c in columns if "class" in c)
-        names = ClassNames(counts, files, self.options.limits)
-        if names.names:
-            self._decisions |= {"names of classes": names.source}
-        if "{class" in template:
-            self._doubts += names.doubts(template, counts)
-        return names.names
+        found = ClassNames(counts, files, self.options.limits)
+        self._class_names = found.names
+        if found.names:
+            self._decisions |= {"names of classes": found.source}
+        self._doubts += [*classes.doubts(bool(found.names)), *found.doubts()]
+        if "{class" in template and not classes.asks_of_codes:
+            self._doubts += found.unnamed(template, counts, self.options.folders == "classes")
 
     def _renamed(self, columns: dict[str, Any]) -> dict[str, Any]:
         """The columns of a path, with the name of its class instead of a number."""
