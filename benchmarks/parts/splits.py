@@ -34,7 +34,8 @@ def prepare_split(
         table = write_view_table(catalogue, settings.prepare, project.root.parent / "catalogue")
         # The table lies beside a link to the catalogue.
         links = [SHARES, *assignments, "prepare.follow_links=true"]
-        prepare(project, load_recipe(recipe, assignments=links), table)
+        # Products have images in several splits: that is what is measured.
+        prepare(project, load_recipe(recipe, assignments=links), table, yes=True)
     else:
         # A split that the table names is not this one.
         no_column = [*assignments, SHARES, "prepare.columns.split=''"]

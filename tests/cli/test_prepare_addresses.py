@@ -90,7 +90,7 @@ def test_addresses_that_are_not_read_are_refused(unidiff, workplace, address, co
 
 def test_web_addresses_are_counted_and_the_flag_is_named(unidiff, web_shop, server):
     code, _, err = unidiff("-C", "project", "prepare", web_shop, "--dry-run")
-    assert code == 0 and "24 rows name their image by a web address (127.0.0.1" in err
+    assert code == 1 and "24 rows name their image by a web address (127.0.0.1" in err
     assert "To download 24 images into the project's cache: --allow-urls" in err
     code, _, err = unidiff("-C", "project", "prepare", web_shop)
     assert code == 1 and "24: a web address: --allow-urls downloads it" in err

@@ -164,7 +164,7 @@ def test_a_full_disk_ends_the_work_in_a_sentence(monkeypatch, tmp_path, server, 
 
 def test_a_dry_run_shows_the_rows_and_downloads_nothing(tmp_path, server):
     shop = write_shop(tmp_path / "shop", server)
-    description, doubts = prepare_module.plan(ALLOWED, shop)
+    description, doubts, _ = prepare_module.plan(ALLOWED, shop)
     assert description[-1] == "  captions.jsonl:3: thing 2" and doubts == []
     assert not server.connections
 

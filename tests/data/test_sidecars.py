@@ -1,28 +1,13 @@
 """Texts beside images: their names, letters, lines, and those of several that are the caption."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from tests.support.catalogue import put
 from tests.support.reading import facts, read, read_all
+from tests.support.sidecars import DRESSES, captions, write
 from unidiff_cli.data.sample import Cause
-
-
-def write(folder: Path, text: str, name: str = "p{n}.txt", count: int = 4, encoding="utf-8"):
-    """Images p0.jpg, … with a text each."""
-    for n in range(count):
-        put(folder / f"p{n}.jpg")
-        put(folder / name.format(n=n), text.format(n=n).encode(encoding))
-
-
-def captions(samples) -> list[tuple[str, ...]]:
-    return [sample.captions for sample in samples]
-
-
-DRESSES = [(f"red dress {n}",) for n in range(4)]
-
 
 # ---------------------------------------------------------------- names
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tests.data.test_sidecars import DRESSES, captions, write
 from tests.support.catalogue import put
 from tests.support.reading import facts, read, read_all
+from tests.support.sidecars import DRESSES, captions, write
 from unidiff_cli.data.readers._text_kinds import has_bad_letters, is_wordless
 from unidiff_cli.data.readers._text_look import GENERATED
 

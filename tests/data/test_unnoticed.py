@@ -5,9 +5,9 @@ import unicodedata
 
 import pytest
 
-from tests.data.test_sidecars import DRESSES, captions, write
 from tests.support.catalogue import put
 from tests.support.reading import facts, read, read_all
+from tests.support.sidecars import DRESSES, captions, write
 from unidiff_cli.data.readers._class_names import is_code
 from unidiff_cli.errors import UsageError
 

@@ -420,7 +420,10 @@ def test_members_without_end_of_one_sample_are_refused(tmp_path):
     [
         ("x" * (2 << 20), "prepare.limits.text_bytes"),
         ("x" * 900_000, "longer than 20,000 characters"),
-        ("\n".join(map(str, range(2000))), "prepare.limits.captions"),
+        (
+            "\n".join(f"A hat with {n} red bands." for n in range(2000)),
+            "prepare.limits.captions",
+        ),
     ],
 )
 def test_texts_beside_images_are_bounded(tmp_path, text, words):
@@ -442,8 +445,8 @@ def test_folders_a_thousand_deep_are_read_to_their_end(tmp_path):
     catalogue = shop(tmp_path / "shop")
     folder = os.open(catalogue, os.O_RDONLY)
     for _ in range(1200):
-        os.mkdir("d", dir_fd=folder)
-        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.mkdir("up", dir_fd=folder)
+        inner = os.open("up", os.O_RDONLY, dir_fd=folder)
         os.close(folder)
         folder = inner
     try:

@@ -128,9 +128,11 @@ def _show_plan(settings: Recipe, catalogue: str, yes: bool, strict: bool) -> Non
     from unidiff_cli.data.doubts import settle
     from unidiff_cli.data.prepare import plan
 
-    description, doubts = plan(settings, catalogue)
-    console.say(*dump(settings.section("prepare")).splitlines(), "", *description)
-    settle(doubts, yes, strict)
+    planned = plan(settings, catalogue)
+    console.say(*dump(settings.section("prepare")).splitlines(), "", *planned.description)
+    settle(planned.doubts, yes, strict)
+    if planned.problem:
+        raise planned.problem
     console.note("Nothing was written. To decode every image and see what comes out: --check")
 
 

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from unidiff_cli.config.schema import Prepare, Recipe
 from unidiff_cli.data import duplicates, readers, shards, splits, summary
@@ -30,9 +30,9 @@ from unidiff_cli.data.refusals import (
     checked_folder,
     disk_errors,
     listed_if_refused,
+    problem_of_lost,
     refuse_bad,
     refuse_full_disk,
-    refuse_lost,
     refuse_nothing,
     refuse_our_shards,
 )
@@ -42,6 +42,7 @@ from unidiff_cli.data.shard_writer import write_split
 from unidiff_cli.data.shards import Row
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.data.web_client import Client
+from unidiff_cli.errors import WorkError
 from unidiff_cli.progress import Progress, labelled
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
@@ -61,17 +62,24 @@ ACTIONS = {
 NAMED = 5
 
 
-def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> tuple[list[str], list[Doubt]]:
-    """How the catalogue would be read, in lines for a person, and what is doubtful of that.
+class Plan(NamedTuple):
+    """How a catalogue would be read, in lines for a person, and what is doubtful of that.
 
-    All rows are read; no image is opened and nothing is written.
+    `problem` is there where most rows surely give no sample.
     """
+
+    description: list[str]
+    doubts: list[Doubt]
+    problem: WorkError | None
+
+
+def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> Plan:
+    """The plan of a catalogue. All rows are read; no image is opened and nothing is written."""
     reader = readers.choose(catalogue, recipe.prepare)
     description = [*reader.origin, *reader.describe()]
     extent = reader.extent()
     refuse_nothing(reader, extent)
-    refuse_lost(reader, extent)
-    return description, reader.doubts()
+    return Plan(description, reader.doubts(), problem_of_lost(reader, extent))
 
 
 def prepare(

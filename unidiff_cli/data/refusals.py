@@ -119,12 +119,13 @@ def refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Deco
         raise WorkError(refusal[0], f"{refusal[1]}. The list: {rejected}")
 
 
-def refuse_lost(reader: Reader, extent: Extent) -> None:
-    """Raises WorkError where most rows surely give no sample: no image need be opened for that."""
-    lost = reader.lost.total()
-    if extent.rows and lost > LOST * extent.rows:
-        if refusal := _too_bad(reader.lost, extent.rows, reader.options.max_bad):
-            raise WorkError(refusal[0], f"{refusal[1]}.")
+def problem_of_lost(reader: Reader, extent: Extent) -> WorkError | None:
+    """What is wrong where most rows surely give no sample: no image need be opened for that."""
+    rows = extent.rows or 0
+    if reader.lost.total() <= LOST * rows:
+        return None
+    refusal = _too_bad(reader.lost, rows, reader.options.max_bad)
+    return WorkError(refusal[0], f"{refusal[1]}.") if refusal else None
 
 
 def _too_bad(
