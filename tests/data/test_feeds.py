@@ -11,7 +11,7 @@ from tests.support.reading import read
 from unidiff_cli import Project, Recipe, prepare
 from unidiff_cli.config.schema import Columns, Prepare
 from unidiff_cli.data import readers
-from unidiff_cli.data.readers._feeds import recognise
+from unidiff_cli.data.readers.columns.feeds import recognise
 from unidiff_cli.data.readers.table import VARIANTS
 from unidiff_cli.data.shards import Shards
 

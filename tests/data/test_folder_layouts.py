@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.catalogue import encoded, jpeg, photo, put
 from tests.support.reading import facts, read, read_all
-from unidiff_cli.data.readers._classes import REGULARIZATION, REPEATED
+from unidiff_cli.data.readers.folders.classes import REGULARIZATION, REPEATED
 from unidiff_cli.data.walk import SYSTEMS
 
 

@@ -14,7 +14,7 @@ from tests.support.reading import read
 from unidiff_cli.config.schema import Columns, Limits, Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.doubts import Doubt
-from unidiff_cli.data.readers._image_cells import images_of
+from unidiff_cli.data.readers.columns.image_cells import images_of
 from unidiff_cli.errors import UsageError
 
 

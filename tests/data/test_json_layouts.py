@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.catalogue import put
 from tests.support.reading import read, read_all
-from unidiff_cli.data.readers._json_layouts import ACTIONS
+from unidiff_cli.data.readers.rows.json_layouts import ACTIONS
 
 CAPTIONS = [f"red dress {n}" for n in range(5)]
 ROWS = [{"image": "a.jpg", "title": caption, "size": n} for n, caption in enumerate(CAPTIONS)]

@@ -16,7 +16,7 @@ from tests.support.reading import read
 from unidiff_cli.config.schema import Limits, Prepare, TableFile
 from unidiff_cli.data import readers
 from unidiff_cli.data.locations import LocalPath
-from unidiff_cli.data.readers import _tables
+from unidiff_cli.data.readers.rows import formats
 from unidiff_cli.data.sample import Reason
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 
@@ -40,7 +40,7 @@ def captions(path: Path, **options) -> list[str]:
 
 def rows_of(path: Path, **options) -> list[dict]:
     """The rows of a file, without their numbers."""
-    return [row for _, row in _tables.read(LocalPath(path), Prepare(**options))]
+    return [row for _, row in formats.read(LocalPath(path), Prepare(**options))]
 
 
 # ---------------------------------------------------------------- JSON
@@ -193,7 +193,7 @@ def test_packed_tables_are_read(tmp_path, name, text):
 
 
 def test_a_packed_table_that_grows_too_much_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("unidiff_cli.data.readers._text.GROWTH", 1 << 20)
+    monkeypatch.setattr("unidiff_cli.data.readers.rows.text_stream.GROWTH", 1 << 20)
     path = table(tmp_path, "c.csv.gz", gzip.compress(CSV.encode() + b"a.jpg," * 10**6))
     with pytest.raises(WorkError, match="prepare.limits.inflation"):
         read(path, limits=Limits(inflation=1))
@@ -219,7 +219,7 @@ def test_a_text_that_is_a_table_of_images_is_one(tmp_path, name):
 def test_another_text_is_no_table(tmp_path, text):
     path = put(tmp_path / "a.txt")
     path.write_text(text)
-    assert not _tables.is_table(LocalPath(path), Prepare())
+    assert not formats.is_table(LocalPath(path), Prepare())
 
 
 # ---------------------------------------------------------------- Excel
@@ -291,7 +291,7 @@ def zipped(path: Path, **parts: str) -> Path:
     ],
 )
 def test_a_hostile_or_damaged_excel_file_is_named(tmp_path, monkeypatch, text, words):
-    monkeypatch.setattr("unidiff_cli.data.readers._excel.GROWTH", 1 << 20)
+    monkeypatch.setattr("unidiff_cli.data.readers.rows.excel.GROWTH", 1 << 20)
     path = zipped(tmp_path / "catalog.xlsx", workbook=text)
     with pytest.raises(WorkError, match=words):
         read(path)
@@ -340,7 +340,7 @@ def test_a_google_feed_is_a_table(tmp_path, kind, packed):
         "additional_image_link": ["b.jpg", "c.jpg"],
         "shipping": {"country": "DE", "price": "5 EUR"},
     }
-    assert _tables.is_table(LocalPath(path), Prepare())
+    assert formats.is_table(LocalPath(path), Prepare())
 
 
 def test_other_feeds_are_tables(tmp_path):
@@ -403,7 +403,7 @@ def test_a_product_that_is_too_long_costs_itself(tmp_path):
 
 def test_an_annotation_in_xml_is_no_table(tmp_path):
     path = put(tmp_path / "a.xml", "<annotation><object><name>dress</name></object></annotation>")
-    assert not _tables.is_table(LocalPath(path), Prepare())
+    assert not formats.is_table(LocalPath(path), Prepare())
 
 
 # ---------------------------------------------------------------- parquet of Hugging Face

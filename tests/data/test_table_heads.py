@@ -9,7 +9,7 @@ from tests.support.catalogue import put
 from tests.support.reading import facts, read, read_all
 from unidiff_cli.config.schema import Prepare, TableFile
 from unidiff_cli.data import readers
-from unidiff_cli.data.readers._titles import ABOVE, titles
+from unidiff_cli.data.readers.rows.titles import ABOVE, titles
 from unidiff_cli.errors import UsageError, WorkError
 
 CAPTIONS = [f"red dress number {n}" for n in range(12)]

@@ -16,8 +16,8 @@ from tests.support.reading import read
 from unidiff_cli.config.schema import Columns, Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.locations import LocalPath
-from unidiff_cli.data.readers import _tables
-from unidiff_cli.data.readers._cells import is_missing
+from unidiff_cli.data.readers.rows import formats
+from unidiff_cli.data.readers.rows.cells import is_missing
 from unidiff_cli.data.sample import Cause, Reason
 from unidiff_cli.errors import UsageError, WorkError
 
@@ -122,7 +122,7 @@ def test_csv_rows_survive_as_written(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     with open(path, "w", newline="", encoding="utf-8") as stream:
         csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([["x y", "y z", "z"], *rows])
-    found = [list(cells.values()) for _, cells in _tables.read(LocalPath(path), Prepare())]
+    found = [list(cells.values()) for _, cells in formats.read(LocalPath(path), Prepare())]
     assert found == [
         [None if cell.strip() and is_missing(cell) else cell for cell in row] for row in rows
     ]
@@ -137,7 +137,7 @@ def test_no_bytes_crash_a_table(tmp_path_factory, data, suffix):
     path = tmp_path_factory.mktemp("t") / f"t{suffix}"
     path.write_bytes(data)
     try:
-        for number, cells in _tables.read(LocalPath(path), Prepare()):
+        for number, cells in formats.read(LocalPath(path), Prepare()):
             assert isinstance(number, int) and isinstance(cells, dict | Reason)
     except (UsageError, WorkError):
         pass

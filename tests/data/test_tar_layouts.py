@@ -9,7 +9,8 @@ from tests.support.catalogue import jpeg, tar_of
 from tests.support.reading import facts, read, read_all
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import readers
-from unidiff_cli.data.readers import _tar_look, _tar_pending, webdataset
+from unidiff_cli.data.readers import webdataset
+from unidiff_cli.data.readers.tars import look, pending
 from unidiff_cli.data.sample import Cause
 
 
@@ -109,7 +110,7 @@ def test_keys_of_any_tar_are_looked_at(tmp_path, number):
 
 def test_a_key_of_many_samples_is_noticed_late(tmp_path, monkeypatch):
     """In a tar that was not looked into."""
-    monkeypatch.setattr(_tar_look, "TARS", 1)
+    monkeypatch.setattr(look, "TARS", 1)
     write(tmp_path / "a.tar", *dotted(""))
     write(tmp_path / "b.tar", *dotted("img.v1.2."))
     reader = readers.choose(tmp_path, Prepare())
@@ -164,7 +165,7 @@ def test_what_never_comes_is_a_row(tmp_path):
 
 
 def test_what_waits_has_a_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr(_tar_pending, "HELD", 500)
+    monkeypatch.setattr(pending, "HELD", 500)
     names = ORDERS["images first"](range(6))
     samples, rejected = read(write(tmp_path / "x.tar", *names))
     assert len(samples) + len(rejected) >= 6 and rejected

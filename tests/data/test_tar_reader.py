@@ -13,8 +13,9 @@ from tests.support.reading import read
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.locations import LocalPath
-from unidiff_cli.data.readers import _tar_keys, webdataset
-from unidiff_cli.data.readers._tars import Member, members
+from unidiff_cli.data.readers import webdataset
+from unidiff_cli.data.readers.tars import keys
+from unidiff_cli.data.readers.tars.tar_file import Member, members
 from unidiff_cli.data.sample import Rejected, Sample
 
 PAIRS = [(f"{n}.{kind}", data) for n in range(6) for kind, data in (("jpg", jpeg()), ("txt", b"c"))]
@@ -125,8 +126,8 @@ def test_keys_are_those_of_webdataset(name):
     from webdataset.tariterators import base_plus_ext
 
     key, ending = base_plus_ext(name)
-    wanted = None if key is None or _tar_keys._META.match(name) else (key, ending)
-    assert _tar_keys.split_name(name) == wanted
+    wanted = None if key is None or keys._META.match(name) else (key, ending)
+    assert keys.split_name(name) == wanted
 
 
 MEMBER = st.tuples(
@@ -149,7 +150,7 @@ def test_samples_are_those_of_webdataset(tmp_path_factory, parts):
     ]
     samples: list[tuple[str, list[str]]] = []
     for member in all_members(path):
-        if names := _tar_keys.split_name(member.name):
+        if names := keys.split_name(member.name):
             if not samples or samples[-1][0] != names[0]:
                 samples.append((names[0], []))
             samples[-1][1].append(names[1].lower())

@@ -7,8 +7,8 @@ import pytest
 from tests.support.catalogue import put
 from tests.support.reading import facts, read, read_all
 from tests.support.sidecars import DRESSES, captions, write
-from unidiff_cli.data.readers._text_kinds import has_bad_letters, is_wordless
-from unidiff_cli.data.readers._text_look import GENERATED
+from unidiff_cli.data.readers.folders.text_kinds import has_bad_letters, is_wordless
+from unidiff_cli.data.readers.folders.text_look import GENERATED
 
 # ---------------------------------------------------------------- image generators
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.catalogue import put
 from tests.support.reading import facts, read_all
-from unidiff_cli.data.readers._classes import PREVIEWS, REGULARIZATION, REPEATED, UNCLEAR
+from unidiff_cli.data.readers.folders.classes import PREVIEWS, REGULARIZATION, REPEATED, UNCLEAR
 
 
 def put_all(folder, *names) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.support.catalogue import put
 from tests.support.reading import facts, read, read_all
 from tests.support.sidecars import DRESSES, captions, write
-from unidiff_cli.data.readers._class_names import is_code
+from unidiff_cli.data.readers.folders.class_names import is_code
 from unidiff_cli.errors import UsageError
 
 # ---------------------------------------------------------------- names of texts

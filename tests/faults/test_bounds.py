@@ -27,7 +27,7 @@ from unidiff_cli.data.executors import ProcessExecutor
 from unidiff_cli.data.images import PreparedImage, prepare_image
 from unidiff_cli.data.locations import LocalPath, locate
 from unidiff_cli.data.perceptual_hash import perceptual_hash
-from unidiff_cli.data.readers import _tables
+from unidiff_cli.data.readers.rows import formats
 from unidiff_cli.data.sample import Reason
 from unidiff_cli.errors import UsageError, WorkError
 
@@ -56,7 +56,7 @@ def reasons_of(catalogue: Path, *options: str) -> list[str]:
 
 def rows_of(file: Path, **limits: int) -> list[dict | Reason]:
     options = Prepare(limits=Limits(**limits))
-    return [cells for _, cells in _tables.read(LocalPath(file), options)]
+    return [cells for _, cells in formats.read(LocalPath(file), options)]
 
 
 # ---------------------------------------------------------------- images

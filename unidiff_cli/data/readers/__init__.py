@@ -33,13 +33,16 @@ from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.downloads import WebImage
 from unidiff_cli.data.image_addresses import ImageAddresses
 from unidiff_cli.data.locations import Location, locate
-from unidiff_cli.data.readers import _sources, _table_choice, _unnamed, _unread
+from unidiff_cli.data.readers.catalogue import unread
+from unidiff_cli.data.readers.catalogue.survey import Sources, survey, unpacked
+from unidiff_cli.data.readers.catalogue.table_choice import choose_tables
+from unidiff_cli.data.readers.catalogue.unnamed import UNNAMED, NamedFiles, Unnamed, unnamed_images
 from unidiff_cli.data.sample import NO_FILE, Cause, Extent, Reason, Rejected, Sample
 from unidiff_cli.data.split_words import split_of
 from unidiff_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from unidiff_cli.data.readers._late_splits import LateSplits
+    from unidiff_cli.data.readers.columns.late_splits import LateSplits
 
 # Words that are named in a doubt.
 NAMED = 5
@@ -68,9 +71,9 @@ class Reader(ABC):
         self.origin: list[str] = []
         self.origin_doubts: list[Doubt] = []
         # What lies in the folder of a table; None where nobody looked.
-        self.sources: _sources.Sources | None = None
-        self.named = _unnamed.NamedFiles()
-        self._unnamed: _unnamed.Unnamed | None = None
+        self.sources: Sources | None = None
+        self.named = NamedFiles()
+        self._unnamed: Unnamed | None = None
         self._words_of_splits = {
             word.strip().lower(): split for word, split in options.split_words.items()
         }
@@ -158,17 +161,17 @@ class Reader(ABC):
 
     def _begin_pass(self) -> None:
         self.notes.clear()
-        self.named = _unnamed.NamedFiles()
+        self.named = NamedFiles()
         self._unknown_splits.clear()
         self.addresses.begin_pass()
         self.filtered = 0
 
-    def _count_unnamed(self, tables: Iterable[_unnamed.NamedFiles]) -> None:
+    def _count_unnamed(self, tables: Iterable[NamedFiles]) -> None:
         """Counts the images of the folder that these tables do not name, after a pass."""
         if self.sources is not None and self.sources.images:
-            self._unnamed = _unnamed.unnamed_images(self.sources, list(tables))
+            self._unnamed = unnamed_images(self.sources, list(tables))
             if self._unnamed.total:
-                self.notes[_unnamed.UNNAMED] = self._unnamed.total
+                self.notes[UNNAMED] = self._unnamed.total
 
     def _uses_all(self) -> bool:
         """Whether no row and no image of a table is left out on purpose."""
@@ -258,12 +261,12 @@ def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:
             f"There is no catalogue at {address}.",
             "Give a folder of images, or a table that names them.",
         )
-    location = _sources.unpacked(location)
+    location = unpacked(location)
     if options.reader not in ("auto", "table") or not location.is_folder():
         return _choose_by_name(address, location, options)
-    sources = _sources.survey(location, options)
+    sources = survey(location, options)
     location = sources.root
-    tables = _table_choice.choose_tables(sources, options, partial(_load("table"), options=options))
+    tables = choose_tables(sources, options, partial(_load("table"), options=options))
     reader = _of_tables(location, options, tables.parts)
     if reader is None and options.reader == "auto":
         reader = _first_that_accepts(location, options)
@@ -272,7 +275,7 @@ def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:
     reader.origin = tables.lines
     reader.sources = sources if tables.parts else None
     uses_tars = not tables.parts and bool(sources.tars)
-    reader.origin_doubts = [*tables.doubts, *_unread.doubts(sources, tables, uses_tars)]
+    reader.origin_doubts = [*tables.doubts, *unread.doubts(sources, tables, uses_tars)]
     return reader
 
 

@@ -12,17 +12,18 @@ from unidiff_cli.data import captions
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.prompts import load_prompts
-from unidiff_cli.data.readers import Reader, _file_names, _sidecar_words, _unnoticed
-from unidiff_cli.data.readers._caption_texts import FEW_ROWS
-from unidiff_cli.data.readers._cells import plain
-from unidiff_cli.data.readers._class_names import ClassNames
-from unidiff_cli.data.readers._classes import COLUMNS, REPEATED, Classes
-from unidiff_cli.data.readers._companions import Companions
-from unidiff_cli.data.readers._contents import is_image, others_by_ending
-from unidiff_cli.data.readers._sidecar_words import role_of
-from unidiff_cli.data.readers._sidecars import Sidecars
-from unidiff_cli.data.readers._text_look import GENERATED, TextLook
-from unidiff_cli.data.readers._text_names import JSON
+from unidiff_cli.data.readers import Reader
+from unidiff_cli.data.readers.columns.caption_texts import FEW_ROWS
+from unidiff_cli.data.readers.folders import file_names, sidecar_words, unnoticed
+from unidiff_cli.data.readers.folders.class_names import ClassNames
+from unidiff_cli.data.readers.folders.classes import COLUMNS, REPEATED, Classes
+from unidiff_cli.data.readers.folders.companions import Companions
+from unidiff_cli.data.readers.folders.contents import is_image, others_by_ending
+from unidiff_cli.data.readers.folders.sidecar_words import role_of
+from unidiff_cli.data.readers.folders.sidecars import Sidecars
+from unidiff_cli.data.readers.folders.text_look import GENERATED, TextLook
+from unidiff_cli.data.readers.folders.text_names import JSON
+from unidiff_cli.data.readers.rows.cells import plain
 from unidiff_cli.data.sample import UNREAD, Cause, Reason, Rejected, Sample
 from unidiff_cli.data.walk import walk
 from unidiff_cli.errors import UsageError
@@ -116,10 +117,10 @@ class Folder(Reader):
             ]
             without = [image for image in products if not sidecars.of[image]]
             self._decisions = self._look.decisions() | sidecars.decisions()
-            self._doubts += _unnoticed.doubts(leftover, without, self.options.limits)
+            self._doubts += unnoticed.doubts(leftover, without, self.options.limits)
             self._name_classes(classes, leftover, without)
             if self.options.caption is None:
-                self._doubts += _file_names.doubts(without)
+                self._doubts += file_names.doubts(without)
         self._texts = sidecars.count
         self.notes.update(dict(companions.counts()))
         self.notes.update({GENERATED: self._look.generated} if self._look.generated else {})
@@ -212,8 +213,8 @@ class Folder(Reader):
             split=self._split(role_of(cells, "split", self.options) or "") or columns.get("split"),
         )
 
-    def _read(self, text: Location) -> _sidecar_words.Words | Reason:
-        return _sidecar_words.read(text, self._look or TextLook(), self.options)
+    def _read(self, text: Location) -> sidecar_words.Words | Reason:
+        return sidecar_words.read(text, self._look or TextLook(), self.options)
 
     def _from_columns(self, columns: dict[str, Any]) -> tuple[str, ...] | Reason:
         """The caption that an image's path gives, or why there is none."""

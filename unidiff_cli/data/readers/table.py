@@ -11,16 +11,18 @@ from unidiff_cli.data import captions, columns
 from unidiff_cli.data.addresses import WEB, scheme_of, without_secrets
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location, shown
-from unidiff_cli.data.readers import Reader, _img2dataset, _tables
-from unidiff_cli.data.readers._cells import Cells, Record, plain
-from unidiff_cli.data.readers._feeds import Feed, FeedRow, recognise
-from unidiff_cli.data.readers._image_cells import Image
-from unidiff_cli.data.readers._image_places import ImagePlaces
-from unidiff_cli.data.readers._image_splits import folder_word
-from unidiff_cli.data.readers._late_splits import LateSplits, adopt_splits
-from unidiff_cli.data.readers._sources import survey
-from unidiff_cli.data.readers._table_choice import choose_tables
-from unidiff_cli.data.readers._table_columns import TableColumns
+from unidiff_cli.data.readers import Reader
+from unidiff_cli.data.readers.catalogue import img2dataset
+from unidiff_cli.data.readers.catalogue.survey import survey
+from unidiff_cli.data.readers.catalogue.table_choice import choose_tables
+from unidiff_cli.data.readers.columns.feeds import Feed, FeedRow, recognise
+from unidiff_cli.data.readers.columns.image_cells import Image
+from unidiff_cli.data.readers.columns.image_places import ImagePlaces
+from unidiff_cli.data.readers.columns.image_splits import folder_word
+from unidiff_cli.data.readers.columns.late_splits import LateSplits, adopt_splits
+from unidiff_cli.data.readers.columns.table_columns import TableColumns
+from unidiff_cli.data.readers.rows import formats
+from unidiff_cli.data.readers.rows.cells import Cells, Record, plain
 from unidiff_cli.data.sample import Cause, Extent, Reason, Rejected, Sample
 from unidiff_cli.errors import TooLarge, UsageError
 
@@ -39,11 +41,11 @@ class Table(Reader):
         super().__init__(find(location, options) or location, options)
         if self.location.is_folder():
             raise UsageError(
-                f"{location} holds no table.", f"Known endings: {', '.join(_tables.SUFFIXES)}."
+                f"{location} holds no table.", f"Known endings: {', '.join(formats.SUFFIXES)}."
             )
         head = self._head()
         names = list(dict.fromkeys(name for _, cells in head for name in cells))
-        options = self.options = _img2dataset.with_key(options, names)
+        options = self.options = img2dataset.with_key(options, names)
         self.feed = self._feed(names)
         if self.feed:
             rows = self.feed.rows(lambda: iter(head))
@@ -56,7 +58,7 @@ class Table(Reader):
         except TooLarge:
             raise
         except UsageError as problem:
-            raise _tables.explained(problem, self.location, options) from None
+            raise formats.explained(problem, self.location, options) from None
         self.late = LateSplits(self.columns)
 
     @classmethod
@@ -64,15 +66,15 @@ class Table(Reader):
         return find(location, Prepare()) is not None
 
     def describe(self) -> list[str]:
-        form = _tables.describe(self.location, self.options)
+        form = formats.describe(self.location, self.options)
         return [f"{self.location.name}: {form}", *self.columns.describe(), *self.peek()]
 
     def decisions(self) -> dict[str, str]:
-        return _tables.decisions(self.location, self.options) | self.columns.decisions()
+        return formats.decisions(self.location, self.options) | self.columns.decisions()
 
     def doubts(self) -> list[Doubt]:
         caption = next(iter(self.columns.captions), None)
-        files = _tables.doubts(self.location, self.options, self.notes, caption, self._count)
+        files = formats.doubts(self.location, self.options, self.notes, caption, self._count)
         return [*self.columns.doubts, *self.places.doubts(), *files, *super().doubts()]
 
     def __iter__(self) -> Iterator[Sample | Rejected]:
@@ -86,7 +88,7 @@ class Table(Reader):
             if isinstance(row.cells, Reason):
                 yield Rejected(label, row.cells)
             elif self._keeps(row.cells):
-                if failure := _img2dataset.failure(row.cells):
+                if failure := img2dataset.failure(row.cells):
                     yield Rejected(label, failure)
                     continue
                 self.late.row(row.cells)
@@ -124,7 +126,7 @@ class Table(Reader):
             return
         filtered = self.filtered
         names += self.options.where
-        for _, cells in _tables.read(self.location, self.options, names=names):
+        for _, cells in formats.read(self.location, self.options, names=names):
             if not isinstance(cells, Reason) and self._keeps(cells):
                 self.late.row(cells)
                 self._split_of(cells, b"")
@@ -150,7 +152,7 @@ class Table(Reader):
             yield from (FeedRow(number, cells) for number, cells in self._read())
 
     def _read(self) -> Iterator[Record]:
-        return _tables.read(self.location, self.options, self.notes)
+        return formats.read(self.location, self.options, self.notes)
 
     def _head(self) -> list[tuple[int, Cells]]:
         """The first rows, without most of the images in them.
@@ -160,7 +162,7 @@ class Table(Reader):
         head: list[tuple[int, Cells]] = []
         bad: list[Reason] = []
         size = 0
-        for number, cells in islice(_tables.read(self.location, self.options), HEAD):
+        for number, cells in islice(formats.read(self.location, self.options), HEAD):
             if isinstance(cells, Reason):
                 bad.append(cells)
             else:
@@ -168,7 +170,7 @@ class Table(Reader):
                 size += sum(len(cell) for cell in cells.values() if isinstance(cell, str))
                 if size > HEAD_SIZE:
                     break
-        _tables.refuse_unusable(self.location, self.options, len(head), bad)
+        formats.refuse_unusable(self.location, self.options, len(head), bad)
         return head
 
     # ---- one row
@@ -303,7 +305,7 @@ def find(location: Location, options: Prepare) -> Location | None:
     Raises as `choose_tables` does.
     """
     if not location.is_folder():
-        return location if location.is_file() and _tables.is_table(location, options) else None
+        return location if location.is_file() and formats.is_table(location, options) else None
     tables = choose_tables(
         survey(location, options), options, lambda table: Table(table, options)
     ).parts

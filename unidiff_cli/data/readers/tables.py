@@ -12,9 +12,9 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location
 from unidiff_cli.data.readers import Reader
-from unidiff_cli.data.readers._late_splits import adopt_splits
-from unidiff_cli.data.readers._sources import survey
-from unidiff_cli.data.readers._table_choice import choose_tables
+from unidiff_cli.data.readers.catalogue.survey import survey
+from unidiff_cli.data.readers.catalogue.table_choice import choose_tables
+from unidiff_cli.data.readers.columns.late_splits import adopt_splits
 from unidiff_cli.data.sample import Extent, Rejected, Sample
 from unidiff_cli.errors import UsageError
 

@@ -20,9 +20,11 @@ from unidiff_cli.data.columns import ROLES
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location, shown
 from unidiff_cli.data.prompts import load_prompts
-from unidiff_cli.data.readers import Reader, _families, _img2dataset, _tars
-from unidiff_cli.data.readers._cells import Cells, bounded, parse, plain
-from unidiff_cli.data.readers._tar_keys import (
+from unidiff_cli.data.readers import Reader
+from unidiff_cli.data.readers.catalogue import img2dataset, table_names
+from unidiff_cli.data.readers.rows.cells import Cells, bounded, parse, plain
+from unidiff_cli.data.readers.tars import tar_file
+from unidiff_cli.data.readers.tars.keys import (
     CLASS,
     TEXTS,
     Parts,
@@ -36,8 +38,8 @@ from unidiff_cli.data.readers._tar_keys import (
     split_name,
     texts_of,
 )
-from unidiff_cli.data.readers._tar_look import TarLook, look_into
-from unidiff_cli.data.readers._tar_pending import Pending, has_images
+from unidiff_cli.data.readers.tars.look import TarLook, look_into
+from unidiff_cli.data.readers.tars.pending import Pending, has_images
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent, Reason, Rejected, Sample
 from unidiff_cli.data.walk import walk
 
@@ -67,7 +69,7 @@ class Webdataset(Reader):
     def describe(self) -> list[str]:
         paths = [self._path(tar) for tar in self._tars()]
         number = f"{len(paths)} tar{'s' if len(paths) != 1 else ''}"
-        splits = dict.fromkeys(filter(None, _families.splits_of(paths)))
+        splits = dict.fromkeys(filter(None, table_names.splits_of(paths)))
         lines = [f"WebDataset: {number}, {paths[0] if paths else 'none'} first"]
         lines += [f"splits by the tars' names: {', '.join(splits)}"] if splits else []
         lines += self._looked().splits.describe()
@@ -85,7 +87,7 @@ class Webdataset(Reader):
         items = list(_tars_of(self.location, self.notes))
         yield from (item for item in items if isinstance(item, Rejected))
         tars = [item for item in items if isinstance(item, Location)]
-        splits = _families.splits_of([self._path(tar) for tar in tars])
+        splits = table_names.splits_of([self._path(tar) for tar in tars])
         for tar, split in zip(tars, splits, strict=True):
             yield from self._read(tar, split)
 
@@ -152,7 +154,7 @@ class Webdataset(Reader):
             is_wanted = names and names[0] in whole and is_image(f".{names[1].lower()}")
             return self.options.limits.image_bytes if is_wanted else 0
 
-        for member in _tars.members(tar, wanted, self.options.limits.inflation):
+        for member in tar_file.members(tar, wanted, self.options.limits.inflation):
             names = split_name(member.name, self._looked().dot)
             if names is None or names[0] not in whole or not member.data:
                 continue
@@ -169,7 +171,7 @@ class Webdataset(Reader):
     def _groups(self, tar: Location) -> Iterator[tuple[str, Parts] | Rejected]:
         """Members in a row that share a key, and those that cannot be read."""
         key, parts, size, limits = "", Parts(), 0, self.options.limits
-        for member in _tars.members(tar, self._wanted, limits.inflation):
+        for member in tar_file.members(tar, self._wanted, limits.inflation):
             row = f"{shown(self._path(tar))}:{member.name}"
             if member.problem:
                 yield Rejected(row, Reason(member.problem))
@@ -233,7 +235,7 @@ class Webdataset(Reader):
             self.notes[FURTHER] += len(others)
         if not images:
             missing = Reason("no image among its members")
-            yield Rejected(row, _img2dataset.failure(cells) or missing)
+            yield Rejected(row, img2dataset.failure(cells) or missing)
         for image in images:
             name = row if len(images) == 1 else f"{row}{image}"
             texts = self._texts(texts_of(parts, image), cells)
@@ -325,8 +327,8 @@ def _cells(parts: Parts) -> Cells:
 def _tars_of(location: Location, notes: Counter[str]) -> Iterator[Location | Rejected]:
     """A tar, or all tars below a folder and the folders that cannot be read."""
     if location.is_file():
-        yield from [location] if _tars.is_tar(location) else []
+        yield from [location] if tar_file.is_tar(location) else []
         return
     for item in walk(location, notes):
-        if isinstance(item, Rejected) or _tars.is_tar(item):
+        if isinstance(item, Rejected) or tar_file.is_tar(item):
             yield item

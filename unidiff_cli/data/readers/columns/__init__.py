@@ -1,0 +1,1 @@
+"""What the columns of a table are: image, caption, product and split, and what is doubtful."""

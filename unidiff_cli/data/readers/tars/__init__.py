@@ -1,0 +1,1 @@
+"""WebDataset tars: members, the key of a sample, and splits."""
