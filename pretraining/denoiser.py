@@ -17,6 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from pretraining.autoencoder import CHANNELS, encode
 from pretraining.data import Mixture
 from pretraining.tokenizer import LENGTH
+from unidiff_cli.models.schedule import DdpmSchedule
 
 # Images a step and process.
 BATCH = 16
@@ -71,9 +72,8 @@ def make_scheduler() -> DDIMScheduler:
 class Denoise(nn.Module):
     """The denoiser and its loss: the error of the predicted v.
 
-    It has min-SNR-5 weights (Hang et al. 2023), except that noisy steps keep weight 1. The paper's
-    weight for v, min(snr, 5) / (snr + 1), is 0 at zero signal, and the first step decides the
-    colour.
+    It has the weights of adaptation (`NoiseSchedule.loss_weights`): min-SNR-5, and 1 where noise is
+    high.
     """
 
     def __init__(self, unet: UNet2DConditionModel):
@@ -81,19 +81,16 @@ class Denoise(nn.Module):
         self.unet = unet.to(memory_format=torch.channels_last)
         # A third faster on a CPU than torch's attention, whose bfloat16 backward is slow.
         unet.set_attn_processor(AttnProcessor())
-        self.register_buffer("abar", make_scheduler().alphas_cumprod.clone(), persistent=False)
+        self.schedule = DdpmSchedule(make_scheduler().alphas_cumprod.clone(), "v_prediction")
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         x, t, eps = batch["x"], batch["t"], batch["eps"]
-        abar = self.abar[t][:, None, None, None]
-        z = abar.sqrt() * x + (1 - abar).sqrt() * eps
-        v = abar.sqrt() * eps - (1 - abar).sqrt() * x
+        z, v = self.schedule.add_noise(x, eps, t), self.schedule.target(x, eps, t)
         with torch.autocast("cpu", torch.bfloat16):
             guess = self.unet(z, t, batch["states"]).sample
         error = (guess.float() - v).square().mean((1, 2, 3))  # (B,)
-        snr = self.abar[t] / (1 - self.abar[t])
-        weight = (5 / (snr + 1)).clamp(max=1)
-        return {"loss": (weight * error).mean(), "error": error.mean()}
+        weighted = self.schedule.loss_weights(t, gamma=5.0) * error
+        return {"loss": weighted.mean(), "error": error.mean()}
 
 
 def cache_latents(folder: Path, data: Mixture, vae: AutoencoderKL) -> None:

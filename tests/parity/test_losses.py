@@ -1,6 +1,7 @@
 """Our losses against open_clip's and diffusers' own, on the same numbers."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -60,7 +61,10 @@ def test_sigmoid_equals_open_clip():
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_denoise_equals_diffusers(tmp_path, prediction):
-    """The same latents, noise and timesteps by diffusers' own scheduler and min-SNR weights."""
+    """The same latents, noise and timesteps by diffusers' own scheduler.
+
+    The weights are min-SNR's for ε; for v, those of diffusers are 0 where sampling begins.
+    """
     from diffusers.training_utils import compute_snr
 
     from tests.support.base import write_base
@@ -85,16 +89,42 @@ def test_denoise_equals_diffusers(tmp_path, prediction):
         else:
             target = scheduler.get_velocity(forward.latents, forward.noise, forward.timesteps)
         snr = compute_snr(scheduler, forward.timesteps)
-        weights = torch.stack([snr, 5.0 * torch.ones_like(snr)], dim=1).min(dim=1)[0]
-        weights = weights / snr if prediction == "epsilon" else weights / (snr + 1)
+        weights = torch.stack([snr, 5.0 * torch.ones_like(snr)], dim=1).min(dim=1)[0] / snr
+        if prediction == "v_prediction":
+            weights = (5.0 / (snr + 1)).clamp(max=1)
         theirs = ((predicted - target) ** 2).mean(dim=(1, 2, 3)) * weights
     assert torch.allclose(ours, theirs.mean(), rtol=1e-4)
 
 
-def test_min_snr_at_zero_terminal_snr_is_finite():
-    abar, t = torch.tensor([0.0, 0.5, 1 - 1e-7]), torch.arange(3)
-    assert torch.isfinite(DdpmSchedule(abar, "epsilon").loss_weights(t, 5.0)).all()
-    assert DdpmSchedule(abar, "v_prediction").loss_weights(t, 5.0)[0] == 0
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_noisy_timesteps_have_the_whole_weight(prediction):
+    """The first steps of sampling decide colour and layout; at zero terminal SNR too."""
+    abar = torch.tensor([0.0, 1e-4, 0.5, 0.75, 0.96, 1 - 1e-7])
+    weights = DdpmSchedule(abar, prediction).loss_weights(torch.arange(6), 5.0)
+    assert weights[:4].tolist() == [1, 1, 1, 1]
+    assert 0 < weights[5] < 1e-5 < weights[4] < 0.3
+
+
+class _Nothing(nn.Module):
+    """A denoiser that predicts zeros."""
+
+    def set_attn_processor(self, processor):
+        pass
+
+    def forward(self, z, t, states):
+        return SimpleNamespace(sample=torch.zeros_like(z))
+
+
+def test_pretraining_weighs_as_adaptation_does():
+    from pretraining.denoiser import Denoise, make_scheduler
+
+    g = torch.Generator().manual_seed(0)
+    x, eps = torch.randn(4, 6, 2, 2, generator=g), torch.randn(4, 6, 2, 2, generator=g)
+    t, states = torch.tensor([0, 300, 700, 999]), torch.zeros(4, 1, 1)
+    loss = Denoise(_Nothing())({"x": x, "eps": eps, "t": t, "states": states})["loss"]
+    schedule = DdpmSchedule(make_scheduler().alphas_cumprod, "v_prediction")
+    errors = make_scheduler().get_velocity(x, eps, t).square().mean((1, 2, 3))
+    assert torch.allclose(loss, (schedule.loss_weights(t, 5.0) * errors).mean())
 
 
 def test_relational_is_invariant_and_zero_when_both_agree_or_collapse():

@@ -109,15 +109,14 @@ class DdpmSchedule(NoiseSchedule):
         return abar / (1 - abar).clamp(min=1e-8)
 
     def loss_weights(self, t: Tensor, gamma: float) -> Tensor:
-        """min(SNR, γ)/SNR for ε, min(SNR, γ)/(SNR+1) for v, as diffusers' examples have it.
+        """min(1, γ/SNR) for ε and min(1, γ/(SNR+1)) for v: 1 at every noisy timestep.
 
-        At zero terminal SNR the ε weight is taken at its limit, 1.
+        For ε that is min(SNR, γ)/SNR, as in the paper. For v the paper and diffusers' examples have
+        min(SNR, γ)/(SNR+1), which is 0 at zero terminal SNR, where sampling begins; see
+        docs/decisions/2026-11-26-the-weight-of-noisy-timesteps.md.
         """
         snr = self.snr(t)
-        clipped = snr.clamp(max=gamma)
-        if self.prediction == "epsilon":
-            return clipped / snr.clamp(min=1e-8)
-        return clipped / (snr + 1)
+        return gamma / (snr if self.prediction == "epsilon" else snr + 1).clamp(min=gamma)
 
 
 def _beside(factors: Tensor, x: Tensor) -> Tensor:
