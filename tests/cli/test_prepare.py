@@ -117,7 +117,8 @@ def seasons(workplace):
 def test_a_guess_stops_and_says_how_to_go_on(unidiff, seasons, way):
     code, out, err = unidiff(*seasons, *way)
     assert code == 2 and "'archive' (6 rows)" in err, err
-    for text in (ARCHIVE.replace("=", " ", 1), "--set prepare.columns.split=''", "--yes"):
+    proposed = "--set prepare.split_words.archive=train (or val, test)"
+    for text in (proposed, "--set prepare.columns.split=''", "--yes"):
         assert text in err
     assert "images out" not in out and not Path("project/shards").exists()
 

@@ -66,7 +66,7 @@ def test_words_of_a_split_that_are_not_understood_stop(tmp_path, seasons):
     project = Project(tmp_path / "project")
     with pytest.raises(Problems, match=r"'spring' \(3 rows\)") as caught:
         prepare(project, Recipe(), seasons)
-    assert "prepare.split_words.spring=test" in caught.value.problems[0]
+    assert "prepare.split_words.spring=train" in caught.value.problems[0]
     assert not project.path("shards").exists()
 
 

@@ -134,7 +134,7 @@ def test_columns_of_splits_are_understood(tmp_path, column, values, held):
 @pytest.mark.parametrize(
     ("column", "values", "words"),
     [
-        ("Train/Test", ("Tr", "Tr", "Tr", "Te"), "'Tr' (15 rows), 'Te' (5 rows)"),
+        ("Train/Test", ("Yes", "Yes", "Yes", "No"), "'Yes' (15 rows), 'No' (5 rows)"),
         ("dataset", ("A", "A", "A", "B"), "'A' (15 rows), 'B' (5 rows)"),
         ("jeu", ("test", "autre", "train", "train"), "'autre' (5 rows)"),
         ("phase", ("train", "train", "train", "kontroll"), "'kontroll' (5 rows)"),

@@ -382,7 +382,7 @@ def test_an_example_of_a_submission_is_not_read_in_silence(tmp_path):
     csv_table(tmp_path / "test.csv", [{"image": name} for name in further])
     rows = [{"image": name, "caption": "a photo"} for name in further]
     csv_table(tmp_path / "sample_submission.csv", rows)
-    with pytest.raises(UsageError, match="several tables: sample_submission.csv, .*train.csv"):
+    with pytest.raises(UsageError, match="several tables: train.csv, sample_submission.csv"):
         read(tmp_path)
     samples, _ = read(tmp_path, tables=["train.csv"])
     assert captions_of(samples) == [text_of(n) for n in range(6)]

@@ -78,7 +78,7 @@ def test_a_year_is_no_repeat_count(tmp_path):
     put_all(tmp_path, "2021_summer dress/a.png", "1999_coat/b.png")
     reader, samples, _ = read_all(tmp_path)
     assert captions(samples) == {"2021 summer dress", "1999 coat"} and not reader.notes
-    put_all(tmp_path, "501_jeans/c.png", "90_tights/d.png", "40_socks/e.png")
+    put_all(tmp_path, "5_jeans/c.png", "90_tights/d.png", "40_socks/e.png")
     reader, samples, _ = read_all(tmp_path)
     assert "2021 summer dress" in captions(samples)
     assert "1999_coat, 2021_summer dress beside 40_socks" in facts(reader, stops=True)
@@ -116,3 +116,13 @@ def test_dreambooth_with_classes_below_has_them(tmp_path):
     put_all(tmp_path, "instance_images/red dress/a.png", "class_images/dress/b.png")
     reader, samples, _ = read_all(tmp_path)
     assert captions(samples) == {"red dress"} and not facts(reader)
+
+
+@pytest.mark.parametrize("names", [["501_jeans", "10_hat"], ["20_denier", "40_denier", "10_hat"]])
+def test_numbers_of_names_are_no_repeat_counts(tmp_path, names):
+    for name in names:
+        put(tmp_path / name / "a.jpg")
+    samples = read_all(tmp_path, companions="keep")[1]
+    expected = {f"a photo of {name.replace('_', ' ')}" for name in names}
+    assert {s.captions[0] for s in samples} | {"a photo of 10 hat", "a photo of hat"} >= expected
+    assert len({s.captions for s in samples}) == len(names)

@@ -43,6 +43,17 @@ def read(value: Any, depth: int = DEPTH) -> Iterator[str]:
         yield str(value)
 
 
+def languages(value: Any) -> list[str]:
+    """The languages of a caption cell that has a text in each; none of another cell."""
+    try:
+        value = parse(value) if isinstance(value, str) and looks_parsed(value) else value
+    except ValueError:
+        return []
+    if not isinstance(value, dict) or not _has_languages(value):
+        return []
+    return [name for name, text in value.items() if text]
+
+
 def looks_parsed(text: str) -> bool:
     """Whether a cell's text is meant as a list or an object, be it whole or not."""
     text = text.strip()
@@ -83,7 +94,15 @@ def _texts(value: dict[Any, Any]) -> list[Any]:
     for name in TEXTS:
         if name in value:
             return [value[name]]
-    if all(isinstance(name, str) and _LANGUAGE.fullmatch(name) for name in value):
+    if _has_languages(value):
         return list(value.values())
     names = ", ".join(str(name)[:20] for name in list(value)[:5])
     raise ValueError(f"an object of {names}, where none of {', '.join(TEXTS)} is")
+
+
+def _has_languages(value: dict[Any, Any]) -> bool:
+    """Whether the names of an object are those of languages, and not of its text."""
+    names = [name for name in value if isinstance(name, str)]
+    return len(names) == len(value) > 0 and all(
+        name not in TEXTS and _LANGUAGE.fullmatch(name) for name in names
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 _IMAGE = """
     image image_path img img_path image_file image_filename file_name filename filepath file path
@@ -84,6 +85,12 @@ ROLES = {
     "product": tuple(_PRODUCT.split()),
     "split": tuple(_SPLIT.split()),
 }
+# Words of the name of a file that names classes.
+_OF_CLASSES = re.compile(
+    r"(?:^|[-_ .])(?:class(?:es|names?|list)?|label(?:s|map|names?)?|categor(?:y|ies)|cats?|names|"
+    r"synsets?|words|mapping|map|id2label|idx2label|folders)(?:[-_ .]|$)",
+    re.IGNORECASE,
+)
 # `name-en_US` and `name-en_US-ecommerce`: how PIM systems write an attribute's language.
 _LOCALE = re.compile(r"^(?P<name>.+?)-(?P<locale>[a-z]{2}_[A-Z]{2})(?:-\w+)?$")
 
@@ -134,3 +141,8 @@ def named(role: str, columns: Iterable[str], more: Iterable[str] = ()) -> list[s
             by_name.get(name, ()), key=lambda c: bool(locale(c)) and not locale(c).startswith("en")
         )
     ]
+
+
+def names_classes(file: str) -> bool:
+    """Whether a file's name says that it names classes, such as class_to_idx.json."""
+    return bool(_OF_CLASSES.search(PurePosixPath(file).stem))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from unidiff_cli.config.schema import Prepare, Recipe
 from unidiff_cli.data import duplicates, readers, shards, splits, summary
+from unidiff_cli.data.caption_fields import unfilled_fields
 from unidiff_cli.data.caption_length import count_tokens
 from unidiff_cli.data.decode import (
     StoredSample,
@@ -31,9 +32,9 @@ from unidiff_cli.data.refusals import (
     disk_errors,
     listed_if_refused,
     problem_of_lost,
+    problem_of_nothing,
     refuse_bad,
     refuse_full_disk,
-    refuse_nothing,
     refuse_our_shards,
 )
 from unidiff_cli.data.sample import Cause, Extent
@@ -65,7 +66,7 @@ NAMED = 5
 class Plan(NamedTuple):
     """How a catalogue would be read, in lines for a person, and what is doubtful of that.
 
-    `problem` is there where most rows surely give no sample.
+    `problem` is there where no row, or hardly one, gives a sample.
     """
 
     description: list[str]
@@ -78,8 +79,8 @@ def plan(recipe: Recipe, catalogue: str | os.PathLike[str]) -> Plan:
     reader = readers.choose(catalogue, recipe.prepare)
     description = [*reader.origin, *reader.describe()]
     extent = reader.extent()
-    refuse_nothing(reader, extent)
-    return Plan(description, reader.doubts(), problem_of_lost(reader, extent))
+    problem = problem_of_nothing(reader, extent) or problem_of_lost(reader, extent)
+    return Plan(description, reader.doubts(), problem)
 
 
 def prepare(
@@ -114,9 +115,10 @@ def prepare(
 
     # What is refused.
     refuse_our_shards(project, reader)
-    refuse_nothing(reader, extent)
     doubts = reader.doubts()
     warnings = settle(doubts, yes, strict)
+    if problem := problem_of_nothing(reader, extent):
+        raise problem
 
     # What is done already.
     if options.allow_urls and reader.addresses.web:
@@ -220,7 +222,8 @@ def _doubts(contents: summary.Contents) -> list[Doubt]:
         if paths:
             named = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
             doubts.append(Doubt(f"{len(paths):,} not read, {cause.value}: {named}.", action))
-    return [*doubts, *_torn(contents)]
+    fields = unfilled_fields([row.captions for row in contents.rows])
+    return [*doubts, *fields, *_torn(contents)]
 
 
 def _torn(contents: summary.Contents) -> Iterator[Doubt]:

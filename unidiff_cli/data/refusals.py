@@ -53,19 +53,21 @@ def refuse_our_shards(project: Project, reader: Reader) -> None:
         )
 
 
-def refuse_nothing(reader: Reader, extent: Extent) -> None:
-    if extent.rows == 0 and reader.filtered:
+def problem_of_nothing(reader: Reader, extent: Extent) -> WorkError | None:
+    """What is wrong where no row is there, or `prepare.where` keeps none."""
+    if extent.rows != 0:
+        return None
+    if reader.filtered:
         where = ", ".join(f"{column}={value}" for column, value in reader.options.where.items())
-        raise WorkError(
+        return WorkError(
             f"None of the {reader.filtered:,} rows of {reader.location} has {where}.",
             "Check prepare.where.",
         )
-    if extent.rows == 0:
-        raise WorkError(
-            f"{reader.location} holds no images.",
-            f"Images end in {' '.join(sorted(IMAGE_SUFFIXES))}; "
-            "a table that names them may lie beside.",
-        )
+    return WorkError(
+        f"{reader.location} holds no images.",
+        f"Images end in {' '.join(sorted(IMAGE_SUFFIXES))}; "
+        "a table that names them may lie beside.",
+    )
 
 
 def refuse_full_disk(project: Project, extent: Extent) -> int:

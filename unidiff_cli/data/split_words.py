@@ -38,6 +38,12 @@ _FILLERS = frozenset(
     zbior danych satz daten menge de d des du do dos di dei
     """.split()
 )
+# What stands for a split in a column such as Train/Test.
+_SHORT = {
+    **dict.fromkeys(("tr", "trn"), "train"),
+    **dict.fromkeys(("va", "vl"), "val"),
+    **dict.fromkeys(("te", "ts", "tst"), "test"),
+}
 _PARTS = re.compile(r"[a-z]+|\d+")
 _YES = frozenset("1 true yes y t 1.0 ja oui si sim tak".split())
 _NO = frozenset("0 false no n f 0.0 nein non nee nao nie".split())
@@ -74,6 +80,8 @@ def split_of(value: str, column: str = "") -> str | None:
     if parts and parts[0] in SPLITS:
         named = splits_in(parts)
         return named.pop() if len(named) == 1 else None
+    if names_several(column) and (split := _SHORT.get(folded(value).strip())):
+        return split
     asked, answer = split_named(column), folded(value).strip()
     if asked is None or answer not in _YES | _NO:
         return None

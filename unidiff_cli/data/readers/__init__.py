@@ -124,8 +124,8 @@ class Reader(ABC):
         return [
             Doubt(
                 f"The split column holds words that are not understood: {words}.",
-                f"Say what each means: --set prepare.split_words.{counted[0][0]}=test, "
-                "or that there is no such column: --set prepare.columns.split=''",
+                f"Say what each means: --set prepare.split_words.{counted[0][0]}=train (or val, "
+                "test), or that there is no such column: --set prepare.columns.split=''",
                 stops=True,
             )
         ]

@@ -20,6 +20,7 @@ from unidiff_cli.data.readers.columns.image_cells import Image
 from unidiff_cli.data.readers.columns.image_places import ImagePlaces
 from unidiff_cli.data.readers.columns.image_splits import folder_word
 from unidiff_cli.data.readers.columns.late_splits import LateSplits, adopt_splits
+from unidiff_cli.data.readers.columns.product_views import product_of
 from unidiff_cli.data.readers.columns.table_columns import TableColumns
 from unidiff_cli.data.readers.rows import formats
 from unidiff_cli.data.readers.rows.cells import Cells, Record, plain
@@ -182,8 +183,7 @@ class Table(Reader):
             self.notes[VARIANTS] += 1
             return
         if not images:
-            column = self.columns.roles["image"]
-            yield Rejected(label, Reason(f"no image: the column '{column}' is empty"))
+            yield Rejected(label, Reason(self.columns.images.why_none(cells)))
             return
         if len(images) > most:
             yield Rejected(label, Reason(f"more than {most:,} images (prepare.limits.images)"))
@@ -216,6 +216,8 @@ class Table(Reader):
         if isinstance(texts, Reason):
             return Rejected(row, texts, path)
         id_ = name_text(self.columns.cell("id", cells))
+        if self.columns.has_views and not product and not is_stored:
+            product = product_of(str(image)) or ""
         dropped = self.columns.dropped()
         return Sample(
             row,

@@ -21,7 +21,17 @@ from unidiff_cli.data.zips import InZip, is_zip
 from unidiff_cli.errors import WorkError
 
 # Names read off a screen, and tables that somebody renamed: said, and never read.
-LOOKALIKES = (".json1", ".jsoni", ".csv1", ".xls", ".xlsx", ".ods", ".numbers")
+LOOKALIKES = (
+    ".json1",
+    ".jsoni",
+    ".csv1",
+    ".xls",
+    ".xlsx",
+    ".ods",
+    ".numbers",
+    ".arrow",
+    ".feather",
+)
 # What a table is packed in that has to be unpacked first.
 PACKED = (".xz", ".bz2", ".zst", ".lz4", ".lzma", ".br", ".z", ".7z", ".rar")
 # What a source of captions is usually called, and endings that no table has.

@@ -151,7 +151,10 @@ def _chosen(
     named = [name for name in single if table_names.is_named(families[name][0][0])]
     choice = single if len(single) == 1 else named
     if len(choice) != 1:
-        paths = [path for name in named or single for path, _ in families[name]]
+        # A sample of what a contest wants has one caption for all.
+        likely = sorted(named or single, key=lambda name: -tried[name].captions)
+        paths = [path for name in likely for path, _ in families[name]]
+        paths.sort(key=lambda path: table_names.split_of(path) in ("val", "test"))
         raise UsageError(
             f"{sources.root} holds several tables: {_listed(paths)}.",
             f"Name those that are meant: --set 'prepare.tables=[{paths[0]}]'."

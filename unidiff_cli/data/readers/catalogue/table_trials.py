@@ -35,6 +35,8 @@ class Trial:
     rows: int = 0
     # Images that are there.
     images: int = 0
+    # Different captions of these rows.
+    captions: int = 0
     problem: UnidiffError | None = None
     # Whether its images are web addresses.
     has_addresses: bool = False
@@ -82,7 +84,8 @@ def _count(table: Location, opener: Opener) -> Trial:
         return Trial(table, problem=error, names_images=names_images)
     samples = [item for item in items if isinstance(item, Sample)]
     count = sum(_is_there(sample.image) for sample in samples)
-    return Trial(table, len(items), count, has_addresses=img2dataset.are_addresses(items))
+    captions = len({sample.captions for sample in samples})
+    return Trial(table, len(items), count, captions, has_addresses=img2dataset.are_addresses(items))
 
 
 def _is_there(image: Location) -> bool:

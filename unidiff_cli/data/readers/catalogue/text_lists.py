@@ -61,7 +61,8 @@ def _names_images(lines: list[str], names: Collection[str], stems: Collection[st
     named = sum(_names_one(line, names) and not _DIGEST.search(line) for line in lines)
     if named >= max(LINES, SHARE * len(lines)):
         return True
-    words = [word[0] for line in lines if (word := _WORD.search(line))]
+    # dress/1 names 1.jpg of the folder dress.
+    words = [word[0].rsplit("/")[-1] for line in lines if (word := _WORD.search(line))]
     begins = {word for word in words if word in stems}
     return len(begins) >= LINES and sum(w in begins for w in words) >= STEMS_SHARE * len(words)
 

@@ -10,7 +10,7 @@ from unidiff_cli.data.readers.catalogue.survey import Sources
 from unidiff_cli.data.readers.catalogue.table_choice import Tables
 
 NAMED = 5
-RENAME = "If it is a table, save it as .csv or .jsonl; else move it out of the catalogue."
+RENAME = "If it is a table, save it as .csv, .jsonl or .parquet; else move it out of the catalogue."
 LISTS = (
     "If they hold captions or splits, make a table of them with a first line such as "
     "image,caption,split; else move them out of the catalogue."
@@ -46,7 +46,7 @@ def doubts(sources: Sources, tables: Tables, uses_tars: bool) -> Iterator[Doubt]
     if sources.tars and not uses_tars:
         yield Doubt(f"Tars that are not read: {_paths(sources, sources.tars)}.", MOVE, stops)
     if sources.zips and not tables.parts:
-        action = "Unpack it beside, or give the zip itself: unidiff prepare FILE.zip"
+        action = "Unpack each beside, or give one itself: unidiff prepare FILE.zip"
         yield Doubt(f"Zips that are not read: {_paths(sources, sources.zips)}.", action, stops)
     if sources.sidecars and not uses_folder:
         yield Doubt(

@@ -147,11 +147,12 @@ class CaptionColumn:
             return []
         best = max(sound, key=lambda name: texts[name].distinct)
         others = f" It may be one of: {', '.join(sound)}." if len(sound) > 1 else ""
+        other = next((name for name in sound if name != best), "COLUMN")
         self.doubts.append(
             Doubt(
                 f"No column has a usual name of a caption; '{best}' is read, whose texts "
                 f"differ the most.{others}",
-                f"If it is not the caption: --set prepare.columns.caption={sound[-1]}",
+                f"If it is not the caption: --set prepare.columns.caption={other}",
                 stops=len(sound) > 1,
             )
         )

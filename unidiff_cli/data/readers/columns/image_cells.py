@@ -18,7 +18,7 @@ SEPARATORS = ("\n", "|", ";", ",", " ")
 # Where an object has an image's name, likeliest first.
 KEYS = """
     path file_name filename file name src source url href link image image_url original
-    large_image large hi_res full
+    large_image large hi_res full data
 """.split()
 # Where an object says what its image is for.
 ROLES = ("role", "type", "kind")

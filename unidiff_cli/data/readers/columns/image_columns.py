@@ -17,10 +17,10 @@ from typing import Any
 from PIL import Image as PillowImage
 
 from unidiff_cli.config.schema import Prepare
-from unidiff_cli.data import columns
+from unidiff_cli.data import captions, columns
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.image_files import ImageBounds, with_image
-from unidiff_cli.data.locations import InMemory, Location
+from unidiff_cli.data.locations import InMemory, Location, shown
 from unidiff_cli.data.readers.columns.image_cells import (
     NO_PHOTO,
     SMALL,
@@ -28,6 +28,7 @@ from unidiff_cli.data.readers.columns.image_cells import (
     images_of,
     is_image_name,
 )
+from unidiff_cli.data.readers.columns.image_folders import base_of, base_of_pairs, images_in, joined
 from unidiff_cli.data.readers.columns.image_places import ImagePlaces
 from unidiff_cli.data.readers.columns.place_search import Place
 from unidiff_cli.data.readers.rows.cells import Cells
@@ -57,12 +58,17 @@ class _Column:
     place: Place
     hits: int
     doubts: tuple[Doubt, ...] = ()
+    # The folder in which its cells name folders of images.
+    folders: Location | None = None
+    # The column that names the folder of each file.
+    parent: str | None = None
 
 
 class ImageColumns:
     """The image columns of a table, by its first rows.
 
     `names` are those that are used, in order, and `left_out` says of each other one why not.
+    `folders` says whether cells may name folders of images, which those of classes do not.
     """
 
     def __init__(
@@ -72,8 +78,10 @@ class ImageColumns:
         places: ImagePlaces,
         options: Prepare,
         wanted: Sequence[str] = (),
+        folders: bool = True,
     ) -> None:
         self._head, self._all, self._places = head, column_names, places
+        self._may_name_folders = folders
         # Rows of several images have no product of their own: they are one.
         self.several = False
         self._options = options
@@ -82,7 +90,8 @@ class ImageColumns:
         self._columns: dict[str, _Column] = {}
         mapped = options.columns.names("image")
         for name in mapped or self._chosen(wanted):
-            self._columns.setdefault(name, self._found.get(name) or self._column(name))
+            column = self._found.get(name) or self._column(name)
+            self._columns.setdefault(name, column if column.hits else self._of_folders(name))
         for column in self._columns.values():
             self.doubts += column.doubts
         self.several = any(len(self.images(row)) > 1 for row in head)
@@ -98,13 +107,28 @@ class ImageColumns:
 
     def patterns(self) -> list[str]:
         """Where the images lie, where they are not found as they are written."""
-        columns = self._columns.items()
-        return list(filter(None, (self._places.describe(c.place, name) for name, c in columns)))
+        return list(filter(None, map(self._pattern, self._columns.values())))
 
     def images(self, cells: Cells) -> list[tuple[str, Image]]:
         """The images of a row with their columns, those that repeat left out."""
-        images = [(name, image) for name in self._columns for image in images_of(cells.get(name))]
+        images = [
+            (name, image)
+            for name, column in self._columns.items()
+            for image in _images(column, cells)
+        ]
         return list({image: (name, image) for name, image in reversed(images)}.values())[::-1]
+
+    def why_none(self, cells: Cells) -> str:
+        """Why a row has no image."""
+        name, column = next(iter(self._columns.items()))
+        folder = captions.cell_text(cells.get(name))
+        if folder and column.folders is not None:
+            return f"no image: the folder '{shown(folder[:80])}' is not there or holds none"
+        return f"no image: the column '{name}' is empty"
+
+    def names_folders(self, name: str) -> bool:
+        """Whether the cells of a column name folders of images, as a product's number may."""
+        return name in self._columns and self._columns[name].folders is not None
 
     def locate(self, column: str, name: str) -> Location | Reason:
         """The file of a name, or why there is none that may be opened."""
@@ -251,7 +275,10 @@ class ImageColumns:
             return whole or found
         # Perhaps numbers that a spreadsheet has changed, whatever their column is called.
         others = (self._column(name, search=True) for name in self._all)
-        return {column.name: column for column in others if column.hits}
+        if loose := {column.name: column for column in others if column.hits}:
+            return loose
+        of_folders = map(self._of_folders, dict.fromkeys([*likely, *self._all]))
+        return {column.name: column for column in of_folders if column.hits}
 
     def _column(self, name: str, search: bool = True) -> _Column:
         images = _first_images(row.get(name) for row in self._head[:FILES])
@@ -260,7 +287,55 @@ class ImageColumns:
             place, hits, doubts = self._places.find(names)
         else:
             (place, hits, _), doubts = self._places.as_written(names), []
+        is_unclear = doubts or 2 * hits < len(names)
+        if is_unclear and sum(map(is_image_name, names)) > len(names) / 2:
+            if column := self._with_folder(name):
+                return column
         return _Column(name, place, hits + len(images) - len(names), tuple(doubts))
+
+    def _with_folder(self, name: str) -> _Column | None:
+        """A column of files whose folders another column names, if one does."""
+        files = [captions.cell_text(row.get(name)) for row in self._head[:FILES]]
+        tops = list(dict.fromkeys((self._places.folder, self._places.root)))
+        for other in self._all:
+            folders = [captions.cell_text(row.get(other)) for row in self._head[:FILES]]
+            base = base_of_pairs(list(zip(folders, files, strict=True)), tops)
+            if other != name and base is not None:
+                return _Column(name, Place(base), len(list(filter(None, files))), parent=other)
+        return None
+
+    def _of_folders(self, name: str) -> _Column:
+        """A column whose cells name folders of images, if they do."""
+        values = [captions.cell_text(row.get(name)) for row in self._head[:FILES]]
+        tops = dict.fromkeys((self._places.folder, self._places.root))
+        base = base_of(values, tops) if self._may_name_folders else None
+        if base is None:
+            return self._column(name)
+        return _Column(name, Place(base), len(list(filter(None, values))), folders=base)
+
+    def _pattern(self, column: _Column) -> str:
+        if column.parent:
+            base = column.place.base
+            below = base.relative_to(self._places.folder) if base else ""
+            top = "" if below in ("", ".") else f"{below}/"
+            return f"as {top}<{column.parent}>/<{column.name}>"
+        if column.folders is None:
+            return self._places.describe(column.place, column.name)
+        below = column.folders.relative_to(self._places.folder)
+        where = "" if below in ("", ".") else f", below {below}"
+        return f"in the folders that '{column.name}' names{where}"
+
+
+def _images(column: _Column, cells: Cells) -> list[Image]:
+    """The images of a row's cell, or those in the folder that it names."""
+    cell = cells.get(column.name)
+    if column.folders is not None:
+        return list(images_in(column.folders, captions.cell_text(cell)))
+    images = images_of(cell)
+    if column.parent is None:
+        return images
+    folder = captions.cell_text(cells.get(column.parent))
+    return [joined(folder, i) or i if isinstance(i, str) and folder else i for i in images]
 
 
 def _is_size(word: str) -> bool:

@@ -169,7 +169,10 @@ class PlaceSearch:
         action = f"Say which: --set prepare.images_root={names[0]}"
         if len(names) >= SEVERAL:
             # A folder for each product: no one of them is right for all rows.
-            action += ". If each row has its own, write whole paths in the table."
+            action = (
+                "Write whole paths in the table; or, if one folder is right for all rows, name it: "
+                "--set prepare.images_root=FOLDER"
+            )
         return [Doubt(fact, action, stops=True)]
 
     def _is_small(self, folder: Location | None) -> bool:

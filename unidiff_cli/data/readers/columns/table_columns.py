@@ -6,13 +6,14 @@ Columns are found by their names and by what they hold, or mapped by `prepare.co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data import captions
-from unidiff_cli.data.columns import ROLES, is_parent, named, words
+from unidiff_cli.data.caption_lists import languages
+from unidiff_cli.data.columns import ROLES, is_parent, named, names_classes, words
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.prompts import load_prompts
@@ -23,6 +24,7 @@ from unidiff_cli.data.readers.columns.image_cells import images_of
 from unidiff_cli.data.readers.columns.image_columns import ImageColumns
 from unidiff_cli.data.readers.columns.image_places import ImagePlaces
 from unidiff_cli.data.readers.columns.image_splits import folder_of_splits, paths_of
+from unidiff_cli.data.readers.columns.product_views import ProductViews
 from unidiff_cli.data.readers.rows.cells import Cells
 from unidiff_cli.data.sample import Reason
 from unidiff_cli.errors import TooLarge, UsageError, nearest
@@ -69,6 +71,8 @@ class TableColumns:
         self.takes_first = options.captions == "first"
         # The column that a parent column names products by; None where the id is it.
         self.own_product: str | None = None
+        # Whether images that differ in their view are one product, where no column says it.
+        self.has_views = False
         # The part of an image's path that says its split; None where a column does, or nothing.
         self.split_part: int | None = None
         # Words of splits that the recipe explains.
@@ -78,7 +82,8 @@ class TableColumns:
         self.doubts: list[Doubt] = []
         self._refuse_missing()
         wanted = feed.columns(feed.images) if feed else []
-        self.images = ImageColumns(head, self.names, places, options, wanted)
+        folders = not names_classes(table.name)
+        self.images = ImageColumns(head, self.names, places, options, wanted, folders)
         self.doubts += self.images.doubts
         if self.head:
             self._understand()
@@ -103,6 +108,8 @@ class TableColumns:
             product = self.feed.grouped_by
         if not product and self.images.several and self.options.images == "all":
             product = "the rows of several images"
+        if not product and self.has_views:
+            product = "images whose names differ in their view"
         split = self.roles["split"] or ""
         if self.split_part is not None:
             split = f"the folder in {self.roles['image']}"
@@ -178,14 +185,24 @@ class TableColumns:
                 "Map one: --set prepare.columns.image=COLUMN",
             )
         self._find_captions()
-        free = [name for name in self.names if name not in self.images.names]
+        # The number of a product may be the name of its folder of images.
+        taken = {name for name in self.images.names if not self.images.names_folders(name)}
+        free = [name for name in self.names if name not in taken]
         for role in ("id", "product", "split"):
             mapped = getattr(self.options.columns, role)
             self.roles[role] = (mapped or None) if mapped is not None else self._found(role, free)
         product = self.roles["product"]
         if product and is_parent(product):
             self.own_product = product_column.referred(self.head, product, free)
+        self.has_views = self._has_views()
         self._find_split()
+
+    def _has_views(self) -> bool:
+        """Whether the names of images group them, as S1_front.jpg and S1_back.jpg do."""
+        if self.feed or self.roles["product"] or self.options.columns.product is not None:
+            return False
+        images = [image for row in self.head for _, image in self.images.images(row)]
+        return bool(ProductViews(image for image in images if isinstance(image, str)))
 
     def _found(self, role: str, free: Sequence[str]) -> str | None:
         if role == "product":
@@ -224,7 +241,18 @@ class TableColumns:
             raise self._without_captions()
         self.roles["caption"] = self.captions[0]
         self._texts = found.texts(self.captions[0])
-        self.doubts += found.few(self.captions)
+        self.doubts += [*found.few(self.captions), *self._languages()]
+
+    def _languages(self) -> Iterator[Doubt]:
+        """A doubt where the cells of a caption column have a text in each language."""
+        for column in self.captions:
+            names = {name for row in self.head for name in languages(row.get(column))}
+            if len(names) > 1:
+                yield Doubt(
+                    f"The column '{column}' has captions in several languages, and all are read: "
+                    f"{', '.join(sorted(names))}.",
+                    "If one is meant, keep that one alone in the column.",
+                )
 
     def _without_captions(self) -> WithoutCaptions:
         """What to do where no column is a caption; a class can be made one by a template."""

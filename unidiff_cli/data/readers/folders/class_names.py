@@ -12,18 +12,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from unidiff_cli.config.schema import Limits
+from unidiff_cli.data import columns
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.readers.folders.codes import is_code
 from unidiff_cli.data.readers.rows.cells import parse
 from unidiff_cli.data.sample import IMAGE_SUFFIXES
 
-# Words of the name of a file that names classes, and its endings.
-_FILE = re.compile(
-    r"(?:^|[-_ .])(?:class(?:es|names?|list)?|label(?:s|map|names?)?|categor(?:y|ies)|cats?|names|"
-    r"synsets?|words|mapping|map|id2label|idx2label|folders)(?:[-_ .]|$)",
-    re.IGNORECASE,
-)
+# Endings of files that name classes.
 ENDINGS = (".json", ".txt", ".names", ".csv", ".tsv", ".lst")
 _LINE = re.compile(r"\s*(\S+?)\s*(?:[\t,;:=|]|\s)\s*(.+)")
 _NUMBERED_LINE = re.compile(r"^\s*\d+\b|\b\d+\s*$")
@@ -41,7 +37,7 @@ class ClassNames:
         # Files that name them otherwise.
         self.others: list[str] = []
         for file in files if self.codes else ():
-            if file.suffix in ENDINGS and _FILE.search(PurePosixPath(file.name).stem):
+            if file.suffix in ENDINGS and columns.names_classes(file.name):
                 names = _names_in(file, self.codes, limits)
                 if names and not self.names:
                     self.names, self.source = names, file.name

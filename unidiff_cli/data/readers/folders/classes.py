@@ -15,6 +15,7 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.prompts import load_prompts
+from unidiff_cli.data.readers.columns.product_views import ProductViews
 from unidiff_cli.data.readers.folders.product_folders import ProductFolders
 from unidiff_cli.data.readers.folders.splits import FolderSplits
 from unidiff_cli.data.split_words import whole_split
@@ -26,6 +27,8 @@ REGULARIZATION = "regularization images of kohya or DreamBooth, left out"
 PREVIEWS = "images of a trainer's own folders (sample, log, model), left out"
 UNCLEAR = "images beside folders with a repeat count, left out (prepare.companions)"
 _REPEATS = re.compile(r"(\d+)_(.*\S)\s*")
+# A larger number is part of a name.
+MOST_REPEATS = 200
 _YEAR = re.compile(r"(?:19|20)\d\d")
 # Words behind the name of a folder that say nothing, as in class_images.
 _FILL = r"(?:[-_ ]*(?:images?|imgs?|data|dataset|dir|photos?|pictures?|pics?|samples?|set))"
@@ -61,7 +64,10 @@ class Classes:
         plain = [path for path in paths if path and not _is_trainers(path)]
         plain = plain or [path for path in paths if path]
         self._counted = [path for path in plain if _repeats(path[-1])]
-        others = [path for path in plain if not _repeats(path[-1])]
+        if len({(path[:-1], _repeats(path[-1])) for path in self._counted}) < len(self._counted):
+            # Without the numbers 20_denier and 40_denier would be one class.
+            self._counted = []
+        others = [path for path in plain if path not in self._counted]
         # kohya's layout: most folders that hold images have a repeat count.
         half = bool(self._counted) and len(self._counted) == len(others)
         leaves_out = options.companions == "leave_out"
@@ -79,7 +85,9 @@ class Classes:
             reg = [path for path in products if _REG.fullmatch(path[-1])]
             unclear = [*(others if half else []), *(reg if len(reg) < len(products) else [])]
         self._unclear = set(unclear)
-        own = [tuple(self._named(image)) for image in texts if not self.left_out(image)]
+        products_ = [image for image in texts if not self.left_out(image)]
+        own = [tuple(self._named(image)) for image in products_]
+        self._views = ProductViews(image.relative_to(root) for image in products_)
         words = {word.strip().lower(): split for word, split in options.split_words.items()}
         self._splits = FolderSplits(own, words, options.columns.split == "")
         self._products = ProductFolders((tuple(self._splits.of(p)[1]) for p in own), options)
@@ -149,11 +157,13 @@ class Classes:
         return columns
 
     def product(self, image: Location) -> str | None:
-        """The product of an image, where its folder holds the images of one."""
-        return self._products.of(self._splits.of(self._named(image))[1])[0]
+        """The product of an image, where its folder or the files' names say it."""
+        product, _ = self._products.of(self._splits.of(self._named(image))[1])
+        return product or self._views.of(image.relative_to(self.root))
 
     def describe(self) -> list[str]:
-        return [*self._splits.describe(), *self._products.describe()]
+        folders = self._products.describe()
+        return [*self._splits.describe(), *folders, *(() if folders else self._views.describe())]
 
     def _named(self, image: Location) -> list[str]:
         """The folders of an image that have names of their own, without repeat counts."""
@@ -201,9 +211,11 @@ def _beside(counted: Iterable[Path]) -> Iterator[Path]:
 
 
 def _repeats(name: str) -> str | None:
-    """The class behind a repeat count; None where there is none, as of 2021_summer dress."""
+    """The class behind a repeat count; None for 2021_summer dress and 501_jeans."""
     match = _REPEATS.fullmatch(name)
-    return match[2] if match and not _YEAR.fullmatch(match[1]) else None
+    if not match or _YEAR.fullmatch(match[1]) or int(match[1]) > MOST_REPEATS:
+        return None
+    return match[2]
 
 
 def _says_nothing(folder: str) -> bool:

@@ -105,12 +105,17 @@ def _letters(cell: str, letters: Letters, notes: Counter[str]) -> str | None:
 def header_of(file: Location, cells: list[str], options: Prepare) -> list[str]:
     """The names of the columns. Raises UsageError where they are too many, or are a row."""
     names = numbered(cells, options, file)
-    if options.table.header is None and any(_is_value(file, cell) for cell in cells):
+    values = [place for place, cell in enumerate(cells, 1) if _is_value(file, cell)]
+    if options.table.header is None and values:
+        image = values[0]
+        others = [place for place in range(1, len(cells) + 1) if place != image]
+        caption = max(others, key=lambda place: len(cells[place - 1]), default=2)
         raise UsageError(
             f"{file}: the first line is a row of data, not a header.",
-            "Add a first line such as: image,caption. Or say that there is none: "
-            "--set prepare.table.header=false --set 'prepare.columns.image=column 1' "
-            "--set 'prepare.columns.caption=column 2'",
+            "Say that there is none: --set prepare.table.header=false "
+            f"--set 'prepare.columns.image=column {image}' "
+            f"--set 'prepare.columns.caption=column {caption}'. Or add a first line with the names "
+            "of the columns.",
         )
     return names
 

@@ -12,6 +12,7 @@ import errno
 import gzip
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import IO, Any, NamedTuple
 
@@ -179,8 +180,10 @@ def letters_doubts(file: Location, letters: Letters) -> list[Doubt]:
                 stops=True,
             )
         ]
-    what = f"A part of {file.name}" if letters.exceptions else file.name
-    doubt = encoding_doubt(what, letters.exceptions or letters.encoding)
+    if letters.exceptions:
+        doubt = encoding_doubt(f"A part of {file.name}", letters.exceptions)
+        return [replace(doubt, action="To be sure, save the file again as UTF-8.")] if doubt else []
+    doubt = encoding_doubt(file.name, letters.encoding)
     return [doubt] if doubt else []
 
 

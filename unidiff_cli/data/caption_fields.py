@@ -1,0 +1,34 @@
+"""Fields of captions that nobody filled: [trigger] of a training tool, {name} of a template."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from unidiff_cli.data.doubts import Doubt
+from unidiff_cli.data.locations import shown
+
+# Rows below which nothing is said, and the share of them that has the same field.
+FEW, SHARE = 5, 0.5
+_WORD = r"[^\W\d]\w{1,30}"
+_FIELD = re.compile(rf"\[{_WORD}\]|\{{{_WORD}\}}|<{_WORD}>|%{_WORD}%")
+
+
+def unfilled_fields(captions: Sequence[Sequence[str]]) -> list[Doubt]:
+    """A doubt for the field that most images have in a caption; none where there is none."""
+    fields = (set(_FIELD.findall(" ".join(of_image))) for of_image in captions)
+    counts = Counter(field for found in fields for field in found)
+    if not counts or len(captions) < FEW:
+        return []
+    field, count = counts.most_common(1)[0]
+    if count < SHARE * len(captions):
+        return []
+    return [
+        Doubt(
+            f"The captions of {count:,} of {len(captions):,} images have the field {shown(field)}, "
+            "which is read as it stands.",
+            "Write the words that it stands for into the captions.",
+            stops=True,
+        )
+    ]
