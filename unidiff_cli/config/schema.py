@@ -311,7 +311,7 @@ class Train(Section):
     )
     warmup: Count = Field(100, description="steps of linear warm-up, at most half of the run")
     clip_norm: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="largest norm of the gradient"
+        1.0, description="largest norm of a tower's gradient"
     )
     ema: Share = Field(
         0.9999, description="decay of the averaged weights, which are exported; 0: no averaging"

@@ -284,4 +284,5 @@ class ForwardPass:
         return self.base.schedule.add_noise(self.latents, noise, t), t
 
     def _null_conditions(self) -> TextFeatures:
-        return self.null_condition.expand(len(self.denoise_rows))
+        # What the empty caption says is what guidance subtracts: not an image feature's to move.
+        return self.null_condition.detach().expand(len(self.denoise_rows))

@@ -81,7 +81,7 @@ class Trainer:
             started = time.monotonic()
             self.wrapped.train()
             loss, parts = self._backward(batch, parameters)
-            norm = self.accelerator.clip_grad_norm_(parameters, self.options.clip_norm)
+            norm = self._clip()
             if not torch.isfinite(norm):
                 raise _not_finite(batch, loss)
             rate = float(self.schedule.get_last_lr()[0])
@@ -92,6 +92,18 @@ class Trainer:
             self.averaged.step()
             self.done = batch.step + 1
             yield Step(self.done, loss.detach(), parts, norm, rate, time.monotonic() - started)
+
+    def _clip(self) -> Tensor:
+        """Bounds the gradient of each tower; returns the norm of all before.
+
+        A bound on all together would scale one tower by the size of another's loss.
+        """
+        towers: dict[str, list[nn.Parameter]] = {}
+        for group in self.optimizer.param_groups:
+            towers.setdefault(group["name"], []).extend(group["params"])
+        clip, most = self.accelerator.clip_grad_norm_, self.options.clip_norm
+        norms = [clip(parameters, most) for parameters in towers.values()]
+        return torch.stack([norm.float() for norm in norms if norm is not None]).norm()
 
     def _backward(
         self, batch: Batch, parameters: list[nn.Parameter]

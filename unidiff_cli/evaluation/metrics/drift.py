@@ -71,10 +71,15 @@ class Drift(Metric):
 
 
 def _denoiser_predictions(outputs: ModelOutputs) -> np.ndarray:
-    """The latents are normal noise: every model gets the same, whatever its autoencoder."""
+    """Of one noised image of each class of the probe, with its prompt.
+
+    Models of one base share its autoencoder, so that all get the same latents.
+    """
     import torch
 
-    prompts = outputs.eval_set.probe.prompts
+    probe = outputs.eval_set.probe
+    prompts, first = probe.prompts, np.unique(probe.labels, return_index=True)[1]
+    images = [probe.images[i] for i in first]
 
     def make() -> np.ndarray:
         base = outputs.base
@@ -82,11 +87,13 @@ def _denoiser_predictions(outputs: ModelOutputs) -> np.ndarray:
         parts = []
         with torch.no_grad():
             text = base.encode_text(prompts)
+            z = base.encode_latents(base.diffusion_pixels(images)).mean
             for t in TIMESTEPS:
-                z = torch.randn((len(prompts), *base.latent_shape), generator=generator)
+                noise = torch.randn(z.shape, generator=generator).to(z)
                 step = t * len(base.schedule) // 1000
                 times = torch.full((len(prompts),), step, device=base.device)
-                parts.append(base.denoise(z.to(base.device), times, text).float().cpu())
+                z_t = base.schedule.add_noise(z, noise, times)
+                parts.append(base.denoise(z_t, times, text).float().cpu())
         return torch.cat(parts).numpy()
 
-    return outputs.array("drift.predictions", [prompts, TIMESTEPS], make)
+    return outputs.array("drift.predictions", [prompts, probe.images_hash, TIMESTEPS], make)

@@ -65,10 +65,13 @@ class Retention(Metric):
         return values
 
     def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
-        hits = {"probe_accuracy": self._objects(outputs).hits}
+        # Images of a class share its prompt: they are right and wrong together.
+        objects = self._objects(outputs)
+        items = {"probe_accuracy": PerItem(objects.hits, objects.labels)}
         if outputs.eval_set.photos:
-            hits["photo_accuracy"] = self._photos(outputs).hits
-        return {key: PerItem(values, np.arange(len(values))) for key, values in hits.items()}
+            photos = self._photos(outputs)
+            items["photo_accuracy"] = PerItem(photos.hits, photos.labels)
+        return items
 
     def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
         chance = {"probe_accuracy": 1 / len(outputs.eval_set.probe.classes)}
