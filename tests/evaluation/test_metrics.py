@@ -23,6 +23,7 @@ BUILT_IN = (
     "diversity",
     "drift",
     "fid",
+    "image_recall",
     "kid",
     "near_copies",
     "precision_recall",
@@ -71,10 +72,13 @@ def outputs():
     colours = [("red", "blue")[n % 2] for n in range(60)]
     rows = rows_of(
         *(f"a {colour} item {n}" for n, colour in enumerate(colours)),
-        attributes=[{"colour": colour} for colour in colours],
+        attributes=[
+            {"colour": colour, "category": ("hat", "bag")[n // 2 % 2]}
+            for n, colour in enumerate(colours)
+        ],
     )
     for n, row in enumerate(rows):
-        row.group = str(n // 2)
+        row.group = str(n // 4)
     eval_set = eval_set_of(rows, train=rows[:50], images=60)
     # As if evaluate.probe named photos.
     eval_set.__class__ = type("WithPhotos", (type(eval_set),), {"photos": eval_set.probe})

@@ -11,12 +11,17 @@ from unidiff_cli.evaluation import statistics
 from unidiff_cli.evaluation.metrics.recall import (
     KS,
     Recall,
-    chance_precision,
-    chance_recall,
     mean_by_label,
     recall_both_ways,
 )
-from unidiff_cli.evaluation.ranking import NEVER, hits, median_rank, rank_answers
+from unidiff_cli.evaluation.ranking import (
+    NEVER,
+    chance_precision,
+    chance_recall,
+    hits,
+    median_rank,
+    rank_answers,
+)
 
 # Three queries over four answers, whose vectors are the axes.
 SCORES = np.array([[0.9, 0.1, 0.2, 0.3], [0.8, 0.2, 0.5, 0.1], [0.9, 0.8, 0.7, 0.6]])
@@ -30,6 +35,24 @@ def rank(scores, pairs=PAIRS):
 
 
 # ---------------------------------------------------------------- ranks
+
+
+def test_a_query_that_is_an_answer_comes_last():
+    """Whatever its own score is, and in blocks too."""
+    x = unit(normal(9, 4))
+    pairs = np.array([[0, 3], [1, 5], [8, 2]])
+    queries = np.array([0, 1, 8])
+    by_hand = []
+    for (_, right), own in zip(pairs, queries, strict=True):
+        scores = x @ x[own]
+        others = [a for a in range(9) if a not in (own, right)]
+        by_hand.append(sum(scores[a] >= scores[right] for a in others))
+    for block in (1, 2**24):
+        found = rank_answers(
+            x[queries], x, np.array([[0, 3], [1, 5], [2, 2]]), top=9, block=block, itself=queries
+        )
+        assert found.rank.tolist() == by_hand
+        assert found.top[:, -1].tolist() == queries.tolist()
 
 
 def test_ranks_by_hand():
@@ -177,7 +200,7 @@ def test_shuffled_captions_are_at_chance():
     texts = unit(normal(n, 32))
     pairs = np.stack([np.arange(n), rng.permutation(n)], axis=1)
     ranking = rank_answers(texts, texts, pairs)
-    chance = chance_recall(ranking.right_count, n)
+    chance = chance_recall(ranking.right_count, n, KS)
     for k in KS:
         interval = statistics.wilson(int(hits(ranking.rank, k).sum()), n)
         assert interval.low <= chance[k] <= interval.high

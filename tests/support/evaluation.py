@@ -31,6 +31,7 @@ def rows_of(
         SimpleNamespace(
             id=str(n),
             group=str(n),
+            content="",
             attributes=attributes[n] if attributes else {},
             captions=each if isinstance(each, tuple) else (each,),
         )

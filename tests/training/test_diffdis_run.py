@@ -16,7 +16,8 @@ from unidiff_cli.data.dataset import BatchPlan, Samples
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import UsageError
 from unidiff_cli.evaluation.classification import predict
-from unidiff_cli.evaluation.metrics.recall import chance_recall, recall_both_ways
+from unidiff_cli.evaluation.metrics.recall import recall_both_ways
+from unidiff_cli.evaluation.ranking import chance_recall
 from unidiff_cli.models import loading, sources
 from unidiff_cli.models.dual_stream import DualStream
 from unidiff_cli.models.encoders import CLIP, DIFFDIS, embed_captions, encoder_of
@@ -156,9 +157,9 @@ def test_permuted_captions_are_chance(trained, tuned):
     captions = [row.captions[0] for row in rows]
     right = np.array([captions.count(c) for c in dict.fromkeys(captions)])
     chance = {
-        "t2i": chance_recall(right, len(rows), weights=right.astype(float)),
+        "t2i": chance_recall(right, len(rows), KS, right.astype(float)),
         # Each caption once, one of them right.
-        "i2t": chance_recall(np.ones(len(rows), int), len(right)),
+        "i2t": chance_recall(np.ones(len(rows), int), len(right), KS),
     }
     for way, k in product(chance, (1, 5, 10)):
         recall = np.mean([each[f"r{k}_{way}"] for each in recalls])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 
@@ -29,7 +31,12 @@ class Ranking:
 
 
 def rank_answers(
-    queries: np.ndarray, answers: np.ndarray, pairs: np.ndarray, top: int = 0, block: int = BLOCK
+    queries: np.ndarray,
+    answers: np.ndarray,
+    pairs: np.ndarray,
+    top: int = 0,
+    block: int = BLOCK,
+    itself: np.ndarray | None = None,
 ) -> Ranking:
     """The ranking of answers (N, D) for queries (Q, D), unit vectors, in O(Q·top + block) memory.
 
@@ -38,7 +45,8 @@ def rank_answers(
     Ties count against the model, so equal scores for all answers give no hit; ties among right
     answers do not count; a cosine that is not a number is the worst. Average precision is the mean
     over a query's right answers of (right ones so far)/(place), with the same ties (Manning et al.,
-    Introduction to Information Retrieval, 8.4). Raises ValueError for a pair outside the arrays.
+    Introduction to Information Retrieval, 8.4). `itself` (Q,) is the answer that each query is,
+    which comes last. Raises ValueError for a pair outside the arrays.
     """
     q, n = len(queries), len(answers)
     # Sorted by query.
@@ -55,6 +63,8 @@ def rank_answers(
         if not finite:
             scores = np.where(np.isfinite(scores), scores, -np.inf)
         for i, row in enumerate(scores, start):
+            if itself is not None:
+                row[itself[i]] = -np.inf
             if k:
                 best[i] = _best(row, k)
             np.round(row, 6, out=row)
@@ -106,3 +116,30 @@ def median_rank(rank: np.ndarray, weights: np.ndarray | None = None) -> float:
     half = reached[-1] / 2
     lower, upper = np.searchsorted(reached, half), np.searchsorted(reached, half, side="right")
     return float((places[lower] + places[min(upper, len(places) - 1)]) / 2)
+
+
+def chance_recall(
+    right_count: np.ndarray,
+    answers: int,
+    ks: Sequence[int],
+    weights: np.ndarray | None = None,
+) -> dict[int, float]:
+    """R@k of a random order, for queries with `right_count` (Q,) right ones among the answers."""
+    n, counts = answers, right_count.tolist()
+    missed = {(r, k): comb(n - r, min(k, n)) / comb(n, min(k, n)) for r in set(counts) for k in ks}
+    return {k: float(np.average([1 - missed[r, k] for r in counts], weights=weights)) for k in ks}
+
+
+def chance_precision(
+    right_count: np.ndarray, answers: int, weights: np.ndarray | None = None
+) -> float:
+    """The mean average precision of a random order, exactly.
+
+    (R−1)/(N−1) + H_N (N−R)/(N(N−1)) for R right ones of N answers.
+    """
+    n, r = answers, np.asarray(right_count, float)
+    if n < 2:
+        return float(np.average(r > 0, weights=weights))
+    harmonic = float((1 / np.arange(1, n + 1)).sum())
+    each = np.where(r > 0, (r - 1) / (n - 1) + harmonic * (n - r) / (n * (n - 1)), 0.0)
+    return float(np.average(each, weights=weights))

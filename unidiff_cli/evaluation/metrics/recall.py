@@ -6,14 +6,19 @@ Answers with an equal caption count as right.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import comb
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from unidiff_cli.data.captions import number_distinct, same_text
 from unidiff_cli.evaluation.metrics import Metric
-from unidiff_cli.evaluation.ranking import hits, median_rank, rank_answers
+from unidiff_cli.evaluation.ranking import (
+    chance_precision,
+    chance_recall,
+    hits,
+    median_rank,
+    rank_answers,
+)
 from unidiff_cli.evaluation.results import PerItem
 from unidiff_cli.evaluation.statistics import bootstrap_mean
 from unidiff_cli.reports.schema import Bars, Curve, Details, FigureSpec, Interval
@@ -45,33 +50,6 @@ def recall_both_ways(
     i2t = rank_answers(images, texts[first], pairs[:, ::-1])
     recall = {f"r{k}_t2i": float(np.average(t2i.rank < k, weights=t2i.right_count)) for k in KS}
     return recall | {f"r{k}_i2t": float((i2t.rank < k).mean()) for k in KS}
-
-
-def chance_recall(
-    right_count: np.ndarray,
-    answers: int,
-    ks: Sequence[int] = KS,
-    weights: np.ndarray | None = None,
-) -> dict[int, float]:
-    """R@k of a random order, for queries with `right_count` (Q,) right ones among the answers."""
-    n, counts = answers, right_count.tolist()
-    missed = {(r, k): comb(n - r, min(k, n)) / comb(n, min(k, n)) for r in set(counts) for k in ks}
-    return {k: float(np.average([1 - missed[r, k] for r in counts], weights=weights)) for k in ks}
-
-
-def chance_precision(
-    right_count: np.ndarray, answers: int, weights: np.ndarray | None = None
-) -> float:
-    """The mean average precision of a random order, exactly.
-
-    (R−1)/(N−1) + H_N (N−R)/(N(N−1)) for R right ones of N answers.
-    """
-    n, r = answers, np.asarray(right_count, float)
-    if n < 2:
-        return float(np.average(r > 0, weights=weights))
-    harmonic = float((1 / np.arange(1, n + 1)).sum())
-    each = np.where(r > 0, (r - 1) / (n - 1) + harmonic * (n - r) / (n * (n - 1)), 0.0)
-    return float(np.average(each, weights=weights))
 
 
 def mean_by_label(
@@ -177,7 +155,7 @@ class Recall(Metric):
         chance: dict[str, float] = {}
         for way, answers in (("t2i", len(eval_set.rows)), ("i2t", len(eval_set.captions))):
             right_count = outputs.rankings[way].right_count
-            recall = chance_recall(right_count, answers, weights=weights[way])
+            recall = chance_recall(right_count, answers, KS, weights[way])
             chance |= {f"r{k}_{way}": value for k, value in recall.items()}
             chance[f"map_{way}"] = chance_precision(right_count, answers, weights[way])
         return {"chance": chance}
