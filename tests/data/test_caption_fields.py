@@ -5,7 +5,7 @@ import pytest
 from unidiff_cli.data.caption_fields import unfilled_fields
 
 
-@pytest.mark.parametrize("field", ["[trigger]", "{name}", "<token>", "%brand%"])
+@pytest.mark.parametrize("field", ["[trigger]", "{name}", "<Token>", "%brand%"])
 def test_a_field_of_most_captions_is_asked_for(field):
     captions = [(f"{field} red dress {n}", "a dress") for n in range(6)] + [("a hat",)] * 4
     (doubt,) = unfilled_fields(captions)
@@ -13,7 +13,16 @@ def test_a_field_of_most_captions_is_asked_for(field):
 
 
 @pytest.mark.parametrize(
-    "text", ["dress [S]", "100 % cotton", "a dress [12]", "50% off, 20% more", "{}", "x < y > z"]
+    "text",
+    [
+        "dress [S]",
+        "100 % cotton",
+        "a dress [12]",
+        "50% off, 20% more",
+        "{}",
+        "x < y > z",
+        "[Musinsa] hat",
+    ],
 )
 def test_other_brackets_are_words(text):
     assert not unfilled_fields([(text,)] * 9)

@@ -63,7 +63,6 @@ def test_images_with_texts_may_lie_in_the_folder_of_a_split_itself(tmp_path, pla
 UNCLEAR = {
     "vehicles": ("car bus train", {(None, "car"), (None, "bus"), (None, "train")}),
     "classes": ("dev seen dress", {(None, "dev"), (None, "seen"), (None, "dress")}),
-    "a gallery": ("home/sofa home/gallery", {(None, "sofa"), (None, "gallery")}),
     "toys": ("toys/doll toys/train garden/hose", {(None, x) for x in ("doll", "train", "hose")}),
     "further images": (
         "train/hat test/hat extra/hat",
@@ -82,6 +81,18 @@ def test_words_of_splits_among_others_stop(tmp_path, case):
     assert "prepare.columns.split=''" in reader.doubts()[0].action
     reader, samples, _ = read_all(tmp_path, columns={"split": ""})
     assert {s.split for s in samples} == {None} and not facts(reader, True)
+
+
+@pytest.mark.parametrize(
+    "places", ["home/sofa home/gallery", "gallery/sofa gallery/hat", "sofa/dev hat/dev"]
+)
+def test_a_word_of_other_things_is_no_split_alone(tmp_path, places):
+    put_all(tmp_path, *places.split())
+    reader, samples, _ = read_all(tmp_path)
+    assert {s.split for s in samples} == {None} and not facts(reader, True)
+    put_all(tmp_path, *(place.replace("gallery", "train") for place in places.split()))
+    put_all(tmp_path, *(place.replace("dev", "train") for place in places.split()))
+    assert None not in {s.split for s in read(tmp_path)[0]} or "home" in places
 
 
 def test_a_person_says_what_a_folder_is(tmp_path):

@@ -127,8 +127,11 @@ def test_rows_of_views_are_one_product_where_no_column_says_it(tmp_path):
     "names", [["a_front", "b_front"], ["a_1", "a_2"], ["red_dress", "red_hat"]]
 )
 def test_other_names_are_no_views(tmp_path, names):
+    names = [name[:200] for name in names]
     for name in names:
         put(tmp_path / "hat" / f"{name}.jpg")
+    assert {s.product for s in read(tmp_path)[0]} == {None}
+    put(tmp_path / "a.csv", table("image,title", *(f"hat/{name}.jpg,x {name}" for name in names)))
     assert {s.product for s in read(tmp_path)[0]} == {None}
 
 

@@ -167,3 +167,28 @@ def test_rows_of_one_image_need_no_product(tmp_path):
 )
 def test_names_are_compared_without_accents(column, wanted):
     assert plain(column) == wanted
+
+
+def test_numbers_of_a_stock_are_no_parents_names(tmp_path):
+    """Half of the rows have a parent; the numbers of the stock are those of parents by chance."""
+    columns = {
+        "id": lambda n: 1000 + n,
+        "parent_id": lambda n: n // 3 + 1 if n < 15 else "",
+        "stock": lambda n: n % 7,
+    }
+    column, count, _ = grouped(catalogue(tmp_path, columns))
+    # Five parents, and fifteen rows that are their own.
+    assert column.startswith("parent_id") and count == 5 + 15
+
+
+@pytest.mark.parametrize("each", [2, 3])
+def test_words_of_a_style_are_asked_for(tmp_path, each):
+    words = "Casual Boho Formal Sport Beach Street Retro Party Office Home Lounge".split()
+    columns = {
+        "title": lambda n: f"{COLOURS[n % 7]} {GOODS[n % 5]} {n}",
+        "style": lambda n: words[n // each % 11],
+    }
+    _, _, doubts = grouped(catalogue(tmp_path, columns, 11 * each))
+    (doubt,) = [doubt for doubt in doubts if doubt.stops]
+    assert "may be products or kinds" in doubt.fact
+    assert "--set prepare.columns.product=''" in doubt.action

@@ -1,5 +1,6 @@
 """Splits in other languages, of several words, in later rows, and images that no row names."""
 
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.readers import Reader, table
 from unidiff_cli.data.sample import Sample
 from unidiff_cli.data.split_words import split_of
+from unidiff_cli.models.sources import load_recipe
 
 GOODS = ("dress", "shirt", "skirt", "coat")
 TRAIN_TEST = ("train", "train", "train", "test")
@@ -284,3 +286,21 @@ def test_many_unnamed_images_are_doubtful(tmp_path, extra, options, fact):
         put(tmp_path / name)
     _, _, doubts = read(tmp_path, **options)
     assert len(doubts) == bool(fact) and all(fact in doubt.fact for doubt in doubts)
+
+
+@pytest.mark.parametrize("word", ["Set A", "0.0", "a'b", "x.y z"])
+def test_what_a_doubt_proposes_can_be_pasted(tmp_path, word):
+    rows = [f"a.jpg,hat {n},{word if n < 4 else 'train'}" for n in range(12)]
+    put(tmp_path / "a.jpg")
+    put(tmp_path / "a.csv", "\n".join(["image,title,split", *rows]))
+    (doubt,) = [doubt for doubt in read(tmp_path)[2] if doubt.stops]
+    proposed = doubt.action.partition(": ")[2].partition(" (or val")[0]
+    flag, text = shlex.split(proposed)
+    assert flag == "--set"
+    recipe = load_recipe("fashion", assignments=[text])
+    assert recipe.prepare.split_words == {word: "train"}
+
+
+@pytest.mark.parametrize("column", ["conjunto", "ensemble", "in_gallery", "unseen"])
+def test_a_yes_or_no_of_something_else_is_no_split(tmp_path, column):
+    assert not read(catalogue(tmp_path, column, [("no", "si")[n % 2] for n in range(20)]))[2]

@@ -101,7 +101,7 @@ def test_the_caption_is_chosen_by_name_and_content(tmp_path, columns, chosen):
             False,
         ),
         (
-            {"name": lambda n: f"Anna Mey{'abcdefghijklmnopqrstuvwx'[n]}", "listing": sentence},
+            {"name": lambda n: f"{chr(65 + n)}nna Mey{chr(97 + n)}", "listing": sentence},
             "'name' may hold names of people",
             False,
         ),

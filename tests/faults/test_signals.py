@@ -310,7 +310,8 @@ TRAIN = ("train", *settings(*TRAINED))
 STAGES = {
     "prepare": Stage("shards", "prepare", "shop", "--force", workers="prepare.workers"),
     "train": Run("runs", *TRAIN, workers="train.workers"),
-    "processes": Run("runs", *TRAIN, workers="train.processes"),
+    # Each of the processes reads with a worker of its own.
+    "processes": Run("runs", *TRAIN, *settings("train.workers=1"), workers="train.processes"),
     "export": Stage("exports", "export", "--force"),
     "index": Stage("index", "index", "--force"),
     "evaluate": Evaluation("report", "evaluate", "--force"),

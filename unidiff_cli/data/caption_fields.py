@@ -1,4 +1,7 @@
-"""Fields of captions that nobody filled: [trigger] of a training tool, {name} of a template."""
+"""Fields of captions that nobody filled: [trigger] of a training tool, {name} of a template.
+
+Only words of such tools count: shops write brands and offers in brackets too.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ from unidiff_cli.data.locations import shown
 
 # Rows below which nothing is said, and the share of them that has the same field.
 FEW, SHARE = 5, 0.5
-_WORD = r"[^\W\d]\w{1,30}"
-_FIELD = re.compile(rf"\[{_WORD}\]|\{{{_WORD}\}}|<{_WORD}>|%{_WORD}%")
+_WORD = (
+    "(?:trigger|trigger_?word|token|name|class|subject|concept|instance|object|caption|prompt|title|"
+    "product|brand|category|type|color|colour|style|keyword|description|attribute|placeholder)"
+)
+_FIELD = re.compile(rf"\[{_WORD}\]|\{{{_WORD}\}}|<{_WORD}>|%{_WORD}%", re.IGNORECASE)
 
 
 def unfilled_fields(captions: Sequence[Sequence[str]]) -> list[Doubt]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -228,34 +228,33 @@ def _doubts(contents: summary.Contents) -> list[Doubt]:
 
 def _torn(contents: summary.Contents) -> Iterator[Doubt]:
     """Products, and groups of equal images, that the catalogue itself puts into several splits."""
-    of_products: dict[str, set[str]] = defaultdict(set)
-    of_groups: dict[str, set[str]] = defaultdict(set)
-    products_in: dict[str, set[str]] = defaultdict(set)
-    for row, stored in zip(contents.rows, contents.decoded.samples, strict=True):
-        of_groups[row.group].add(row.split)
-        if product := stored.sample.product:
-            of_products[product].add(row.split)
-            products_in[row.group].add(product)
-    products = [name for name, names in of_products.items() if len(names) > 1]
-    groups = [
-        name
-        for name, names in of_groups.items()
-        if len(names) > 1 and products_in[name].isdisjoint(products)
-    ]
+    pairs = list(zip(contents.rows, contents.decoded.samples, strict=True))
+    products = _in_several((s.sample.product, row.split) for row, s in pairs)
+    of_products = {row.group for row, s in pairs if s.sample.product in products}
+    groups = _in_several((row.group, row.split) for row, _ in pairs)
+    groups = {name: None for name in groups if name not in of_products}
     so = "Test knows what train has seen then; the splits are those that the catalogue names."
     if products:
         yield Doubt(
             f"{_counted(len(products), 'product')} rows in several splits, such as "
-            f"{shown(products[0])}. {so}",
+            f"{shown(next(iter(products)))}. {so}",
             "To split by product: --set prepare.columns.split=''",
             stops=True,
         )
     if groups:
         yield Doubt(
             f"{_counted(len(groups), 'group')} equal images in several splits, such as that of "
-            f"{shown(groups[0])}. {so}",
+            f"{shown(next(iter(groups)))}. {so}",
             "To keep each in one split: --set prepare.columns.split=''",
         )
+
+
+def _in_several(pairs: Iterable[tuple[str | None, str]]) -> dict[str, None]:
+    """The names that lie in several splits, in order."""
+    first: dict[str, str] = {}
+    return dict.fromkeys(
+        name for name, split in pairs if name and first.setdefault(name, split) != split
+    )
 
 
 def _counted(count: int, thing: str) -> str:

@@ -24,7 +24,7 @@ QUARANTINE = "quarantine.jsonl"
 CHECKED = ("cache", "prepare")
 # A catalogue with a smaller share of captions was misread.
 CAPTIONED = 0.9
-# A larger share of rows that surely give no sample is refused before any image is opened.
+# A dry run refuses a larger share of rows that surely give no sample.
 LOST = 0.5
 # What the shards' index, the page and the receipt take beside the images.
 SPARE_BYTES = 64 << 20

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable
 
@@ -44,6 +46,9 @@ _SHORT = {
     **dict.fromkeys(("va", "vl"), "val"),
     **dict.fromkeys(("te", "ts", "tst"), "test"),
 }
+# Words of other things too: a gallery of photos, what a visitor has seen, a developer's folder.
+# They name splits where a sure word stands beside them.
+WEAK = frozenset("query gallery seen unseen dev development essai proef prova".split())
 _PARTS = re.compile(r"[a-z]+|\d+")
 _YES = frozenset("1 true yes y t 1.0 ja oui si sim tak".split())
 _NO = frozenset("0 false no n f 0.0 nein non nee nao nie".split())
@@ -96,13 +101,31 @@ def splits_in(words: Iterable[str]) -> set[str]:
     }
 
 
+def is_answer(value: str) -> bool:
+    """Whether a word is a yes or a no."""
+    return folded(value).strip() in _YES | _NO
+
+
 def split_named(column: str) -> str | None:
     """The split that a column's name asks about, such as `is_test`; None for none or several."""
     parts = _name_parts(column)
     if names_several(column):
         return None
     words = ["_".join(parts), "_".join(parts[-2:]), *reversed(parts)]
-    return next((SPLITS[word] for word in words if word in SPLITS), None)
+    return next((SPLITS[word] for word in words if word in SPLITS and word not in WEAK), None)
+
+
+def is_weak(text: str) -> bool:
+    """Whether the words of a text name a split only beside surer ones."""
+    named = [part for part in _name_parts(text) if part in SPLITS]
+    return bool(named) and WEAK.issuperset(named)
+
+
+def setting(word: str, split: str) -> str:
+    """How a person says which split a word names, ready for a shell."""
+    # `--set` takes the dots of a key for levels.
+    text = f"prepare.split_words={{{json.dumps(word)}: {split}}}" if "." in word else ""
+    return f"--set {shlex.quote(text or f'prepare.split_words.{word}={split}')}"
 
 
 def names_several(column: str) -> bool:

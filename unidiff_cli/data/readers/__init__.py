@@ -38,7 +38,7 @@ from unidiff_cli.data.readers.catalogue.survey import Sources, survey, unpacked
 from unidiff_cli.data.readers.catalogue.table_choice import choose_tables
 from unidiff_cli.data.readers.catalogue.unnamed import UNNAMED, NamedFiles, Unnamed, unnamed_images
 from unidiff_cli.data.sample import NO_FILE, Cause, Extent, Reason, Rejected, Sample
-from unidiff_cli.data.split_words import split_of
+from unidiff_cli.data.split_words import setting, split_of
 from unidiff_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ class Reader(ABC):
         return [
             Doubt(
                 f"The split column holds words that are not understood: {words}.",
-                f"Say what each means: --set prepare.split_words.{counted[0][0]}=train (or val, "
-                "test), or that there is no such column: --set prepare.columns.split=''",
+                f"Say what each means: {setting(counted[0][0], 'train')} (or val, test), or that "
+                "there is no such column: --set prepare.columns.split=''",
                 stops=True,
             )
         ]

@@ -30,7 +30,9 @@ _TITLES = (
 )
 # Columns that name products, or people: "Anna Meyer".
 _NAMES = ("name", "nom", "nombre", "nome", "naam")
-_PERSON = re.compile(r"[^\W\d_a-z][\w'’.-]+(?: [\w'’.-]+){1,3}")
+_PERSON = re.compile(r"[^\W\d_][\w'’.-]+(?: [^\W\d_][\w'’.-]*){1,3}")
+# A word that more of the texts have is one of goods.
+COMMON = 0.1
 
 
 def titles(texts: CaptionTexts, name: str, others: Sequence[str]) -> list[Doubt]:
@@ -62,7 +64,10 @@ def people(texts: CaptionTexts, name: str, others: Sequence[str]) -> list[Doubt]
     if columns.plain(name) not in _NAMES or len(texts.head) < FEW_ROWS:
         return []
     filled = [text for text in texts.all(name) if text]
-    if sum(bool(_PERSON.fullmatch(text)) for text in filled) < MOST * len(filled):
+    if sum(map(_may_be_person, filled)) < MOST * len(filled):
+        return []
+    counts = Counter(word for text in filled for word in set(text.split()))
+    if counts and max(counts.values()) > max(1, COMMON * len(filled)):
         return []
     for other in others:
         if columns.plain(other) in _NAMES or SAYS_NO & set(columns.words(other)):
@@ -78,6 +83,11 @@ def people(texts: CaptionTexts, name: str, others: Sequence[str]) -> list[Doubt]
                 )
             ]
     return []
+
+
+def _may_be_person(text: str) -> bool:
+    """Whether a text is two to four words with capitals, such as Anna Meyer."""
+    return bool(_PERSON.fullmatch(text)) and all(word[0].isupper() for word in text.split())
 
 
 def repeated(head: Sequence[Cells], name: str, products: Sequence[str]) -> list[Doubt]:

@@ -6,6 +6,7 @@ say then is read as if the first rows had said it.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from unidiff_cli.data.readers.columns.image_splits import FolderNames, folder_of
 from unidiff_cli.data.readers.columns.split_column import MOST_WORDS, split_column
 from unidiff_cli.data.readers.columns.table_columns import TableColumns
 from unidiff_cli.data.readers.rows.cells import Cells
+from unidiff_cli.data.split_words import setting
 
 # Words that are named.
 NAMED = 5
@@ -77,8 +79,8 @@ def adopt_splits(tables: Sequence[LateSplits]) -> bool:
         for table in tables:
             if name in table.columns.names:
                 table.columns.roles["split"] = name
-        setting = f"prepare.columns.split={name}"
-        first.doubts.append(_late(f"column '{name}'", words[name], first, setting))
+        said = f"--set {shlex.quote(f'prepare.columns.split={name}')}"
+        first.doubts.append(_late(f"column '{name}'", words[name], first, said))
         return True
     # What is not clear is asked for, as where the first rows show it.
     first.doubts += [doubt for doubt in found if doubt.stops and doubt not in first.doubts]
@@ -92,8 +94,8 @@ def adopt_splits(tables: Sequence[LateSplits]) -> bool:
         table.columns.split_part = part
     if not first.split_words:
         counted = folders.depths()[part]
-        setting = f"prepare.split_words.{counted.most_common()[-1][0]}=test"
-        first.doubts.append(_late("folders of the images", counted, first, setting))
+        said = setting(counted.most_common()[-1][0], "test")
+        first.doubts.append(_late("folders of the images", counted, first, said))
     return True
 
 
@@ -106,12 +108,12 @@ def _together(tables: Sequence[dict[str, Counter[str]]]) -> dict[str, Counter[st
     return {name: counted for name, counted in words.items() if 0 < len(counted) <= MOST_WORDS}
 
 
-def _late(what: str, words: Counter[str], columns: TableColumns, setting: str) -> Doubt:
+def _late(what: str, words: Counter[str], columns: TableColumns, said: str) -> Doubt:
     counted = ", ".join(f"'{word}' ({n:,})" for word, n in words.most_common(NAMED))
     return Doubt(
         f"The split of each row is read from the {what}, which the first {len(columns.head):,} "
         f"rows do not show: {counted}.",
-        f"To say so: --set {setting}. If not: --set prepare.columns.split=''",
+        f"To say so: {said}. If not: --set prepare.columns.split=''",
     )
 
 

@@ -54,6 +54,7 @@ def product_column(
             grouping, key=lambda name: (not columns.is_parent(name), not _codes(known[name]))
         )
         doubts += _torn(best, {name: known[name] for name in grouping})
+        doubts += _perhaps_kinds(best, known[best], head, captions_in)
         return best
     for name in columns.named("id", names):
         values = _values(head, name)
@@ -76,10 +77,38 @@ def referred(head: Sequence[Cells], parent: str, names: Sequence[str]) -> str | 
     """The column that a parent column names products by, such as the SKU; None: not there."""
     wanted = set(_values(head, parent)) - {""}
     ids = columns.named("id", names)
-    others = dict.fromkeys([*ids, *names])
-    found = {name: len(wanted & set(_values(head, name))) for name in others if name != parent}
-    best = max(found, key=lambda name: found[name], default=None)
-    return best if best and found[best] else None
+    found: dict[str, int] = {}
+    for name in dict.fromkeys([*ids, *names]):
+        filled = list(filter(None, _values(head, name)))
+        shared = len(wanted & set(filled))
+        # Numbers of a stock are those of parents by chance.
+        is_key = len(set(filled)) >= MOST * len(filled) and 2 * shared >= len(wanted)
+        if name != parent and shared and (name in ids or is_key):
+            found[name] = shared
+    return max(found, key=lambda name: found[name], default=None)
+
+
+def _perhaps_kinds(
+    name: str, values: Sequence[str], head: Sequence[Cells], captions_in: Sequence[str]
+) -> list[Doubt]:
+    """A doubt where a column `style` has words, which may be those of products or of kinds."""
+    if columns.plain(name) != "style" or not _are_words(values):
+        return []
+    if not _captions_differ(values, head, captions_in):
+        return []
+    return [
+        Doubt(
+            f"The column '{name}' groups rows whose captions differ: its words may be products or "
+            "kinds of goods. It is read as products.",
+            f"If it is: --set prepare.columns.product={name}. If not: "
+            "--set prepare.columns.product=''",
+            stops=True,
+        )
+    ]
+
+
+def _are_words(values: Sequence[str]) -> bool:
+    return not any(letter.isdigit() for value in set(values) for letter in value)
 
 
 def _torn(best: str, grouping: dict[str, list[str]]) -> list[Doubt]:
@@ -117,10 +146,9 @@ def _no_products(
     distinct = len(set(filled))
     if distinct < min(len(filled), max(FEW_PRODUCTS, FEW_SHARE * len(filled))):
         return f"has {distinct:,} different value{'s' * (distinct != 1)} in {len(filled):,} rows"
-    are_words = not any(letter.isdigit() for value in set(filled) for letter in value)
     if (
         columns.plain(name) in KINDS
-        and are_words
+        and _are_words(filled)
         and len(filled) >= ROWS_OF_A_KIND * distinct
         and _captions_differ(values, head, captions_in)
     ):

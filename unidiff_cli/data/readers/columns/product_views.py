@@ -3,40 +3,48 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from unidiff_cli.data.locations import shown
 
-# Words of a view in English, German, French, Spanish and Italian. Colours may be other products,
-# and so may numbers.
+# Words of a view in English, German, French, Spanish and Italian that name no goods, as top and
+# retro do. Colours and numbers may be other products.
 VIEWS = """
-    front back side sides left right top bottom inside interior detail details closeup close-up
-    zoom alt main rear hover worn packshot lifestyle mannequin ghost
-    vorne hinten seite vorderseite rückseite face dos profil frente espalda lado fronte retro lato
+    front back side sides left right rear interior detail details closeup close-up packshot
+    lifestyle mannequin hover vorne hinten seite vorderseite rückseite dos profil frente espalda
+    lado fronte
 """
+# Images of one product at most, and characters of a name that is looked at.
+MOST, LONGEST = 12, 255
+# The share of the names with a view that have another one, where views mean that.
+NEARLY_ALL = 0.8
 _VIEW = re.compile(
-    rf"(.+?)[-_ .]+(?:{'|'.join(map(re.escape, VIEWS.split()))})(?:[-_ ]?\d{{1,2}})?", re.IGNORECASE
+    rf"(.+?)[-_ .]+({'|'.join(map(re.escape, VIEWS.split()))})(?:[-_ ]?\d{{1,2}})?", re.IGNORECASE
 )
 
 
 def product_of(path: str) -> str | None:
     """The path of an image without its view and ending; None for a name without a view."""
-    file = PurePosixPath(path.replace("\\", "/"))
-    match = _VIEW.fullmatch(file.stem)
-    return str(file.with_name(match[1])) if match else None
+    found = _parts(path)
+    return found[0] if found else None
 
 
 class ProductViews:
     """The products of images whose names end in a view; of one view alone nothing is said."""
 
     def __init__(self, paths: Iterable[str]) -> None:
-        counts = Counter(filter(None, map(product_of, dict.fromkeys(paths))))
-        self._products = {product for product, count in counts.items() if count > 1}
-
-    def __bool__(self) -> bool:
-        return bool(self._products)
+        views: dict[str, list[str]] = defaultdict(list)
+        for path in dict.fromkeys(paths):
+            if found := _parts(path):
+                views[found[0]].append(found[1])
+        self._products = {
+            product
+            for product, words in views.items()
+            if len(set(words)) > 1 and len(words) <= MOST
+        }
+        self.is_usual = len(self._products) >= NEARLY_ALL * max(1, len(views))
 
     def of(self, path: str) -> str | None:
         """The product of an image; None for one without another view."""
@@ -48,3 +56,10 @@ class ProductViews:
             return []
         example = shown(min(self._products))
         return [f"products from views in file names: {len(self._products):,}, such as {example}"]
+
+
+def _parts(path: str) -> tuple[str, str] | None:
+    """The path without view and ending, and the view; None for a name without a view."""
+    file = PurePosixPath(path.replace("\\", "/"))
+    match = _VIEW.fullmatch(file.stem) if len(file.stem) <= LONGEST else None
+    return (str(file.with_name(match[1])), match[2].lower()) if match else None

@@ -12,7 +12,9 @@ from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.readers.rows.cells import Cells
 from unidiff_cli.data.split_words import (
     folded,
+    is_answer,
     names_several,
+    setting,
     split_named,
     split_of,
     whole_split,
@@ -74,7 +76,8 @@ def what_it_says(name: str, words: Mapping[str, int], known: Mapping[str, str]) 
     if key in _AMBIGUOUS:
         if len(understood) == len(words) or (is_few and _is_mostly(understood, words)):
             return Says.SPLIT
-        if key in _ASKED and 1 < len(words) <= FEW:
+        # Of yes and no the column says something else: `conjunto` is an outfit too.
+        if key in _ASKED and 1 < len(words) <= FEW and not any(map(is_answer, words)):
             return Says.SPLIT
     elif is_few:
         # Whole words only: a toy shop has a train set and a test kit. The recipe's 0 and 1 are
@@ -131,7 +134,7 @@ def _no_split(name: str, says: Says, count: int) -> Doubt:
         return Doubt(f"The column '{name}' has {count:,} values, so it says no split.", action)
     return Doubt(
         f"The column '{name}' says no split that is understood, and is not read.",
-        f"{action}, and say what each of its words means: --set prepare.split_words.0=test",
+        f"{action}, and say what each of its words means: {setting('0', 'test')}",
     )
 
 

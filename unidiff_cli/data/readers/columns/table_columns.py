@@ -27,6 +27,7 @@ from unidiff_cli.data.readers.columns.image_splits import folder_of_splits, path
 from unidiff_cli.data.readers.columns.product_views import ProductViews
 from unidiff_cli.data.readers.rows.cells import Cells
 from unidiff_cli.data.sample import Reason
+from unidiff_cli.data.split_words import setting
 from unidiff_cli.errors import TooLarge, UsageError, nearest
 
 # Words in the names of columns that hold a class of goods.
@@ -202,7 +203,8 @@ class TableColumns:
         if self.feed or self.roles["product"] or self.options.columns.product is not None:
             return False
         images = [image for row in self.head for _, image in self.images.images(row)]
-        return bool(ProductViews(image for image in images if isinstance(image, str)))
+        views = ProductViews(image for image in images if isinstance(image, str))
+        return views.is_usual and bool(views.describe())
 
     def _found(self, role: str, free: Sequence[str]) -> str | None:
         if role == "product":
@@ -297,7 +299,7 @@ class TableColumns:
                 raise UsageError(
                     f"prepare.columns.split is '{column}', and none of its values is understood: "
                     f"{', '.join(words[:5])}.",
-                    f"Say what each means: --set prepare.split_words.{words[0]}=test",
+                    f"Say what each means: {setting(words[0], 'test')}",
                 )
         if column is None and self.options.columns.split is None:
             names = [

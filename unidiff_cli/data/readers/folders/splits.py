@@ -7,12 +7,11 @@ them; where only some are, as a class `train` among vehicles, a person is asked.
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from unidiff_cli.data.doubts import Doubt
-from unidiff_cli.data.split_words import SPLITS, folded
+from unidiff_cli.data.split_words import SPLITS, folded, is_weak, setting
 
 Folders = tuple[str, ...]
 # Words that may stand beside that of a split: train_images, test_set.
@@ -98,7 +97,7 @@ class FolderSplits:
             yield Doubt(
                 f"Folders named {named} lie beside {others}: they may be splits or classes. They "
                 "are read as classes.",
-                f"If a split is meant: {_setting(words[0], self._unclear[words[0]])}. If not: {NO}",
+                f"If a split is meant: {setting(words[0], self._unclear[words[0]])}. If not: {NO}",
                 stops=True,
             )
             return
@@ -106,7 +105,7 @@ class FolderSplits:
         yield Doubt(
             f"Folders named {named} are read as splits, but {others} beside them name none; "
             f"{count:,} images there are read {kind}.",
-            f"Say what each folder is: {_setting((*beside, words[0])[0], 'train')}. "
+            f"Say what each folder is: {setting((*beside, words[0])[0], 'train')}. "
             f"If none is a split: {NO}",
             stops=True,
         )
@@ -152,6 +151,8 @@ class FolderSplits:
             # seg_train has a word more, but so has seg_test.
             if not rest or len(splits_of[rest]) > 1
         }
+        if all(map(is_weak, splits)) and len(splits) < 2:
+            splits = {}
         return splits | {n: self._given[_key(n)] for n in names if _key(n) in self._given}
 
     def _rest(self, depth: int, splits: Collection[str]) -> Counter[str]:
@@ -223,7 +224,3 @@ def _key(name: str) -> str:
 
 def _named(items: Sequence[str], between: str) -> str:
     return between.join(items[:NAMED]) + (", …" if len(items) > NAMED else "")
-
-
-def _setting(word: str, split: str) -> str:
-    return f"--set {shlex.quote(f'prepare.split_words.{word}={split}')}"
