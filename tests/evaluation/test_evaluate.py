@@ -277,13 +277,15 @@ def test_blends_lie_between_base_and_tuned(project, recipe_of):
     assert "between base and tuned" in (project.path("report") / "report.html").read_text()
 
 
-def test_a_blend_has_the_mean_weights(project, tiny_base):
+def test_a_blend_has_the_mean_weights_of_clip_and_the_tuned_denoiser(project, tiny_base):
     export = str(project.path("exports", "001-tiny"))
     blend = ModelUnderTest("half", export, str(tiny_base), SIDE, "h", 0.5).load()
     base, tuned = (loading.load_base(source, SIDE) for source in (str(tiny_base), export))
-    triples = zip(blend.parameters(), base.parameters(), tuned.parameters(), strict=True)
-    for half, one, other in triples:
-        assert torch.allclose(half, (one + other) / 2, atol=1e-6)
+    towers = [model.parameter_groups() for model in (blend, base, tuned)]
+    for tower in ("vision", "text", "denoiser"):
+        for half, one, other in zip(*(groups[tower] for groups in towers), strict=True):
+            expected = other if tower == "denoiser" else (one + other) / 2
+            assert torch.allclose(half, expected, atol=1e-6)
 
 
 def test_a_blend_is_stored_by_both_its_ends(project, recipe_of, tiny_base, tmp_path):

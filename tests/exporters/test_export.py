@@ -32,6 +32,27 @@ def test_alpha_blends_every_weight_of_base_and_tuned(project, tiny_base, alpha):
         assert abs(weight.double() - expected).max() <= 1e-7 * (1 + abs(expected).max()), key
 
 
+@pytest.mark.parametrize(("clip", "denoiser"), [(0.5, 1), (1, 0), (0.25, 0.75)])
+def test_towers_are_blended_apart(project, tiny_base, clip, denoiser):
+    base, tuned = weights(tiny_base), weights(project.export("001-fashion"))
+    name, receipt = export(project, alpha_clip=clip, alpha_denoiser=denoiser)
+    assert name == f"001-fashion-c{clip:g}-d{denoiser:g}"
+    moved = set()
+    for key, weight in weights(project.export(name)).items():
+        alpha = denoiser if key.startswith("unet.") else clip
+        expected = (1 - alpha) * base[key].double() + alpha * tuned[key].double()
+        assert abs(weight.double() - expected).max() <= 1e-7 * (1 + abs(expected).max()), key
+        moved |= {key.split(".")[0]} if (base[key] != tuned[key]).any() else set()
+    assert {"unet", "clip"} <= moved
+    assert receipt.remake.startswith(f"unidiff export 001-fashion --alpha-clip {clip:g}")
+
+
+def test_one_share_is_that_of_both(project):
+    half = export(project, alpha=0.5)
+    assert export(project, alpha_clip=0.5, alpha_denoiser=0.5)[1].finished == half[1].finished
+    assert export(project, alpha=0.5, alpha_clip=1)[0] == "001-fashion-c1-d0.5"
+
+
 def test_alpha_0_is_the_base_bit_for_bit(project, tiny_base):
     name, receipt = export(project, alpha=0)
     assert receipt.figures["weights_hash"] == loading.load_base(str(tiny_base), 32).weights_hash
@@ -45,7 +66,7 @@ def test_alpha_1_is_the_plain_export_and_does_nothing_again(project):
 def test_a_blend_is_another_work_than_the_plain_export(project):
     plain, half = Receipt.read(project.export()), export(project, alpha=0.5)[1]
     assert half.hash != plain.hash
-    assert (half.settings["alpha"], plain.settings["alpha"]) == (0.5, 1)
+    assert (half.settings["alpha_clip"], plain.settings["alpha_clip"]) == (0.5, 1)
     assert half.figures["weights_hash"] != plain.figures["weights_hash"]
     assert export(project, alpha=0.5)[1].finished == half.finished
 

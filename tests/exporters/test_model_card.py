@@ -100,7 +100,7 @@ def test_an_export_of_nano_has_its_licence(project, monkeypatch):
 
 def test_a_blend_says_so(project):
     export(project, alpha=0.5)
-    assert "0.5 of the tuned one and 0.5 of the base's" in card_of(project).text
+    assert "0.5 of\nCLIP's towers and 0.5 of the denoiser are tuned" in card_of(project).text
     assert "arXiv 2109.01903" in card_of(project).text
     assert "arXiv 2109.01903" not in card_of(project, "001-fashion").text
 

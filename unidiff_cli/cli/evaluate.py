@@ -42,7 +42,9 @@ def evaluate_command(
     export: ExportName = None,
     alphas: Annotated[
         str,
-        typer.Option("--alphas", help="Also measure blends of base and tuned: 0.25,0.5,0.75"),
+        typer.Option(
+            "--alphas", help="Also measure blends of the CLIP of base and tuned: 0.25,0.5,0.75"
+        ),
     ] = "",
     folds: Annotated[
         int,

@@ -25,7 +25,7 @@ from unidiff_cli.cli.options import (
 from unidiff_cli.errors import UsageError
 
 EXAMPLE = "Example: unidiff train --recipe fashion --set train.steps=500"
-EXPORT_EXAMPLE = "Example: unidiff export --alpha 0.5"
+EXPORT_EXAMPLE = "Example: unidiff export --alpha-clip 0.7"
 
 
 def train_command(
@@ -110,6 +110,21 @@ def export_command(
             help="Share of the tuned weights; below 1 the base's are blended in, as RUN-aALPHA.",
         ),
     ] = 1.0,
+    alpha_clip: Annotated[
+        float | None,
+        typer.Option(
+            "--alpha-clip", min=0.0, max=1.0, help="The same for CLIP's towers; --alpha by default."
+        ),
+    ] = None,
+    alpha_denoiser: Annotated[
+        float | None,
+        typer.Option(
+            "--alpha-denoiser",
+            min=0.0,
+            max=1.0,
+            help="The same for the denoiser; --alpha by default.",
+        ),
+    ] = None,
     format: Annotated[
         str | None,
         typer.Option(
@@ -126,6 +141,14 @@ def export_command(
     project = open_project(context)
     before = receipts_below(project, "exports")
     format = DEFAULT_FORMAT if format is None else format
-    name, receipt = export(project, run, alpha=alpha, format=format, force=force)
+    name, receipt = export(
+        project,
+        run,
+        alpha=alpha,
+        alpha_clip=alpha_clip,
+        alpha_denoiser=alpha_denoiser,
+        format=format,
+        force=force,
+    )
     then = "unidiff index" if name in project.exports() else ""
     say_done(project, f"exports/{name}", before.get(name), receipt, then)

@@ -41,7 +41,10 @@ def base_model(model: ModelUnderTest) -> ModelUnderTest:
 
 
 def blended_model(tuned: ModelUnderTest, base: ModelUnderTest, alpha: float) -> ModelUnderTest:
-    """An export blended with its base; `alpha` is the export's share."""
+    """An export whose CLIP is blended with the base's; `alpha` is the export's share.
+
+    The denoiser is the export's: it gives nothing back of what CLIP knew.
+    """
     model_hash = digest([tuned.model_hash, base.model_hash, alpha])
     return replace(tuned, name=f"alpha {alpha:g}", model_hash=model_hash, alpha=alpha)
 

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelUnderTest:
-    """A base, an export, or an export blended with its base (WiSE-FT, arXiv 2109.01903).
+    """A base, an export, or an export whose CLIP is blended with the base's (WiSE-FT, arXiv
+    2109.01903).
 
     `source` and `base` are what `load_base` takes: the model, and the base that it was trained
     from. `model_hash` changes with the weights, and for a blend with `alpha` and the base too.
-    `alpha` is the export's share in a blend. `encoder` names what embeds images.
+    `alpha` is the export's share in CLIP's towers of a blend. `encoder` names what embeds images.
     """
 
     name: str
@@ -49,6 +50,6 @@ class ModelUnderTest:
             # The base has none to blend them with.
             for layers in model.added.values():
                 base.attach(layers)
-            weights.blend(base.state_dict(), model.state_dict(), self.alpha)
+            weights.blend(base, model.state_dict(), weights.Shares(clip=self.alpha))
             model = base.eval()
         return model.to(machine.device())

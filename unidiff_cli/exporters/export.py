@@ -1,7 +1,7 @@
 """The stage `export`: a run's best averaged weights on its base, in a format, in `exports/`.
 
-With alpha below 1 they are blended with the base's: some of what the base knew comes back, and
-some of what the run learned goes.
+With a share below 1 they are blended with the base's: some of what the base knew comes back, and
+some of what the run learned goes. CLIP's towers and the denoiser have a share each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from unidiff_cli.config.schema import Recipe
 from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
 from unidiff_cli.exporters import Exporter, model_card
 from unidiff_cli.models import loading, sources
-from unidiff_cli.models.weights import blend
+from unidiff_cli.models.weights import Shares, blend
 from unidiff_cli.project import checkpoints
 from unidiff_cli.project.files import write_text
 from unidiff_cli.project.project import Project
@@ -38,33 +38,39 @@ def export(
     run: str | None = None,
     *,
     alpha: float = 1.0,
+    alpha_clip: float | None = None,
+    alpha_denoiser: float | None = None,
     format: str = DEFAULT_FORMAT,
     force: bool = False,
 ) -> tuple[str, Receipt]:
     """Writes the export of a run, by default of the newest finished one; its name and receipt.
 
     Every trained weight is (1 − α)·base + α·tuned, α in [0, 1] (WiSE-FT, Wortsman et al. 2022,
-    arXiv 2109.01903). With α < 1 the export is named after both, such as `001-fashion-a0.5`. An
-    export that can be a base becomes the current one; one in another format stands in a folder of
-    that format, such as `onnx/001-fashion`, and no stage reads it. Raises NotReady, UsageError for
-    an unknown run or format or another α, Damaged where the best weights are not what was written.
+    arXiv 2109.01903); `alpha_clip` is that of CLIP's towers and `alpha_denoiser` the denoiser's,
+    `alpha` by default. With α < 1 the export is named after it, such as `001-fashion-a0.5` and
+    `001-fashion-c0.7-d1`. An export that can be a base becomes the current one; one in another
+    format stands in a folder of that format, such as `onnx/001-fashion`, and no stage reads it.
+    Raises NotReady, UsageError for an unknown run or format or another α, Damaged where the best
+    weights are not what was written.
     """
-    if not 0 <= alpha <= 1:
+    shares = Shares(*(alpha if a is None else a for a in (alpha_clip, alpha_denoiser)))
+    if wrong := [share for share in (shares.clip, shares.denoiser) if not 0 <= share <= 1]:
         raise UsageError(
-            f"alpha is {alpha:g}; it is a share of the tuned weights.",
+            f"alpha is {wrong[0]:g}; it is a share of the tuned weights.",
             "Give a number from 0 (the base) to 1 (the run's own).",
         )
     exporter: Exporter = registry.load("exporters", format)()
     with project.lock(existing=True):
         run = _run(project, run)
-        name = run if alpha == 1 else f"{run}-a{alpha:g}"
+        name = f"{run}{shares.suffix}"
         if not exporter.is_base:
             name = f"{format}/{name}"
         trained = project.receipt("runs", run, hashed=QUICK)
         recipe = read_run_recipe(project.path("runs", run))
         settings = {
             **recipe.section("name", "base", "image_size", "objectives", "train"),
-            "alpha": float(alpha),
+            "alpha_clip": float(shares.clip),
+            "alpha_denoiser": float(shares.denoiser),
             "format": format,
         }
         inputs = {f"runs/{run}": trained.hash}
@@ -75,23 +81,32 @@ def export(
                 raise NotReady(
                     f"The base's weights changed since run {run} began.", "Run: unidiff train"
                 )
-            remake = f"unidiff export {run} --alpha {alpha:g} --format {format} --force"
+            remake = (
+                f"unidiff export {run} --alpha-clip {shares.clip:g} "
+                f"--alpha-denoiser {shares.denoiser:g} --format {format} --force"
+            )
             counts = dict(trained.counts)
             receipt = Receipt("export", settings, inputs, counts=counts, remake=remake)
-            _write(project, name, run, recipe, exporter, receipt)
+            _write(project, name, run, recipe, exporter, receipt, shares)
         if exporter.is_base:
             project.make_current(name)
         return name, receipt
 
 
 def _write(
-    project: Project, name: str, run: str, recipe: Recipe, exporter: Exporter, receipt: Receipt
+    project: Project,
+    name: str,
+    run: str,
+    recipe: Recipe,
+    exporter: Exporter,
+    receipt: Receipt,
+    shares: Shares,
 ) -> None:
     """Writes `exports/<name>`, and what it holds into the receipt."""
     trained = project.receipt("runs", run)
     checkpoint, step, validation = _best_checkpoint(project.path("runs", run), trained)
     weights = checkpoints.tensors(checkpoint, "averaged")
-    base = _tuned_base(run, recipe, weights, receipt.settings["alpha"])
+    base = _tuned_base(run, recipe, weights, shares)
     exporter.check(base)
     receipt.figures = {
         "weights_hash": base.weights_hash,
@@ -145,20 +160,15 @@ def _best_checkpoint(run: Path, receipt: Receipt) -> tuple[Path, int, dict[str, 
     )
 
 
-def _tuned_base(run: str, recipe: Recipe, weights: dict[str, Tensor], alpha: float) -> BaseModel:
+def _tuned_base(run: str, recipe: Recipe, weights: dict[str, Tensor], shares: Shares) -> BaseModel:
     """The base with the run's weights, blended where the base has them too."""
     base = loading.load_base(recipe.base, recipe.image_size)
-    pretrained = base.state_dict().keys()
     for objective in recipe.active().values():
         if (layers := objective.layers(base)) is not None:
             base.attach(layers)
-    state = base.state_dict()
-    if unknown := sorted(weights.keys() - state.keys()):
+    if unknown := sorted(weights.keys() - base.state_dict().keys()):
         raise Damaged(
             f"Run {run} holds weights its base has not: {unknown[0]}, …", "Run: unidiff train"
         )
-    both = {key: value for key, value in weights.items() if key in pretrained}
-    new = {key: value for key, value in weights.items() if key not in pretrained}
-    blend(state, both, alpha)
-    blend(state, new, 1.0)
+    blend(base, weights, shares)
     return base

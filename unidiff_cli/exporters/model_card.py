@@ -81,7 +81,8 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
         base=escape(_base_name(recipe.base)),
         counts=receipt.counts,
         figures=receipt.figures,
-        alpha=receipt.settings["alpha"],
+        alpha_clip=receipt.settings["alpha_clip"],
+        alpha_denoiser=receipt.settings["alpha_denoiser"],
         objectives=escape(", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items())),
         validation=", ".join(f"{k} {v:.3g}" for k, v in validation.items())
         or "no validation split",

@@ -185,7 +185,7 @@ class Model(Part):
     )
     source: str
     weights: str = Field(description="a hash that changes with the weights")
-    alpha: float = Field(description="the export's share in a blend with its base; else 1")
+    alpha: float = Field(description="the export's share in CLIP's towers of a blend; else 1")
 
 
 class Counts(Part):
