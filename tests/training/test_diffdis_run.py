@@ -16,7 +16,7 @@ from unidiff_cli.data.dataset import BatchPlan, Samples
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import UsageError
 from unidiff_cli.evaluation.classification import predict
-from unidiff_cli.evaluation.metrics.recall import recall_both_ways
+from unidiff_cli.evaluation.metrics.recall import KS, recall_both_ways
 from unidiff_cli.evaluation.ranking import chance_recall
 from unidiff_cli.models import loading, sources
 from unidiff_cli.models.dual_stream import DualStream

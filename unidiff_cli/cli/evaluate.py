@@ -42,9 +42,7 @@ def evaluate_command(
     export: ExportName = None,
     alphas: Annotated[
         str,
-        typer.Option(
-            "--alphas", help="Also measure blends of the CLIP of base and tuned: 0.25,0.5,0.75"
-        ),
+        typer.Option("--alphas", help="Also measure blends of both models' CLIP: 0.25,0.5,0.75"),
     ] = "",
     folds: Annotated[
         int,

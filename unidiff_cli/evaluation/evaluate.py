@@ -57,11 +57,11 @@ def evaluate(
     """Measures an export and its base on the same rows, prompts and seeds, and writes `report/`.
 
     The receipt's figures are {"base": {…}, "tuned": {…}}; each of `alphas` adds the export with
-    CLIP's towers blended with the base's, as "alpha 0.5". A finished report of the same work is returned as it is, unless
-    `force`; stored outputs of models are used either way. Raises NotReady, UsageError for an
-    unknown export or alpha, WorkError for an empty split, for a figure that is not finite and,
-    before any image is generated, for one of `needs` that the catalogue does not allow, and
-    EnvironmentProblem for missing weights.
+    CLIP's towers blended with the base's, as "alpha 0.5". A finished report of the same work is
+    returned as it is, unless `force`; stored outputs of models are used either way. Raises
+    NotReady, UsageError for an unknown export or alpha, WorkError for an empty split, for a figure
+    that is not finite and, before any image is generated, for one of `needs` that the catalogue
+    does not allow, and EnvironmentProblem for missing weights.
     """
     if wrong := [alpha for alpha in alphas if not 0 <= alpha <= 1]:
         raise UsageError(
