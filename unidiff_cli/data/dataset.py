@@ -25,6 +25,7 @@ from unidiff_cli.data.batch import Batch, Transform, open_image
 from unidiff_cli.data.captions import same_text
 from unidiff_cli.data.order import (
     DistinctOrder,
+    PairedOrder,
     shuffled_index,
     subsample,
     subsample_position,
@@ -39,18 +40,22 @@ AHEAD = 4
 DENOISED = ("latents", "diffusion_pixels")
 
 
+Order = Literal["shuffled", "distinct", "views", "listed"]
+
+
 @dataclass(frozen=True)
 class BatchPlan:
     """How many samples make a batch, in which order, and which of them this process takes.
 
     `order` is "shuffled" (anew each epoch), "distinct" (shuffled, no two of one group or caption in
-    a batch as far as they allow) or "listed" (each row once, as given). The denoiser sees
+    a batch as far as they allow), "views" (shuffled, samples of a group in pairs) or "listed" (each
+    row once, as given). The denoiser sees
     `denoise_batch` of a step's samples, evenly spread; 0: all.
     """
 
     batch_size: int
     seed: int
-    order: Literal["shuffled", "distinct", "listed"] = "shuffled"
+    order: Order = "shuffled"
     denoise_batch: int = 0
     rank: int = 0
     world: int = 1
@@ -135,6 +140,8 @@ class Samples(Dataset[Batch]):
         plan = self.plan
         if plan.order == "distinct":
             return DistinctOrder(self.rows, plan.batch_size, plan.seed, self.same)
+        if plan.order == "views":
+            return PairedOrder([row.group for row in self.rows], plan.seed)
         if plan.order == "shuffled":
             return partial(shuffled_index, len(self.rows), plan.seed)
         return _itself

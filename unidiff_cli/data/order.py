@@ -139,6 +139,41 @@ class DistinctOrder:
         return (distinct + repeated)[:size]
 
 
+class PairedOrder:
+    """An order in which samples of one group come in pairs, at positions 2k and 2k + 1.
+
+    It is a pure function of (seed, epoch), and every sample comes once an epoch, or twice: one
+    sample more where they are odd in number. What is left of a group goes in pairs of two groups.
+    """
+
+    def __init__(self, groups: Sequence[Hashable], seed: int) -> None:
+        self.groups, self.seed = list(groups), seed
+        # Places of an epoch, an even number.
+        self.count = len(self.groups) + len(self.groups) % 2
+        self._epochs: dict[int, list[int]] = {}
+
+    def __call__(self, position: int) -> int:
+        """The sample at a position of the endless stream."""
+        epoch, offset = divmod(position, self.count)
+        if epoch not in self._epochs:
+            while len(self._epochs) >= RECENT:
+                self._epochs.pop(next(iter(self._epochs)))
+            self._epochs[epoch] = self._arranged(epoch)
+        return self._epochs[epoch][offset]
+
+    def _arranged(self, epoch: int) -> list[int]:
+        random = np.random.default_rng([self.seed, epoch, 3])
+        members: dict[Hashable, list[int]] = {}
+        for sample in random.permutation(len(self.groups)).tolist():
+            members.setdefault(self.groups[sample], []).append(sample)
+        pairs = [m[i : i + 2] for m in members.values() for i in range(0, len(m) - 1, 2)]
+        left = [m[-1] for m in members.values() if len(m) % 2]
+        if len(left) % 2:
+            left.append(int(random.integers(len(self.groups))))
+        pairs += [left[i : i + 2] for i in range(0, len(left), 2)]
+        return [sample for k in random.permutation(len(pairs)) for sample in pairs[k]]
+
+
 class Marks:
     """What should not repeat within a batch: each sample's group, and captions others have too."""
 

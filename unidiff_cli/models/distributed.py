@@ -13,6 +13,11 @@ def world_size() -> int:
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
+def rank() -> int:
+    """The number of this process among those that train together."""
+    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+
+
 def gather_rows(tensor: Tensor) -> Tensor:
     """The rows of all processes in rank order, with gradient to each; the tensor itself on one.
 

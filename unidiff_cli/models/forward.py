@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from unidiff_cli.data.batch import Batch
+from unidiff_cli.models.augment import augmented
 from unidiff_cli.models.base import BaseModel, DualEncoder, Posterior, TextFeatures
 from unidiff_cli.models.chunks import in_chunks
-from unidiff_cli.models.distributed import gather_rows
+from unidiff_cli.models.distributed import gather_rows, rank
 from unidiff_cli.models.keyed_random import keyed_random
 from unidiff_cli.models.needs import Needs, Tower
 from unidiff_cli.models.text_pass import TextCut, TextPass
@@ -113,6 +114,15 @@ class ForwardPass:
         """The rows of all processes in training, with gradient to each; else the tensor itself."""
         return gather_rows(tensor) if self.training else tensor
 
+    def own_places(self) -> Tensor:
+        """Where this process's rows stand among the gathered ones, int64 (B,)."""
+        first = rank() * self.size if self.training else 0
+        return torch.arange(first, first + self.size, device=self.device)
+
+    def own_rows(self, gathered: Tensor) -> Tensor:
+        """This process's rows of what was gathered, (B, …)."""
+        return gathered[self.own_places()]
+
     def mean_of(self, values: Tensor, chosen: Tensor) -> Tensor:
         """The mean over all processes' chosen rows, a scalar.
 
@@ -194,6 +204,20 @@ class ForwardPass:
             return encoder.encode_images(pixels[first:last].to(self.device))
 
         return torch.cat(in_chunks(tower, self.size, self.options.chunk))
+
+    def augmented_image_embeds(self, chosen: Tensor) -> Tensor:
+        """Unit embeddings (n, D) of another view of the n rows set in `chosen` (B,)."""
+        pixels = self.batch.clip_pixels
+        assert pixels is not None
+        rows = chosen.nonzero()[:, 0].tolist()
+        positions = [self.batch.positions[i] for i in rows]
+        numbers = keyed_random(self.options.seed, self.step, positions, "view", (4,), uniform=True)
+        views = augmented(pixels[rows], numbers).to(self.device)
+
+        def tower(first: int, last: int) -> Tensor:
+            return self.base.encode_images(views[first:last])
+
+        return torch.cat(in_chunks(tower, len(rows), self.options.chunk))
 
     @cached_property
     def latents(self) -> Tensor:

@@ -29,6 +29,8 @@ class Needs:
     latents: bool = False
     # General captions with the base's own images of them.
     prior: bool = False
+    # Two images of each product in a batch, of those that have them.
+    views: bool = False
     # The share of captions that the denoiser reads as the empty one while it trains.
     caption_drop: float = 0.0
 

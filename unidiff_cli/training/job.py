@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.caption_length import divide_captions
-from unidiff_cli.data.dataset import BatchPlan, PriorDataset, Samples
+from unidiff_cli.data.dataset import BatchPlan, Order, PriorDataset, Samples
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.data.streaming import StreamedSamples
+from unidiff_cli.errors import UsageError
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.project.project import Project
@@ -76,13 +77,26 @@ class Job:
         plan = BatchPlan(
             options.batch_size,
             options.seed,
-            "distinct" if options.no_duplicates else "shuffled",
+            self._order(),
             options.denoise_batch,
             rank,
             world,
         )
         kind = StreamedSamples if options.streaming else Samples
         return self._samples(base, "train", plan, kind)
+
+    def _order(self) -> Order:
+        """The order of a batch's samples. Raises UsageError where two are asked for."""
+        options = self.recipe.train
+        if not self.needs.views:
+            return "distinct" if options.no_duplicates else "shuffled"
+        if options.no_duplicates or options.streaming:
+            key = "no_duplicates" if options.no_duplicates else "streaming"
+            raise UsageError(
+                f"image_contrast wants two images of a product in a batch, and train.{key} is on.",
+                f"Turn it off: --set train.{key}=false",
+            )
+        return "views"
 
     def held_out_samples(self, base: BaseModel) -> Samples | None:
         """The samples to validate with, in order and whole; None where the split is empty."""
