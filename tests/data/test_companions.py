@@ -219,9 +219,9 @@ def second_sets(paths: Iterable[str]) -> list[str]:
 
 
 def test_many_folders_of_equal_names_are_looked_at_in_time():
-    start = time.perf_counter()
+    start = time.process_time()
     assert not second_sets(f"B{n:05}/{k}.jpg" for n in range(3000) for k in range(6))
-    assert time.perf_counter() - start < 6
+    assert time.process_time() - start < 6
 
 
 def test_names_that_many_folders_have_do_not_hide_a_second_set():

@@ -113,10 +113,10 @@ def test_other_files_are_no_lists(tmp_path, name, text):
 
 @pytest.mark.parametrize("line", [" " * 5000, "a b " * 16_000, "# " * 30_000, "x.jpg " * 10_000])
 def test_a_long_line_is_looked_at_in_time(line):
-    start = time.perf_counter()
+    start = time.process_time()
     assert token_table._parts_of(line) is None
     assert len(list(text_lists._names_in(line))) == line.count(".jpg")
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(

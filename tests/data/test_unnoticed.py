@@ -287,11 +287,11 @@ def facts_of(files: list[str], folders: list[str]) -> list[str]:
 
 
 def test_a_file_beside_each_of_many_folders_is_noticed_in_time():
-    start = time.perf_counter()
+    start = time.process_time()
     folders = [f"shirt/B{n}" for n in range(2000)]
     (fact,) = facts_of([f"{folder}.md" for folder in folders], [*folders, "pants/C0"])
     assert "2,000 of 2,001 folders" in fact and "B0/B0.md" in fact
-    assert time.perf_counter() - start < 4
+    assert time.process_time() - start < 4
 
 
 def test_a_file_above_several_folders_counts_for_each():
