@@ -177,10 +177,14 @@ def test_a_check_writes_the_page_and_a_later_prepare_works(unidiff, seasons):
     assert again.split("The report")[0] == out.split("The report")[0]
 
 
-def test_a_dry_run_names_the_settings_of_prepare_and_nothing_else(unidiff, seasons):
-    code, out, err = unidiff(*seasons, "--yes", "--dry-run")
-    assert code == 0 and "split = split" in out and "max_side: " in out and "--check" in err
-    assert "batch_size" not in out and "no rows" not in out
+def test_a_dry_run_says_how_it_is_read_first_and_names_settings_that_were_changed(unidiff, seasons):
+    changes = ("--set", "prepare.columns.id=image", "--set", "prepare.max_side=64")
+    code, out, err = unidiff(*seasons, "--yes", "--dry-run", *changes)
+    head, _, settings = out.partition("settings that are not the defaults:\n")
+    assert code == 0 and "split = split" in head and "--check" in err
+    # Two of them are those of the tests' own project file.
+    expected = "columns: id: image max_side: 64 near_duplicates: 0 workers: 1"
+    assert settings.split() == expected.split() and "no rows" not in out
 
 
 # ---------------------------------------------------------------- 80 columns

@@ -1,9 +1,17 @@
 """Second sets of images: masks, maps, copies by size, and sets whose words nobody knows."""
 
+import time
+from collections.abc import Iterable
+
 import pytest
 
 from tests.support.catalogue import put
 from tests.support.reading import facts, read_all
+from unidiff_cli.config.schema import Prepare
+from unidiff_cli.data.locations import locate
+from unidiff_cli.data.readers import folder
+from unidiff_cli.data.readers.folders.companions import Companions
+from unidiff_cli.data.readers.folders.lookalikes import Lookalikes
 
 NAMES = ("men-7", "men-31", "women-5", "women-88", "kids-412", "kids-9003")
 
@@ -201,3 +209,35 @@ def test_phrases_as_file_names_are_asked_for(tmp_path, case):
 def test_names_of_cameras_and_numbers_are_no_phrases(tmp_path, name):
     put_all(tmp_path / "dress", *(name.replace("{}", str(n)) for n in range(8)))
     assert not facts(read_all(tmp_path)[0], stops=True)
+
+
+def second_sets(paths: Iterable[str]) -> list[str]:
+    """What may be a second set of images, of images without texts."""
+    parts = (tuple(path.split("/")) for path in paths)
+    found = Lookalikes(dict.fromkeys(parts, False), ()).found
+    return sorted("/".join(image) for image in found)
+
+
+def test_many_folders_of_equal_names_are_looked_at_in_time():
+    start = time.process_time()
+    assert not second_sets(f"B{n:05}/{k}.jpg" for n in range(3000) for k in range(6))
+    assert time.process_time() - start < 6
+
+
+def test_names_that_many_folders_have_do_not_hide_a_second_set():
+    names = ["red-412", "hat-7", "bag-88", "coat-31", "belt-5", "sock-903"]
+    several = [f"B{n}/{name}" for n in range(30) for name in names[: 1 + n % 3]]
+    second = [f"foo/{name}" for name in names]
+    assert second_sets([*several, *second, *(f"images/{name}" for name in names)]) == sorted(second)
+
+
+def test_companions_are_looked_for_once_where_a_folder_stays_the_same(tmp_path, monkeypatch):
+    put_all(tmp_path / "dress", "12.jpg", "b.jpg")
+    looked = []
+    monkeypatch.setattr(
+        folder, "Companions", lambda *args: looked.append(args) or Companions(*args)
+    )
+    reader = folder.Folder(locate(tmp_path), Prepare())
+    assert len(list(reader)) == len(list(reader)) == 2 and len(looked) == 1
+    put_all(tmp_path / "dress", "12_mask.png")
+    assert len(list(reader)) == 2 and len(looked) == 2

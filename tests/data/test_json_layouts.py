@@ -1,13 +1,16 @@
 """Rows of JSON that lie by column, or inside other objects."""
 
 import json
+from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 
 from tests.support.catalogue import put
 from tests.support.reading import read, read_all
-from unidiff_cli.data.readers.rows.json_layouts import ACTIONS
+from unidiff_cli.data import columns
+from unidiff_cli.data.readers.rows.json_layouts import ACTIONS, row_of
 
 CAPTIONS = [f"red dress {n}" for n in range(5)]
 ROWS = [{"image": "a.jpg", "title": caption, "size": n} for n, caption in enumerate(CAPTIONS)]
@@ -85,3 +88,40 @@ def test_what_elasticsearch_is_to_do_is_no_row(tmp_path, action):
 def test_updates_of_elasticsearch_hold_their_row(tmp_path):
     lines = [json.dumps(x) for row in ROWS for x in ({"update": {"_id": "7"}}, {"doc": row})]
     assert captions(tmp_path, "\n".join(lines), "bulk.ndjson") == CAPTIONS
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"packshot": "a.jpg", "wording": "a red dress of wool"},
+        {"packshot": "https://x.org/a.jpg?v=2", "wording": "dress"},
+        {"views": ["a.jpg", "b.webp"]},
+        {"packshot": {"src": "a.jpg"}},
+        {"wording": "A red dress of wool, size 12."},
+    ],
+)
+def test_a_brand_is_no_row_where_the_row_has_its_own_image_or_text(own):
+    row = {"sku": 7, **own, "brand": {"name": "Acme", "image": "logo.png"}}
+    assert row_of(row, Counter()) == row
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"_index": "products", "_id": "7", "_score": 1.5},
+        {"id": "rec1", "createdTime": "2024-01-01T00:00:00.000Z"},
+        {"created": "Mon, 01 Jan 2024 10:00:00 GMT", "links": {"self": "/products/7"}},
+    ],
+)
+def test_what_stands_beside_a_row_inside_is_no_content(own):
+    inner = {"title": "red dress", "image": "a.jpg"}
+    assert row_of({**own, "fields": inner}, Counter()) == {**own, **inner}
+
+
+def test_names_of_columns_are_made_plain_once(monkeypatch):
+    calls = []
+    monkeypatch.setattr(columns, "_kept", lru_cache(lambda name: calls.append(name) or name))
+    row = {"id": 7, "price": {"amount": 1, "unit": "EUR"}, "size": {"w": 1}, "colour": {"r": 1}}
+    for _ in range(100):
+        row_of(row, Counter())
+    assert len(calls) < 10

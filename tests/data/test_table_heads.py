@@ -9,6 +9,7 @@ from tests.support.catalogue import put
 from tests.support.reading import facts, read, read_all
 from unidiff_cli.config.schema import Prepare, TableFile
 from unidiff_cli.data import readers
+from unidiff_cli.data.readers.rows import dialect
 from unidiff_cli.data.readers.rows.titles import ABOVE, titles
 from unidiff_cli.errors import UsageError, WorkError
 
@@ -168,3 +169,14 @@ def test_formulas_of_another_column_are_said(tmp_path):
     reader, samples, _ = read_all(tmp_path)
     assert len(samples) == 4
     assert facts(reader, stops=False).endswith("read as empty: 'price'.")
+
+
+def test_characters_that_separate_nothing_are_not_tried(monkeypatch):
+    """A first line of a thousand kinds of characters is not a thousand passes."""
+    tried = []
+    fit = dialect._best_quoting
+    monkeypatch.setattr(dialect, "_best_quoting", lambda *args: tried.append(args) or fit(*args))
+    head = "".join(map(chr, range(0x2010, 0x2400))) + "^~\x01"
+    lines = [(1, head), *((n, "red dress") for n in range(2, 200))]
+    dialect.find(lines, True, TableFile(), 1 << 20)
+    assert len(tried) < 10

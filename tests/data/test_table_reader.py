@@ -18,6 +18,7 @@ from unidiff_cli.data import readers
 from unidiff_cli.data.locations import LocalPath
 from unidiff_cli.data.readers.rows import formats
 from unidiff_cli.data.readers.rows.cells import is_missing
+from unidiff_cli.data.readers.table import Table
 from unidiff_cli.data.sample import Cause, Reason
 from unidiff_cli.errors import UsageError, WorkError
 
@@ -208,6 +209,20 @@ def test_parquet_with_images_inside(tmp_path):
     assert [s.image.read() for s in samples] == [jpeg()] * 2 and not rejected
     assert [s.attributes for s in samples] == [{"price": 1.5}, {"price": None}]
     assert readers.choose(tmp_path, Prepare()).extent().rows == 2
+
+
+def test_a_pass_for_splits_reads_no_images_and_no_objects(tmp_path, monkeypatch):
+    row = {"image": {"bytes": jpeg(), "path": "a.jpg"}, "image_mask": {"bytes": jpeg()}}
+    row |= {"raw": b"x", "box": {"w": 1}, "thumbs": [b"x"], "shop": "A"}
+    rows = [{**row, "text": f"red dress {n}"} for n in range(4)]
+    path = tmp_path / "train.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    reader = Table(LocalPath(path), Prepare(where={"shop": "A"}))
+    passes = []
+    monkeypatch.setattr(formats, "read", lambda *args, names: passes.append(names) or iter(()))
+    assert "image_mask" in reader.columns.images.left_out
+    reader.extent()
+    assert passes == [["shop"]]
 
 
 def test_damaged_parquet_is_named(tmp_path):

@@ -1,11 +1,14 @@
 """Texts whose lines name images: Flickr8k's captions are read, what nobody knows is named."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.catalogue import put
 from tests.support.reading import facts, read, read_all
+from unidiff_cli.data.readers.catalogue import text_lists
+from unidiff_cli.data.readers.rows import token_table
 
 LOST = "Texts whose lines name images are not read: "
 
@@ -103,3 +106,34 @@ def test_other_files_are_no_lists(tmp_path, name, text):
     images(tmp_path / "shirts")
     put(tmp_path / name, text)
     assert LOST not in facts(read_all(tmp_path)[0])
+
+
+# ---------------------------------------------------------------- long lines
+
+
+@pytest.mark.parametrize("line", [" " * 5000, "a b " * 16_000, "# " * 30_000, "x.jpg " * 10_000])
+def test_a_long_line_is_looked_at_in_time(line):
+    start = time.process_time()
+    assert token_table._parts_of(line) is None
+    assert len(list(text_lists._names_in(line))) == line.count(".jpg")
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("\ufeff a.jpg#0\ta dress ", ("a.jpg", "a dress")),
+        ("a #1.jpg # 12 \t a\tb", ("a #1.jpg", "a\tb")),
+        ("a.jpg#x\ta dress", None),
+        ("a.jpg#0 a dress", None),
+        ("#0\ta dress", None),
+    ],
+)
+def test_a_line_of_tokens_is_an_image_a_number_and_a_caption(line, parts):
+    assert token_table._parts_of(line) == parts
+
+
+def test_names_of_images_begin_behind_what_delimits_them():
+    line = "img/red dress 1.jpg, 'b.PNG' .jpg;c.jpgx d.jpg.bak " + "e" * 300 + ".png"
+    names = list(text_lists._names_in(line))
+    assert names[:2] == ["red dress 1.jpg", "b.PNG"] and len(names[-1]) == 255 + 4

@@ -1,6 +1,7 @@
 """Files that may be texts or classes of images: read by their names, or asked about."""
 
 import json
+import time
 import unicodedata
 
 import pytest
@@ -8,6 +9,9 @@ import pytest
 from tests.support.catalogue import put
 from tests.support.reading import facts, read, read_all
 from tests.support.sidecars import DRESSES, captions, write
+from unidiff_cli.config.schema import Limits
+from unidiff_cli.data.locations import locate
+from unidiff_cli.data.readers.folders import unnoticed
 from unidiff_cli.data.readers.folders.class_names import is_code
 from unidiff_cli.errors import UsageError
 
@@ -270,3 +274,30 @@ def test_files_that_name_classes_otherwise_are_asked_about(tmp_path):
 @pytest.mark.parametrize("name", ["dress", "t-shirt", "hat_01", "платье 1", "3 piece suits", "裙"])
 def test_words_are_no_codes(name):
     assert not is_code(name)
+
+
+# ---------------------------------------------------------------- many folders
+
+
+def facts_of(files: list[str], folders: list[str]) -> list[str]:
+    """What is asked about files beside and above folders of an image each."""
+    top = locate("/catalogue")
+    images = [top.child(f"{folder}/photo.jpg") for folder in folders]
+    return [d.fact for d in unnoticed.doubts(map(top.child, files), images, Limits())]
+
+
+def test_a_file_beside_each_of_many_folders_is_noticed_in_time():
+    start = time.process_time()
+    folders = [f"shirt/B{n}" for n in range(2000)]
+    (fact,) = facts_of([f"{folder}.md" for folder in folders], [*folders, "pants/C0"])
+    assert "2,000 of 2,001 folders" in fact and "B0/B0.md" in fact
+    assert time.process_time() - start < 4
+
+
+def test_a_file_above_several_folders_counts_for_each():
+    (fact,) = facts_of(["shirt/x.md", "pants/x.md"], ["shirt/1", "shirt/2", "pants/3", "hat/4"])
+    assert "3 of 4 folders" in fact and "1/x.md" in fact
+    # What lies in a folder too counts once; what has a folder's name is about that one.
+    files, folders = ["shirt/x.md", "shirt/x/x.md"], ["shirt/1", "shirt/2", "shirt/x", "hat/4"]
+    (fact,) = facts_of(files, folders)
+    assert "2 of 4 folders" in fact

@@ -500,5 +500,6 @@ def test_fifty_thousand_tiny_images(tmp_path):
         data = io.BytesIO()
         Image.fromarray(noise.integers(0, 256, (2, 2, 3), dtype=np.uint8)).save(data, "PNG")
         put(tmp_path / "shop" / "class" / f"{n}.png", data.getvalue())
-    outcome = hostile.prepare(tmp_path / "shop", limit=600)
+    small = ("--set", "prepare.min_side=1")
+    outcome = hostile.prepare(tmp_path / "shop", *small, limit=600)
     assert outcome.code == 0 and outcome.resident < hostile.RESIDENT

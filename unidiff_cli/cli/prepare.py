@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -129,11 +129,30 @@ def _show_plan(settings: Recipe, catalogue: str, yes: bool, strict: bool) -> Non
     from unidiff_cli.data.prepare import plan
 
     planned = plan(settings, catalogue)
-    console.say(*dump(settings.section("prepare")).splitlines(), "", *planned.description)
+    console.say(*planned.description)
+    if changed := _changed(settings.prepare.model_dump(mode="json")):
+        console.say("", "settings that are not the defaults:", *dump(changed).splitlines())
     settle(planned.doubts, yes, strict)
     if planned.problem:
         raise planned.problem
     console.note("Nothing was written. To decode every image and see what comes out: --check")
+
+
+def _changed(settings: dict[str, Any], defaults: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The keys of `prepare` that do not have their defaults, and their values."""
+    from unidiff_cli.config.schema import Prepare
+
+    defaults = Prepare().model_dump(mode="json") if defaults is None else defaults
+    changed = {}
+    for key, value in settings.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict):
+            value = _changed(value, default)
+            if value:
+                changed[key] = value
+        elif value != default:
+            changed[key] = value
+    return changed
 
 
 def _token_window(recipe: Recipe) -> TokenWindow | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 _IMAGE = """
@@ -91,6 +92,8 @@ _OF_CLASSES = re.compile(
     r"synsets?|words|mapping|map|id2label|idx2label|folders)(?:[-_ .]|$)",
     re.IGNORECASE,
 )
+# Names whose plain form is kept, and characters of each: it is asked for in every row of JSON.
+_KEPT, _SHORT = 4096, 100
 # `name-en_US` and `name-en_US-ecommerce`: how PIM systems write an attribute's language.
 _LOCALE = re.compile(r"^(?P<name>.+?)-(?P<locale>[a-z]{2}_[A-Z]{2})(?:-\w+)?$")
 
@@ -100,12 +103,19 @@ def plain(column: str) -> str:
 
     So are `Référence` and `reference`.
     """
+    return _kept(column) if len(column) <= _SHORT else _plain(column)
+
+
+def _plain(column: str) -> str:
     name = re.sub(r"^(?:g:|\{http[^}]*\})", "", column.strip())
     if match := _LOCALE.match(name):
         name = match["name"]
     letters = unicodedata.normalize("NFKD", name.casefold()).translate(_LETTERS)
     name = unicodedata.normalize("NFC", _ACCENTS.sub("", letters))
     return re.sub(r"[\W_]+", "", name)
+
+
+_kept = lru_cache(_KEPT)(_plain)
 
 
 def is_parent(column: str) -> bool:
@@ -133,14 +143,29 @@ def named(role: str, columns: Iterable[str], more: Iterable[str] = ()) -> list[s
     by_name: dict[str, list[str]] = {}
     for column in columns:
         by_name.setdefault(plain(column), []).append(column)
-    names = dict.fromkeys(plain(name) for name in (*ROLES[role], *more))
     return [
         column
-        for name in names
+        for name in dict.fromkeys((*_names(role), *map(plain, more)))
         for column in sorted(
             by_name.get(name, ()), key=lambda c: bool(locale(c)) and not locale(c).startswith("en")
         )
     ]
+
+
+def has(role: str, columns: Iterable[str]) -> bool:
+    """Whether the name of a column means a role."""
+    names = _names(role)
+    # A plain loop: it runs for every row of JSON.
+    for column in columns:
+        if plain(column) in names:
+            return True
+    return False
+
+
+@lru_cache
+def _names(role: str) -> dict[str, None]:
+    """The names of a role as they are compared, likeliest first."""
+    return dict.fromkeys(map(plain, ROLES[role]))
 
 
 def names_classes(file: str) -> bool:

@@ -66,7 +66,7 @@ NAMED = 5
 class Plan(NamedTuple):
     """How a catalogue would be read, in lines for a person, and what is doubtful of that.
 
-    `problem` is there where no row, or hardly one, gives a sample.
+    `problem` is there where no row gives a sample, or more than are allowed surely give none.
     """
 
     description: list[str]

@@ -24,8 +24,6 @@ QUARANTINE = "quarantine.jsonl"
 CHECKED = ("cache", "prepare")
 # A catalogue with a smaller share of captions was misread.
 CAPTIONED = 0.9
-# A dry run refuses a larger share of rows that surely give no sample.
-LOST = 0.5
 # What the shards' index, the page and the receipt take beside the images.
 SPARE_BYTES = 64 << 20
 DISK_ERRORS = frozenset(
@@ -122,11 +120,8 @@ def refuse_bad(project: Project, options: Prepare, reader: Reader, decoded: Deco
 
 
 def problem_of_lost(reader: Reader, extent: Extent) -> WorkError | None:
-    """What is wrong where most rows surely give no sample: no image need be opened for that."""
-    rows = extent.rows or 0
-    if reader.lost.total() <= LOST * rows:
-        return None
-    refusal = _too_bad(reader.lost, rows, reader.options.max_bad)
+    """What is wrong where too many rows surely give no sample: no image is opened for that."""
+    refusal = _too_bad(reader.lost, extent.rows or 0, reader.options.max_bad)
     return WorkError(refusal[0], f"{refusal[1]}.") if refusal else None
 
 

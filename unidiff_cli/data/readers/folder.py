@@ -38,6 +38,8 @@ class Folder(Reader):
     def __init__(self, location: Location, options: Prepare) -> None:
         super().__init__(location, options)
         self._look: TextLook | None = None
+        # What belongs to others in the latest pass, and the texts of the images that it had.
+        self._companions: tuple[dict[Location, list[Location]], Companions] | None = None
         self._texts = 0
         self._doubts: list[Doubt] = []
         self._classes: list[str] = []
@@ -102,7 +104,7 @@ class Folder(Reader):
         files = [item for item in items if isinstance(item, Location)]
         images = dict.fromkeys(file for file in files if is_image(file))
         sidecars = Sidecars(files, images, self.root, self.options)
-        companions = self._companions(sidecars)
+        companions = self._companions_of(sidecars.of)
         products = [image for image in images if image not in companions.kinds]
         texts = {image: sidecars.of[image] for image in products}
         classes = Classes(texts, self.root, self.options)
@@ -162,12 +164,18 @@ class Folder(Reader):
         name = self._class_names.get(columns.get("class", ""))
         return {**columns, "class": name} if name else columns
 
-    def _companions(self, sidecars: Sidecars) -> Companions:
-        """Images without a text that belong to others, by `prepare.companions`."""
-        companions = self.options.companions
-        return Companions(
-            sidecars.of if companions != "keep" else {}, self.root, companions == "leave_out"
-        )
+    def _companions_of(self, texts: dict[Location, list[Location]]) -> Companions:
+        """Images without a text that belong to others, by `prepare.companions`.
+
+        They are looked for again only where a pass finds other images, or other texts of them.
+        """
+        if self._companions is None or self._companions[0] != texts:
+            companions = self.options.companions
+            found = Companions(
+                texts if companions != "keep" else {}, self.root, companions == "leave_out"
+            )
+            self._companions = texts, found
+        return self._companions[1]
 
     def _sample(
         self,

@@ -126,7 +126,7 @@ class Table(Reader):
         if not names:
             return
         filtered = self.filtered
-        names += self.options.where
+        names = list(dict.fromkeys((*names, *self.options.where)))
         for _, cells in formats.read(self.location, self.options, names=names):
             if not isinstance(cells, Reason) and self._keeps(cells):
                 self.late.row(cells)

@@ -1,7 +1,7 @@
 """Which tables of a folder are the catalogue: looked for everywhere, tried, or asked for.
 
 A table whose first rows name images that are there is a source of captions. One that names none is
-read only where nothing else is there. Parts of one table are read together: see `families.py`.
+read only where nothing else is there. Parts of one table are read together: see `table_names.py`.
 """
 
 from __future__ import annotations

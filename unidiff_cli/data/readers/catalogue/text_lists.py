@@ -19,7 +19,11 @@ FILES, BEGINNING = 50, 1 << 16
 # Lines that name images, by number and by share; more where only the names' beginnings are there.
 LINES, SHARE, STEMS_SHARE = 3, 1 / 3, 0.8
 _ENDINGS = "|".join(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES, key=len, reverse=True))
-_NAME = re.compile(rf"[^\\/\t,;|\"'<>]+?\.(?:{_ENDINGS})(?![\w.])", re.IGNORECASE)
+# The endings of names are looked for first: a line may be long and have none.
+_ENDING = re.compile(rf"\.(?:{_ENDINGS})(?![\w.])", re.IGNORECASE)
+_DELIMITER = re.compile(r"[\\/\t,;|\"'<>]")
+# Characters that the name of a file has at most.
+_LONGEST = 255
 _DIGEST = re.compile(r"\b[0-9a-f]{32,128}\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\s,;|]+")
 
@@ -69,5 +73,14 @@ def _names_images(lines: list[str], names: Collection[str], stems: Collection[st
 
 def _names_one(line: str, names: Collection[str]) -> bool:
     """Whether a line has the name of an image, which may have blanks in it."""
-    found = (match[0].strip() for match in _NAME.finditer(line))
-    return any(name in names or name.split()[-1] in names for name in found)
+    return any(name in names or name.split()[-1] in names for name in _names_in(line))
+
+
+def _names_in(line: str) -> Iterator[str]:
+    """What ends as an image does, from what delimits it, or from the one before, on."""
+    last = 0
+    for ending in _ENDING.finditer(line):
+        before = line[max(last, ending.start() - _LONGEST) : ending.start()]
+        if stem := _DELIMITER.split(before)[-1]:
+            last = ending.end()
+            yield f"{stem}{ending[0]}".strip()

@@ -154,7 +154,10 @@ class TableColumns:
 
     @cached_property
     def _of_few_words(self) -> list[str]:
-        free = [name for name in self.names if name not in self.dropped()]
+        """Neither images nor objects: a pass over the rows would unpack all of them."""
+        taken = {*self.dropped(), *self.images.left_out}
+        taken |= {name for row in self.head for name, cell in row.items() if _is_packed(cell)}
+        free = [name for name in self.names if name not in taken]
         most = split_column.MOST_WORDS
         return [name for name in free if len(split_column.words_of(self.head, name)) <= most]
 
@@ -316,3 +319,10 @@ class TableColumns:
             f"{nearest(column, self.names)}",
             f"Its columns: {', '.join(self.names)}.",
         )
+
+
+def _is_packed(cell: Any) -> bool:
+    """Whether a cell is an image, an object, or a list of them."""
+    if isinstance(cell, list | tuple):
+        return any(map(_is_packed, cell))
+    return isinstance(cell, bytes | bytearray | dict)

@@ -1,6 +1,6 @@
 """What the names of files and folders say of images that belong to others.
 
-A name alone proves nothing: `_companions.py` looks for the image that it belongs to.
+A name alone proves nothing: `companions.py` looks for the image that it belongs to.
 """
 
 from __future__ import annotations

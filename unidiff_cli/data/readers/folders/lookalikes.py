@@ -6,9 +6,11 @@ masks, maps and thumbnails. Names that count on in every folder say nothing: 1.j
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from itertools import chain, islice
 
 from unidiff_cli.data.locations import shown
 from unidiff_cli.data.readers.folders.companion_names import (
@@ -28,6 +30,8 @@ OF_FOLDER, OF_ENDING = 5, 3
 NEARLY_ALL = 0.9
 # Folders with the same names that are parts of one product each: B01/box.jpg, B02/box.jpg.
 MANY_FOLDERS = 8
+# Folders that are tried as the first of a second set: above it ("") and known ones, then so many.
+_KNOWN, _TRIED = ("", *sorted(ORIGINALS)), 200
 # Numbers that a range of names may lack and still count on.
 _GAPS = 3
 _NUMBER = re.compile(r"\d+")
@@ -46,7 +50,7 @@ class Lookalikes:
         self.found: set[Parts] = set()
         self._facts: list[str] = []
         self._texts = texts
-        self._known = known
+        self._known = frozenset(map(str.lower, known))
         self._look_at_sizes()
         self._look_at_endings()
         self._look_at_folders()
@@ -104,22 +108,22 @@ class Lookalikes:
         # The images below all folders of a name, each with the place of that folder in its path.
         sets: dict[str, list[tuple[Parts, int]]] = defaultdict(list)
         # A path without one of its folders -> the folders that were left out there.
-        without: dict[tuple[int, Parts], set[str]] = defaultdict(set)
+        without: dict[tuple[int, Parts], dict[str, None]] = defaultdict(dict)
         for parts in self._texts:
             for place, folder in enumerate(parts[:-1]):
                 sets[folder.lower()].append((parts, place))
-                without[place, parts[:place] + parts[place + 1 :]].add(folder.lower())
+                without[place, parts[:place] + parts[place + 1 :]][folder.lower()] = None
         done: set[frozenset[str]] = set()
         # Of two sets that have each other's names, the smaller or the later is the second.
         names = [name for name, images in sets.items() if self._may_be_second(name, images)]
         for name in sorted(sorted(names, reverse=True), key=lambda name: len(sets[name])):
             images = sets[name]
-            counts = self._partners(name, images, without)
-            firsts = [
+            partners = (
                 first
-                for first, count in counts.items()
-                if count >= NEARLY_ALL * len(images) and frozenset((first, name)) not in done
-            ]
+                for first in self._partners(name, images, without)
+                if frozenset((first, name)) not in done
+            )
+            firsts = list(islice(partners, MANY_FOLDERS + 1))
             if not 0 < len(firsts) <= MANY_FOLDERS:
                 continue
             evident = [first for first in firsts if self._is_evident(first, images)]
@@ -133,7 +137,7 @@ class Lookalikes:
                 self.found |= {parts for parts, _ in images}
 
     def _may_be_second(self, name: str, images: list[tuple[Parts, int]]) -> bool:
-        if name in ORIGINALS or name in SPLITS or name in map(str.lower, self._known):
+        if name in ORIGINALS or name in SPLITS or name in self._known:
             return False
         is_open = not any(self._texts[parts] or parts in self.found for parts, _ in images)
         return len(images) >= OF_FOLDER and is_open and not kind_of_folder(name)
@@ -142,18 +146,29 @@ class Lookalikes:
         self,
         name: str,
         images: list[tuple[Parts, int]],
-        without: Mapping[tuple[int, Parts], set[str]],
-    ) -> Counter[str]:
-        """The folders beside ("": above), and how many of the images they have by name."""
-        counts: Counter[str] = Counter()
+        without: Mapping[tuple[int, Parts], Mapping[str, None]],
+    ) -> Iterator[str]:
+        """The folders beside ("": above) that have nearly all of the images by name.
+
+        Names such as 1.jpg lie in every folder, so that the folders of each name are not counted:
+        one that lacks few images has one of those that the fewest folders have.
+        """
+        holders: list[list[Mapping[str, None]]] = []
         for parts, place in images:
-            firsts: set[str] = set()
-            for stem in (parts[-1], *_shorter(parts[-1])):
-                rest = (*parts[:place], *parts[place + 1 : -1], stem)
-                firsts |= without.get((place, rest), set())
-                firsts |= {""} if rest in self._texts else set()
-            counts.update(firsts - SPLITS.keys() - {name})
-        return counts
+            stems = (parts[-1], *_shorter(parts[-1]))
+            rests = [(*parts[:place], *parts[place + 1 : -1], stem) for stem in stems]
+            above = [{"": None}] if any(rest in self._texts for rest in rests) else []
+            beside = [without[place, rest] for rest in rests if (place, rest) in without]
+            holders.append([*above, *beside])
+        holders.sort(key=lambda folders: sum(map(len, folders)))
+        most = len(images) - math.ceil(NEARLY_ALL * len(images))
+        fewest = chain.from_iterable(chain.from_iterable(holders[: most + 1]))
+        for first in dict.fromkeys((*_KNOWN, *islice(fewest, _TRIED))):
+            if first in SPLITS or first == name:
+                continue
+            lacking = (1 for folders in holders if all(first not in some for some in folders))
+            if len(list(islice(lacking, most + 1))) <= most:
+                yield first
 
     def _is_evident(self, first: str, images: list[tuple[Parts, int]]) -> bool:
         """Whether equal names are no chance."""

@@ -7,9 +7,10 @@ their ending is.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from unidiff_cli.config.schema import Limits
 from unidiff_cli.data.doubts import Doubt
@@ -55,13 +56,12 @@ def doubts(
             stops=len(named) >= SHARE * len(images),
         )
         return
-    folders = {image.parent for image in images}
-    if len(folders) > 1 and (about := _about_folders(files, folders, limits)):
-        folder, file = next(iter(about.items()))
+    folders = dict.fromkeys(image.parent for image in images)
+    if len(folders) > 1 and (about := _about_folders(files, folders.keys(), limits)):
         yield Doubt(
-            f"{len(about):,} of {len(folders):,} folders of images have a file such as "
-            f"{shown(folder.name)}/{shown(file.name)}, which is not read; the captions would be "
-            "the names of folders.",
+            f"{about.total:,} of {len(folders):,} folders of images have a file such as "
+            f"{shown(about.folder.name)}/{shown(about.file.name)}, which is not read; the "
+            "captions would be the names of folders.",
             "If they hold captions, save each as NAME.txt beside its images, or give a table "
             "with a column of images; else move them out.",
             stops=True,
@@ -101,31 +101,96 @@ def _names_in(name: str) -> Iterator[str]:
         yield stem[match.end() :]
 
 
+class _About(NamedTuple):
+    """How many folders have a file about them, and the first of them with its file."""
+
+    total: int
+    folder: Location
+    file: Location
+
+
 def _about_folders(
-    files: list[Location], folders: set[Location], limits: Limits
-) -> dict[Location, Location]:
+    files: list[Location], folders: Collection[Location], limits: Limits
+) -> _About | None:
     """The folders that have a file of their own: of one name for most, or of the folder's name."""
-    above: dict[Location, list[Location]] = defaultdict(list)
-    for folder in folders:
-        above[folder.parent].append(folder)
+    below = _Below(folders)
+    # The names of files -> the folders that they lie in, or those above, with the first file there.
     by_name: dict[str, dict[Location, Location]] = defaultdict(dict)
-    single: dict[Location, list[Location]] = defaultdict(list)
+    # How many files are about a folder, or about all below one, and the first.
+    counts: Counter[Location] = Counter()
+    firsts: dict[Location, Location] = {}
     for file in files:
         if _NOTES.fullmatch(file.name) or _says_nothing(file, limits):
             continue
-        stem, parent = folded(PurePosixPath(file.name).stem), file.parent
-        own = [parent] if parent in folders else []
+        name, parent = folded(file.name), file.parent
+        stem = folded(PurePosixPath(file.name).stem)
+        own = below.named(parent, stem)
+        if parent in folders and folded(parent.name) == stem:
+            own = [parent, *own]
         # shirt/B01/text.txt of shirt/B01/images/, and shirt/B01.txt of shirt/B01/.
-        inner = above.get(parent, [])
-        own += inner if parent not in folders and len(inner) < len(folders) else []
-        own += [folder for folder in inner if folded(folder.name) == stem]
+        elif parent in folders or 0 < len(below.of[parent]) < len(folders):
+            by_name[name].setdefault(parent, file)
+            counts[parent] += 1
+            firsts.setdefault(parent, file)
         for folder in own:
-            name = "" if folded(folder.name) == stem else folded(file.name)
-            by_name[name].setdefault(folder, file)
-            single[folder].append(file)
-    alone = {folder: files[0] for folder, files in single.items() if len(files) == 1}
-    most = max([*by_name.values(), alone], key=len)
-    return most if len(most) >= SHARE * len(folders) else {}
+            by_name[""].setdefault(folder, file)
+            counts[folder] += 1
+            firsts.setdefault(folder, file)
+    found = [below.about(name, places) for name, places in by_name.items()]
+    found.append(below.alone(counts, firsts))
+    most = max(filter(None, found), key=lambda about: about.total, default=None)
+    return most if most and most.total >= SHARE * len(folders) else None
+
+
+class _Below:
+    """The folders of images below each folder.
+
+    A file above many of them may be about each one: it is counted, not kept for each.
+    """
+
+    def __init__(self, folders: Collection[Location]) -> None:
+        self._folders = folders
+        self.of: dict[Location, list[Location]] = defaultdict(list)
+        self._named: dict[tuple[Location, str], list[Location]] = defaultdict(list)
+        for folder in folders:
+            self.of[folder.parent].append(folder)
+            self._named[folder.parent, folded(folder.name)].append(folder)
+
+    def named(self, parent: Location, name: str) -> list[Location]:
+        """The folders of a name right below a folder."""
+        return self._named.get((parent, name), [])
+
+    def about(self, name: str, places: Mapping[Location, Location]) -> _About | None:
+        """What files of one name are about: the folder each lies in, or those below it."""
+        stem = PurePosixPath(name).stem
+        above = {place for place in places if place not in self._folders}
+        count, first = 0, None
+        for place, file in places.items():
+            if place not in above:
+                count += place.parent not in above
+                first = first or (place, file)
+                continue
+            # A file of a folder's own name is another kind.
+            others = len(self.of[place]) - len(self.named(place, stem))
+            count += others
+            if others and not first:
+                own = self.named(place, stem)
+                first = next(folder for folder in self.of[place] if folder not in own), file
+        return _About(count, *first) if first else None
+
+    def alone(
+        self, counts: Mapping[Location, int], firsts: Mapping[Location, Location]
+    ) -> _About | None:
+        """The folders that only one file is about, whatever its name is."""
+        count, first = 0, None
+        for folder in self._folders:
+            above = folder.parent
+            files = counts.get(folder, 0)
+            files += 0 if above in self._folders else counts.get(above, 0)
+            if files == 1:
+                count += 1
+                first = first or (folder, firsts.get(folder) or firsts[above])
+        return _About(count, *first) if first else None
 
 
 def _says_nothing(file: Location, limits: Limits) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import string
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -25,6 +26,11 @@ from unidiff_cli.data.sample import Reason
 LINES, CHARACTERS = 4000, 1 << 19
 # The share of records that have as many cells as the header.
 FITTING = 0.8
+# Characters that few programs write between columns: a caret, a tilde, \x01 of Hive. No others, so
+# that a text of many kinds of characters is not read once for each.
+_RARE = frozenset(
+    {*string.punctuation, *map(chr, range(1, 32)), *"\x7f¦§¤¬¶·•"} - {*"_-.()[]{}\"'\\/\r\n"}
+)
 # What some programs write above the header.
 _SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?;?\s*', re.IGNORECASE)
 
@@ -91,7 +97,7 @@ def find(
         separators = ["\t"]
     fits = _fits(beginning, is_whole, table, most, marked, separators)
     if head and not table.separator and not any(fit.fits for fit in fits):
-        others = [character for character in dict.fromkeys(head[0]) if _may_separate(character)]
+        others = [character for character in dict.fromkeys(head[0]) if character in _RARE]
         found = _fits(beginning, is_whole, table, most, marked, others)
         fits = [fit for fit in found if fit.fits and fit.good > 1] or fits
     # A header in the first line goes before one below it.
@@ -114,11 +120,6 @@ def find(
     chosen = best.dialect
     rival = rivals[0] if rivals else ""
     return replace(chosen, rival=rival)
-
-
-def _may_separate(character: str) -> bool:
-    """Whether programs write a character between columns: a caret, a tilde, \\x01 of Hive."""
-    return not character.isalnum() and character not in " _-.()[]{}\"'\\/\r\n\ufeff"
 
 
 def _fits(

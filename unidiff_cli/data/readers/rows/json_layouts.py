@@ -10,14 +10,15 @@ LLaVA:      {image, conversations: [{from: gpt, value}]}, or messages: [{role: a
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from unidiff_cli.data.columns import named
+from unidiff_cli.data.columns import has
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers.rows.cells import Cells
-from unidiff_cli.data.sample import Reason
+from unidiff_cli.data.sample import IMAGE_SUFFIXES, Reason
 from unidiff_cli.errors import UsageError
 
 COCO = {"images", "annotations"}
@@ -29,6 +30,9 @@ LATER = "conversations with several answers: the first is the caption"
 ACTIONS = "lines of Elasticsearch that say what to do with the next one, left out"
 _ACTIONS = ("index", "create", "update", "delete")
 TURNS = ("conversations", "conversation", "messages")
+# Words that a text has at least, and characters of a cell that are looked at.
+_WORDS, _LONGEST = 3, 1000
+_LETTER = re.compile(r"[^\W\d_]")
 
 Row = Cells | Reason
 
@@ -83,16 +87,47 @@ def is_action(row: Cells) -> bool:
 
 def _unpacked(row: Cells) -> Cells:
     """A row whose image and caption lie in one of its objects, with what stands beside that."""
-    inside = [
-        name
-        for name, value in row.items()
-        if isinstance(value, dict) and named("image", value) and named("caption", value)
-    ]
+    objects = [name for name, value in row.items() if isinstance(value, dict)]
+    # Whether it is a row itself is asked first: most are, and this runs for every row.
+    if not objects or _is_row(k for k, value in row.items() if not isinstance(value, dict)):
+        return row
+    inside = [name for name in objects if has("image", row[name]) and has("caption", row[name])]
     if len(inside) != 1:
         return row
     others = {key: value for key, value in row.items() if key != inside[0]}
-    is_whole = named("image", others) or named("caption", others)
+    # {sku, packshot, wording, brand: {name, image}} is a product, not its brand.
+    is_whole = _is_row(others) or any(_is_image(cell) or _is_text(cell) for cell in others.values())
     return row if is_whole else others | row[inside[0]]
+
+
+def _is_row(names: Iterable[str]) -> bool:
+    """Whether names of columns are those of an image or a caption."""
+    names = list(names)
+    return has("image", names) or has("caption", names)
+
+
+def _is_image(cell: Any) -> bool:
+    """Whether a cell names images: alone, in a list or in an object."""
+    if isinstance(cell, str):
+        return _names_image(cell)
+    names = cell.values() if isinstance(cell, dict) else cell if isinstance(cell, list) else ()
+    return any(isinstance(name, str) and _names_image(name) for name in names)
+
+
+def _names_image(name: str) -> bool:
+    path = name[:_LONGEST].partition("?")[0].strip()
+    return posixpath.splitext(path)[1].lower() in IMAGE_SUFFIXES or path.startswith("data:image/")
+
+
+def _is_text(cell: Any) -> bool:
+    """Whether a cell is a text of some words; a date is none."""
+    if not isinstance(cell, str):
+        return False
+    parts = cell[:_LONGEST].split()
+    text = "".join(parts)
+    return sum(map(bool, map(_LETTER.search, parts))) >= _WORDS and 2 * sum(
+        map(str.isdigit, text)
+    ) < len(text)
 
 
 def _karpathy(row: Cells) -> Cells:

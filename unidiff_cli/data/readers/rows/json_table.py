@@ -1,8 +1,8 @@
-"""A .json table row by row: only its text is in memory whole, and one bad row costs itself.
+"""A .json table row by row: its text is in memory whole, its rows are not. A bad row costs itself.
 
 Read are a list of objects, one inside an object ({"data": [...]}), an object by image as kohya's
-scripts write it, objects one a line, pandas' columns, COCO's captions, and rows as `_json_layouts`
-knows them. Only pandas' columns are in memory whole.
+scripts write it, objects one a line, pandas' columns, COCO's captions, and rows as `json_layouts`
+knows them. Pandas' columns and COCO's captions are in memory whole too.
 """
 
 from __future__ import annotations

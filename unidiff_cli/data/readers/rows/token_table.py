@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -14,8 +13,6 @@ from unidiff_cli.data.readers.rows import text_stream
 from unidiff_cli.data.readers.rows.cells import Record
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Reason
 
-# An image, the number of its caption, and the caption.
-_LINE = re.compile(r"\ufeff?\s*([^\t]+?)\s*#\s*\d+\s*\t\s*(.*?)\s*")
 # Lines by which such a file is recognised, and the share of them that are such lines.
 LINES, SHARE = 20, 0.8
 
@@ -36,14 +33,14 @@ def token_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterato
             text = text_stream.mend(text, letters)
         if text is not None and not text.strip():
             continue
-        match = _LINE.fullmatch(text) if text else None
-        if match and match[1] == image:
-            captions.append(match[2])
+        parts = _parts_of(text or "")
+        if parts and parts[0] == image:
+            captions.append(parts[1])
             continue
         if image:
             yield first, {"image": image, "caption": captions}
-        if match:
-            first, image, captions = number, match[1], [match[2]]
+        if parts:
+            first, image, captions = number, parts[0], [parts[1]]
         else:
             image = ""
             yield number, Reason("not a name, # with a number, a tab and a caption")
@@ -53,6 +50,17 @@ def token_rows(file: Location, options: Prepare, notes: Counter[str]) -> Iterato
 
 def _image_of(text: str) -> str | None:
     """The image that a line names; None where it is no such line."""
-    match = _LINE.fullmatch(text)
-    is_image = match and PurePosixPath(match[1]).suffix.lower() in IMAGE_SUFFIXES
-    return match[1] if match and is_image else None
+    parts = _parts_of(text)
+    is_image = parts and PurePosixPath(parts[0]).suffix.lower() in IMAGE_SUFFIXES
+    return parts[0] if parts and is_image else None
+
+
+def _parts_of(text: str) -> tuple[str, str] | None:
+    """The image and the caption of a line; None where it is no such line.
+
+    No pattern: it is asked of the first lines of every text, and one may be of megabytes.
+    """
+    head, tab, caption = text.removeprefix("\ufeff").lstrip().partition("\t")
+    image, _, number = head.rpartition("#")
+    image, number = image.strip(), number.strip()
+    return (image, caption.strip()) if tab and image and number.isdecimal() else None
