@@ -205,7 +205,7 @@ def test_a_packed_folder_with_a_table_is_to_be_unpacked(tmp_path):
 
 
 # One zip alone is the catalogue; of two nobody knows.
-@pytest.mark.parametrize("names", ["train.zip test.zip", "data/train.arrow", "data/shop.feather"])
+@pytest.mark.parametrize("names", ["train.zip test.zip", "data/train.arrow", "a.feather b.zip"])
 def test_what_may_hold_the_images_is_named_where_there_are_none(tmp_path, names):
     for name in names.split():
         put(tmp_path / name, b"PK\5\6" + bytes(18))
