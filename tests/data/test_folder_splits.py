@@ -90,9 +90,11 @@ def test_a_word_of_other_things_is_no_split_alone(tmp_path, places):
     put_all(tmp_path, *places.split())
     reader, samples, _ = read_all(tmp_path)
     assert {s.split for s in samples} == {None} and not facts(reader, True)
-    put_all(tmp_path, *(place.replace("gallery", "train") for place in places.split()))
-    put_all(tmp_path, *(place.replace("dev", "train") for place in places.split()))
-    assert None not in {s.split for s in read(tmp_path)[0]} or "home" in places
+
+
+def test_beside_a_sure_word_it_is_one(tmp_path):
+    put_all(tmp_path, "gallery/sofa", "train/sofa", "query/sofa")
+    assert splits(read(tmp_path)[0]) == {("test", "sofa"), ("train", "sofa")}
 
 
 def test_a_person_says_what_a_folder_is(tmp_path):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support.catalogue import jpeg, put
+from tests.support.catalogue import jpeg, put, tar_of
 from tests.support.reading import facts, read, read_all
 from unidiff_cli.config.schema import Columns
 
@@ -194,3 +194,20 @@ def test_the_table_with_the_most_captions_is_proposed(tmp_path):
     with pytest.raises(Exception, match="several tables") as caught:
         read(tmp_path)
     assert "prepare.tables=[train.csv]" in str(caught.value)
+
+
+def test_a_packed_folder_with_a_table_is_to_be_unpacked(tmp_path):
+    members = {f"shop/images/{n}.jpg": jpeg() for n in range(6)}
+    rows = (f"images/{n}.jpg,hat {n}" for n in range(6))
+    members["shop/catalog.csv"] = table("image,caption", *rows).encode()
+    tar_of(tmp_path / "shop.tar", members.items())
+    assert "holds a table, shop/catalog.csv" in facts(read_all(tmp_path)[0], True)
+
+
+# One zip alone is the catalogue; of two nobody knows.
+@pytest.mark.parametrize("names", ["train.zip test.zip", "data/train.arrow", "a.feather b.zip"])
+def test_what_may_hold_the_images_is_named_where_there_are_none(tmp_path, names):
+    for name in names.split():
+        put(tmp_path / name, b"PK\5\6" + bytes(18))
+    doubt = facts(read_all(tmp_path)[0], True)
+    assert all(name in doubt for name in names.split()) and "not read" in doubt

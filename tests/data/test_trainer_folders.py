@@ -118,11 +118,11 @@ def test_dreambooth_with_classes_below_has_them(tmp_path):
     assert captions(samples) == {"red dress"} and not facts(reader)
 
 
-@pytest.mark.parametrize("names", [["501_jeans", "10_hat"], ["20_denier", "40_denier", "10_hat"]])
+@pytest.mark.parametrize("names", [["501_jeans", "700_hat"], ["20_denier", "40_denier", "10_hat"]])
 def test_numbers_of_names_are_no_repeat_counts(tmp_path, names):
     for name in names:
         put(tmp_path / name / "a.jpg")
     samples = read_all(tmp_path, companions="keep")[1]
-    expected = {f"a photo of {name.replace('_', ' ')}" for name in names}
-    assert {s.captions[0] for s in samples} | {"a photo of 10 hat", "a photo of hat"} >= expected
-    assert len({s.captions for s in samples}) == len(names)
+    assert {s.captions[0] for s in samples} == {
+        f"a photo of {name.replace('_', ' ')}" for name in names
+    }

@@ -96,7 +96,8 @@ def survey(root: Location, options: Prepare) -> Sources:
     A folder with one zip and nothing else is what is in the zip.
     """
     sources = _survey(root, options)
-    if len(sources.zips) == 1 and not (sources.images or sources.tables or sources.tars):
+    others = (sources.images, sources.tables, sources.tars, sources.lookalikes, sources.packed)
+    if len(sources.zips) == 1 and not any(others):
         return _survey(unpacked(sources.zips[0].archive), options)
     return sources
 
