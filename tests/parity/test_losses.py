@@ -63,7 +63,7 @@ def test_sigmoid_equals_open_clip():
 def test_denoise_equals_diffusers(tmp_path, prediction):
     """The same latents, noise and timesteps by diffusers' own scheduler.
 
-    The weights are min-SNR's for ε; for v, those of diffusers are 0 where sampling begins.
+    The weights are min-SNR's for ε. For v they are ours: diffusers' are 0 where sampling begins.
     """
     from diffusers.training_utils import compute_snr
 
