@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from PIL import Image
 from torch import Tensor
@@ -47,8 +47,8 @@ class Batch:
     # rows; None where captions are as the catalogue has them.
     true_ids: Tensor | None = None
     # The rows whose images CLIP sees in other colours, and cropped, while it trains.
-    recoloured: list[int] = field(default_factory=list)
-    cropped: list[int] = field(default_factory=list)
+    recoloured: Sequence[int] = ()
+    cropped: Sequence[int] = ()
     # General captions and the base's own images of them; None where none falls to this process.
     prior: Batch | None = None
 

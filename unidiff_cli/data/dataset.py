@@ -226,6 +226,8 @@ class Samples(Dataset[Batch]):
             prior=self.prior.batch(step, seen) if self.prior else None,
             denoise_rows=denoise_rows,
             denoise_positions=denoise_positions,
+            recoloured=(),
+            cropped=(),
             **tensors,
         )
         return self._augmented(batch, indices) if self.augmentation else batch

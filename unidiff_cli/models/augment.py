@@ -40,13 +40,13 @@ def recoloured(pixels: Tensor, numbers: Tensor) -> Tensor:
     angle = (1 + 4 * numbers[:, 1]) * torch.pi / 3
     saturation = (numbers[:, 0] >= GREY).to(angle.dtype)
     brightness = 1 + BRIGHTNESS * (2 * numbers[:, 2] - 1)
-    luma = torch.tensor(LUMA).expand(3, 3)
-    # Hues turn about the axis of greys (Rodrigues' formula), which the part without luma holds.
-    axis = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5
-    third = torch.full((3, 3), 1 / 3)
+    same = torch.eye(3, device=pixels.device)
+    luma = same.new_tensor(LUMA).expand(3, 3)
+    # Hues turn about the axis of greys by Rodrigues' formula.
+    axis = same.new_tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5
     cos, sin = (f(angle)[:, None, None] for f in (torch.cos, torch.sin))
-    turn = cos * torch.eye(3) + sin * axis + (1 - cos) * third
-    change = luma + saturation[:, None, None] * (torch.eye(3) - luma) @ turn @ (torch.eye(3) - luma)
-    change = brightness[:, None, None] * change
+    turn = cos * same + sin * axis + (1 - cos) / 3
+    colour = saturation[:, None, None] * (same - luma) @ turn @ (same - luma)
+    change = brightness[:, None, None] * (luma + colour)
     colours = torch.einsum("nij,njhw->nihw", change, pixels.float())
     return colours.round().clamp(0, 255).to(torch.uint8)

@@ -138,7 +138,7 @@ class ForwardPass:
         return self.base.parameter_groups()[tower][0].sum() * 0
 
     def full_precision(self) -> AbstractContextManager[None]:
-        """Where cosines are compared: autocast would do the product in half precision."""
+        """Where cosines are compared and pixels moved: autocast would do it in half precision."""
         return torch.autocast(self.device.type, enabled=False)
 
     # ------------------------------------------------------------ text
@@ -209,9 +209,10 @@ class ForwardPass:
         changes = (("crop", augmented, 4, batch.cropped), ("hue", recoloured, 3, batch.recoloured))
         for name, change, count, rows in changes:
             if rows:
-                pixels = pixels.index_put(
-                    (torch.tensor(rows),), change(pixels[rows], self._uniform(name, rows, count))
-                )
+                pixels, places = pixels.to(self.device), torch.tensor(rows, device=self.device)
+                numbers = self._uniform(name, rows, count).to(self.device)
+                with self.full_precision():
+                    pixels = pixels.index_copy(0, places, change(pixels[places], numbers))
         return pixels
 
     def _uniform(self, name: str, rows: Sequence[int], count: int) -> Tensor:
@@ -229,7 +230,8 @@ class ForwardPass:
         """Unit embeddings (n, D) of another view of the n rows set in `chosen` (B,)."""
         rows = chosen.nonzero()[:, 0].tolist()
         numbers = self._uniform("view", rows, 4)
-        views = augmented(self._clip_pixels[rows], numbers).to(self.device)
+        with self.full_precision():
+            views = augmented(self._clip_pixels[rows], numbers).to(self.device)
 
         def tower(first: int, last: int) -> Tensor:
             return self.base.encode_images(views[first:last])
