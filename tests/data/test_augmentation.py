@@ -71,6 +71,18 @@ def test_captions_that_say_the_same_have_one_id_and_those_that_are_true_are_know
             assert {own, told} <= set(batch.true_ids[i].tolist())
 
 
+def test_a_kind_that_is_a_colour_leaves_the_rows_own_caption():
+    """An orange: nothing is left of the made caption, and the own one still names the product."""
+    rows = [
+        row_of(n, (f"Chaz {fruit}, {fruit}",), {"category": fruit, "color": fruit})
+        for n, fruit in enumerate(["orange", "plum"] * 10)
+    ]
+    augmentation = Augmentation(rows, Augment(captions=1, colours=1), seed=0)
+    shown = [augmentation.shown(n, row.captions[0], n) for n, row in enumerate(rows)]
+    assert {s.caption for s in shown} == {"Chaz"} and all(s.recoloured for s in shown)
+    assert {s.caption_id for s in shown} == {text_id("Chaz")}
+
+
 def test_validation_and_a_run_without_changes_see_the_catalogue():
     rows = rows_of()
     for batch in (samples_of(rows)[0], samples_of(rows, order="listed")[0]):

@@ -1,6 +1,7 @@
 """Runs with hard batches and changed samples: resumed exactly, said, refused where they clash."""
 
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -22,17 +23,20 @@ ALL = (
 VIEWS = "objectives.image_contrast.weight=1"
 
 
+def prepared_as(folder, catalogue, recipe, colour, kind):
+    """The tiny shop with other names for its columns of colours and shapes, prepared."""
+    shop = shutil.copytree(catalogue, folder / "shop")
+    table = (shop / "catalog.csv").read_text()
+    (shop / "catalog.csv").write_text(table.replace("color,shape", f"{colour},{kind}", 1))
+    project = Project(folder / "project")
+    prepare(project, recipe, shop)
+    return project
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory, catalogue, recipe):
-    """The tiny shop, its column of shapes named as one of kinds."""
-    folder = tmp_path_factory.mktemp("kinds")
-    lines = (catalogue / "catalog.csv").read_text().replace("color,shape", "color,category", 1)
-    (folder / "shop").mkdir()
-    (folder / "shop" / "images").symlink_to(catalogue / "images")
-    (folder / "shop" / "catalog.csv").write_text(lines)
-    project = Project(folder / "project")
-    prepare(project, recipe, folder / "shop")
-    return project
+    """A shop with a column of colours and one of kinds."""
+    return prepared_as(tmp_path_factory.mktemp("kinds"), catalogue, recipe, "color", "category")
 
 
 @pytest.fixture
@@ -46,11 +50,11 @@ def test_a_run_resumes_exactly_and_says_what_it_does(copied, tmp_path, tiny_base
     recipe = load_recipe(tiny_base, *TINY, *ALL, *more)
     name = assert_resumes_exactly(copied, tmp_path, recipe, last=2)
     told = [record.getMessage() for record in caplog.records]
-    assert "Batches hold blocks of 4 samples alike by 'color' (5 values)." in told
+    assert "Batches hold blocks of 4 samples alike by the column 'color' (5 groups)." in told
     assert any(line.startswith("50% of captions are made of the columns") for line in told)
     assert any(line.startswith("40% of images are seen in other colours") for line in told)
     figures = copied.receipt("runs", name).figures
-    assert figures["blocks"] == "'color'"
+    assert figures["blocks"] == "the column 'color'"
     assert figures["augmentation"] == {"kind": "category", "colour": "color", "details": []}
 
 
@@ -67,12 +71,7 @@ def test_without_colours_the_bases_neighbours_make_the_blocks(
 ):
     caplog.set_level(logging.INFO, "unidiff")
     recipe = load_recipe(tiny_base, *TINY, "train.alike=0.5", "train.cache_latents=false")
-    lines = (catalogue / "catalog.csv").read_text().replace(",color,shape", ",tint,shape", 1)
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "images").symlink_to(catalogue / "images")
-    (tmp_path / "shop" / "catalog.csv").write_text(lines)
-    project = Project(tmp_path / "project")
-    prepare(project, recipe, tmp_path / "shop")
+    project = prepared_as(tmp_path, catalogue, recipe, "tint", "shape")
     assert_resumes_exactly(project, tmp_path, recipe, last=2)
     assert any("alike by the base's image embeddings" in r.getMessage() for r in caplog.records)
 

@@ -63,13 +63,12 @@ class Augmentation:
             and bool(bare)
             and self._uniform(position, "colours") < options.colours
         )
-        text, number = caption, own
-        if made and self._uniform(position, "caption") < options.captions:
+        text, number = (captions.without_colour(caption), bare) if recoloured else (caption, own)
+        of_made = made_bare if recoloured else made
+        if of_made and self._uniform(position, "caption") < options.captions:
             template = int(self._uniform(position, "template") * len(TEMPLATES))
-            text = captions.caption(index, template, colour=not recoloured) or caption
-            number = made_bare if recoloured else made
-        elif recoloured:
-            text, number = captions.without_colour(caption), bare
+            text = captions.caption(index, template, colour=not recoloured) or text
+            number = of_made
         true_ids = tuple(i or number for i in (own, bare, made, made_bare))
         cropped = self._uniform(position, "crop") < options.crops
         return Shown(text, number, true_ids, recoloured, cropped)

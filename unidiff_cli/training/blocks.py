@@ -46,7 +46,7 @@ class Blocks:
         known = attributes.from_figures(shards.receipt.figures)
         classes = class_columns([row.attributes for row in rows], known)
         if colour := column_for(classes, COLOURS):
-            return cls(classes[colour], f"'{colour}'")
+            return cls(classes[colour], f"the column '{colour}'")
         if neighbours is None:
             return None
         keys = open_array(neighbours)
@@ -56,7 +56,7 @@ class Blocks:
     def sentence(self, size: int) -> str:
         """What batches are made of; `size` are the samples of a block."""
         values = len({key for key in self.keys if key is not None})
-        return f"Batches hold blocks of {size} samples alike by {self.by} ({values} values)."
+        return f"Batches hold blocks of {size} samples alike by {self.by} ({values} groups)."
 
 
 def fill_neighbours(
@@ -71,7 +71,7 @@ def fill_neighbours(
 
     The base must still have its own weights. Raises EnvironmentProblem when the disk is full.
     """
-    count = min(MOST, max(1, len(rows) // (BLOCKS * block)))
+    count = min(MOST, max(2, len(rows) // (BLOCKS * block)))
     depends = [shards.receipt.hash, base.preprocessing, base.vision_hash, [row.id for row in rows]]
     folder = project.folder("cache") / digest(["neighbours", *depends, count])
     file = folder / "neighbours.npy"
