@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.support.batches import batch_of, forward_of
+from tests.support.runs import GRADIENTS, assert_equal_gradients, gradients_of_one_and_two
 from unidiff_cli.models import loading
 from unidiff_cli.objectives._pairs import pair_targets
 from unidiff_cli.objectives.contrastive import Contrastive
@@ -62,3 +63,22 @@ def test_what_is_left_out_does_not_count_in_the_loss(base):
     ]
     expected = (torch.stack(images).mean() + torch.stack(texts).mean()) / 2
     assert float(Contrastive().loss(forward)[0]) == pytest.approx(float(expected), rel=1e-5)
+
+
+# Rows of both processes show one caption, others could; images of both change.
+CHANGED = """
+import torch
+own = slice(rank * 8 // world, (rank + 1) * 8 // world)
+batch.caption_ids = torch.tensor([9, 9, 2, 3, 9, 5, 6, 7])[own]
+batch.true_ids = torch.tensor([[0, 9], [1, 9], [2, 9], [3, 8], [4, 9], [5, 9], [6, 8], [7, 8]])[own]
+batch.recoloured = [i for i, position in enumerate(batch.positions) if position in (1, 6)]
+batch.cropped = [i for i, position in enumerate(batch.positions) if position in (1, 2, 7)]
+"""
+
+
+@pytest.mark.slow
+def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
+    shared = "batch = share_of(batch_of(8), rank, world)\n"
+    assert GRADIENTS.count(shared) == 1
+    script = GRADIENTS.replace(shared, shared + CHANGED)
+    assert_equal_gradients(*gradients_of_one_and_two(script, tmp_path, tiny_base))
