@@ -2,33 +2,13 @@
 
 import pytest
 
-from tests.support.shards import row_of
+from tests.support.shards import attribute_rows, row_of
 from unidiff_cli.data.attribute_captions import TEMPLATES, AttributeCaptions
 from unidiff_cli.data.shards import Row
 
-KINDS, COLOURS = ("dress", "hoodie_top"), ("black", "navy blue", "orange")
-
-
-def rows_of(count=60, **more) -> list[Row]:
-    """Products of two images; each caption names the product, its colour and whom it is for."""
-    rows = []
-    for n in range(count):
-        kind, colour, whom = KINDS[n // 2 % 2], COLOURS[n // 4 % 3], ("women", "men")[n // 12 % 2]
-        attributes = {
-            "category": kind,
-            "color": colour,
-            "gender": whom,
-            "season": "s" + "pq"[n % 2],
-        }
-        attributes |= {"brand": f"Chaz {'abcdefghij'[n // 6]}"}
-        caption = f"Chaz {n // 2} {kind} in {colour}, for {whom}"
-        row = row_of(n, (caption,), attributes | {k: v(n) for k, v in more.items()})
-        rows.append(Row(**{**vars(row), "group": f"p{n // 2}"}))
-    return rows
-
 
 def test_a_caption_names_kind_colour_and_what_the_rows_caption_names():
-    captions = AttributeCaptions(rows_of())
+    captions = AttributeCaptions(attribute_rows())
     assert (captions.kind, captions.colour, captions.details) == ("category", "color", ["gender"])
     assert [captions.caption(6, n) for n in range(len(TEMPLATES))] == [
         "hoodie top in navy blue, women",
@@ -47,7 +27,7 @@ def test_a_caption_names_kind_colour_and_what_the_rows_caption_names():
 
 def test_no_caption_names_a_product():
     """A column of which each value is one product's is left out, also where captions name it."""
-    rows = rows_of(count=60, model=lambda n: f"Chaz {'abcdefghijklmnopqrst'[n // 6]}")
+    rows = attribute_rows(count=60, model=lambda n: f"Chaz {'abcdefghijklmnopqrst'[n // 6]}")
     rows = [
         Row(**{**vars(row), "group": f"p{n // 6}", "captions": (f"{row.attributes['model']} in",)})
         for n, row in enumerate(rows)
@@ -77,4 +57,4 @@ def test_without_kinds_or_colours_there_is_none():
     ],
 )
 def test_a_caption_without_the_colours_that_the_catalogue_names(text, bare):
-    assert AttributeCaptions(rows_of()).without_colour(text) == bare
+    assert AttributeCaptions(attribute_rows()).without_colour(text) == bare

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from tests.data.test_attribute_captions import COLOURS, rows_of
-from tests.support.shards import row_of
+from tests.support.shards import ROW_COLOURS, attribute_rows, row_of
 from unidiff_cli.config.schema import Augment
 from unidiff_cli.data.attributes import named_values
 from unidiff_cli.data.augmentation import Augmentation
@@ -19,11 +18,11 @@ def samples_of(rows, *, order="shuffled", rank=0, world=1, **shares):
 
 
 def names_colour(caption):
-    return any(named_values([caption], [colour])[0] for colour in COLOURS)
+    return any(named_values([caption], [colour])[0] for colour in ROW_COLOURS)
 
 
 def test_images_lose_their_colours_exactly_where_captions_do():
-    rows, some = rows_of(), []
+    rows, some = attribute_rows(), []
     samples = samples_of(rows, captions=0.5, colours=0.4)
     for step in range(30):
         batch = samples[step]
@@ -34,7 +33,7 @@ def test_images_lose_their_colours_exactly_where_captions_do():
 
 
 def test_a_share_of_captions_is_made_of_the_attributes():
-    rows = rows_of()
+    rows = attribute_rows()
     samples = samples_of(rows, captions=0.5)
     captions = [c for step in range(30) for c in samples[step].captions]
     made = [c for c in captions if "Chaz" not in c]
@@ -45,7 +44,7 @@ def test_a_share_of_captions_is_made_of_the_attributes():
 
 
 def test_a_step_is_the_same_read_alone_and_by_two_processes():
-    rows, shares = rows_of(), {"captions": 0.5, "colours": 0.4, "crops": 0.3}
+    rows, shares = attribute_rows(), {"captions": 0.5, "colours": 0.4, "crops": 0.3}
     whole = samples_of(rows, **shares)
     batches = [whole[step] for step in range(7)]
     again = samples_of(rows, **shares)[6]
@@ -59,7 +58,7 @@ def test_a_step_is_the_same_read_alone_and_by_two_processes():
 
 
 def test_captions_that_say_the_same_have_one_id_and_those_that_are_true_are_known():
-    rows = rows_of()
+    rows = attribute_rows()
     samples = samples_of(rows, captions=0.5)
     batches = [samples[step] for step in range(20)]
     for batch in batches:
@@ -84,7 +83,7 @@ def test_a_kind_that_is_a_colour_leaves_the_rows_own_caption():
 
 
 def test_validation_and_a_run_without_changes_see_the_catalogue():
-    rows = rows_of()
+    rows = attribute_rows()
     for batch in (samples_of(rows)[0], samples_of(rows, order="listed")[0]):
         assert batch.captions == [row.captions[0] for row in batch.rows]
         assert batch.true_ids is None and not batch.recoloured and not batch.cropped
@@ -102,7 +101,7 @@ def test_without_attributes_nothing_changes_and_that_is_said():
 
 
 def test_what_changes_is_said_with_its_columns():
-    augmentation = Augmentation(rows_of(), Augment(captions=0.5, colours=0.25), seed=0)
+    augmentation = Augmentation(attribute_rows(), Augment(captions=0.5, colours=0.25), seed=0)
     assert augmentation.sentences() == [
         "50% of captions are made of the columns 'category', 'color', 'gender', such as "
         "'dress in black, women' (12 of them).",
