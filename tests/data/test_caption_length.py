@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.base import write_tokenizer
-from unidiff_cli.config.schema import Evaluate, Generate, Recipe, Train
+from unidiff_cli.config.schema import Evaluate, Generate, Recipe, Section, Train
 from unidiff_cli.data.caption_length import count_tokens, divide_captions, warn_of_cut
 from unidiff_cli.data.order import DistinctOrder, text_id
 from unidiff_cli.data.shards import Row
@@ -142,7 +142,8 @@ def test_a_run_trains_on_parts_or_on_what_is_read(window):
     computed = SimpleNamespace(arrays={"train": {"latents": Path("latents.npy")}})
 
     def samples(**train):
-        recipe = Recipe(train=Train(batch_size=4, no_duplicates=True, **train))
+        options = Train(batch_size=4, no_duplicates=True, **train)
+        recipe = Recipe(train=options, objectives=Section())
         job = Job(None, "", recipe, None, shards, computed)
         vars(job)["prior"] = None
         return job.training_samples(base, 0, 1)

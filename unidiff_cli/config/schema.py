@@ -277,6 +277,23 @@ class LearningRates(Section):
     )
 
 
+class Augment(Section):
+    """Samples that are changed while training, each kind a share of them; 0: none."""
+
+    captions: Share = Field(
+        0, description="captions made of the attributes, without the product's name"
+    )
+    colours: Share = Field(
+        0, description="images that CLIP sees in other colours or grey, captions without colours"
+    )
+    crops: Share = Field(0, description="images that CLIP sees cropped, half of them mirrored")
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is changed."""
+        return bool(self.captions or self.colours or self.crops)
+
+
 class Train(Section):
     """Training one run."""
 
@@ -365,6 +382,20 @@ class Train(Section):
         "cut",
         description="captions of more tokens than the base reads; split: parts, one at a time",
     )
+    alike: Share = Field(
+        0,
+        description="hard batches: share of a batch that is a block of samples of one colour, or "
+        "of near images; 0: none",
+    )
+    augment: Augment = Augment()
+
+    @field_validator("alike")
+    @classmethod
+    def _decides_alone(cls, value: float, info: ValidationInfo) -> float:
+        for key in ("no_duplicates", "streaming"):
+            if value and info.data.get(key):
+                raise ValueError(f"it decides the order of samples, as {key} does: turn one off")
+        return value
 
     @field_validator("streaming")
     @classmethod

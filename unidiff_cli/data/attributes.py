@@ -10,10 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from unidiff_cli.data import columns
-from unidiff_cli.data.captions import cell_text, same_text
+from unidiff_cli.data.captions import cell_text, fold, same_text
 
 AttributeType = Literal["number", "text", "list", "date"]
 # Rows that types are found from, evenly spaced.
@@ -36,6 +37,10 @@ _LIST = re.compile(r"\s*[|;,]\s*")
 # Names of files, addresses, and codes such as SKU-12: no kinds of things.
 _CODE = re.compile(r"\S*[\d/\\@]\S*|\S+\.[a-z]{3,4}")
 _ANSWERS = frozenset("yes no true false y n t f on off enabled disabled active inactive".split())
+# Words in the names of columns that say which kind of product an image shows, likeliest first, and
+# of those that say its colour.
+KINDS = ("category", "type", "class", "kind", "department")
+COLOURS = ("color", "colour", "farbe", "couleur")
 # What columns with these words in their names say is no kind either.
 _NO_KINDS = frozenset(
     "id sku gtin ean upc asin url link path file filename handle currency".split()
@@ -105,6 +110,30 @@ def class_columns(
         if MIN_VALUES <= len(frequent) <= MAX_VALUES and enough:
             classes[name] = column
     return classes
+
+
+def column_for(names: Iterable[str], wanted: Sequence[str]) -> str | None:
+    """The column whose name has the likeliest of the wanted words; None where none has one."""
+    names = list(names)
+    return next((n for word in wanted for n in names if word in columns.words(n)), None)
+
+
+def named_values(texts: Sequence[str], column: Sequence[str | None]) -> list[str | None]:
+    """Each text's value of an attribute if the text names it, as whole words; else None.
+
+    A caption that is silent about the colour names none, whatever colour the product has.
+    """
+    return [
+        value if value is not None and value_pattern(value).search(fold(text)) else None
+        for text, value in zip(texts, column, strict=True)
+    ]
+
+
+@lru_cache(maxsize=10_000)
+def value_pattern(value: str) -> re.Pattern[str]:
+    """Finds a value in a text as whole words, in any case; blanks, - and _ are alike."""
+    words = "[ _-]+".join(map(re.escape, re.split("[ _-]+", fold(value))))
+    return re.compile(rf"(?<![^\W_]){words}(?![^\W_])", re.I)
 
 
 def _text(cell: Any) -> str:

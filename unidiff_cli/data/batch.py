@@ -27,7 +27,7 @@ class Batch:
     positions: list[int]
     rows: list[Row]
     captions: list[str]
-    # (B,) int64, equal for equal captions.
+    # (B,) int64, equal for captions that are equal or say the same.
     caption_ids: Tensor
     # (B,) int64, equal within a product or duplicate group.
     group_ids: Tensor
@@ -43,6 +43,12 @@ class Batch:
     denoise_rows: list[int] | None = None
     # The numbers of these b rows among all that denoisers see in the run; None: their positions.
     denoise_positions: list[int] | None = None
+    # (B, k) int64, ids of captions that are true of each image, some of which may stand in other
+    # rows; None where captions are as the catalogue has them.
+    true_ids: Tensor | None = None
+    # The rows whose images CLIP sees in other colours, and cropped, while it trains.
+    recoloured: Sequence[int] = ()
+    cropped: Sequence[int] = ()
     # General captions and the base's own images of them; None where none falls to this process.
     prior: Batch | None = None
 

@@ -6,8 +6,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from unidiff_cli import processes
+from unidiff_cli.data.alike_order import AlikeOrder, block_size
+from unidiff_cli.data.augmentation import Augmentation
 from unidiff_cli.data.batch import Batch, Transform, open_image
 from unidiff_cli.data.captions import same_text
 from unidiff_cli.data.order import (
@@ -49,8 +51,9 @@ class BatchPlan:
 
     `order` is "shuffled" (anew each epoch), "distinct" (shuffled, no two of one group or caption in
     a batch as far as they allow), "views" (shuffled, samples of a group in pairs) or "listed" (each
-    row once, as given). The denoiser sees
-    `denoise_batch` of a step's samples, evenly spread; 0: all.
+    row once, as given). Blocks of `alike` of a batch hold samples of one key (0: no blocks), which
+    goes with "shuffled" and "views". The denoiser sees `denoise_batch` of a step's samples, evenly
+    spread; 0: all.
     """
 
     batch_size: int
@@ -59,6 +62,7 @@ class BatchPlan:
     denoise_batch: int = 0
     rank: int = 0
     world: int = 1
+    alike: float = 0.0
 
     @property
     def share(self) -> int:
@@ -127,9 +131,12 @@ class Samples(Dataset[Batch]):
         transforms: Mapping[str, Transform] | None = None,
         prior: PriorDataset | None = None,
         same: Callable[[str], str] = same_text,
+        keys: Sequence[Hashable] | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
-        """`same` gives what captions have in common that count as equal."""
-        self.same = same
+        """`same` gives what captions have in common that count as equal; `keys` what rows of a
+        block share, where the plan wants blocks."""
+        self.same, self.keys, self.augmentation = same, keys, augmentation
         self.shards, self.rows, self.plan, self.prior = shards, list(rows), plan, prior
         self.cached, self.transforms = dict(cached or {}), dict(transforms or {})
         self.order = self._order()
@@ -138,10 +145,17 @@ class Samples(Dataset[Batch]):
     def _order(self) -> Callable[[int], int]:
         """The index of the row at a position of the run."""
         plan = self.plan
+        groups = [row.group for row in self.rows]
+        if plan.alike:
+            assert self.keys is not None
+            views = plan.order == "views"
+            block = block_size(plan.batch_size, plan.alike, views)
+            pairs = groups if views else None
+            return AlikeOrder(self.keys, plan.batch_size, block, plan.seed, pairs)
         if plan.order == "distinct":
             return DistinctOrder(self.rows, plan.batch_size, plan.seed, self.same)
         if plan.order == "views":
-            return PairedOrder([row.group for row in self.rows], plan.seed)
+            return PairedOrder(groups, plan.seed)
         if plan.order == "shuffled":
             return partial(shuffled_index, len(self.rows), plan.seed)
         return _itself
@@ -190,7 +204,8 @@ class Samples(Dataset[Batch]):
     def batch(self, step: int, tensors: Mapping[str, Tensor]) -> Batch:
         """The batch of a step, its tensors given."""
         plan, positions = self.plan, self.positions(step)
-        rows = [self.rows[self.order(p)] for p in positions]
+        indices = [self.order(p) for p in positions]
+        rows = [self.rows[i] for i in indices]
         captions = [
             _caption(row, plan.seed, 0 if self._listed else p)
             for row, p in zip(rows, positions, strict=True)
@@ -201,7 +216,7 @@ class Samples(Dataset[Batch]):
             for i in denoise_rows
         ]
         seen = positions if denoise_positions is None else denoise_positions
-        return Batch(
+        batch = Batch(
             step,
             positions,
             rows,
@@ -211,7 +226,26 @@ class Samples(Dataset[Batch]):
             prior=self.prior.batch(step, seen) if self.prior else None,
             denoise_rows=denoise_rows,
             denoise_positions=denoise_positions,
+            recoloured=(),
+            cropped=(),
             **tensors,
+        )
+        return self._augmented(batch, indices) if self.augmentation else batch
+
+    def _augmented(self, batch: Batch, indices: Sequence[int]) -> Batch:
+        """The batch with the captions of the augmentation, and which of its images change."""
+        assert self.augmentation is not None
+        shown = [
+            self.augmentation.shown(*of)
+            for of in zip(indices, batch.captions, batch.positions, strict=True)
+        ]
+        return replace(
+            batch,
+            captions=[row.caption for row in shown],
+            caption_ids=torch.tensor([row.caption_id for row in shown]),
+            true_ids=torch.tensor([row.true_ids for row in shown]),
+            recoloured=[i for i, row in enumerate(shown) if row.recoloured],
+            cropped=[i for i, row in enumerate(shown) if row.cropped],
         )
 
     def read(self, steps: range, workers: int) -> Iterator[Batch]:

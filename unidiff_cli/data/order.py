@@ -7,6 +7,7 @@ uninterrupted one would, at no cost, with any number of processes and workers.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
@@ -55,7 +56,29 @@ def text_id(text: str, same: Callable[[str], str] = same_text) -> int:
     return crc32(text.encode()) | (len(text) << 32)
 
 
-class DistinctOrder:
+class EpochOrder(ABC):
+    """An order that arranges each epoch by itself: a pure function of (seed, epoch)."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        """`count` places make an epoch."""
+        self.count, self.seed = count, seed
+        self._epochs: dict[int, list[int]] = {}
+
+    def __call__(self, position: int) -> int:
+        """The sample at a position of the endless stream."""
+        epoch, offset = divmod(position, self.count)
+        if epoch not in self._epochs:
+            while len(self._epochs) >= RECENT:
+                self._epochs.pop(next(iter(self._epochs)))
+            self._epochs[epoch] = self._arranged(epoch)
+        return self._epochs[epoch][offset]
+
+    @abstractmethod
+    def _arranged(self, epoch: int) -> list[int]:
+        """The samples of an epoch, in order."""
+
+
+class DistinctOrder(EpochOrder):
     """An order in which a batch holds no two samples of one group or with one caption.
 
     It is a pure function of (seed, epoch), and every sample comes once an epoch. Where a group or a
@@ -74,18 +97,8 @@ class DistinctOrder:
         seed: int,
         same: Callable[[str], str] = same_text,
     ) -> None:
-        self.count, self.batch_size, self.seed = len(rows), batch_size, seed
-        self.marks = Marks(rows, same)
-        self._epochs: dict[int, list[int]] = {}
-
-    def __call__(self, position: int) -> int:
-        """The sample at a position of the endless stream."""
-        epoch, offset = divmod(position, self.count)
-        if epoch not in self._epochs:
-            while len(self._epochs) >= RECENT:
-                self._epochs.pop(next(iter(self._epochs)))
-            self._epochs[epoch] = self._arranged(epoch)
-        return self._epochs[epoch][offset]
+        super().__init__(len(rows), seed)
+        self.batch_size, self.marks = batch_size, Marks(rows, same)
 
     def _arranged(self, epoch: int) -> list[int]:
         """One epoch's samples, in order.
@@ -139,7 +152,7 @@ class DistinctOrder:
         return (distinct + repeated)[:size]
 
 
-class PairedOrder:
+class PairedOrder(EpochOrder):
     """An order in which samples of one group come in pairs, at positions 2k and 2k + 1.
 
     It is a pure function of (seed, epoch), and every sample comes once an epoch, or twice: one
@@ -147,31 +160,35 @@ class PairedOrder:
     """
 
     def __init__(self, groups: Sequence[Hashable], seed: int) -> None:
-        self.groups, self.seed = list(groups), seed
-        # Places of an epoch, an even number.
-        self.count = len(self.groups) + len(self.groups) % 2
-        self._epochs: dict[int, list[int]] = {}
-
-    def __call__(self, position: int) -> int:
-        """The sample at a position of the endless stream."""
-        epoch, offset = divmod(position, self.count)
-        if epoch not in self._epochs:
-            while len(self._epochs) >= RECENT:
-                self._epochs.pop(next(iter(self._epochs)))
-            self._epochs[epoch] = self._arranged(epoch)
-        return self._epochs[epoch][offset]
+        self.groups = list(groups)
+        super().__init__(len(self.groups) + len(self.groups) % 2, seed)
 
     def _arranged(self, epoch: int) -> list[int]:
         random = np.random.default_rng([self.seed, epoch, 3])
-        members: dict[Hashable, list[int]] = {}
-        for sample in random.permutation(len(self.groups)).tolist():
-            members.setdefault(self.groups[sample], []).append(sample)
-        pairs = [m[i : i + 2] for m in members.values() for i in range(0, len(m) - 1, 2)]
-        left = [m[-1] for m in members.values() if len(m) % 2]
-        if len(left) % 2:
-            left.append(int(random.integers(len(self.groups))))
-        pairs += [left[i : i + 2] for i in range(0, len(left), 2)]
+        samples = random.permutation(len(self.groups)).tolist()
+        pairs = paired(samples, [self.groups], random)
         return [sample for k in random.permutation(len(pairs)) for sample in pairs[k]]
+
+
+def paired(
+    samples: Sequence[int], labels: Sequence[Sequence[Hashable]], random: np.random.Generator
+) -> list[list[int]]:
+    """All n samples, given in any order, in pairs: of one label as far as they can be.
+
+    `labels` has one or several labels of each sample, the first first. What is left at the end goes
+    in pairs as it comes, with one sample more where they are odd in number.
+    """
+    pairs: list[list[int]] = []
+    left = list(samples)
+    for label in labels:
+        members: dict[Hashable, list[int]] = {}
+        for sample in left:
+            members.setdefault(label[sample], []).append(sample)
+        pairs += [m[i : i + 2] for m in members.values() for i in range(0, len(m) - 1, 2)]
+        left = [m[-1] for m in members.values() if len(m) % 2]
+    if len(left) % 2:
+        left.append(int(random.integers(len(samples))))
+    return pairs + [left[i : i + 2] for i in range(0, len(left), 2)]
 
 
 class Marks:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from unidiff_cli.data.batch import Batch
-from unidiff_cli.models.augment import augmented
+from unidiff_cli.models.augment import augmented, recoloured
 from unidiff_cli.models.base import BaseModel, DualEncoder, Posterior, TextFeatures
 from unidiff_cli.models.chunks import in_chunks
 from unidiff_cli.models.distributed import gather_rows, rank
@@ -138,7 +138,7 @@ class ForwardPass:
         return self.base.parameter_groups()[tower][0].sum() * 0
 
     def full_precision(self) -> AbstractContextManager[None]:
-        """Where cosines are compared: autocast would do the product in half precision."""
+        """Where cosines are compared and pixels moved: autocast would do it in half precision."""
         return torch.autocast(self.device.type, enabled=False)
 
     # ------------------------------------------------------------ text
@@ -194,12 +194,33 @@ class ForwardPass:
     @cached_property
     def image_embeds(self) -> Tensor:
         """Unit image embeddings, (B, D)."""
-        return self._embedded(self.base)
+        return self._embedded(self.base, self._seen_pixels)
 
-    def _embedded(self, encoder: DualEncoder) -> Tensor:
+    @property
+    def _clip_pixels(self) -> Tensor:
         pixels = self.batch.clip_pixels
         assert pixels is not None
+        return pixels
 
+    @property
+    def _seen_pixels(self) -> Tensor:
+        """The images as CLIP trains on them, (B, 3, s, s) uint8: some cropped, some recoloured."""
+        pixels, batch = self._clip_pixels, self.batch
+        changes = (("crop", augmented, 4, batch.cropped), ("hue", recoloured, 3, batch.recoloured))
+        for name, change, count, rows in changes:
+            if rows:
+                pixels, places = pixels.to(self.device), torch.tensor(rows, device=self.device)
+                numbers = self._uniform(name, rows, count).to(self.device)
+                with self.full_precision():
+                    pixels = pixels.index_copy(0, places, change(pixels[places], numbers))
+        return pixels
+
+    def _uniform(self, name: str, rows: Sequence[int], count: int) -> Tensor:
+        """Keyed random numbers (n, count) in [0, 1) of n of the B rows, on the CPU."""
+        positions = [self.batch.positions[i] for i in rows]
+        return keyed_random(self.options.seed, self.step, positions, name, (count,), uniform=True)
+
+    def _embedded(self, encoder: DualEncoder, pixels: Tensor) -> Tensor:
         def tower(first: int, last: int) -> Tensor:
             return encoder.encode_images(pixels[first:last].to(self.device))
 
@@ -207,12 +228,10 @@ class ForwardPass:
 
     def augmented_image_embeds(self, chosen: Tensor) -> Tensor:
         """Unit embeddings (n, D) of another view of the n rows set in `chosen` (B,)."""
-        pixels = self.batch.clip_pixels
-        assert pixels is not None
         rows = chosen.nonzero()[:, 0].tolist()
-        positions = [self.batch.positions[i] for i in rows]
-        numbers = keyed_random(self.options.seed, self.step, positions, "view", (4,), uniform=True)
-        views = augmented(pixels[rows], numbers).to(self.device)
+        numbers = self._uniform("view", rows, 4)
+        with self.full_precision():
+            views = augmented(self._clip_pixels[rows], numbers).to(self.device)
 
         def tower(first: int, last: int) -> Tensor:
             return self.base.encode_images(views[first:last])
@@ -247,7 +266,7 @@ class ForwardPass:
         if self.batch.frozen_image_embeds is not None:
             return self.batch.frozen_image_embeds.to(self.device)
         assert self.frozen is not None
-        return self._embedded(self.frozen)
+        return self._embedded(self.frozen, self._clip_pixels)
 
     # ------------------------------------------------------------ denoiser
 

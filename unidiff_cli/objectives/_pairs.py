@@ -24,10 +24,18 @@ def pair_targets(
 ) -> tuple[Tensor, Tensor]:
     """`targets` of the captions and groups of all processes, (N, N) each.
 
-    `denoised`: of the rows that the denoiser sees only.
+    `denoised`: of the rows that the denoiser sees only. A caption of another row that is true of an
+    image too, without being its own in this step, is left out.
     """
-    ids = (forward.batch.caption_ids, forward.batch.group_ids)
-    moved = (i.to(forward.device) for i in ids)
-    rows = (forward.sub_batch(i) if denoised else i for i in moved)
-    captions, groups = (forward.gather(i) for i in rows)
-    return targets(captions, groups, same_group)
+
+    def of_all(ids: Tensor) -> Tensor:
+        ids = ids.to(forward.device)
+        return forward.gather(forward.sub_batch(ids) if denoised else ids)
+
+    batch = forward.batch
+    captions = of_all(batch.caption_ids)
+    shares, left_out = targets(captions, of_all(batch.group_ids), same_group)
+    if batch.true_ids is not None:
+        is_true = (of_all(batch.true_ids)[:, :, None] == captions).any(1)
+        left_out = left_out | is_true & (shares == 0)
+    return shares, left_out

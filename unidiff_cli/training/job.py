@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unidiff_cli.config.schema import Recipe
+from unidiff_cli.data import attributes
+from unidiff_cli.data.alike_order import block_size
+from unidiff_cli.data.augmentation import Augmentation
 from unidiff_cli.data.caption_length import divide_captions
 from unidiff_cli.data.dataset import BatchPlan, Order, PriorDataset, Samples
 from unidiff_cli.data.shards import Row, Shards
@@ -16,6 +19,7 @@ from unidiff_cli.errors import UsageError
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.project.project import Project
+from unidiff_cli.training.blocks import Blocks
 from unidiff_cli.training.precompute import Precomputed
 from unidiff_cli.training.provenance import Provenance
 
@@ -81,9 +85,43 @@ class Job:
             options.denoise_batch,
             rank,
             world,
+            options.alike,
         )
         kind = StreamedSamples if options.streaming else Samples
         return self._samples(base, "train", plan, kind)
+
+    @cached_property
+    def blocks(self) -> Blocks | None:
+        """What the samples of a hard batch's blocks share; None where there are none."""
+        if not self.recipe.train.alike:
+            return None
+        return Blocks.of(self.shards, self.precomputed.neighbours)
+
+    def sentences(self, base: BaseModel) -> list[str]:
+        """What decides how samples are ordered and changed, where a recipe asks for that."""
+        options, said = self.recipe.train, []
+        if self.blocks:
+            size = block_size(options.batch_size, options.alike, self.needs.views)
+            said.append(self.blocks.sentence(size))
+        if augmentation := self.augmentation(base):
+            said += augmentation.sentences()
+        return said
+
+    def figures(self, samples: Samples) -> dict[str, Any]:
+        """The same for the run's receipt, by the run's training samples."""
+        figures: dict[str, Any] = {"blocks": self.blocks.by} if self.blocks else {}
+        if samples.augmentation:
+            figures["augmentation"] = samples.augmentation.figures()
+        return figures
+
+    def augmentation(self, base: BaseModel) -> Augmentation | None:
+        """The changes of training samples; None where there are none."""
+        options = self.recipe.train
+        if not options.augment.on:
+            return None
+        known = attributes.from_figures(self.shards.receipt.figures)
+        rows = self._rows(base, "train")
+        return Augmentation(rows, options.augment, options.seed, known, base.window.same)
 
     def _order(self) -> Order:
         """The order of a batch's samples. Raises UsageError where two are asked for."""
@@ -110,19 +148,27 @@ class Job:
     def _samples(
         self, base: BaseModel, split: str, plan: BatchPlan, kind: type[Samples] = Samples
     ) -> Samples:
-        rows, cached = rows_of(self.shards, split), self.precomputed.arrays.get(split)
+        cached = self.precomputed.arrays.get(split)
         transforms = None if cached else self._transforms(base)
-        if self.recipe.train.long_captions == "split":
-            rows = divide_captions(rows, base.window)
+        training = split == "train"
         return kind(
             self.shards,
-            rows,
+            self._rows(base, split),
             plan,
             cached=cached,
             transforms=transforms,
             prior=self.prior,
             same=base.window.same,
+            keys=self.blocks.keys if training and self.blocks else None,
+            augmentation=self.augmentation(base) if training else None,
         )
+
+    def _rows(self, base: BaseModel, split: str) -> list[Row]:
+        """The rows of a split, their long captions as the recipe wants them."""
+        rows = rows_of(self.shards, split)
+        if self.recipe.train.long_captions == "split":
+            rows = divide_captions(rows, base.window)
+        return rows
 
     def _transforms(self, base: BaseModel) -> dict[str, Transform]:
         needed = {"clip_pixels": self.needs.clip_pixels, "diffusion_pixels": self.needs.latents}

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,10 +50,12 @@ class Precomputed:
     arrays: Mapping[str, Mapping[str, Path]]
     # Files of latents of the base's own images, by objective, one an image.
     generated: Mapping[str, list[Path]]
+    # The .npy file of which training rows are near each other by the base, where that is asked for.
+    neighbours: Path | None = None
 
     def write(self, run: Path) -> None:
         """Keeps it in the run's folder, for the other processes of the run."""
-        write_json(run / FILE, {"arrays": self.arrays, "generated": self.generated})
+        write_json(run / FILE, asdict(self))
 
     @classmethod
     def read(cls, run: Path) -> Precomputed:
@@ -64,7 +66,8 @@ class Precomputed:
             for split, files in plain["arrays"].items()
         }
         generated = {name: [Path(f) for f in files] for name, files in plain["generated"].items()}
-        return cls(arrays, generated)
+        neighbours = plain["neighbours"]
+        return cls(arrays, generated, neighbours and Path(neighbours))
 
 
 # ---------------------------------------------------------------- a catalogue's images

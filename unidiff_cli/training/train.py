@@ -13,6 +13,7 @@ import torch
 
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
+from unidiff_cli.data.alike_order import block_size
 from unidiff_cli.data.caption_length import count_tokens, divide_captions, warn_of_cut
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady, UsageError, WorkError, nearest
@@ -23,6 +24,7 @@ from unidiff_cli.project import run_log
 from unidiff_cli.project.files import make_folder
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, is_closed
+from unidiff_cli.training.blocks import Blocks, fill_neighbours
 from unidiff_cli.training.collapse_monitor import warn_of_collapse
 from unidiff_cli.training.job import Job, rows_of
 from unidiff_cli.training.launch import launch
@@ -80,6 +82,8 @@ def train(
             provenance.write(folder, recipe)
         computed = _precomputed(project, recipe, base, shards, provenance.weights, on_progress)
         job = Job(project, name, recipe, provenance, shards, computed)
+        for sentence in job.sentences(base):
+            logger.info(sentence)
         if world == 1:
             work(job, base=base, on_step=on_step)
         else:
@@ -190,7 +194,22 @@ def _precomputed(
             return generated[name]
 
         objective.data(generate, recipe.train.seed)
-    return Precomputed(arrays, generated)
+    return Precomputed(arrays, generated, _neighbours(project, recipe, base, shards, on_progress))
+
+
+def _neighbours(
+    project: Project,
+    recipe: Recipe,
+    base: BaseModel,
+    shards: Shards,
+    on_progress: Progress | None,
+) -> Path | None:
+    """Which training rows are near each other, where batches need it."""
+    options = recipe.train
+    if not options.alike or Blocks.of(shards):
+        return None
+    size = block_size(options.batch_size, options.alike)
+    return fill_neighbours(project, base, shards, shards.rows("train"), size, on_progress)
 
 
 def _launch(job: Job, world: int, on_step: OnStep | None) -> None:

@@ -101,6 +101,7 @@ def work(
         counts = {"train": len(training.rows), "val": len(held_out.rows) if held_out else 0}
         receipt.counts = {"steps": options.steps, **counts}
         receipt.figures = {"best": asdict(run.best) if run.best.step else {}}
+        receipt.figures |= job.figures(training)
         receipt.files, receipt.changing = run.records(), [OUTPUT]
         close(job.folder, receipt, time.monotonic() - started)
 

@@ -19,6 +19,9 @@ class Prompts:
 
     class_caption: str
     class_prompts: tuple[str, ...]
+    attribute_captions: tuple[str, ...]
+    before_colours: tuple[str, ...]
+    between_colours: tuple[str, ...]
     object_prompt: str
     # Article -> the first letters of names that take it; "" takes the others.
     articles: dict[str, str]
@@ -36,4 +39,5 @@ def load_prompts(language: str = LANGUAGE) -> Prompts:
 
     file = Path(__file__).parent / f"{language}.yaml"
     keys = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
-    return Prompts(**{**keys, "class_prompts": tuple(keys["class_prompts"])})
+    lists = {key: tuple(value) for key, value in keys.items() if isinstance(value, list)}
+    return Prompts(**{**keys, **lists})

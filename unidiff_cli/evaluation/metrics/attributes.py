@@ -5,14 +5,13 @@ The independent scorer judges it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.data.captions import fold
+from unidiff_cli.data.attributes import named_values
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.classification import Embed, classify, embed_classes, number_values
 from unidiff_cli.evaluation.extractors import scorer
@@ -23,24 +22,6 @@ from unidiff_cli.reports.schema import Bars, Details, FigureSpec, Interval
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
     from unidiff_cli.evaluation.outputs import ModelOutputs
-
-
-def named_values(prompts: Sequence[str], column: Sequence[str | None]) -> list[str | None]:
-    """Each prompt's value of an attribute if the prompt names it, as whole words; else None.
-
-    A caption that is silent about the colour names none, whatever colour the product has.
-    """
-    values: list[str | None] = []
-    for prompt, value in zip(prompts, column, strict=True):
-        named = value is not None and re.search(
-            rf"(?<!\w){re.escape(_plain(value))}(?!\w)", _plain(prompt)
-        )
-        values.append(value if named else None)
-    return values
-
-
-def _plain(text: str) -> str:
-    return fold(text).casefold().replace("_", " ").replace("-", " ")
 
 
 @dataclass(frozen=True)

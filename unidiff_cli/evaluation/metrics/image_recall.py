@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.data.columns import words
+from unidiff_cli.data.attributes import COLOURS, KINDS, column_for
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.ranking import (
     Ranking,
@@ -21,12 +21,10 @@ from unidiff_cli.evaluation.results import PerItem
 from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
+    from unidiff_cli.evaluation.eval_set import EvalSet
     from unidiff_cli.evaluation.outputs import ModelOutputs
 
 KS = (1, 5)
-# Columns that name what kind of product an image shows, likeliest first, and its colour.
-KINDS = ("category", "type", "class", "kind", "department")
-COLOURS = ("color", "colour", "farbe", "couleur")
 # Nearest images of other products whose kind is looked at.
 NEIGHBOURS = 5
 
@@ -119,7 +117,7 @@ class ImageRecall(Metric):
         )
 
     def _of_colour(self, outputs: ModelOutputs) -> _Search | None:
-        colours = _column(outputs.eval_set.class_columns, COLOURS)
+        colours = _column(outputs.eval_set, COLOURS)
         if colours is None:
             return None
         return outputs.remember(
@@ -128,21 +126,16 @@ class ImageRecall(Metric):
 
     def _kinds(self, outputs: ModelOutputs) -> tuple[np.ndarray, np.ndarray] | None:
         """The images that have a kind (Q,), and the share of neighbours that have it too (Q,)."""
-        kinds = _column(outputs.eval_set.class_columns, KINDS)
+        kinds = _column(outputs.eval_set, KINDS)
         if kinds is None:
             return None
         return outputs.remember(self, "kinds", lambda: _kind_shares(outputs, kinds))
 
 
-def _column(
-    columns: Mapping[str, Sequence[str | None]], wanted: Sequence[str]
-) -> Sequence[str | None] | None:
-    """The column whose name has the likeliest of the wanted words; None where none has one."""
-    for word in wanted:
-        for name, column in columns.items():
-            if word in words(name):
-                return column
-    return None
+def _column(eval_set: EvalSet, wanted: Sequence[str]) -> Sequence[str | None] | None:
+    """The class column whose name has one of the wanted words; None where none has one."""
+    name = column_for(eval_set.class_columns, wanted)
+    return None if name is None else eval_set.class_columns[name]
 
 
 def _search(
