@@ -277,6 +277,22 @@ class LearningRates(Section):
     )
 
 
+class GradientShares(Section):
+    """Balances gradients where terms share a tower, every `measure_gradients_every` steps.
+
+    A share is that of one gradient's norm in the other's; null leaves both as the weights have it.
+    """
+
+    text: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="on the text tower: generation's gradient as a share of retrieval's"
+    )
+    denoiser: Annotated[float, Field(ge=0)] | None = Field(
+        None,
+        description="on the denoiser, up to the layer whose features consistency reads: the "
+        "gradient through them as a share of denoise's",
+    )
+
+
 class Train(Section):
     """Training one run."""
 
@@ -293,8 +309,10 @@ class Train(Section):
     pcgrad: bool = Field(
         False, description="remove conflicts between the tasks' gradients on the text tower"
     )
-    gradient_cosine_every: Count = Field(
-        20, description="steps between logged cosines of these gradients; 0: never"
+    measure_gradients_every: Count = Field(
+        20,
+        description="steps between measurements of the terms' gradients on what they share: norms "
+        "and cosines, which are logged; 0: never",
     )
     no_duplicates: bool = Field(
         False, description="no two samples of one product, duplicate group or caption in a batch"
@@ -365,6 +383,7 @@ class Train(Section):
         "cut",
         description="captions of more tokens than the base reads; split: parts, one at a time",
     )
+    gradient_shares: GradientShares = GradientShares()
 
     @field_validator("streaming")
     @classmethod
@@ -372,6 +391,13 @@ class Train(Section):
         for key in ("cache_latents", "no_duplicates"):
             if value and info.data.get(key):
                 raise ValueError(f"streaming decides what is read and when: set {key} to false")
+        return value
+
+    @field_validator("gradient_shares")
+    @classmethod
+    def _measured(cls, value: GradientShares, info: ValidationInfo) -> GradientShares:
+        if value != GradientShares() and info.data.get("measure_gradients_every") == 0:
+            raise ValueError("a share is measured: set train.measure_gradients_every to 20")
         return value
 
     @field_validator("denoise_batch")
