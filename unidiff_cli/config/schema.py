@@ -288,8 +288,8 @@ class GradientShares(Section):
     )
     denoiser: Annotated[float, Field(ge=0)] | None = Field(
         None,
-        description="on the denoiser, up to the layer whose features consistency reads: the "
-        "gradient through them as a share of denoise's",
+        description="on the denoiser: the gradient through its features as a share of its "
+        "prediction's",
     )
 
 
@@ -311,8 +311,7 @@ class Train(Section):
     )
     measure_gradients_every: Count = Field(
         20,
-        description="steps between measurements of the terms' gradients on what they share: norms "
-        "and cosines, which are logged; 0: never",
+        description="steps between logged norms and cosines of gradients on shared towers; 0: never",
     )
     no_duplicates: bool = Field(
         False, description="no two samples of one product, duplicate group or caption in a batch"

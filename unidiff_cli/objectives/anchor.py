@@ -61,8 +61,8 @@ class Anchor(Objective):
 
     kind: Literal["relations", "image_relations", "weights"] = Field(
         "relations",
-        description="what is kept: the base's in-batch similarities of images and captions, those "
-        "of images among images, or its weights (L2)",
+        description="what is kept: similarities of images and captions, or among images, or "
+        "weights (L2)",
     )
     temperature: Annotated[
         float,

@@ -81,8 +81,8 @@ class Consistency(Objective):
     ] = 1.0
     features: Literal["mean", "map"] = Field(
         "mean",
-        description="what of the layer is compared: its mean over the image, or its map of at most "
-        "4 × 4 places (map: of relational, relational+anchor)",
+        description="the layer's mean, or its map at 4 × 4 places (map: of relational, "
+        "relational+anchor)",
     )
     same_timestep: bool = Field(
         False, description="one timestep for all images of a step (prompt null), else one for each"
