@@ -311,7 +311,7 @@ class Train(Section):
     )
     measure_gradients_every: Count = Field(
         20,
-        description="steps between logged norms and cosines of gradients on shared towers; 0: never",
+        description="steps between logged gradient norms and cosines on shared towers; 0: never",
     )
     no_duplicates: bool = Field(
         False, description="no two samples of one product, duplicate group or caption in a batch"
