@@ -16,7 +16,7 @@ def recipe_of(name: str, batch: int, *assignments: str) -> "Recipe":
     fixed = (
         "base=nano",
         f"train.batch_size={batch}",
-        "train.gradient_cosine_every=0",
+        "train.measure_gradients_every=0",
         "train.precision=fp32",
     )
     return load_recipe(name, assignments=[*fixed, *assignments])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unidiff_cli.training.job import Job
     from unidiff_cli.training.module import TrainingModule
 
-# train.gradient_cosine_every, by default.
+# train.measure_gradients_every, by default.
 EVERY = 20
 
 
@@ -65,7 +65,7 @@ class Bench:
         before = pace()
         joint = self.our_step("joint")
         batch = joint.first
-        cosine = self.our_step("joint", "train.gradient_cosine_every=1")
+        cosine = self.our_step("joint", "train.measure_gradients_every=1")
         unidiff = self.our_step("fashion")
         open_clip, diffusers = open_clip_peer(batch), diffusers_peer(batch)
         bare = bare_peer(batch)

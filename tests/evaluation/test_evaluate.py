@@ -263,6 +263,9 @@ def test_a_trained_export_is_measured_against_its_base(finished, tmp_path, recip
     assert report["models"]["tuned"]["source"] == name
     assert report["warnings"] == [] and set(receipt.figures["tuned"]) == KEYS
     assert set(report["losses"]["tuned"]["terms"]) == set(export.settings["objectives"])
+    gradients = report["gradients"]["tuned"]
+    assert gradients["step"] == [1] and "gradient_cosine" in gradients["terms"]
+    assert all(None not in values for values in gradients["terms"].values())
 
 
 def test_blends_lie_between_base_and_tuned(project, recipe_of):

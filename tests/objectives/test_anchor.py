@@ -60,6 +60,32 @@ def test_zero_at_the_base_and_positive_after_it_moved(base, tiny_base, name):
     assert module(batch_of(8))[1]["anchor"] > 1e-4
 
 
+def test_image_relations_are_what_relational_anchor_holds_without_the_denoiser(base, tiny_base):
+    """The control of that kind: the same term, and no pass of the denoiser."""
+    whole, without = (
+        load_recipe(
+            tiny_base,
+            "objectives.consistency.kind=relational+anchor",
+            f"objectives.consistency.anchor_weight={weight}",
+            "objectives.anchor={kind: image_relations}",
+        )
+        for weight in (1, 0)
+    )
+    anchor = whole.active()["anchor"]
+    assert anchor.needs.image_embeds and anchor.needs.frozen_image_embeds
+    assert not (anchor.needs.latents or anchor.needs.text_embeds or anchor.needs.text_states)
+    assert anchor.trains == {"vision"}
+    module = TrainingModule(base, whole.active(), seed=0)
+    parameter_groups(module, whole.train)
+    move(module)
+    parts = module(batch_of(8))[1]
+    module.objectives = without.active()
+    module.terms["consistency"] = without.active()["consistency"].build(base)
+    held = parts["consistency"] - module(batch_of(8))[1]["consistency"]
+    assert parts["anchor"] > 1e-4
+    assert float(parts["anchor"]) == pytest.approx(float(held), rel=1e-3)
+
+
 def test_only_what_trains_gets_a_gradient(base, tiny_base):
     recipe = load_recipe(tiny_base, ANCHORED, "train.trains=[vision]", name="clip-only")
     module = TrainingModule(base, {"anchor": recipe.active()["anchor"]}, seed=0)

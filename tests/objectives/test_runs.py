@@ -16,6 +16,7 @@ from unidiff_cli.project import checkpoints
 
 CAPTION = "objectives.consistency.prompt=caption"
 BARELY = "objectives.consistency.max_timestep=600"
+MAP = ("objectives.consistency.features=map", "objectives.consistency.same_timestep=true")
 # The assignments of a run, and whether its objectives learn something of their own.
 RUNS = [
     (("objectives.consistency.kind=relational",), False),
@@ -30,6 +31,8 @@ RUNS = [
     ),
     (("objectives.sigmoid.weight=1", "objectives.contrastive=null"), True),
     (("objectives.anchor.kind=weights",), False),
+    ((*MAP, "objectives.consistency.to_denoiser=0"), False),
+    (("objectives.consistency=null", "objectives.anchor.kind=image_relations"), False),
 ]
 NAMES = [" ".join(options).replace("objectives.", "") for options, _ in RUNS]
 
@@ -72,6 +75,8 @@ SHARED = {
     "sigmoid": (("objectives.sigmoid.weight=1",), "heads."),
     "cross_modal": (("objectives.consistency.kind=cross_modal",), "heads."),
     "relational+anchor": (("objectives.consistency.kind=relational+anchor",), ""),
+    "map": (MAP, ""),
+    "image_relations": (("objectives.anchor.kind=image_relations",), ""),
     "text_diffusion": (("objectives.text_diffusion.weight=1",), "dual_stream."),
 }
 

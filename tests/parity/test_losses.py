@@ -143,6 +143,12 @@ def test_relational_is_invariant_and_zero_when_both_agree_or_collapse():
     assert relational(point, point).abs() < 1e-12
     uncentred = torch.cat([10 * torch.ones(16, 1, dtype=torch.float64), v], dim=1)
     assert torch.allclose(relational(uncentred, u), loss, rtol=1e-9)
+    # One-sided: the halves add up, and neither changes with the other's rotation, scale or shift.
+    halves = [relational(v, u, to_v=x, to_u=1 - x) for x in (0.0, 1.0)]
+    assert torch.allclose(sum(halves), loss, rtol=1e-12)
+    for x, half in zip((0.0, 1.0), halves, strict=True):
+        moved = relational(3 * v @ rotation + 5, 0.1 * u - 7, to_v=x, to_u=1 - x)
+        assert torch.allclose(moved, half, rtol=1e-9)
 
 
 def test_relational_teaches_both_sides():

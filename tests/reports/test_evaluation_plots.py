@@ -63,6 +63,18 @@ def test_confusions_are_the_last_models():
     ]
 
 
+def test_gradients_have_a_plot_of_norms_and_one_of_cosines():
+    terms = {
+        "gradient_norm_text_retrieval": [3.0, 2.0],
+        "gradient_factor_text": [0.1, 0.2],
+        "gradient_cosine": [None, -0.1],
+    }
+    gradients = {"tuned": Losses(step=[1, 21], terms=terms)}
+    assert titles(gradients=gradients) == ["Gradients of tuned", "Cosines of gradients of tuned"]
+    (norms, _) = evaluation_plots(report_of(BASE, TUNED, gradients=gradients))
+    assert ">norm text retrieval<" in norms.svg and ">factor text<" in norms.svg
+
+
 def test_losses_have_a_plot_for_each_model():
     losses = Losses(step=[1, 2, 3], terms={"contrastive": [3.0, 2.0, None]})
     assert titles(losses={"tuned": losses}) == ["Losses of tuned"]

@@ -89,11 +89,14 @@ recipe = load_recipe(folder, *assignments)
 base = load_base(folder, 32)
 module = TrainingModule(base, recipe.active(), 0, recipe.train.chunk).double()
 trainer = Trainer(accelerator, module, recipe.train)
-batch = share_of(batch_of(8), rank, accelerator.num_processes)
-batch.denoise_rows = subsample(batch.positions, 4, 8)
-batch.latents = batch.latents[batch.denoise_rows]
 trainer.wrapped.train()
-trainer._backward(batch, list(trained_parameters(module).values()))
+# Of the second step, which may scale by what the first one measured.
+for step in range(2):
+    module.zero_grad(set_to_none=True)
+    batch = share_of(batch_of(8, step), rank, accelerator.num_processes)
+    batch.denoise_rows = subsample(batch.positions, 4, 8)
+    batch.latents = batch.latents[batch.denoise_rows]
+    trainer._backward(batch, list(trained_parameters(module).values()))
 """
 
 SAVE = """

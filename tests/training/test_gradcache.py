@@ -114,6 +114,6 @@ def test_a_sub_batch_larger_than_the_batch_is_refused(tiny_base):
 @pytest.mark.slow
 def test_two_processes_with_chunks_a_sub_batch_and_pcgrad_equal_one(tmp_path, tiny_base, pcgrad):
     """float64, through accelerate's DDP or, with PCGrad, past it."""
-    options = ("train.chunk=3", f"train.pcgrad={pcgrad}", "train.gradient_cosine_every=0")
+    options = ("train.chunk=3", f"train.pcgrad={pcgrad}", "train.measure_gradients_every=0")
     one, two = gradients_of_one_and_two(TRAINED, tmp_path, tiny_base, *options)
     assert_equal_gradients(one, two)

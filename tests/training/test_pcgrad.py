@@ -11,6 +11,7 @@ from tests.support.projects import load_recipe
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models import loading
 from unidiff_cli.training import pcgrad
+from unidiff_cli.training.gradients import CutStep, reader_gradients
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import (
     parameter_groups,
@@ -20,6 +21,12 @@ from unidiff_cli.training.optimizer import (
 from unidiff_cli.training.trainer import Trainer
 
 
+def cosine(a, b):
+    """cos(a, b) over the parameters that both reach."""
+    dot, aa, bb = pcgrad.products(a, b)
+    return dot / (aa.sqrt() * bb.sqrt())
+
+
 def vectors(*values):
     return [torch.tensor(v, dtype=torch.float64) if v is not None else None for v in values]
 
@@ -27,7 +34,7 @@ def vectors(*values):
 def test_pcgrad_by_hand():
     """a = (1, 0), b = (−1, 1): a·b = −1, ‖b‖² = 2, so a + b/2 = (½, ½) and b + a = (0, 1)."""
     a, b = vectors([1.0, 0.0]), vectors([-1.0, 1.0])
-    assert float(pcgrad.cosine(a, b)) == pytest.approx(-(0.5**0.5))
+    assert float(cosine(a, b)) == pytest.approx(-(0.5**0.5))
     (x,), (y,) = pcgrad.project(a, b)
     assert x.tolist() == [0.5, 0.5] and y.tolist() == [0.0, 1.0]
 
@@ -40,7 +47,7 @@ def test_gradients_that_agree_are_left_as_they_are():
 
 def test_what_one_reader_alone_reaches_is_left_as_it_is():
     a, b = vectors([1.0], [7.0]), vectors([-1.0], None)
-    assert float(pcgrad.cosine(a, b)) == -1
+    assert float(cosine(a, b)) == -1
     (x, alone), (y, none) = pcgrad.project(a, b)
     assert (x.item(), alone.item(), y.item(), none) == (0.0, 7.0, 0.0, None)
 
@@ -62,9 +69,10 @@ def test_the_two_readers_add_up_to_the_whole_gradient(module):
     whole = {name: p.grad.clone() for name, p in parameters.items()}
     module.zero_grad()
     forward = module.forward_pass(batch)
-    cut = forward.detach_text_tower()
-    run = module.losses(forward)[0].backward
-    pcgrad.backward(run, cut, tower, list(parameters.values()), projected=False)
+    text, features = forward.detach_text_tower(), forward.detach_features()
+    module.losses(forward)[0].backward()
+    denoiser = module.base.parameter_groups()["denoiser"]
+    CutStep(list(parameters.values()), text, tower, features, denoiser, None, False).finish()
     scale = max(float(gradient.abs().max()) for gradient in whole.values())
     for name, parameter in parameters.items():
         assert float((parameter.grad - whole[name]).abs().max()) < 1e-12 * scale, name
@@ -77,9 +85,9 @@ def test_a_reader_has_the_gradient_of_its_own_terms(module):
     by_retrieval = torch.autograd.grad(module(batch)[0], tower, allow_unused=True)
     module.objectives = {k: v for k, v in objectives.items() if k != "contrastive"}
     by_generation = torch.autograd.grad(module(batch)[0], tower, allow_unused=True)
-    angle = float(pcgrad.cosine(retrieval, generation))
+    angle = float(cosine(retrieval, generation))
     assert -1 <= angle <= 1
-    assert float(pcgrad.cosine(by_retrieval, by_generation)) == pytest.approx(angle, abs=1e-10)
+    assert float(cosine(by_retrieval, by_generation)) == pytest.approx(angle, abs=1e-10)
 
 
 def readers(module, batch, tower):
@@ -87,7 +95,7 @@ def readers(module, batch, tower):
     forward = module.forward_pass(batch)
     cut = forward.detach_text_tower()
     module.losses(forward)[0].backward()
-    return pcgrad.reader_gradients(cut, tower)
+    return reader_gradients(cut, tower)
 
 
 def test_projected_gradients_work_against_neither(module):
@@ -101,7 +109,7 @@ def test_projected_gradients_work_against_neither(module):
         x, y = pcgrad.project(a, b)
         assert float(pcgrad.products(x, b)[0]) >= -1e-12
         assert float(pcgrad.products(y, a)[0]) >= -1e-12
-    assert float(pcgrad.cosine(retrieval, opposed)) < 0
+    assert float(cosine(retrieval, opposed)) < 0
 
 
 # ---------------------------------------------------------------- in the trainer
@@ -119,12 +127,12 @@ def steps_of(trainer, count):
 
 
 def test_the_cosine_is_logged_every_so_many_steps(tiny_base):
-    steps = steps_of(trainer_of(tiny_base, "train.gradient_cosine_every=2"), 4)
+    steps = steps_of(trainer_of(tiny_base, "train.measure_gradients_every=2"), 4)
     assert ["gradient_cosine" in step.parts for step in steps] == [True, False, True, False]
 
 
 def test_without_two_readers_there_is_no_cosine(tiny_base):
-    trainer = trainer_of(tiny_base, "train.gradient_cosine_every=1", name="clip-only")
+    trainer = trainer_of(tiny_base, "train.measure_gradients_every=1", name="clip-only")
     assert all("gradient_cosine" not in step.parts for step in steps_of(trainer, 1))
 
 
@@ -137,7 +145,7 @@ def test_without_two_readers_there_is_no_cosine(tiny_base):
     ],
 )
 def test_a_reader_that_only_looks_gives_no_cosine_and_ends_no_run(tiny_base, name, assignments):
-    options = ("train.gradient_cosine_every=1", "train.warmup=0")
+    options = ("train.measure_gradients_every=1", "train.warmup=0")
     trainer = trainer_of(tiny_base, *options, *assignments, name=name)
     text = trainer.base.parameter_groups()["text"][0]
     start = text.detach().clone()
@@ -150,7 +158,7 @@ def test_a_reader_that_only_looks_gives_no_cosine_and_ends_no_run(tiny_base, nam
 def opposed_gradients(tiny_base, *assignments):
     """A step whose retrieval term is turned round, to fight the denoise term: its parts, its
     gradients by name, and the names of the text tower's parameters."""
-    trainer = trainer_of(tiny_base, "train.gradient_cosine_every=0", *assignments)
+    trainer = trainer_of(tiny_base, "train.measure_gradients_every=0", *assignments)
     module = trainer.module.double().train()
     term = module.terms["contrastive"]
     generator = torch.Generator().manual_seed(1)

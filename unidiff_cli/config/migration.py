@@ -17,6 +17,7 @@ KEYS = {
     "objectives.consistency.tap": "objectives.consistency.layer",
     "objectives.consistency.below": "objectives.consistency.max_timestep",
     "objectives.consistency.eta": "objectives.consistency.anchor_weight",
+    "train.gradient_cosine_every": "train.measure_gradients_every",
 }
 # Key -> its old values and their names since schema 2.
 VALUES = {"train.trains": {"unet": "denoiser", "heads": "new_layers"}}

@@ -294,6 +294,22 @@ class Augment(Section):
         return bool(self.captions or self.colours or self.crops)
 
 
+class GradientShares(Section):
+    """Balances gradients where terms share a tower, every `measure_gradients_every` steps.
+
+    A share is that of one gradient's norm in the other's; null leaves both as the weights have it.
+    """
+
+    text: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="on the text tower: generation's gradient as a share of retrieval's"
+    )
+    denoiser: Annotated[float, Field(ge=0)] | None = Field(
+        None,
+        description="on the denoiser: the gradient through its features as a share of its "
+        "prediction's",
+    )
+
+
 class Train(Section):
     """Training one run."""
 
@@ -310,8 +326,9 @@ class Train(Section):
     pcgrad: bool = Field(
         False, description="remove conflicts between the tasks' gradients on the text tower"
     )
-    gradient_cosine_every: Count = Field(
-        20, description="steps between logged cosines of these gradients; 0: never"
+    measure_gradients_every: Count = Field(
+        20,
+        description="steps between logged gradient norms and cosines on shared towers; 0: never",
     )
     no_duplicates: bool = Field(
         False, description="no two samples of one product, duplicate group or caption in a batch"
@@ -388,6 +405,7 @@ class Train(Section):
         "of near images; 0: none",
     )
     augment: Augment = Augment()
+    gradient_shares: GradientShares = GradientShares()
 
     @field_validator("alike")
     @classmethod
@@ -403,6 +421,13 @@ class Train(Section):
         for key in ("cache_latents", "no_duplicates"):
             if value and info.data.get(key):
                 raise ValueError(f"streaming decides what is read and when: set {key} to false")
+        return value
+
+    @field_validator("gradient_shares")
+    @classmethod
+    def _measured(cls, value: GradientShares, info: ValidationInfo) -> GradientShares:
+        if value != GradientShares() and info.data.get("measure_gradients_every") == 0:
+            raise ValueError("a share is measured: set train.measure_gradients_every to 20")
         return value
 
     @field_validator("denoise_batch")

@@ -76,6 +76,7 @@ def build_report(
         model: {key: each.value for key, each in by_figure.items()}
         for model, by_figure in figures.items()
     }
+    logs = _logs(parts)
     report = Report(
         title=title,
         verdict="",
@@ -97,7 +98,8 @@ def build_report(
         },
         warnings=_distinct(warning for part in parts for warning in _warnings(part)),
         left_out=dict(left_out),
-        losses=_losses(parts),
+        losses={model: _losses(*log) for model, log in logs.items()},
+        gradients={model: each for model, log in logs.items() if (each := _gradients(log[0]))},
         generation=_generation(parts) if needs_generated_images(metrics) else None,
         versions=versions(),
         seconds=round(seconds, 1),
@@ -217,19 +219,23 @@ def _warnings(part: Measurement) -> list[str]:
     return warnings
 
 
-def _losses(parts: Sequence[Measurement]) -> dict[str, Losses]:
-    """The losses of every run that trained an export."""
-    losses = {}
+# The lines that a run logged of its steps, and its objectives.
+RunLines = tuple[list[dict[str, Any]], list[str]]
+
+
+def _logs(parts: Sequence[Measurement]) -> dict[str, RunLines]:
+    """The log of every run that trained an export."""
+    logs = {}
     for number, part in enumerate(parts, 1):
         for model in part.models:
-            if model.role == "tuned" and (curve := _run_losses(part.project, model)):
+            if model.role == "tuned" and (log := _run_log(part.project, model)):
                 fold = f", fold {number}" if len(parts) > 1 else ""
-                losses[model.name + fold] = curve
-    return losses
+                logs[model.name + fold] = log
+    return logs
 
 
-def _run_losses(project: Project, model: ModelUnderTest) -> Losses | None:
-    """The terms that an export's run logged; None where it has no log."""
+def _run_log(project: Project, model: ModelUnderTest) -> RunLines | None:
+    """What an export's run logged; None where it has no log."""
     receipt = Receipt.read(Path(str(model.source)))
     objectives = (receipt.settings.get("objectives") or {}) if receipt else {}
     for folder in _runs(project, model):
@@ -241,17 +247,28 @@ def _run_losses(project: Project, model: ModelUnderTest) -> Losses | None:
             logger.warning("%s The report shows no losses of that run.", problem.fact)
             continue
         lines = [line for line in run_log.read(folder) if "step" in line and "loss" in line]
-        lines = lines[:: max(1, len(lines) // MAX_POINTS)]
         if lines:
-            return Losses(
-                step=[line["step"] for line in lines],
-                terms={
-                    term: [_finite(line.get(term)) for line in lines]
-                    for term in objectives
-                    if any(term in line for line in lines)
-                },
-            )
+            return lines, list(objectives)
     return None
+
+
+def _losses(lines: list[dict[str, Any]], objectives: list[str]) -> Losses:
+    """The terms of a run."""
+    return _curves(lines, [term for term in objectives if any(term in line for line in lines)])
+
+
+def _gradients(lines: list[dict[str, Any]]) -> Losses | None:
+    """Norms, cosines and factors of a run, at the steps that measured them; None without any."""
+    lines = [line for line in lines if any(key.startswith("gradient_norm") for key in line)]
+    names = dict.fromkeys(key for line in lines for key in line if key.startswith("gradient_"))
+    return _curves(lines, list(names)) if names else None
+
+
+def _curves(lines: list[dict[str, Any]], names: list[str]) -> Losses:
+    """Figures of a run's log by step, MAX_POINTS or a few more."""
+    lines = lines[:: max(1, len(lines) // MAX_POINTS)]
+    terms = {name: [_finite(line.get(name)) for line in lines] for name in names}
+    return Losses(step=[line["step"] for line in lines], terms=terms)
 
 
 def _finite(value: Any) -> float | None:

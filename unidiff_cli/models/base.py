@@ -6,7 +6,7 @@ Shapes, for B images, n captions and a batch's b rows that the denoiser sees:
     clip pixels        uint8 (B, 3, s, s)    → embeddings (B, D), unit
     diffusion pixels   uint8 (b, 3, S, S)    → Posterior: mean and std (b, c, h, w), scaled
     z_t, t, text       (b, c, h, w), (b,)    → prediction (b, c, h, w)
-    features           of a denoiser's block → (b, d_u), in fp32 at least
+    features           of a denoiser's block → (b, d_u, h, w), a map
 """
 
 from __future__ import annotations
@@ -174,15 +174,15 @@ class BaseModel(DualEncoder):
     def denoise_with_features(
         self, z_t: Tensor, t: Tensor, text: TextFeatures
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The prediction, and the features (b, d_u) of every layer that `features` knows."""
+        """The prediction, and the maps (b, d_u, h, w) of every layer that `features` knows."""
 
     @abstractmethod
     def features(self, z_t: Tensor, t: Tensor, text: TextFeatures, layer: str) -> Tensor:
-        """The mean-pooled features (b, d_u) of a layer, from a pass that ends there."""
+        """The map (b, d_u, h, w) of a layer, from a pass that ends there."""
 
     @abstractmethod
     def feature_width(self, layer: str) -> int:
-        """d_u, how many features a layer has."""
+        """d_u, how many channels a layer's map has."""
 
     @abstractmethod
     def generate(

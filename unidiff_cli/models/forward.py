@@ -20,6 +20,8 @@ from unidiff_cli.models.augment import augmented, recoloured
 from unidiff_cli.models.base import BaseModel, DualEncoder, Posterior, TextFeatures
 from unidiff_cli.models.chunks import in_chunks
 from unidiff_cli.models.distributed import gather_rows, rank
+from unidiff_cli.models.features import FeatureQuery
+from unidiff_cli.models.gradient_cut import Cut, GradientFactors, scaled_gradient
 from unidiff_cli.models.keyed_random import keyed_random
 from unidiff_cli.models.needs import Needs, Tower
 from unidiff_cli.models.text_pass import TextCut, TextPass
@@ -33,12 +35,14 @@ class ForwardOptions:
     """How batches pass through a base.
 
     In training captions are dropped and rows gathered from all processes; else neither, and the
-    noise is the same at every step. CLIP's towers run `chunk` rows at a time; 0: all.
+    noise is the same at every step. CLIP's towers run `chunk` rows at a time; 0: all. `factors`
+    multiply gradients.
     """
 
     seed: int
     training: bool = False
     chunk: int = 0
+    factors: GradientFactors = GradientFactors()
 
 
 def latents_of(base: BaseModel, batch: Batch) -> Posterior:
@@ -70,7 +74,8 @@ class ForwardPass:
         self.options = options
         self.training = options.training
         self.step = batch.step if options.training else VALIDATION
-        self._features: dict[tuple[int, str], Tensor] = {}
+        self._features: dict[FeatureQuery, Tensor] = {}
+        self._feature_cut: Cut | None = None
 
     # ------------------------------------------------------------ rows
 
@@ -150,7 +155,8 @@ class ForwardPass:
         if self.needs.empty_caption:
             captions.append("")
         read = [*self.denoise_rows, *range(self.size, len(captions))] if self.needs.states else []
-        return TextPass.run(self.base, captions, read, self.options.chunk)
+        whole = TextPass.run(self.base, captions, read, self.options.chunk)
+        return whole.scaled(self.options.factors.text)
 
     def detach_text_tower(self) -> TextCut:
         """Ends the objectives' graph at the text tower's outputs; call it before any of them."""
@@ -294,20 +300,35 @@ class ForwardPass:
         """The denoise pass, (b, c, h, w)."""
         return self._denoise_pass[0]
 
-    def denoiser_features(self, max_timestep: int, layer: str, prompt: str | None = None) -> Tensor:
-        """Pooled features (b, d_u) of a layer, of images noised to t < max_timestep.
+    def detach_features(self) -> Cut:
+        """Ends the objectives' graph at the denoiser's features; call it before any of them."""
+        self._feature_cut = Cut()
+        return self._feature_cut
 
-        They come from a half pass of their own under the empty prompt: with the caption as prompt
-        the text would leak into a "visual" feature. With `prompt` "caption" they are those of the
-        denoise pass, at its timesteps and at no cost.
-        """
-        if prompt == "caption":
-            return self._denoise_pass[1][layer]
-        if (max_timestep, layer) not in self._features:
-            z_t, t = self._barely_noised(max_timestep)
-            features = self.base.features(z_t, t, self._null_conditions(), layer)
-            self._features[max_timestep, layer] = features
-        return self._features[max_timestep, layer]
+    @property
+    def cut_denoise_pass(self) -> bool:
+        """Whether features that are cut off come from the denoise pass."""
+        cut = self._feature_cut is not None
+        return cut and any(query.prompt == "caption" for query in self._features)
+
+    def denoiser_features(self, query: FeatureQuery) -> Tensor:
+        """Features of the b images that the denoiser sees, as rows (b, …)."""
+        if query not in self._features:
+            features = query.rows(self._feature_map(query))
+            features = scaled_gradient(features, self.options.factors.denoiser)
+            if self._feature_cut is not None and features.requires_grad:
+                features = self._feature_cut.leaf(features)
+            self._features[query] = features
+        return self._features[query]
+
+    def _feature_map(self, query: FeatureQuery) -> Tensor:
+        if query.prompt == "caption":
+            features = self._denoise_pass[1][query.layer]
+            return features if query.trains else features.detach()
+        z_t, t = self._barely_noised(query.max_timestep, query.same_timestep)
+        text = self._null_conditions()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and query.trains):
+            return self.base.features(z_t, t, text, query.layer)
 
     def denoised(self, max_timestep: int, prompt: str | None = None) -> Tensor:
         """ẑ₀ (b, c, h, w): the clean latents that the denoiser sees behind noise of
@@ -321,8 +342,14 @@ class ForwardPass:
         z_t, t = self._barely_noised(max_timestep)
         return predicted_clean(z_t, self.base.denoise(z_t, t, self._null_conditions()), t)
 
-    def _barely_noised(self, max_timestep: int) -> tuple[Tensor, Tensor]:
-        t = (self.random("t-small", uniform=True) * max_timestep).long()
+    def _barely_noised(self, max_timestep: int, same: bool = False) -> tuple[Tensor, Tensor]:
+        """z_t (b, c, h, w) and t (b,) below `max_timestep`; `same`: one t, keyed by the step."""
+        if same:
+            positions, name = [0] * len(self.denoise_rows), "t-same"
+            shares = keyed_random(self.options.seed, self.step, positions, name, (), uniform=True)
+        else:
+            shares = self.random("t-small", uniform=True)
+        t = (shares.to(self.device) * max_timestep).long()
         noise = self.random("noise-small", tuple(self.latents.shape[1:]))
         return self.base.schedule.add_noise(self.latents, noise, t), t
 

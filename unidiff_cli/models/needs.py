@@ -27,6 +27,8 @@ class Needs:
     null_states: bool = False
     # Latents of the images, for passes of the denoiser.
     latents: bool = False
+    # The denoiser's features, with gradient to it.
+    features: bool = False
     # General captions with the base's own images of them.
     prior: bool = False
     # Two images of each product in a batch, of those that have them.

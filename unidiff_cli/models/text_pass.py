@@ -1,8 +1,8 @@
-"""Runs the text tower once a step over every caption that is read, and cuts it for PCGrad."""
+"""Runs the text tower once a step over every caption that is read; its readers may be parted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unidiff_cli.models.base import DualEncoder, TextFeatures
 from unidiff_cli.models.chunks import in_chunks
+from unidiff_cli.models.gradient_cut import Cut, scaled_gradient
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,28 @@ class TextPass:
         """Without the first so many conditions and embeddings."""
         return TextPass(self.conditions.rows(slice(conditions, None)), self.embeds[embeds:])
 
+    def scaled(self, factor: float | None) -> TextPass:
+        """The same values; the gradient that the denoiser sends is multiplied with a factor."""
+        return replace(self, conditions=self._read(lambda x: scaled_gradient(x, factor)))
+
     def detached(self) -> tuple[TextPass, TextCut]:
         """The same values as leaves, where each reader's gradient arrives, and the cut."""
-        states, embeds = _leaf(self.conditions.states), _leaf(self.embeds)
-        pooled = self.conditions.pooled
-        generation = [(self.conditions.states, states)]
-        if pooled is not None:
-            generation.append((pooled, _leaf(pooled)))
-            pooled = generation[1][1]
-        conditions = replace(self.conditions.detach(), states=states, pooled=pooled)
-        return TextPass(conditions, embeds), TextCut(generation, [(self.embeds, embeds)])
+        cut = TextCut(generation=Cut(), retrieval=Cut())
+        conditions, embeds = self._read(cut.generation.leaf), cut.retrieval.leaf(self.embeds)
+        return TextPass(replace(conditions, embeds=conditions.embeds.detach()), embeds), cut
+
+    def _read(self, change: Callable[[Tensor], Tensor]) -> TextFeatures:
+        """The conditions with a change of what the denoiser reads of them."""
+        conditions = self.conditions
+        pooled = None if conditions.pooled is None else change(conditions.pooled)
+        return replace(conditions, states=change(conditions.states), pooled=pooled)
 
 
 @dataclass(frozen=True)
 class TextCut:
-    """The text tower's outputs, each with the leaf in its place: (output, leaf)."""
+    """The text tower's outputs, by who reads them."""
 
     # States and, where a family has them, pooled vectors: what the denoiser reads.
-    generation: list[tuple[Tensor, Tensor]]
+    generation: Cut
     # Embeddings: what retrieval reads.
-    retrieval: list[tuple[Tensor, Tensor]]
-
-
-def _leaf(output: Tensor) -> Tensor:
-    return output.detach().requires_grad_(output.requires_grad)
+    retrieval: Cut

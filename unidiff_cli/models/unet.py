@@ -1,4 +1,4 @@
-"""Pooled features of a UNet2DConditionModel by layer, from half a pass or a whole one."""
+"""Feature maps of a UNet2DConditionModel by layer, from half a pass or a whole one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 LAYERS = ("mid", "up1")
 
 
 def half_pass(unet: Any, z_t: Tensor, t: Tensor, states: Tensor, layer: str) -> Tensor:
-    """The pooled features (B, d_u) of `mid` or `up1`, from a pass that ends at that block."""
+    """The map (B, d_u, h, w) of `mid` or `up1`, from a pass that ends at that block."""
     emb = unet.time_embedding(unet.time_proj(t).to(z_t.dtype))
     x = unet.conv_in(z_t)
     skips = [x]
@@ -34,16 +33,16 @@ def half_pass(unet: Any, z_t: Tensor, t: Tensor, states: Tensor, layer: str) -> 
             upsample_size=size,
             **_text(block, states),
         )
-    return pooled(x)
+    return x
 
 
 @contextmanager
 def whole_pass(unet: Any) -> Iterator[dict[str, Tensor]]:
-    """Within it a pass leaves its pooled features (B, d_u) here, by layer, as `half_pass` does."""
+    """Within it a pass leaves its maps (B, d_u, h, w) here, by layer, as `half_pass` gives them."""
     features: dict[str, Tensor] = {}
 
     def keep(layer: str, module: Any, inputs: Any, out: Tensor) -> None:
-        features[layer] = pooled(out)
+        features[layer] = out
 
     blocks = zip(LAYERS, (unet.mid_block, unet.up_blocks[1]), strict=True)
     hooks = [block.register_forward_hook(partial(keep, layer)) for layer, block in blocks]
@@ -57,11 +56,6 @@ def whole_pass(unet: Any) -> Iterator[dict[str, Tensor]]:
 def feature_width(unet: Any, layer: str) -> int:
     """d_u, the channels of a layer."""
     return unet.config.block_out_channels[-1 if layer == "mid" else -2]
-
-
-def pooled(x: Tensor) -> Tensor:
-    """The mean over a map (B, d, h, w), in fp32 at least."""
-    return x.mean(dim=(2, 3)).to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _text(block: Any, states: Tensor) -> dict[str, Tensor]:

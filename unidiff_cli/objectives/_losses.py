@@ -75,14 +75,25 @@ def relations(features: Tensor, temperature: float) -> Tensor:
     return cosines.masked_fill(itself, NEVER).log_softmax(1)
 
 
-def relational(v: Tensor, u: Tensor, temperature: float = 0.1) -> Tensor:
-    """(1/2N) Σ_i [KL(sg Pᵘ_i ‖ Pᵛ_i) + KL(sg Pᵛ_i ‖ Pᵘ_i)], a scalar.
+def both_ways(log_v: Tensor, log_u: Tensor, to_v: float = 1.0, to_u: float = 1.0) -> Tensor:
+    """(1/2N) Σ_i [to_v · KL(sg Pᵘ_i ‖ Pᵛ_i) + to_u · KL(sg Pᵛ_i ‖ Pᵘ_i)] of log P (N, M), a scalar.
+
+    A side with weight 0 gets no gradient: the other one learns from it.
+    """
+    ways = [to_v * kl(log_u, log_v)] if to_v else []
+    ways += [to_u * kl(log_v, log_u)] if to_u else []
+    return sum(ways[1:], ways[0]).mean() / 2
+
+
+def relational(
+    v: Tensor, u: Tensor, temperature: float = 0.1, to_v: float = 1.0, to_u: float = 1.0
+) -> Tensor:
+    """`both_ways` of the relations between images, a scalar.
 
     No parameters, any dimensions; invariant to rotation, scale and shift of either. 0 when both
     collapse, so it does not by itself prevent that.
     """
-    log_v, log_u = relations(v, temperature), relations(u, temperature)
-    return (kl(log_u, log_v) + kl(log_v, log_u)).mean() / 2
+    return both_ways(relations(v, temperature), relations(u, temperature), to_v, to_u)
 
 
 def relational_drift(v: Tensor, v0: Tensor, temperature: float = 0.1) -> Tensor:
@@ -90,15 +101,23 @@ def relational_drift(v: Tensor, v0: Tensor, temperature: float = 0.1) -> Tensor:
     return kl(relations(v0, temperature), relations(v, temperature)).mean()
 
 
-def projected(v: Tensor, u: Tensor, h_v: Tensor, h_u: Tensor) -> Tensor:
-    """−½ mean[cos(sg v, h_u(u)) + cos(sg u, h_v(v))], a scalar ≥ −1.
+def projected(
+    v: Tensor,
+    u: Tensor,
+    h_v: Tensor | None,
+    h_u: Tensor | None,
+    to_v: float = 1.0,
+    to_u: float = 1.0,
+) -> Tensor:
+    """−½ mean[to_u · cos(sg v, h_u(u)) + to_v · cos(sg u, h_v(v))], a scalar.
 
-    h_u (N, D) and h_v (N, d_u) are heads' outputs. As REPA (arXiv 2410.06940) aligns a denoiser's
-    features with a frozen encoder's, but both ways. −1 is also reached when both collapse.
+    h_u (N, D) and h_v (N, d_u) are heads' outputs; one that is None is left out. As REPA (arXiv
+    2410.06940) aligns a denoiser's features with a frozen encoder's, but both ways. −1 is also
+    reached when both collapse.
     """
-    of_v = (unit(v.detach()) * unit(h_u)).sum(1)
-    of_u = (unit(u.detach()) * unit(h_v)).sum(1)
-    return -(of_v + of_u).mean() / 2
+    ways = [to_u * (unit(v.detach()) * unit(h_u)).sum(1)] if h_u is not None else []
+    ways += [to_v * (unit(u.detach()) * unit(h_v)).sum(1)] if h_v is not None else []
+    return -sum(ways[1:], ways[0]).mean() / 2
 
 
 def feature_contrast(h_v: Tensor, h_u: Tensor, groups: Tensor, temperature: float = 0.1) -> Tensor:
@@ -113,8 +132,15 @@ def feature_contrast(h_v: Tensor, h_u: Tensor, groups: Tensor, temperature: floa
     return symmetric_cross_entropy(cosines, itself, left_out)
 
 
-def cross_modal(v: Tensor, h_u: Tensor, e: Tensor, temperature: float = 0.1) -> Tensor:
-    """½ mean_i[KL(sg Pᵘ_i ‖ Pᵛ_i) + KL(sg Pᵛ_i ‖ Pᵘ_i)], a scalar.
+def cross_modal(
+    v: Tensor,
+    h_u: Tensor,
+    e: Tensor,
+    temperature: float = 0.1,
+    to_v: float = 1.0,
+    to_u: float = 1.0,
+) -> Tensor:
+    """`both_ways` of how images match captions, a scalar.
 
     Pᵛ = softmax_j(v·e_j/τ), Pᵘ = softmax_j(h(u)·e_j/τ). The captions e (M, D) are the ruler and get
     no gradient: were they moved, all of them in one place would end every disagreement.
@@ -122,7 +148,7 @@ def cross_modal(v: Tensor, h_u: Tensor, e: Tensor, temperature: float = 0.1) -> 
     e = unit(e.detach())
     log_v = (unit(v) @ e.T / temperature).log_softmax(1)
     log_u = (unit(h_u) @ e.T / temperature).log_softmax(1)
-    return (kl(log_u, log_v) + kl(log_v, log_u)).mean() / 2
+    return both_ways(log_v, log_u, to_v, to_u)
 
 
 # ---------------------------------------------------------------- the denoiser

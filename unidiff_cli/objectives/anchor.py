@@ -2,7 +2,9 @@
 
 A frozen model's answers on new data keep what it knew: learning without forgetting, arXiv
 1606.09282. That they are the in-batch similarities of images and captions, both ways and softened
-by τ, is our formulation. Weights held to where they started are L2-SP, arXiv 1802.01483.
+by τ, is our formulation. Those of images among images are what `consistency` of kind
+relational+anchor holds, here without the denoiser. Weights held to where they started are L2-SP,
+arXiv 1802.01483.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from pydantic import Field
 
 from unidiff_cli.models.needs import Needs, Tower
 from unidiff_cli.objectives import Objective, Term
-from unidiff_cli.objectives._losses import kl
+from unidiff_cli.objectives._losses import kl, relational_drift
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -57,16 +59,17 @@ class Weights:
 class Anchor(Objective):
     """Keeps how the base matched images and captions, or its weights, so it forgets less."""
 
-    kind: Literal["relations", "weights"] = Field(
+    kind: Literal["relations", "image_relations", "weights"] = Field(
         "relations",
-        description="what is kept: the base's in-batch similarities, or its weights (L2)",
+        description="what is kept: similarities of images and captions, or among images, or "
+        "weights (L2)",
     )
     temperature: Annotated[
         float,
         Field(
             gt=0,
             description="τ of the softmax over a batch's cosines; higher keeps the coarse only "
-            "(relations)",
+            "(not of weights)",
         ),
     ] = 0.1
 
@@ -75,28 +78,32 @@ class Anchor(Objective):
         """Nothing of a batch where weights are held."""
         if self.kind == "weights":
             return Needs()
+        if self.kind == "image_relations":
+            return Needs(image_embeds=True, frozen_image_embeds=True)
         return Needs(True, True, frozen_image_embeds=True, frozen_text_embeds=True)
 
     @property
     def trains(self) -> frozenset[Tower]:
         """No tower where weights are held: those that others train are pulled back."""
+        if self.kind == "image_relations":
+            return frozenset({"vision"})
         return frozenset() if self.kind == "weights" else frozenset({"vision", "text"})
 
     def build(self, base: BaseModel) -> Term:
-        if self.kind == "relations":
+        if self.kind != "weights":
             return self.loss
         return Weights([p for tower in base.parameter_groups().values() for p in tower])
 
     def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
         # (N, D) each.
-        image, text, image0, text0 = (
-            forward.gather(embeds)
-            for embeds in (
-                forward.image_embeds,
-                forward.text_embeds,
-                forward.frozen_image_embeds,
-                forward.frozen_text_embeds,
-            )
+        image, image0 = (
+            forward.gather(embeds) for embeds in (forward.image_embeds, forward.frozen_image_embeds)
+        )
+        if self.kind == "image_relations":
+            with forward.full_precision():
+                return relational_drift(image, image0, self.temperature), {}
+        text, text0 = (
+            forward.gather(embeds) for embeds in (forward.text_embeds, forward.frozen_text_embeds)
         )
         with forward.full_precision():
             return drift(image @ text.T, image0 @ text0.T, self.temperature), {}

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from unidiff_cli.models.encoders import CLIP, EncoderName
 from unidiff_cli.models.needs import Needs, Tower
@@ -29,7 +29,7 @@ Head = Callable[..., Any]
 class Features:
     """What is compared, of the N images of all processes; what a kind does not read is None."""
 
-    # (N, D), CLIP's, and (N, d_u), the denoiser's.
+    # (N, D), CLIP's, and the denoiser's: (N, d_u), or a map's (N, d_u · h · w).
     v: Tensor
     u: Tensor
     # (N,), equal within a product or duplicate group.
@@ -79,6 +79,40 @@ class Consistency(Objective):
     anchor_weight: Annotated[
         float, Field(ge=0, description="weight of the base's own relations (of relational+anchor)")
     ] = 1.0
+    features: Literal["mean", "map"] = Field(
+        "mean",
+        description="the layer's mean, or its map at 4 × 4 places (map: of relational, "
+        "relational+anchor)",
+    )
+    same_timestep: bool = Field(
+        False, description="one timestep for all images of a step (prompt null), else one for each"
+    )
+    to_denoiser: Annotated[
+        float, Field(ge=0, description="weight of CLIP teaching the denoiser")
+    ] = 1.0
+    to_clip: Annotated[float, Field(ge=0, description="weight of the denoiser teaching CLIP")] = 1.0
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.features == "map" and self._headed | (self.kind == "decoded"):
+            raise ValueError(
+                f"features: map is of the kinds relational and relational+anchor; {self.kind} "
+                "takes features: mean"
+            )
+        if self.same_timestep and self.prompt is not None:
+            raise ValueError(
+                "same_timestep is of prompt: null; with prompt: caption the timesteps are those of "
+                "denoise"
+            )
+        if self.to_denoiser == self.to_clip == 0:
+            raise ValueError("to_denoiser and to_clip are both 0; give one of them a weight")
+        if self.kind in ("contrastive", "decoded") and (self.to_denoiser, self.to_clip) != (1, 1):
+            raise ValueError(
+                f"kind {self.kind} teaches both sides at once; to_denoiser and to_clip stay 1"
+            )
+        if self.kind == "cross_modal" and self.to_denoiser == 0:
+            raise ValueError("kind cross_modal needs to_denoiser: its head learns by it")
+        return self
 
     @property
     def needs(self) -> Needs:
@@ -90,13 +124,16 @@ class Consistency(Objective):
             text_states=self.prompt is not None,
             null_states=self.prompt is None,
             latents=True,
+            features=self.kind != "decoded" and self.to_denoiser > 0,
         )
 
     @property
     def trains(self) -> frozenset[Tower]:
-        towers: set[Tower] = {"vision", "denoiser"}
-        if self.prompt is not None:
-            towers.add("text")
+        towers: set[Tower] = set()
+        if self.to_clip or self.kind == "relational+anchor":
+            towers.add("vision")
+        if self.to_denoiser:
+            towers |= {"denoiser"} if self.prompt is None else {"denoiser", "text"}
         if self._headed:
             towers.add("new_layers")
         return frozenset(towers)
@@ -116,25 +153,39 @@ class Consistency(Objective):
         return self.kind in ("projected", "contrastive", "cross_modal")
 
     def build(self, base: BaseModel) -> Term:
-        """The kinds that project bring heads: h_v from CLIP's D, h_u from the denoiser's d_u."""
+        """The kinds that project bring heads: h_v from CLIP's D, h_u from the denoiser's d_u.
+
+        Of `projected` each is there to teach its side.
+        """
         if not self._headed:
             return self.loss
         from unidiff_cli.objectives._heads import LossModule, mlp
 
         d_v, d_u = base.dimension, base.feature_width(self.layer)
-        heads = {"h_u": mlp(d_u, d_v)}
-        if self.kind != "cross_modal":
+        heads = {"h_u": mlp(d_u, d_v)} if self.to_denoiser else {}
+        if self.kind != "cross_modal" and self.to_clip:
             heads["h_v"] = mlp(d_v, d_u if self.kind == "projected" else d_v)
         return LossModule(self.loss, heads)
 
     def loss(
         self, forward: ForwardPass, h_u: Head | None = None, h_v: Head | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        from unidiff_cli.models.features import FeatureQuery
+
         max_timestep = min(self.max_timestep, len(forward.base.schedule))
         if self.kind == "decoded":
             return self._decoded(forward, max_timestep)
         v = forward.sub_batch(forward.image_embeds)
-        u = forward.denoiser_features(max_timestep, self.layer, self.prompt)
+        u = forward.denoiser_features(
+            FeatureQuery(
+                self.layer,
+                max_timestep,
+                self.prompt,
+                self.features,
+                self.same_timestep,
+                trains=self.to_denoiser > 0,
+            )
+        )
         captions = v0 = None
         if self.kind == "cross_modal":
             captions = forward.gather(forward.sub_batch(forward.text_embeds))
@@ -161,18 +212,19 @@ class Consistency(Objective):
 
     def _compared(self, features: Features, captions: Any) -> Tensor:
         v, u, tau = features.v, features.u, self.temperature
+        ways = {"to_v": self.to_clip, "to_u": self.to_denoiser}
         match self.kind:
             case "relational":
-                return _losses.relational(v, u, tau)
+                return _losses.relational(v, u, tau, **ways)
             case "relational+anchor":
                 drift = _losses.relational_drift(v, features.v0, tau)
-                return _losses.relational(v, u, tau) + self.anchor_weight * drift
+                return _losses.relational(v, u, tau, **ways) + self.anchor_weight * drift
             case "projected":
-                return _losses.projected(v, u, features.h_v, features.h_u)
+                return _losses.projected(v, u, features.h_v, features.h_u, **ways)
             case "contrastive":
                 return _losses.feature_contrast(features.h_v, features.h_u, features.groups, tau)
             case _:
-                return _losses.cross_modal(v, features.h_u, captions, tau)
+                return _losses.cross_modal(v, features.h_u, captions, tau, **ways)
 
     def _decoded(self, forward: ForwardPass, max_timestep: int) -> tuple[Tensor, dict[str, Tensor]]:
         """1 − mean cos(v, f), f CLIP's feature of the image decoded from the denoiser's ẑ₀.

@@ -15,6 +15,7 @@ def evaluation_plots(report: Report) -> list[Plot]:
         *_curves(report),
         *_interpolation(report),
         *_losses(report),
+        *_gradients(report),
         *_meters(report),
         *_bars(report),
         *_confusions(report),
@@ -84,6 +85,24 @@ def _losses(report: Report) -> Iterator[Plot]:
             curves = {term: (losses.step, values) for term, values in losses.terms.items()}
             svg = plots.lines(curves, x="step", y="loss", log=True)
             yield Plot(f"Losses of {model}", "Each term of the run, unweighted, by step.", svg)
+
+
+def _gradients(report: Report) -> Iterator[Plot]:
+    """Norms with the factors in force, and cosines, where a run measured them."""
+    kinds = (
+        ("Gradients", False, "Norms before scaling, and the factors of train.gradient_shares."),
+        ("Cosines of gradients", True, "Below 0 one term's step undoes a part of the other's."),
+    )
+    for model, logged in report.gradients.items():
+        for title, cosines, caption in kinds:
+            curves = {
+                name.removeprefix("gradient_").replace("_", " "): (logged.step, values)
+                for name, values in logged.terms.items()
+                if ("cosine" in name) is cosines
+            }
+            if curves:
+                svg = plots.lines(curves, x="step", y="" if cosines else "norm", log=not cosines)
+                yield Plot(f"{title} of {model}", f"On the towers that terms share. {caption}", svg)
 
 
 def _meters(report: Report) -> Iterator[Plot]:

@@ -229,7 +229,7 @@ class Generation(Part):
 
 
 class Losses(Part):
-    """The losses that a training run logged: of each term a value at each step, or None."""
+    """What a training run logged of its terms: of each a value at each step, or None."""
 
     step: list[int]
     terms: dict[str, list[float | None]]
@@ -254,6 +254,9 @@ class Report(Part):
     warnings: list[str]
     left_out: dict[str, str] = Field(description="metric -> why it was not computed")
     losses: dict[str, Losses] = Field(description="model -> its training run's")
+    gradients: dict[str, Losses] = Field(
+        {}, description="model -> its run's gradients where terms share a tower"
+    )
     generation: Generation | None = Field(description="null: no images were generated")
     versions: dict[str, str]
     seconds: float

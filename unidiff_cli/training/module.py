@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unidiff_cli.data.batch import Batch
 from unidiff_cli.models.forward import ForwardOptions, ForwardPass
+from unidiff_cli.models.gradient_cut import GradientFactors
 from unidiff_cli.objectives import Objective, Term, needs_of
 from unidiff_cli.objectives._heads import LossModule
 
@@ -22,7 +23,8 @@ class TrainingModule(nn.Module):
     """forward(batch) gives Σ weight · term, a scalar, and {name: term or figure}.
 
     `heads` are the terms that learn something of their own. `layers` are those that objectives
-    train beside the base, by objective; `fresh` of them begin at random in this run.
+    train beside the base, by objective; `fresh` of them begin at random in this run. `factors`
+    multiply gradients and are the trainer's to set.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class TrainingModule(nn.Module):
         copy of its CLIP is held for them."""
         super().__init__()
         self.base, self.objectives, self.seed, self.chunk = base, dict(objectives), seed, chunk
+        self.factors = GradientFactors()
         self.layers: dict[str, AddedLayers] = {}
         self.fresh: list[str] = []
         # A run's own parameters begin alike on every process, and on resume.
@@ -73,7 +76,7 @@ class TrainingModule(nn.Module):
 
     def forward_pass(self, batch: Batch) -> ForwardPass:
         """The batch as this base sees it."""
-        options = ForwardOptions(self.seed, self.training, self.chunk)
+        options = ForwardOptions(self.seed, self.training, self.chunk, self.factors)
         return ForwardPass(self.base, batch, self.needs, options, self.frozen)
 
     def losses(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:

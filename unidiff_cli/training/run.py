@@ -58,6 +58,7 @@ class Run:
                 tensors = {part: checkpoints.tensors(checkpoint, part) for part in PARTS}
                 self.trainer.load(tensors, state["step"])
                 self.best = Best(**state["best"])
+                self.trainer.shares.load(state.get("gradient_ratios", {}))
                 self.unmeasured = state.get("unmeasured", False)
                 if self.validation and self.validation.monitor:
                     self.validation.monitor.tripped = state.get("tripped", [])
@@ -69,6 +70,8 @@ class Run:
         state: dict[str, Any] = {"step": step, "best": asdict(self.best)}
         if self.validation and self.validation.monitor:
             state["tripped"] = self.validation.monitor.tripped
+        if self.trainer.shares.ratios:
+            state["gradient_ratios"] = self.trainer.shares.ratios
         if self.unmeasured:
             state["unmeasured"] = True
         folder = self.folder / "checkpoints"

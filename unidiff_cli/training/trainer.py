@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,8 +13,10 @@ from torch import Tensor, nn
 
 from unidiff_cli.config.schema import Train
 from unidiff_cli.data.batch import Batch
-from unidiff_cli.errors import UsageError, WorkError
-from unidiff_cli.training import pcgrad
+from unidiff_cli.errors import WorkError
+from unidiff_cli.models.gradient_cut import GradientFactors
+from unidiff_cli.training.gradient_shares import ShareKeeper, check_shares, twice_taught
+from unidiff_cli.training.gradients import CutStep
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import (
     EMA,
@@ -53,17 +54,14 @@ class Trainer:
     """A module in training, its optimiser and averaged weights. Iterate over `steps`."""
 
     def __init__(self, accelerator: Accelerator, module: TrainingModule, options: Train) -> None:
-        """Raises UsageError where nothing trains, and for PCGrad where nothing is shared."""
+        """Raises UsageError where nothing trains, and for PCGrad or a share of nothing shared."""
         self.accelerator, self.options = accelerator, options
         self.module, self.base = module, module.base
         groups = parameter_groups(module, options)
-        self.shared = shared_text_parameters(module)
-        if options.pcgrad and not self.shared:
-            raise UsageError(
-                "train.pcgrad is on, and no text tower trains that both retrieval and generation "
-                "read.",
-                "Turn it off: --set train.pcgrad=false",
-            )
+        # Where gradients of two kinds meet.
+        self.shared, self.denoiser = shared_text_parameters(module), twice_taught(module)
+        check_shares(module, options)
+        self.shares = ShareKeeper(options.gradient_shares)
         self.base.prepare_for_training(options.gradient_checkpointing)
         module.to(accelerator.device)
         self.averaged = EMA(module, options.ema).to(accelerator.device)
@@ -110,21 +108,44 @@ class Trainer:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss and its parts; their gradient is left in the parameters, averaged over all
         processes."""
-        every = self.options.gradient_cosine_every
-        measured = bool(every) and batch.step % every == 0
-        if not self.shared or not (self.options.pcgrad or measured):
+        measured = self.shares.due(batch.step, self.options.measure_gradients_every)
+        cut_text = bool(self.shared) and (self.options.pcgrad or measured)
+        cut_features = measured and bool(self.denoiser)
+        # What is measured is not scaled before.
+        self.module.factors = GradientFactors() if measured else self.shares.factors
+        if not (cut_text or cut_features):
             with self.accelerator.autocast():
                 loss, parts = self.wrapped(batch)
             self.accelerator.backward(loss)
-            return loss, parts
-        # Not through DDP, which would wait for the gradients behind the cut: `pcgrad` averages.
+            return loss, parts | self._factors(loss)
+        # Not through DDP, which would wait for the gradients behind the cuts: `CutStep` averages.
         with self.accelerator.autocast():
             forward = self.module.forward_pass(batch)
-            cut = forward.detach_text_tower()
+            text = forward.detach_text_tower() if cut_text else None
+            features = forward.detach_features() if cut_features else None
             loss, parts = self.module.losses(forward)
-        run = partial(self.accelerator.backward, loss)
-        angle = pcgrad.backward(run, cut, self.shared, parameters, self.options.pcgrad)
-        return loss, parts if angle.isnan() else {**parts, "gradient_cosine": angle}
+        # Features of the denoise pass are reached again, through the same graph.
+        self.accelerator.backward(loss, retain_graph=forward.cut_denoise_pass)
+        step = CutStep(
+            parameters,
+            text,
+            self.shared,
+            features,
+            self.denoiser,
+            self.shares if measured else None,
+            self.options.pcgrad,
+        )
+        parts |= step.finish()
+        return loss, parts | self._factors(loss)
+
+    def _factors(self, loss: Tensor) -> dict[str, Tensor]:
+        """The factors in force, for the log."""
+        factors = {place: self.shares.factor(place) for place in self.shares.wanted}
+        return {
+            f"gradient_factor_{place}": loss.new_tensor(factor)
+            for place, factor in factors.items()
+            if factor is not None
+        }
 
     @torch.no_grad()
     def _bound_scales(self) -> None:

@@ -154,7 +154,7 @@ class StableDiffusion(Clip, BaseModel):
             return self.denoise(z_t, t, text), features
 
     def features(self, z_t: Tensor, t: Tensor, text: TextFeatures, layer: str = "mid") -> Tensor:
-        """Of the block `mid` or `up1`."""
+        """The map of the block `mid` or `up1`."""
         return unet_features.half_pass(self.unet, _fast_layout(z_t), t, text.states, layer)
 
     def feature_width(self, layer: str) -> int:
