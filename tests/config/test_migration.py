@@ -5,8 +5,10 @@ import pytest
 from tests.support.recipes import GOOD, problems
 from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.migration import KEYS, VALUES
+from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import recipe_model
 from unidiff_cli.config.sources import ConfigSource
+from unidiff_cli.project.files import digest
 
 OLD = """\
 schema_version: 1
@@ -126,3 +128,11 @@ def test_every_new_name_is_a_key_of_the_schema(key):
 )
 def test_an_odd_shape_is_left_to_the_schema(write, text):
     assert not any("is now" in line for line in problems(read_recipe, write(text)))
+
+
+def test_a_run_of_an_older_unidiff_keeps_its_names(tmp_path):
+    """Its recipe may not be edited: the run holds a digest of it."""
+    text = "schema_version: 2\nobjectives: {denoise: {}}\ntrain: {gradient_cosine_every: 7}\n"
+    (tmp_path / "recipe.yaml").write_text(text)
+    recipe = read_run_recipe(tmp_path, digest(text))
+    assert recipe.train.measure_gradients_every == 7

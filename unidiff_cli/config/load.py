@@ -37,11 +37,13 @@ def read_recipe(
     environ: Mapping[str, str] | None = None,
     assignments: Iterable[str] = (),
     defaults: Defaults | None = None,
+    old_names: bool = False,
 ) -> Recipe:
     """The recipe in force, all sources merged and checked.
 
     `name` replaces the name in `unidiff.yaml`. `defaults(base)` gives the base with `auto` resolved
-    and the base's own numbers, the lowest source. Raises RecipeError with every problem.
+    and the base's own numbers, the lowest source. Names of an older unidiff are problems unless
+    `old_names` takes them for today's. Raises RecipeError with every problem.
     """
     project = ConfigSource(FILE, {})
     if project_file and project_file.is_file():
@@ -57,6 +59,7 @@ def read_recipe(
             environment_source(environ or {}, Recipe.model_fields),
             assignment_source(assignments),
         ],
+        old_names,
     )
     if defaults is None:
         return recipe.check()
@@ -77,8 +80,11 @@ def read_recipe(
 class _Sources:
     """The sources of one recipe, their data merged, and what is known to be wrong with them."""
 
-    def __init__(self, start: Mapping[str, Any], sources: Iterable[ConfigSource]) -> None:
+    def __init__(
+        self, start: Mapping[str, Any], sources: Iterable[ConfigSource], old_names: bool
+    ) -> None:
         self.data: dict[str, Any] = dict(start)
+        self.old_names = old_names
         self.problems: list[str] = []
         self.sources: list[ConfigSource] = []
         for source in sources:
@@ -92,7 +98,7 @@ class _Sources:
 
     def _of_today(self, source: ConfigSource) -> ConfigSource:
         source, problems = migrate(source)
-        self.problems += problems
+        self.problems += [] if self.old_names else problems
         return source
 
     def check(self) -> Recipe:

@@ -33,7 +33,8 @@ def read_run_recipe(run: Path, written: str | None = None) -> Recipe:
     try:
         text = (run / FILE).read_bytes().decode("utf-8")
         if written is None or digest(text) == written:
-            return read_recipe(run / FILE)
+            # Nobody may edit it, so a run of an older unidiff keeps its names.
+            return read_recipe(run / FILE, old_names=True)
         reason = "it is not what the run began with"
     except (OSError, UnicodeDecodeError) as problem:
         reason = f"it cannot be read ({problem})"
