@@ -277,15 +277,31 @@ class LearningRates(Section):
     )
 
 
+class Pace(Section):
+    """What `steps: auto` means: passes over the images that fall as 1/√images, within bounds."""
+
+    passes: Annotated[float, Field(gt=0)] = Field(
+        12, description="with steps: auto, passes over 1,000 images", json_schema_extra=NOT_WEIGHTS
+    )
+    least: Positive = Field(
+        200, description="with steps: auto, the least steps", json_schema_extra=NOT_WEIGHTS
+    )
+    most: Positive = Field(
+        5000, description="with steps: auto, the most steps", json_schema_extra=NOT_WEIGHTS
+    )
+
+
 class Train(Section):
     """Training one run."""
 
-    steps: Positive = Field(2000, description="optimizer steps")
+    steps: Positive | Literal["auto"] = Field(
+        2000, description="optimizer steps; auto: by the number of training images, and shown"
+    )
     batch_size: Annotated[int, Field(ge=2)] = Field(
         64, description="samples per step over all processes: the contrastive batch"
     )
     denoise_batch: Count = Field(
-        0, description="samples per step that the denoiser sees, spread evenly; 0: all"
+        0, description="most samples per step that the denoiser sees, spread evenly; 0: all"
     )
     chunk: Count = Field(
         0, description="GradCache: samples that CLIP's towers hold in memory at a time; 0: all"
@@ -365,6 +381,14 @@ class Train(Section):
         "cut",
         description="captions of more tokens than the base reads; split: parts, one at a time",
     )
+    # It decides nothing but the steps, which a run's recipe holds as a number.
+    pace: Pace = Field(Pace(), json_schema_extra=NOT_WEIGHTS)
+
+    @property
+    def total_steps(self) -> int:
+        """`steps` as the number that `training.sizing` made of it."""
+        assert isinstance(self.steps, int), "steps: auto is no number before `sized`"
+        return self.steps
 
     @field_validator("streaming")
     @classmethod
@@ -372,13 +396,6 @@ class Train(Section):
         for key in ("cache_latents", "no_duplicates"):
             if value and info.data.get(key):
                 raise ValueError(f"streaming decides what is read and when: set {key} to false")
-        return value
-
-    @field_validator("denoise_batch")
-    @classmethod
-    def _part_of_batch(cls, value: int, info: ValidationInfo) -> int:
-        if value > (whole := info.data.get("batch_size", value)):
-            raise ValueError(f"{value} of a step's {whole} samples cannot be seen")
         return value
 
 
