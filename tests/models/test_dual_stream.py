@@ -187,6 +187,28 @@ def test_a_row_of_pure_noise_holds_nothing_of_its_caption(tiny_base, prepared, m
     assert float(base.schedule.signal(last)) < 1e-6
 
 
+def test_images_that_the_denoiser_sees_are_compared_with_all_captions(
+    tiny_base, prepared, monkeypatch
+):
+    """Four of 16: a softmax over 16 captions for each image, one over 4 images for each caption."""
+    recipe = load_recipe(tiny_base, "objectives.denoise=null", name="diffdis")
+    base = loading.load_base(str(tiny_base), 32)
+    module = TrainingModule(base, recipe.active(), seed=0)
+    forward = forward_over(base, recipe, prepared)
+    rows = [1, 5, 9, 13]
+    forward.batch.denoise_rows = rows
+    forward.batch.diffusion_pixels = forward.batch.diffusion_pixels[rows]
+    right = torch.nn.functional.normalize(torch.randn(4, base.dimension), dim=1)
+    monkeypatch.setattr(DualStream, "predict", lambda *args: right)
+    # Else equal captions and products share or leave out pairs.
+    forward.batch.caption_ids = forward.batch.group_ids = torch.arange(16)
+    loss, figures = module.terms["text_diffusion"](forward)
+    logits = figures["text_diffusion_scale"] * right @ forward.text_embeds.T
+    by_image = torch.nn.functional.cross_entropy(logits, torch.tensor(rows))
+    by_caption = torch.nn.functional.cross_entropy(logits[:, rows].T, torch.arange(4))
+    assert torch.allclose(loss, (by_image + by_caption) / 2, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "of, part", [(64, 64), (64, 32), (128, 64), (256, 64), (4096, 64), (48, 12)]
 )

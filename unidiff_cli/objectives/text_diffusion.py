@@ -13,7 +13,7 @@ from pydantic import Field
 from unidiff_cli.models.encoders import DIFFDIS
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.objectives import Objective
-from unidiff_cli.objectives._losses import NEVER, symmetric_cross_entropy
+from unidiff_cli.objectives._losses import cross_entropy
 from unidiff_cli.objectives._pairs import SameGroup, pair_targets
 
 if TYPE_CHECKING:
@@ -85,15 +85,21 @@ class TextDiffusion(Objective):
         # The text tower is not its to move.
         null = forward.null_condition.detach()
         predicted = stream.predict(forward.base, e_t, t, z, null)
-        predicted, texts, parts = (forward.gather(x) for x in (predicted, e0, parts))
+        # The images that the denoiser sees, against all captions of the step.
+        seen = forward.own_places()[list(forward.denoise_rows)]
+        predicted, seen, parts = (forward.gather(x) for x in (predicted, seen, parts))
+        texts = forward.gather(forward.text_embeds.detach())
         # The trainer keeps it at 100 or below.
         scale = stream.logit_scale.exp()
         with forward.full_precision():
-            # (N, N)
+            # (n, N)
             logits = scale * predicted @ texts.T
+        shares, left_out = pair_targets(forward, self.same_group)
+        rows = cross_entropy(logits, shares[seen], left_out[seen])
+        # Captions whose images were not seen have no right answer.
         shares, left_out = pair_targets(forward, self.same_group, denoised=True)
-        loss = symmetric_cross_entropy(logits, shares, left_out)
-        rows = -(shares * logits.masked_fill(left_out, NEVER).log_softmax(1)).sum(1)
+        columns = cross_entropy(logits[:, seen].T, shares, left_out)
+        loss = (rows.mean() + columns.mean()) / 2
         by_part = {f"t{k}": rows[parts == k] for k in range(QUARTERS)}
         by_part["pure"] = rows[parts == PURE]
         figures = {f"text_diffusion_{name}": x.mean() for name, x in by_part.items() if len(x)}
