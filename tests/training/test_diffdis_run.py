@@ -110,12 +110,16 @@ def test_retrieve_with_diffdis_is_refused_without_its_layers(finished):
 
 
 def test_evaluate_measures_it_beside_the_tuned_clip(trained, tiny_base):
-    metrics = "evaluate.metrics=[recall, zero_shot, clip_score]"
+    metrics = "evaluate.metrics=[recall, rerank, zero_shot, clip_score]"
     recipe = load_recipe(tiny_base, metrics, "evaluate.split=train", name="diffdis")
     figures = evaluate(trained[0], recipe).figures
     assert list(figures) == ["base", "tuned", "diffdis"]
     recall = {model: values["map_i2t"] for model, values in figures.items()}
     assert recall["diffdis"] != recall["tuned"] == recall["base"]
+    # CLIP is frozen, so its list is the base's; DiffDis orders it otherwise.
+    rerank = {model: values["rerank_map_i2t"] for model, values in figures.items()}
+    assert rerank["base"] == pytest.approx(recall["base"], abs=1e-3)
+    assert rerank["tuned"] == pytest.approx(rerank["base"]) and rerank["diffdis"] != rerank["base"]
     # The same generated images.
     assert figures["diffdis"]["clip_score"] == figures["tuned"]["clip_score"]
     accuracy = {
