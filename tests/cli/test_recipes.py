@@ -29,6 +29,13 @@ def test_show_resolved_prints_every_default_and_the_bases_numbers(unidiff, workp
     assert "checkpoint_every: 3" in out and "image_size: 32" in out and "kind: flat" in out
 
 
+def test_show_resolved_says_what_steps_auto_is_here(unidiff, workplace, on_base, prepared):
+    options = ("recipes", "show", "fashion", "--resolved", *on_base, "--set", "train.steps=auto")
+    code, out, err = unidiff("-C", prepared.root, *options)
+    assert code == 0 and "steps: auto\n" in out and "steps 329: " in err
+    assert "once a catalogue is prepared" in unidiff(*options)[2]
+
+
 def test_copy(unidiff, workplace):
     assert unidiff("recipes", "copy", "fashion", "mine.yaml")[:2] == (0, "mine.yaml\n")
     assert Path("mine.yaml").read_text() == shipped_recipes()["fashion"].read_text()

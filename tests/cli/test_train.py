@@ -17,6 +17,17 @@ def test_a_dry_run_writes_nothing_and_shows_the_recipe_in_force(unidiff, project
     assert "recipe: fashion" in project.file.read_text()
 
 
+def test_a_dry_run_shows_what_steps_auto_is_and_why(unidiff, project, tiny_base):
+    options = ("--dry-run", "--set", f"base={tiny_base}", "--set", "train.steps=auto")
+    code, out, _ = unidiff("-C", project.root, "train", *options)
+    assert code == 0 and "\n  steps: 329\n" in out and "329 steps of 8" in out
+    # 12 √(1000 · 48) / 8
+    assert (
+        "  steps 329: 54.8 passes over 48 " in out
+        and "training images, 8 a step (train.pace: 12 passes" in out
+    )
+
+
 def test_the_same_training_again_does_nothing(unidiff, finished, tiny_base, tmp_path):
     project = copy_project(finished, tmp_path)
     recipe = load_recipe(tiny_base).yaml().replace("name: fashion\n", "recipe: fashion\n")

@@ -42,7 +42,7 @@ whole = st.fixed_dictionaries(
         "train": st.fixed_dictionaries(
             {},
             optional={
-                "steps": st.integers(1, 10**9),
+                "steps": st.integers(1, 10**9) | st.just("auto"),
                 "trains": st.lists(st.sampled_from(["vision", "text", "denoiser"]), unique=True),
                 "lr": st.fixed_dictionaries({"denoiser": st.floats(0, 1)}),
                 "preview_prompts": st.lists(printable, max_size=4),
@@ -124,6 +124,7 @@ ASIDE = {
     "cache_latents",
     "keep_checkpoints",
     "checkpoint_every",
+    "pace",
     "preview_every",
     "preview_prompts",
     "stop_on_collapse",
@@ -142,6 +143,7 @@ def test_training_inputs_leave_out_what_changes_no_weight():
         ("train.checkpoint_every=7", True),
         ("generate.guidance=2", True),
         ("prepare.seed=3", True),
+        ("train.pace.passes=3", True),
         ("train.seed=3", False),
         ("train.schedule=linear", False),
         ("objectives.denoise.weight=2", False),

@@ -29,6 +29,7 @@ BUILT_IN = (
     "precision_recall",
     "r_precision",
     "recall",
+    "rerank",
     "retention",
     "zero_shot",
 )

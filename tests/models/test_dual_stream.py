@@ -13,6 +13,7 @@ from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models import dual_stream, loading
 from unidiff_cli.models.dual_stream import DualStream
+from unidiff_cli.objectives.text_diffusion import PURE, schedule_parts
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import parameter_groups
 
@@ -155,9 +156,57 @@ def test_the_text_tower_gets_no_gradient_and_the_new_layers_and_the_unet_do(text
     assert block.attn1.to_q.weight.grad is not None
 
 
-def test_every_quarter_of_the_schedule_is_logged(text_loss):
+def test_pure_noise_and_every_quarter_of_the_schedule_are_logged(text_loss):
     _, _, figures = text_loss
-    assert all(0 < float(figures[f"text_diffusion_t{k}"].detach()) < 50 for k in range(4))
+    names = ("pure", "t0", "t1", "t2", "t3")
+    assert all(0 < float(figures[f"text_diffusion_{name}"].detach()) < 50 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("share", "pure", "quarters"), [(0.5, 32, 8), (0.0, 0, 16), (1.0, 64, 0), (0.25, 16, 12)]
+)
+def test_the_share_of_pure_noise_is_exact_at_every_step(share, pure, quarters):
+    """Also far into a run, and the other rows ask every quarter equally often."""
+    for step in (0, 3, 10**8):
+        parts = schedule_parts(torch.arange(step * 64, (step + 1) * 64), share).tolist()
+        assert [parts.count(part) for part in range(4)] == [quarters] * 4
+        assert parts.count(PURE) == pure
+
+
+def test_a_row_of_pure_noise_holds_nothing_of_its_caption(tiny_base, prepared, monkeypatch):
+    """Its timestep is the schedule's last, whose signal is 0 on a zero-terminal-SNR base."""
+    recipe = load_recipe(tiny_base, "objectives.denoise=null", name="diffdis")
+    base = loading.load_base(str(tiny_base), 32)
+    module, times = TrainingModule(base, recipe.active(), seed=0), []
+    monkeypatch.setattr(
+        DualStream, "noisy", lambda self, e0, noise, t, schedule: times.append(t) or e0
+    )
+    module.terms["text_diffusion"](forward_over(base, recipe, prepared))
+    last = len(base.schedule) - 1
+    assert (times[0] == last).sum() >= 8 and times[0].max() == last
+    assert float(base.schedule.signal(last)) < 1e-6
+
+
+def test_images_that_the_denoiser_sees_are_compared_with_all_captions(
+    tiny_base, prepared, monkeypatch
+):
+    """Four of 16: a softmax over 16 captions for each image, one over 4 images for each caption."""
+    recipe = load_recipe(tiny_base, "objectives.denoise=null", name="diffdis")
+    base = loading.load_base(str(tiny_base), 32)
+    module = TrainingModule(base, recipe.active(), seed=0)
+    forward = forward_over(base, recipe, prepared)
+    rows = [1, 5, 9, 13]
+    forward.batch.denoise_rows = rows
+    forward.batch.diffusion_pixels = forward.batch.diffusion_pixels[rows]
+    right = torch.nn.functional.normalize(torch.randn(4, base.dimension), dim=1)
+    monkeypatch.setattr(DualStream, "predict", lambda *args: right)
+    # Else equal captions and products share or leave out pairs.
+    forward.batch.caption_ids = forward.batch.group_ids = torch.arange(16)
+    loss, figures = module.terms["text_diffusion"](forward)
+    logits = figures["text_diffusion_scale"] * right @ forward.text_embeds.T
+    by_image = torch.nn.functional.cross_entropy(logits, torch.tensor(rows))
+    by_caption = torch.nn.functional.cross_entropy(logits[:, rows].T, torch.arange(4))
+    assert torch.allclose(loss, (by_image + by_caption) / 2, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +241,36 @@ def test_an_embedding_depends_on_its_own_image_only(tiny_base):
     embeds = sample(z)
     assert torch.allclose(embeds.norm(dim=1), torch.ones(5), atol=1e-5)
     assert torch.allclose(sample(z[2:3]), embeds[2:3], atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_mean_over_more_noises_depends_on_them_less(tiny_base, monkeypatch):
+    """Of 16 disjoint sets of noises each: the variance of a mean of four is about a quarter."""
+    base, z = base_with_stream(tiny_base), torch.randn(6, 4, 8, 8)
+    fixed_noise = dual_stream.fixed_noise
+
+    def spread(noises):
+        embeds = []
+        for first in range(0, 16 * noises, noises):
+            shifted = partial(lambda first, n, dimension: fixed_noise(first + n, dimension), first)
+            monkeypatch.setattr(dual_stream, "fixed_noise", shifted)
+            embeds.append(DualStream.of(base).sample(base, z, noises=noises))
+        return float(torch.stack(embeds).var(0).sum(1).mean())
+
+    one, four = spread(1), spread(4)
+    assert one > 1e-6 and four < one / 2
+
+
+@torch.no_grad()
+def test_the_noises_are_the_same_at_every_call_and_the_first_is_that_of_old_exports(tiny_base):
+    base, z = base_with_stream(tiny_base), torch.randn(3, 4, 8, 8)
+    sample = partial(DualStream.of(base).sample, base, z)
+    assert torch.equal(sample(noises=4), sample(noises=4))
+    assert not torch.allclose(sample(noises=4), sample(noises=1))
+    old = torch.randn(16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(dual_stream.fixed_noise(0, 16), old)
+    # An export of before has no such key.
+    assert torch.equal(sample(), sample(noises=1))
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """A run of each objective from its first step to its export, and on two processes."""
 
 import pytest
+import torch
 from safetensors import safe_open
 
 from tests.support.projects import load_recipe
@@ -10,7 +11,7 @@ from tests.support.runs import (
     assert_resumes_exactly,
     gradients_of_one_and_two,
 )
-from unidiff_cli import export
+from unidiff_cli import export, train
 from unidiff_cli.models import loading
 from unidiff_cli.project import checkpoints
 
@@ -95,3 +96,17 @@ def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base, name
     new = {key: gradient for key, gradient in one.items() if key.startswith(beginning)}
     assert any(gradient.abs().max() > 0 for gradient in new.values())
     assert_equal_gradients(one, two)
+
+
+def test_a_clip_with_a_frozen_text_tower_is_one_key_of_clip_only(project, tiny_base):
+    """LiT, DiffDis's rival: the vision tower moves, and no bit of the text tower."""
+    options = ("train.trains=[vision]", "train.steps=2")
+    name, receipt = train(project, load_recipe(tiny_base, *options, name="clip-only"))
+    assert "r1_t2i" in receipt.figures["best"]["figures"]
+    export(project, name)
+    before, after = (loading.load_base(str(folder), 32) for folder in (tiny_base, project.export()))
+    moved = {
+        tower: not all(map(torch.equal, parameters, after.parameter_groups()[tower]))
+        for tower, parameters in before.parameter_groups().items()
+    }
+    assert moved == {"vision": True, "text": False, "denoiser": False, "new_layers": False}

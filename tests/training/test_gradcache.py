@@ -7,7 +7,6 @@ from tests.support.projects import load_recipe
 from tests.support.runs import TRAINED, assert_equal_gradients, gradients_of_one_and_two, losses
 from unidiff_cli import train
 from unidiff_cli.data.order import subsample
-from unidiff_cli.errors import RecipeError
 from unidiff_cli.models import loading
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import parameter_groups, trained_parameters
@@ -105,15 +104,12 @@ def test_a_run_with_chunks_and_a_sub_batch(project, recipe):
     assert sorted(losses(project, name)) == [1, 2]
 
 
-def test_a_sub_batch_larger_than_the_batch_is_refused(tiny_base):
-    with pytest.raises(RecipeError, match="denoise_batch"):
-        load_recipe(tiny_base, "train.batch_size=8", "train.denoise_batch=9")
-
-
-@pytest.mark.parametrize("pcgrad", ["false", "true"])
+@pytest.mark.parametrize(
+    "option", ["train.pcgrad=false", "train.pcgrad=true", "objectives.text_diffusion.weight=1"]
+)
 @pytest.mark.slow
-def test_two_processes_with_chunks_a_sub_batch_and_pcgrad_equal_one(tmp_path, tiny_base, pcgrad):
+def test_two_processes_with_chunks_and_a_sub_batch_equal_one(tmp_path, tiny_base, option):
     """float64, through accelerate's DDP or, with PCGrad, past it."""
-    options = ("train.chunk=3", f"train.pcgrad={pcgrad}", "train.measure_gradients_every=0")
+    options = ("train.chunk=3", option, "train.measure_gradients_every=0")
     one, two = gradients_of_one_and_two(TRAINED, tmp_path, tiny_base, *options)
     assert_equal_gradients(one, two)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unidiff_cli.cli import console
-from unidiff_cli.cli.options import Assignments, Json, recipe_names
+from unidiff_cli.cli.options import (
+    Assignments,
+    Json,
+    open_project,
+    receipt_of,
+    recipe_names,
+)
+
+if TYPE_CHECKING:
+    from unidiff_cli.config.schema import Recipe
+    from unidiff_cli.project.project import Project
 
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True)
 
@@ -32,6 +42,7 @@ def list_command(json_out: Json = False) -> None:
 
 @app.command("show")
 def show_command(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(autocompletion=recipe_names)],
     resolved: Annotated[
         bool, typer.Option("--resolved", help="With every default, and the base's own numbers.")
@@ -45,8 +56,19 @@ def show_command(
     if resolved:
         recipe = load_recipe(name, assignments=assignments or ())
         console.say(*recipe.yaml().splitlines())
+        if recipe.train.steps == "auto":
+            console.note(*_sizes(open_project(context), recipe))
     else:
         console.show_file(locate_recipe(name))
+
+
+def _sizes(project: Project, recipe: Recipe) -> list[str]:
+    """What `steps: auto` is for the catalogue of a project."""
+    from unidiff_cli.training.sizing import sized
+
+    if receipt := receipt_of(project, "shards"):
+        return sized(recipe, int(receipt.counts["train"]))[1]
+    return ["steps auto: a number by the training images, once a catalogue is prepared."]
 
 
 @app.command("copy")

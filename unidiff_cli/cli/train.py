@@ -56,20 +56,23 @@ def train_command(
         raise UsageError("--run names the run to continue.", "Add --resume.")
     settings = resumed_recipe(project, run) if resume else None
     settings = settings or resolved_recipe(project, recipe, assignments)
+    from unidiff_cli.training.sizing import sized
+
+    # `train` sizes what it is given, and says so.
+    fitted, notes = sized(settings, int(project.receipt("shards").counts["train"]))
     if dry_run:
         from unidiff_cli.training.plan import train_plan
 
-        plan = train_plan(project, settings)
-        console.say(*settings.yaml().splitlines(), "", *plan)
+        plan = train_plan(project, fitted)
+        console.say(*fitted.yaml().splitlines(), "", *plan, *(f"  {note}" for note in notes))
         return
-    project.receipt("shards")
     remember = RememberedRecipe(project, recipe)
     from unidiff_cli.exporters.export import export
     from unidiff_cli.retrieval.build import index
     from unidiff_cli.training.train import train
 
     with console.bars(context.obj.quiet) as bars:
-        known, show = set(project.exports()), bars.step(settings.train.steps)
+        known, show = set(project.exports()), bars.step(fitted.train.total_steps)
 
         def on_step(line: dict[str, Any]) -> None:
             remember()

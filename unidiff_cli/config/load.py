@@ -28,6 +28,8 @@ from unidiff_cli.project.project import FILE
 
 # What a recipe's `base` means on this machine, and the numbers of that base.
 Defaults = Callable[[Any], tuple[Any, ConfigSource]]
+# pydantic's names of the alternatives of a union.
+ALTERNATIVES = ("str", "BaseFolders", "constrained-int")
 
 
 def read_recipe(
@@ -108,7 +110,11 @@ class _Sources:
         try:
             recipe = kind.model_validate(self.data)
         except ValidationError as errors:
-            problems += [_sentence(kind, error, self.sources) for error in errors.errors()]
+            problems += [
+                _sentence(kind, error, self.sources)
+                for error in errors.errors()
+                if not _of_other_word(error)
+            ]
         if recipe is None or problems:
             raise RecipeError(sorted(set(problems), key=_by_line))
         return recipe
@@ -119,11 +125,16 @@ def _by_line(problem: str) -> tuple[str, int, str]:
     return (file, int(line), problem) if line.isdigit() else (problem, 0, "")
 
 
+def _of_other_word(error: Any) -> bool:
+    """Whether it says that a number is not the word which may stand in its place."""
+    return error["type"] == "literal_error" and str(error["loc"][-1]).startswith("literal[")
+
+
 def _sentence(kind: type[BaseModel], error: Any, sources: list[ConfigSource]) -> str:
     """One of pydantic's errors in words: `file:line: what is wrong`."""
     keys = tuple(str(k) for k in error["loc"])
     # Without pydantic's names of the alternatives of a union.
-    keys = tuple(k for k in keys if not k.endswith("]") and k not in ("str", "BaseFolders"))
+    keys = tuple(k for k in keys if not k.endswith("]") and k not in ALTERNATIVES)
     place, dotted = _place(keys, sources), ".".join(keys)
     if error["type"] == "extra_forbidden":
         parent = keys[:-1]

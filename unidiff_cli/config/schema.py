@@ -310,15 +310,31 @@ class GradientShares(Section):
     )
 
 
+class Pace(Section):
+    """What `steps: auto` means: passes over the images that fall as 1/√images, within bounds."""
+
+    passes: Annotated[float, Field(gt=0)] = Field(
+        12, description="with steps: auto, passes over 1,000 images", json_schema_extra=NOT_WEIGHTS
+    )
+    least: Positive = Field(
+        200, description="with steps: auto, the least steps", json_schema_extra=NOT_WEIGHTS
+    )
+    most: Positive = Field(
+        5000, description="with steps: auto, the most steps", json_schema_extra=NOT_WEIGHTS
+    )
+
+
 class Train(Section):
     """Training one run."""
 
-    steps: Positive = Field(2000, description="optimizer steps")
+    steps: Positive | Literal["auto"] = Field(
+        2000, description="optimizer steps; auto: by the number of training images, and shown"
+    )
     batch_size: Annotated[int, Field(ge=2)] = Field(
         64, description="samples per step over all processes: the contrastive batch"
     )
     denoise_batch: Count = Field(
-        0, description="samples per step that the denoiser sees, spread evenly; 0: all"
+        0, description="most samples per step that the denoiser sees, spread evenly; 0: all"
     )
     chunk: Count = Field(
         0, description="GradCache: samples that CLIP's towers hold in memory at a time; 0: all"
@@ -406,6 +422,14 @@ class Train(Section):
     )
     augment: Augment = Augment()
     gradient_shares: GradientShares = GradientShares()
+    # It decides nothing but the steps, which a run's recipe holds as a number.
+    pace: Pace = Field(Pace(), json_schema_extra=NOT_WEIGHTS)
+
+    @property
+    def total_steps(self) -> int:
+        """`steps` as the number that `training.sizing` made of it."""
+        assert isinstance(self.steps, int), "steps: auto is no number before `sized`"
+        return self.steps
 
     @field_validator("alike")
     @classmethod
@@ -428,13 +452,6 @@ class Train(Section):
     def _measured(cls, value: GradientShares, info: ValidationInfo) -> GradientShares:
         if value != GradientShares() and info.data.get("measure_gradients_every") == 0:
             raise ValueError("a share is measured: set train.measure_gradients_every to 20")
-        return value
-
-    @field_validator("denoise_batch")
-    @classmethod
-    def _part_of_batch(cls, value: int, info: ValidationInfo) -> int:
-        if value > (whole := info.data.get("batch_size", value)):
-            raise ValueError(f"{value} of a step's {whole} samples cannot be seen")
         return value
 
 

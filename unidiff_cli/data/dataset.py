@@ -259,7 +259,7 @@ class Samples(Dataset[Batch]):
     def _denoise_rows(self, positions: Sequence[int]) -> list[int] | None:
         """Which of these samples the denoiser sees; None: all."""
         part, whole = self.plan.denoise_batch, self.plan.batch_size
-        return subsample(positions, part, whole) if part and part != whole else None
+        return subsample(positions, part, whole) if 0 < part < whole else None
 
 
 def loader(samples: Samples, steps: range, workers: int = 0) -> Iterator[Batch]:

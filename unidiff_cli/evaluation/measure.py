@@ -98,7 +98,7 @@ def choose_metrics(
         metric = registry.load("metrics", name)()
         required = bool(named) or not set(needs).isdisjoint(metric.figures)
         if metric.on_request and not required:
-            left_out[name] = "It takes long, and is measured where evaluate.metrics names it."
+            left_out[name] = "It is measured where evaluate.metrics names it."
             continue
         try:
             for eval_set in eval_sets:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb
 
@@ -12,6 +12,10 @@ import numpy as np
 BLOCK = 2**24
 # The rank of a query that has no right answer.
 NEVER = np.iinfo(np.int64).max
+# The ways of retrieval, by the ends of their figures' names.
+DIRECTIONS = {"t2i": "Text-to-image", "i2t": "Image-to-text"}
+# The number of a query, its best answers (k,) and their scores (k,) → other scores (k,).
+Rescore = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ def rank_answers(
     top: int = 0,
     block: int = BLOCK,
     itself: np.ndarray | None = None,
+    rescore: Rescore | None = None,
 ) -> Ranking:
     """The ranking of answers (N, D) for queries (Q, D), unit vectors, in O(Q·top + block) memory.
 
@@ -46,7 +51,8 @@ def rank_answers(
     answers do not count; a cosine that is not a number is the worst. Average precision is the mean
     over a query's right answers of (right ones so far)/(place), with the same ties (Manning et al.,
     Introduction to Information Retrieval, 8.4). `itself` (Q,) is the answer that each query is,
-    which comes last. Raises ValueError for a pair outside the arrays.
+    which comes last. `rescore` gives the `top` best answers the order of other scores, finite ones;
+    they stay ahead of all others. Raises ValueError for a pair outside the arrays.
     """
     q, n = len(queries), len(answers)
     # Sorted by query.
@@ -67,6 +73,8 @@ def rank_answers(
                 row[itself[i]] = -np.inf
             if k:
                 best[i] = _best(row, k)
+            if rescore:
+                best[i] = _reorder(row, best[i], rescore(i, best[i], row[best[i]]))
             np.round(row, 6, out=row)
             right = pairs[starts[i] : starts[i + 1], 1]
             if len(right):
@@ -80,6 +88,12 @@ def _best(row: np.ndarray, k: int) -> np.ndarray:
     above = np.flatnonzero(row > edge)
     level = np.flatnonzero(row == edge)[: k - len(above)]
     return np.concatenate([above[np.argsort(-row[above], kind="stable")], level])
+
+
+def _reorder(row: np.ndarray, answers: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Answers (k,) by their new scores, which are written into the row above all cosines."""
+    row[answers] = 2 + scores - scores.min()
+    return answers[np.argsort(-scores, kind="stable")]
 
 
 def _place(row: np.ndarray, right: np.ndarray) -> tuple[int, float]:

@@ -120,6 +120,11 @@ def refuse_unlike(recipes: Mapping[str, Recipe], seeds: Sequence[int]) -> None:
         raise UsageError(
             f"A recipe named '{BASE}' would be taken for the base.", "Rename its file."
         )
+    if any(recipe.train.steps == "auto" for recipe in recipes.values()):
+        raise UsageError(
+            "An ablation trains every recipe for the same steps, and train.steps is auto.",
+            "Say how many: --steps 500",
+        )
     (first_name, first), *others = ((name, _equal_keys(r)) for name, r in recipes.items())
     for name, values in others:
         for key, value in values.items():
@@ -252,7 +257,7 @@ def _report(
     return AblationReport(
         counts=counts,
         split=f"{counts.folds} folds" if counts.folds else recipe.evaluate.split,
-        steps=recipe.train.steps,
+        steps=recipe.train.total_steps,
         batch_size=recipe.train.batch_size,
         recipes=dict(sections),
         figures=summary.figures,

@@ -20,6 +20,7 @@ from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.training.sizing import sized
 from unidiff_cli.training.train import train
 
 logger = logging.getLogger("unidiff")
@@ -93,6 +94,11 @@ def open_eval_set(
 
 def train_recipe(project: Project, recipe: Recipe, on_progress: Progress | None) -> str:
     """The name of a finished run: a new one, or the last one, resumed after an interruption."""
+    # As `train` does, so that the run is known again.
+    images = len(Shards.open(project.path("shards")).rows("train"))
+    recipe, notes = sized(recipe, images)
+    for note in notes:
+        logger.info("%s", note)
     for name in project.runs()[-1:]:
         folder = project.path("runs", name)
         try:

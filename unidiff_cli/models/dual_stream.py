@@ -64,13 +64,14 @@ class DualStream(ModelMixin, ConfigMixin, AddedLayers):  # type: ignore[metaclas
         gamma: float = 1.0,
         steps: int = 2,
         guidance: float = 1.0,
+        noises: int = 1,
     ) -> None:
         """Sizes, and how an image's embedding is sampled, which is kept with the weights.
 
         `dimension` is D; `widths` those of the UNet's transformer blocks on the down path and in
         the middle; `middle` the channels read by a head of `depth` blocks of `width`. γ is of the
-        noise e_t = γ√ᾱ e₀ + √(1−ᾱ) ε; embeddings sampled with other DDIM `steps` or another
-        `guidance` are not comparable.
+        noise e_t = γ√ᾱ e₀ + √(1−ᾱ) ε; embeddings sampled with other DDIM `steps`, another
+        `guidance` or other `noises` are not comparable.
         """
         super().__init__()
         self.frequencies = Timesteps(FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
@@ -108,7 +109,7 @@ class DualStream(ModelMixin, ConfigMixin, AddedLayers):  # type: ignore[metaclas
 
     @classmethod
     def for_base(cls, base: Any, **sampling: Any) -> DualStream:
-        """The one a base has, or a fresh one for it, sampled with `gamma`, `steps`, `guidance`.
+        """The one a base has, or a fresh one for it, sampled as `gamma`, `steps`, … say.
 
         Raises UsageError for a base without a UNet2DConditionModel.
         """
@@ -157,22 +158,37 @@ class DualStream(ModelMixin, ConfigMixin, AddedLayers):  # type: ignore[metaclas
 
     @torch.no_grad()
     def sample(
-        self, base: BaseModel, z: Tensor, steps: int | None = None, guidance: float | None = None
+        self,
+        base: BaseModel,
+        z: Tensor,
+        steps: int | None = None,
+        guidance: float | None = None,
+        noises: int | None = None,
     ) -> Tensor:
         """Unit text embeddings (B, D) of images with clean latents z, by DDIM from pure noise.
 
-        Every image starts from the same fixed noise, so that its embedding depends on nothing but
-        itself. ê₀ is scaled to length 1 at each step, as e₀ was; guidance w > 1 takes ê₀ to
-        ê₀∅ + w(ê₀ − ê₀∅), the image dropped in ê₀∅. The layers' own `steps` and `guidance` where
-        none are given.
+        The mean of those from the first `noises` fixed noises, scaled to length 1. All images
+        start from the same ones, so that an embedding depends on nothing but its image. The
+        layers' own `steps`, `guidance` and `noises` where none are given.
         """
         steps = self.settings.steps if steps is None else steps
         guidance = self.settings.guidance if guidance is None else guidance
-        schedule, unet = base.schedule, _unet_of(base)
+        noises = self.settings.noises if noises is None else noises
         z = z.contiguous(memory_format=torch.channels_last)
         states = base.encode_text([""]).expand(len(z)).states
-        generator = torch.Generator().manual_seed(0)
-        e = torch.randn(self.settings.dimension, generator=generator).to(z).expand(len(z), -1)
+        starts = (fixed_noise(n, self.settings.dimension).to(z) for n in range(noises))
+        embeds = [self._denoised(base, start, z, states, steps, guidance) for start in starts]
+        return normalize(torch.stack(embeds).mean(0), dim=-1)
+
+    def _denoised(
+        self, base: BaseModel, start: Tensor, z: Tensor, states: Tensor, steps: int, guidance: float
+    ) -> Tensor:
+        """Unit embeddings (B, D), float32, by DDIM from one noise (D,).
+
+        ê₀ is scaled to length 1 at each step, as e₀ was; guidance w > 1 takes ê₀ to
+        ê₀∅ + w(ê₀ − ê₀∅), the image dropped in ê₀∅.
+        """
+        schedule, unet, e = base.schedule, _unet_of(base), start.expand(len(z), -1)
         times = torch.linspace(len(schedule) - 1, 0, steps + 1).round().long().tolist()
         for t, following in zip(times, times[1:], strict=False):
             now, then = (torch.full((len(z),), k, device=z.device) for k in (t, following))
@@ -226,6 +242,11 @@ class DualStream(ModelMixin, ConfigMixin, AddedLayers):  # type: ignore[metaclas
         for block in self.blocks:
             tokens = block(tokens)
         return self.predictor(tokens[:, 0])
+
+
+def fixed_noise(number: int, dimension: int) -> Tensor:
+    """The n-th of the noises (D,) that embeddings start from: the same for every image."""
+    return torch.randn(dimension, generator=torch.Generator().manual_seed(number))
 
 
 def attend(

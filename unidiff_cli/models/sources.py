@@ -171,8 +171,17 @@ def files_hash(base: Any) -> str:
 
 
 # What suits a Stable Diffusion of a billion parameters whose folder says nothing. Its learning
-# rates are the recipe's defaults.
-LARGE = {"train": {"batch_size": 16, "gradient_checkpointing": True}}
+# rates are the recipe's defaults. 256 captions are compared in the memory of a plain batch of 32
+# in CLIP's towers and 16 in the denoiser (docs/decisions/2026-11-26-the-batch-of-a-large-base.md).
+LARGE = {
+    "train": {
+        "steps": "auto",
+        "batch_size": 256,
+        "chunk": 32,
+        "denoise_batch": 16,
+        "gradient_checkpointing": True,
+    }
+}
 WEIGHTS = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model")
 
 

@@ -54,10 +54,14 @@ def symmetric_cross_entropy(logits: Tensor, shares: Tensor, left_out: Tensor) ->
     Equals open_clip's loss when every caption and group is its own (shares = I). Source: CLIP,
     arXiv 2103.00020, figure 3.
     """
-    logits = logits.masked_fill(left_out, NEVER)
-    image = -(shares * logits.log_softmax(1)).sum(1).mean()
-    text = -(shares.T * logits.log_softmax(0)).sum(0).mean()
-    return (image + text) / 2
+    image = cross_entropy(logits, shares, left_out)
+    text = cross_entropy(logits.T, shares, left_out.T)
+    return (image.mean() + text.mean()) / 2
+
+
+def cross_entropy(logits: Tensor, shares: Tensor, left_out: Tensor) -> Tensor:
+    """CE(logits, shares) of each row over the pairs not left out, all (n, N): (n,)."""
+    return -(shares * logits.masked_fill(left_out, NEVER).log_softmax(1)).sum(1)
 
 
 # ---------------------------------------------------------------- CLIP and the denoiser

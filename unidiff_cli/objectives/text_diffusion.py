@@ -13,7 +13,7 @@ from pydantic import Field
 from unidiff_cli.models.encoders import DIFFDIS
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.objectives import Objective
-from unidiff_cli.objectives._losses import NEVER, symmetric_cross_entropy
+from unidiff_cli.objectives._losses import cross_entropy
 from unidiff_cli.objectives._pairs import SameGroup, pair_targets
 
 if TYPE_CHECKING:
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from unidiff_cli.models.dual_stream import DualStream
     from unidiff_cli.models.forward import ForwardPass
 
-# Quarters of the schedule, each sampled equally often and logged: where noise is low, the answer
+# Parts of the schedule, each sampled equally often and logged: where noise is low, the answer
 # leaks.
 QUARTERS = 4
+# The part of a row whose embedding is pure noise.
+PURE = QUARTERS
 
 
 class TextDiffusion(Objective):
@@ -52,12 +54,20 @@ class TextDiffusion(Objective):
         ),
     ] = 1.0
     same_group: SameGroup = "ignore"
+    pure_noise: Annotated[
+        float,
+        Field(ge=0, le=1, description="share of rows at pure noise, where images are embedded"),
+    ] = 0.5
+    noises: Annotated[
+        int, Field(ge=1, description="fixed noises that an image's embedding is averaged over")
+    ] = 4
 
     def layers(self, base: BaseModel) -> DualStream:
         """DiffDis's stream, sampled as this recipe says."""
         from unidiff_cli.models.dual_stream import DualStream
 
-        return DualStream.for_base(base, gamma=self.gamma, steps=self.steps, guidance=self.guidance)
+        sampling = {"steps": self.steps, "guidance": self.guidance, "noises": self.noises}
+        return DualStream.for_base(base, gamma=self.gamma, **sampling)
 
     def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
         from unidiff_cli.models.dual_stream import DualStream
@@ -66,7 +76,7 @@ class TextDiffusion(Objective):
         assert stream is not None
         # e₀ has length 1: at unit variance it would leak.
         e0, z = forward.sub_batch(forward.text_embeds).detach(), forward.latents
-        t, quarters = self._timesteps(forward)
+        t, parts = self._timesteps(forward)
         noise = forward.random("noise-text", tuple(e0.shape[1:]))
         e_t = stream.noisy(e0, noise, t, schedule)
         if self.image_drop and forward.training:
@@ -75,24 +85,45 @@ class TextDiffusion(Objective):
         # The text tower is not its to move.
         null = forward.null_condition.detach()
         predicted = stream.predict(forward.base, e_t, t, z, null)
-        predicted, texts, quarters = (forward.gather(x) for x in (predicted, e0, quarters))
+        # The images that the denoiser sees, against all captions of the step.
+        seen = forward.own_places()[list(forward.denoise_rows)]
+        predicted, seen, parts = (forward.gather(x) for x in (predicted, seen, parts))
+        texts = forward.gather(forward.text_embeds.detach())
         # The trainer keeps it at 100 or below.
         scale = stream.logit_scale.exp()
         with forward.full_precision():
-            # (N, N)
+            # (n, N)
             logits = scale * predicted @ texts.T
+        shares, left_out = pair_targets(forward, self.same_group)
+        rows = cross_entropy(logits, shares[seen], left_out[seen])
+        # Captions whose images were not seen have no right answer.
         shares, left_out = pair_targets(forward, self.same_group, denoised=True)
-        loss = symmetric_cross_entropy(logits, shares, left_out)
-        rows = -(shares * logits.masked_fill(left_out, NEVER).log_softmax(1)).sum(1)
-        by_quarter = {k: rows[quarters == k] for k in range(QUARTERS)}
-        figures = {f"text_diffusion_t{k}": x.mean() for k, x in by_quarter.items() if len(x)}
+        columns = cross_entropy(logits[:, seen].T, shares, left_out)
+        loss = (rows.mean() + columns.mean()) / 2
+        by_part = {f"t{k}": rows[parts == k] for k in range(QUARTERS)}
+        by_part["pure"] = rows[parts == PURE]
+        figures = {f"text_diffusion_{name}": x.mean() for name, x in by_part.items() if len(x)}
         return loss, {**figures, "text_diffusion_scale": scale}
 
     def _timesteps(self, forward: ForwardPass) -> tuple[Tensor, Tensor]:
-        """Timesteps (b,), each quarter of the schedule as often, and the quarters (b,).
+        """Timesteps (b,), and the part of the schedule that each is of (b,).
 
-        They are independent of the denoise pass's.
+        A share `pure_noise` of rows has the last one, PURE. The others are spread over the
+        schedule, each quarter as often. They are independent of the denoise pass's.
         """
-        schedule, quarters = forward.base.schedule, forward.denoise_positions % QUARTERS
-        shares = (quarters + forward.random("t-text", uniform=True)) / QUARTERS
-        return schedule.timesteps(shares).clamp(max=len(schedule) - 1), quarters
+        schedule = forward.base.schedule
+        parts = schedule_parts(forward.denoise_positions, self.pure_noise)
+        shares = (parts + forward.random("t-text", uniform=True)) / QUARTERS
+        # The shares of PURE lie behind the end.
+        return schedule.timesteps(shares).clamp(max=len(schedule) - 1), parts
+
+
+def schedule_parts(positions: Tensor, pure_noise: float) -> Tensor:
+    """Of each position of the run the quarter of the schedule, or PURE, int64 (b,).
+
+    Of the first n positions floor(n · pure_noise) are PURE; the others take the quarters in turn.
+    """
+    # A float32 would not count a long run.
+    pure_before = (positions.double() * pure_noise).floor().long()
+    pure = ((positions + 1).double() * pure_noise).floor().long() > pure_before
+    return ((positions - pure_before) % QUARTERS).masked_fill(pure, PURE)

@@ -108,8 +108,8 @@ def rate_schedule(optimizer: Optimizer, options: Train) -> LambdaLR:
     return get_scheduler(
         options.schedule,
         optimizer,
-        num_warmup_steps=min(options.warmup, options.steps // 2),
-        num_training_steps=options.steps,
+        num_warmup_steps=min(options.warmup, options.total_steps // 2),
+        num_training_steps=options.total_steps,
     )
 
 

@@ -7,9 +7,12 @@ from unidiff_cli.project.project import Project
 
 
 def train_plan(project: Project, recipe: Recipe) -> list[str]:
-    """The steps, what trains at which rate, and what follows. Raises NotReady without shards."""
+    """The steps of a sized recipe, what trains at which rate, and what follows.
+
+    Raises NotReady without shards.
+    """
     images, options = int(project.receipt("shards").counts["train"]), recipe.train
-    epochs = options.steps * options.batch_size / max(images, 1)
+    epochs = options.total_steps * options.batch_size / max(images, 1)
     rates = {tower: getattr(options.lr, tower) for tower in options.trains}
     trained = ", ".join(f"{tower} at {rate:g}" for tower, rate in rates.items() if rate)
     return [

@@ -110,7 +110,7 @@ class Run:
         A signal puts it off: a run that continues measures first. Previews are of `captions`.
         """
         options, step, tripped = self.recipe.train, self.trainer.done, list[str]()
-        last, self.unmeasured = step == options.steps, True
+        last, self.unmeasured = step == options.total_steps, True
         with suppress(Interrupted):
             # First, since it may be done twice and leaves nothing in the log.
             if last or (options.preview_every and step % options.preview_every == 0):

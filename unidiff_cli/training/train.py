@@ -16,7 +16,7 @@ from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.alike_order import block_size
 from unidiff_cli.data.caption_length import count_tokens, divide_captions, warn_of_cut
 from unidiff_cli.data.shards import Shards
-from unidiff_cli.errors import Damaged, NotReady, UsageError, WorkError, nearest
+from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
 from unidiff_cli.models import loading
 from unidiff_cli.objectives import needs_of, trained_encoder
 from unidiff_cli.progress import Progress
@@ -31,6 +31,7 @@ from unidiff_cli.training.launch import launch
 from unidiff_cli.training.precompute import Precomputed, fill_cache, generate_latents
 from unidiff_cli.training.provenance import Provenance
 from unidiff_cli.training.run import rewind
+from unidiff_cli.training.sizing import sized
 from unidiff_cli.training.worker import OnStep, work
 
 if TYPE_CHECKING:
@@ -57,9 +58,11 @@ def train(
     with project.lock(existing=True):
         # What we read.
         prepared = project.receipt("shards")
+        shards, notes = Shards.open(project.path("shards")), list[str]()
         if resume:
             name, recipe, provenance = _resumed(project, resume, prepared.hash)
         else:
+            recipe, notes = sized(recipe, len(shards.rows("train")))
             provenance = Provenance.of(recipe, prepared.hash)
             if (finished := _finished(project, recipe, provenance)) and not force:
                 return finished
@@ -70,12 +73,13 @@ def train(
         for written in ("exports", "runs"):
             project.folder(written)
         project.refuse_foreign("index")
-        shards = Shards.open(project.path("shards"))
         world = recipe.train.processes or max(1, machine.gpu_count())
-        _check(recipe, shards, world)
+        _check(recipe, world)
         base = loading.load_base(recipe.base, recipe.image_size)
         # Do.
         if not resume:
+            for note in notes:
+                logger.info("%s", note)
             _say_cut(recipe, base, shards)
             folder = project.path("runs", name)
             make_folder(folder)
@@ -135,14 +139,9 @@ def _resumed(project: Project, resume: str | bool, shards: str) -> tuple[str, Re
     return name, recipe, began
 
 
-def _check(recipe: Recipe, shards: Shards, world: int) -> None:
-    """Raises WorkError for too few images, UsageError for options that do not fit together."""
+def _check(recipe: Recipe, world: int) -> None:
+    """Raises UsageError for options that do not fit together."""
     options, objectives = recipe.train, list(recipe.active().values())
-    rows = len(shards.rows("train"))
-    if rows < 2:
-        raise WorkError(
-            f"The training split holds {rows} images.", "Add images, or change prepare.splits."
-        )
     measured = needs_of(objectives).clip_pixels or trained_encoder(objectives)
     if options.best_by == "recall" and not measured:
         raise UsageError(

@@ -99,7 +99,7 @@ def work(
     # The trackers' files are whole now.
     if main:
         counts = {"train": len(training.rows), "val": len(held_out.rows) if held_out else 0}
-        receipt.counts = {"steps": options.steps, **counts}
+        receipt.counts = {"steps": options.total_steps, **counts}
         receipt.figures = {"best": asdict(run.best) if run.best.step else {}}
         receipt.figures |= job.figures(training)
         receipt.files, receipt.changing = run.records(), [OUTPUT]
@@ -111,7 +111,7 @@ def _loop(run: Run, training: Samples, shown: Samples, on_step: OnStep | None) -
     trainer, options = run.trainer, run.recipe.train
     main = trainer.accelerator.is_main_process
     captions = [row.captions[0] for row in shown.rows]
-    remaining = range(trainer.done, options.steps)
+    remaining = range(trainer.done, options.total_steps)
     batches = loader(training, remaining, options.workers)
     # Until the processes of the loader have started there is nothing that a signal has to save.
     first = list(islice(batches, 1))
@@ -136,7 +136,7 @@ def _finish_step(run: Run, captions: list[str], caught: Callable[[], int]) -> No
         if accelerator.num_processes == 1:
             warn_of_collapse({"step": number, "tripped": tripped})
     stop = _agreed(accelerator, Stop(caught(), bool(tripped) and options.stop_on_collapse))
-    if stop.now or number == options.steps or number % options.checkpoint_every == 0:
+    if stop.now or number == options.total_steps or number % options.checkpoint_every == 0:
         if accelerator.is_main_process:
             run.save()
         accelerator.wait_for_everyone()

@@ -32,7 +32,8 @@ class Metric(Section):
     """One way to measure a model. Every dictionary below is keyed by the names in `figures`.
 
     `needs_generated_images` says that images are generated for it and the scorer judges them.
-    `on_request` says that it is slow: computed only if evaluate.metrics or a gate names it.
+    `on_request` says that it is slow, or asks what few want to know: computed only if
+    evaluate.metrics or a gate names it.
     `place` orders a report where no metrics are named: small numbers first, equal ones by name.
     `in_ablations` says that an ablation measures it where the recipe names no metrics. `plotted`
     are the figures that an ablation plots beside the headline ones.

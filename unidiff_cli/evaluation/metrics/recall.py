@@ -13,6 +13,7 @@ import numpy as np
 from unidiff_cli.data.captions import number_distinct, same_text
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.ranking import (
+    DIRECTIONS,
     chance_precision,
     chance_recall,
     hits,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 KS = (1, 5, 10)
 # The k of the report's curves.
 CURVE_KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
-DIRECTIONS = {"t2i": "Text-to-image", "i2t": "Image-to-text"}
 
 
 def recall_both_ways(
