@@ -72,7 +72,7 @@ def report_of(
         "models": {"base": model_of(role="base", source="nano"), "tuned": model_of()},
         "figures": figures,
         "specs": SPECS,
-        "references": References(chance={"r1_t2i": 0.02}, real={"kid": 0.0}),
+        "references": References(chance={"r1_t2i": 0.02}, real={"clip_score_distance": 30.0}),
         "tests": tests,
         "flags": {"tuned": []},
         "details": {"base": {}, "tuned": {}},

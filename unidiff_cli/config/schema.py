@@ -425,8 +425,8 @@ class Evaluate(Section):
     extractor: tuple[Literal["auto", ExtractorName], ...] = Field(
         ("auto",),
         min_length=1,
-        description="extractors of image features, for figures by each; one name or several; "
-        "auto: inception where its path is given, else nano_scorer",
+        description="extractors of image features, one or several; "
+        "auto: inception if its path is given, else nano_scorer",
     )
     scorer: str = Field(
         "",

@@ -142,12 +142,12 @@ class NearCopies(Metric):
         """The generated images that are near copies, by one judge."""
 
         def find() -> Copies:
-            generated, real = outputs.generated_embeds, outputs.real_embeds
             training = self._training(outputs)
             if judge == SCORER:
+                generated, real = outputs.generated_embeds, outputs.real_embeds
                 return find_copies(generated, training.embeds, real)
-            features = (outputs.generated_features, training.features, outputs.real_features)
-            return find_copies(*(_unit(each[judge]) for each in features))
+            generated, real = outputs.generated_features[judge], outputs.real_features[judge]
+            return find_copies(_unit(generated), _unit(training.features[judge]), _unit(real))
 
         return outputs.remember(self, f"copies.{judge}", find)
 
