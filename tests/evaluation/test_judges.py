@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.base import write_base
 from tests.support.evaluation import GivenOutputs, eval_set_of, normal, rows_of, unit
-from tests.support.reports import report_of, test_of
+from tests.support.reports import report_of
+from tests.support.reports import test_of as figure_test
 from unidiff_cli.config.schema import Evaluate
 from unidiff_cli.errors import UsageError, WorkError
 from unidiff_cli.evaluation import measure
@@ -142,8 +143,9 @@ def test_the_distance_of_clip_scores_by_hand():
 
 def test_a_lower_clip_score_that_is_nearer_to_the_real_one_is_better():
     def at(cosine, count=40):
-        """Unit vectors with that cosine to the first axis."""
-        cosines = cosine + 0.02 * np.random.default_rng(0).standard_normal(count)
+        """Unit vectors with about that cosine to the first axis."""
+        noise = np.random.default_rng(round(100 * cosine)).standard_normal(count)
+        cosines = cosine + 0.02 * (noise - noise.mean())
         return np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)
 
     prompts = np.tile([1.0, 0.0], (40, 1))
@@ -234,7 +236,7 @@ def test_better_needs_every_extractor(first, second, word):
     key = f"kid_{SECOND}"
     specs = report.specs | {"kid": spec, key: replace(spec, label="KID by it", extractor=SECOND)}
     figures = {model: {**each, key: each["kid"]} for model, each in report.figures.items()}
-    tests = [*report.tests, test_of(key, 0.2, 0.1, verdict=second, p=0.001)]
+    tests = [*report.tests, figure_test(key, 0.2, 0.1, verdict=second, p=0.001)]
     tests = [replace(test, p=0.001) for test in tests]
     report = report.model_copy(update={"specs": specs, "figures": figures, "tests": tests})
     assert f" Generation: {word} (" in verdict(report)

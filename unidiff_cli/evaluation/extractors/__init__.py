@@ -69,12 +69,17 @@ def _efficientnet(folder: Path | None) -> Extractor:
     return EfficientNetLite0.read(folder)
 
 
-@cache
 def scorer(source: str = "") -> Scorer:
     """The frozen CLIP that judges captions, loaded once: a folder or hub id, or the embedded one.
 
     Raises EnvironmentProblem.
     """
+    return load_scorer(source)
+
+
+@cache
+def load_scorer(source: str) -> Scorer:
+    """What `scorer` gives. Its cache has one key for a source that is left out and an empty one."""
     from unidiff_cli.evaluation.extractors import nano_scorer
 
     judge = nano_scorer.Scorer.read(source or nano_scorer.FOLDER).to(machine.device())
