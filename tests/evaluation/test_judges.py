@@ -69,7 +69,7 @@ def test_one_name_or_several_are_extractors():
         ({"extractor": "inception"}, "needs its file"),
         ({"extractor": SECOND, "inception": "a.pt"}, "given and not named here"),
         ({"extractor": "resnet"}, "Input should be"),
-        ({"extractor": []}, "at least 1"),
+        ({"extractor": []}, "name an extractor"),
     ],
 )
 def test_an_extractor_that_cannot_be_meant_is_refused(options, sentence):

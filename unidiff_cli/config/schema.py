@@ -424,7 +424,6 @@ class Evaluate(Section):
     )
     extractor: tuple[Literal["auto", ExtractorName], ...] = Field(
         ("auto",),
-        min_length=1,
         description="extractors of image features, one or several; "
         "auto: inception if its path is given, else nano_scorer",
     )
@@ -448,6 +447,8 @@ class Evaluate(Section):
     @classmethod
     def _with_its_file(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         given = bool(info.data.get("inception"))
+        if not value:
+            raise ValueError("name an extractor, or auto")
         if "inception" in value and not given:
             raise ValueError("inception needs its file: set evaluate.inception to its path")
         if given and not {"auto", "inception"} & set(value):

@@ -8,6 +8,7 @@ from unidiff_cli.evaluation.statistics import LEVEL, holm
 from unidiff_cli.reports.schema import FigureTest, Report
 from unidiff_cli.reports.wording import SIDES, format_value
 
+TOO_FEW = "too few images for a verdict"
 # What the images of a split are; those of any other split were held out.
 IMAGES = {"train": "training images", "val": "validation images"}
 
@@ -74,7 +75,7 @@ def _word(report: Report, keys: Sequence[str], tests: Mapping[str, FigureTest]) 
     """The word of a side by the tests of its figures; "" where nothing can be told apart."""
     judged = [key for key in keys if tests[key].verdict != "too few images"]
     if not judged:
-        return "too few images for a verdict"
+        return TOO_FEW
     adjusted = dict(zip(judged, holm([tests[key].p for key in judged]), strict=True))
     words = {key: tests[key].verdict for key in judged if adjusted[key] < 1 - LEVEL}
     outcomes = set(words.values()) - {"not distinguishable"}
@@ -87,8 +88,7 @@ def _word(report: Report, keys: Sequence[str], tests: Mapping[str, FigureTest]) 
 
 def _silent(report: Report, keys: Sequence[str], words: Mapping[str, str]) -> list[str]:
     """Where several extractors look: those by which no figure is better."""
-    extractors = dict.fromkeys(spec.extractor for key in keys if (spec := report.specs[key]))
-    names = [name for name in extractors if name]
+    names = [name for name in dict.fromkeys(report.specs[key].extractor for key in keys) if name]
     better = {report.specs[key].extractor for key, word in words.items() if word == "better"}
     return [name for name in names if name not in better] if len(names) > 1 else []
 
@@ -98,5 +98,4 @@ def _change(report: Report, before: str, after: str, test: FigureTest) -> str:
     spec = report.specs[test.figure]
     values = (report.figures[model][test.figure].value for model in (before, after))
     change = f"{spec.label} {' → '.join(format_value(value, spec.percent) for value in values)}"
-    few = test.verdict == "too few images" and ", too few images for a verdict"
-    return change + (few or "")
+    return f"{change}, {TOO_FEW}" if test.verdict == "too few images" else change
