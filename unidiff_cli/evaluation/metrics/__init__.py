@@ -20,13 +20,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-import numpy as np
-
 from unidiff_cli.config.schema import Evaluate, Section
 from unidiff_cli.evaluation.results import BootstrapSamples, PerItem
 from unidiff_cli.reports.schema import Details, FigureSpec
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from unidiff_cli.evaluation.eval_set import EvalSet
     from unidiff_cli.evaluation.extractors import Extractor
     from unidiff_cli.evaluation.outputs import ModelOutputs
