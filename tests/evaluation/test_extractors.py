@@ -8,7 +8,7 @@ from tests.support.extractors import MeanLayer, script_of
 from unidiff_cli.config.schema import Evaluate
 from unidiff_cli.errors import EnvironmentProblem, UsageError
 from unidiff_cli.evaluation.array_cache import ArrayCache
-from unidiff_cli.evaluation.extractors import load_extractor, scorer
+from unidiff_cli.evaluation.extractors import load_extractors, scorer
 from unidiff_cli.evaluation.extractors.inception import BATCH, Inception
 from unidiff_cli.evaluation.image_features import extract_features
 
@@ -66,19 +66,19 @@ def test_arrays_files_and_iterators_give_equal_features(extractor, tmp_path):
 
 def test_the_scorer_is_loaded_once():
     assert scorer() is scorer()
-    assert load_extractor(Evaluate()) is scorer()
+    assert load_extractors(Evaluate()) == {"nano_scorer": scorer()}
 
 
 def test_inception_needs_its_file(tmp_path):
     with pytest.raises(UsageError, match="no such file"):
-        load_extractor(Evaluate(inception=str(tmp_path / "inception-2015-12-05.pt")))
+        load_extractors(Evaluate(inception=str(tmp_path / "inception-2015-12-05.pt")))
 
 
 def test_another_file_than_inceptions_is_not_run(tmp_path):
     file = tmp_path / "inception-2015-12-05.pt"
     file.write_bytes(b"print('run me')")
     with pytest.raises(EnvironmentProblem, match="is not inception-2015-12-05.pt"):
-        load_extractor(Evaluate(inception=str(file)))
+        load_extractors(Evaluate(inception=str(file)))
 
 
 # ---------------------------------------------------------------- features of many images
@@ -97,19 +97,33 @@ def test_images_are_read_a_batch_at_a_time():
             assert len(alive) <= 10, "a batch of 4, and not all"
             yield np.zeros((32, 32, 3), np.uint8).view(Counted)
 
-    features = extract_features(counted_images(), [], ArrayCache(), scorer(), batch_size=4)
-    assert len(features.features) == len(features.embeds) == 40
+    extractors = {"scorer": scorer()}
+    features = extract_features(
+        counted_images(), [], ArrayCache(), extractors, scorer(), batch_size=4
+    )
+    assert len(features.features["scorer"]) == len(features.embeds) == 40
 
 
 def test_features_of_another_extractor_stand_beside_the_scorers_embeddings(inception):
     batch = images(3)
-    features = extract_features(batch, [], ArrayCache(), inception, batch_size=2)
-    assert (features.features == inception.features(batch)).all()
-    assert features.embeds == pytest.approx(scorer().embed_images(batch)[1], abs=1e-5)
+    features = extract_features(
+        batch,
+        [],
+        ArrayCache(),
+        {"inception": inception, "nano_scorer": scorer()},
+        scorer(),
+        batch_size=2,
+    )
+    assert (features.features["inception"] == inception.features(batch)).all()
+    pooled, embeds = scorer().embed_images(batch)
+    assert features.features["nano_scorer"] == pytest.approx(pooled, abs=1e-4)
+    assert features.embeds == pytest.approx(embeds, abs=1e-5)
 
 
 def test_stored_features_need_no_image(tmp_path):
     arrays = ArrayCache(tmp_path)
-    first = extract_features(images(3), [1], arrays, scorer(), batch_size=2)
-    again = extract_features([], [1], arrays, scorer(), batch_size=2)
-    assert (again.features == first.features).all() and (again.embeds == first.embeds).all()
+    eye = {"nano_scorer": scorer()}
+    first = extract_features(images(3), [1], arrays, eye, scorer(), batch_size=2)
+    again = extract_features([], [1], arrays, eye, scorer(), batch_size=2)
+    assert (again.features["nano_scorer"] == first.features["nano_scorer"]).all()
+    assert (again.embeds == first.embeds).all()

@@ -56,14 +56,14 @@ def generations(monkeypatch):
 
 def test_images_are_generated_once_for_all_features(outputs_of, generations):
     outputs = outputs_of()
-    assert outputs.generated_features.shape == (4, 32)
+    assert outputs.generated_features["nano_scorer"].shape == (4, 32)
     assert outputs.generated_embeds.shape == (4, 16)
     assert generations == [4]
 
 
 def test_real_features_have_a_row_each(outputs_of):
     outputs = outputs_of()
-    assert outputs.real_features.shape == (len(outputs.eval_set.rows), 32)
+    assert outputs.real_features["nano_scorer"].shape == (len(outputs.eval_set.rows), 32)
     assert np.allclose(np.linalg.norm(outputs.real_embeds, axis=1), 1, atol=1e-5)
 
 

@@ -59,7 +59,7 @@ def test_figures_are_tested_where_both_models_have_items_or_samples():
 
 def test_a_test_of_a_report_is_named_and_has_a_sentence():
     results = {"base": {"recall": result_of([0] * 30)}, "tuned": {"recall": result_of([1] * 30)}}
-    (test,) = figure_tests("tuned", "base", results, SPECS)
+    (test,) = figure_tests("tuned", "base", results, SPECS, generated=0)
     assert (test.model, test.against, test.figure) == ("tuned", "base", "r1")
     assert test.sentence.startswith("R@1 is better: 0.0 % → 100.0 %")
 

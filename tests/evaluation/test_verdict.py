@@ -26,7 +26,8 @@ UNCLEAR = "not distinguishable"
 def test_each_side_has_a_word_and_its_figures(verdicts, retrieval, generation):
     text = verdict(report_of(BASE, TUNED, verdicts))
     assert text.startswith(f"Retrieval: {retrieval} (R@1 30.0\u00a0% → 50.0\u00a0%).")
-    assert f" Generation: {generation} (KID 0.2 → 0.1; CLIP score 25.0 → 25.5)." in text
+    changes = "KID 0.2 → 0.1; CLIP score, distance from real 25.0 → 25.5"
+    assert f" Generation: {generation} ({changes})." in text
 
 
 def test_it_says_what_it_was_taken_over():

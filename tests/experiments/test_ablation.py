@@ -97,6 +97,7 @@ def test_table_json_is_a_report(ablated):
         "map_t2i",
         "kid",
         "clip_score",
+        "clip_score_distance",
         "probe_accuracy",
         "uniformity_image",
         "seconds",

@@ -46,7 +46,7 @@ def test_bootstrap_samples_of_seeds_are_averaged():
 
 
 def test_a_figure_has_a_mean_and_a_spread_over_seeds():
-    figures = summarise(GRID, SPECS).figures
+    figures = summarise(GRID, SPECS, generated=0).figures
     assert figures["fashion"]["hit"].model_dump() == {
         "mean": 0.375,
         "sd": pytest.approx(0.1767767),
@@ -56,24 +56,24 @@ def test_a_figure_has_a_mean_and_a_spread_over_seeds():
 
 
 def test_training_has_its_seconds():
-    figures = summarise(GRID, SPECS).figures
+    figures = summarise(GRID, SPECS, generated=0).figures
     assert figures["fashion"]["seconds"].seeds == [2.0, 4.0]
     assert "seconds" not in figures["base"]
 
 
 def test_folds_of_a_seed_are_pooled():
     grid = {"base": {0: fold_of(1, 0, 0, 0) + fold_of(1, 1, 1, 1)}}
-    assert summarise(grid, SPECS).figures["base"]["hit"].seeds == [5 / 8]
+    assert summarise(grid, SPECS, generated=0).figures["base"]["hit"].seeds == [5 / 8]
 
 
 def test_a_figure_that_one_seed_does_not_have_is_left_out():
     without = [CellResult("cell", {"metric": MetricResult({})})]
     grid = {"base": {0: fold_of(1, 0, 0, 0), 1: without}}
-    assert "hit" not in summarise(grid, SPECS).figures["base"]
+    assert "hit" not in summarise(grid, SPECS, generated=0).figures["base"]
 
 
 def test_recipes_are_tested_against_the_first():
-    (test,) = summarise(GRID, SPECS).tests
+    (test,) = summarise(GRID, SPECS, generated=0).tests
     assert (test.model, test.against, test.figure) == ("joint", "fashion", "hit")
     assert test.difference == pytest.approx(-0.25)
     assert test.verdict == "not distinguishable", "two products say nothing"
@@ -81,7 +81,9 @@ def test_recipes_are_tested_against_the_first():
 
 def test_recipes_are_tested_against_references_and_each_pair_once():
     grid = GRID | {"other": GRID["joint"]}
-    pairs = [(test.model, test.against) for test in summarise(grid, SPECS, ["joint"]).tests]
+    pairs = [
+        (test.model, test.against) for test in summarise(grid, SPECS, ["joint"], generated=0).tests
+    ]
     assert pairs == [("joint", "fashion"), ("other", "fashion"), ("other", "joint")]
 
 
@@ -93,4 +95,4 @@ def test_only_notes_of_every_cell_are_in_it():
         }
         for name, seeds in GRID.items()
     }
-    assert summarise(grid, SPECS).notes == ["Of all cells."]
+    assert summarise(grid, SPECS, generated=0).notes == ["Of all cells."]

@@ -90,7 +90,7 @@ def test_blends_have_a_curve_for_each_headline_figure():
     assert [plot.title for plot in evaluation_plots(report)] == [
         "R@1 between base and tuned",
         "KID between base and tuned",
-        "CLIP score between base and tuned",
+        "CLIP score, distance from real between base and tuned",
     ]
 
 

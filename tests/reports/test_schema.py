@@ -68,7 +68,7 @@ def test_numbers_are_written_to_the_last_bit():
     read = Report.model_validate_json(json.dumps(report.model_dump(mode="json")))
     assert read.figures["base"]["r1_t2i"].value == 1 / 3
     assert read.figures["base"]["kid"].value == 0.1 + 0.2
-    assert read.figures["base"]["clip_score"].value == 1e-17
+    assert read.figures["base"]["clip_score_distance"].value == 1e-17
 
 
 def test_an_unknown_key_is_refused():

@@ -74,4 +74,4 @@ class GivenOutputs(ModelOutputs):
 
     def row_features(self, rows: Sequence[Any], label: str) -> ImageFeatures:
         embeds = self.arrays[label][: len(rows)]
-        return ImageFeatures(embeds, embeds)
+        return ImageFeatures(dict.fromkeys(self.eval_set.evaluate.extractors, embeds), embeds)

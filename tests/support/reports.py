@@ -15,8 +15,8 @@ from unidiff_cli.reports.schema import (
 
 SPECS = {
     "r1_t2i": FigureSpec("R@1", "retrieval", "higher", percent=True),
-    "kid": FigureSpec("KID", "generation", "lower"),
-    "clip_score": FigureSpec("CLIP score", "generation", "higher"),
+    "kid": FigureSpec("KID", "generation", "lower", verdict_images=256),
+    "clip_score_distance": FigureSpec("CLIP score, distance from real", "generation", "lower"),
 }
 
 
@@ -72,7 +72,7 @@ def report_of(
         "models": {"base": model_of(role="base", source="nano"), "tuned": model_of()},
         "figures": figures,
         "specs": SPECS,
-        "references": References(chance={"r1_t2i": 0.02}, real={"clip_score": 30.0}),
+        "references": References(chance={"r1_t2i": 0.02}, real={"clip_score_distance": 30.0}),
         "tests": tests,
         "flags": {"tuned": []},
         "details": {"base": {}, "tuned": {}},

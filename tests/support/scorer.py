@@ -23,7 +23,7 @@ def tiny_scorer(folder: Path) -> Iterator[Path]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nano_scorer, "FOLDER", clip)
-        extractors.scorer.cache_clear()
+        extractors.load_scorer.cache_clear()
         yield clip
-    extractors.scorer.cache_clear()
+    extractors.load_scorer.cache_clear()
     torch.set_num_threads(threads)

@@ -155,7 +155,7 @@ def _gates(settings: Any, text: str) -> list[Gate]:
         registry.load("metrics", name)
         for name in settings.evaluate.metrics or registry.names("metrics")
     ]
-    return parse_gates(text, [key for metric in metrics for key in metric.figures])
+    return parse_gates(text, [key for metric in metrics for key in metric.specs(settings.evaluate)])
 
 
 def _check_gates(bounds: list[Gate], figures: dict[str, dict[str, float]], page: Path) -> None:

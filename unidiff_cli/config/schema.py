@@ -38,6 +38,7 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 SamplerSteps = Annotated[int, Field(ge=1, le=MAX_SAMPLER_STEPS)]
 Guidance = Annotated[float, Field(ge=0)]
 SplitName = Literal["train", "val", "test"]
+ExtractorName = Literal["nano_scorer", "inception", "efficientnet_lite0"]
 
 
 class BaseFolders(Section):
@@ -494,6 +495,38 @@ class Evaluate(Section):
     inception: str = Field(
         "", description="path of inception-2015-12-05.pt, for FID and KID as published"
     )
+    extractor: tuple[Literal["auto", ExtractorName], ...] = Field(
+        ("auto",),
+        description="extractors of image features, one or several; "
+        "auto: inception if its path is given, else nano_scorer",
+    )
+    scorer: str = Field(
+        "",
+        description="a CLIP that judges generated images, a folder or hub id; empty: nano_scorer",
+    )
+
+    @property
+    def extractors(self) -> tuple[ExtractorName, ...]:
+        """The extractors by name, without `auto`, each once."""
+        automatic: ExtractorName = "inception" if self.inception else "nano_scorer"
+        return tuple(dict.fromkeys(automatic if n == "auto" else n for n in self.extractor))
+
+    @field_validator("extractor", mode="before")
+    @classmethod
+    def _one_is_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("extractor")
+    @classmethod
+    def _with_its_file(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        given = bool(info.data.get("inception"))
+        if not value:
+            raise ValueError("name an extractor, or auto")
+        if "inception" in value and not given:
+            raise ValueError("inception needs its file: set evaluate.inception to its path")
+        if given and not {"auto", "inception"} & set(value):
+            raise ValueError("evaluate.inception is given and not named here: add inception")
+        return value
 
     @field_validator("metrics")
     @classmethod

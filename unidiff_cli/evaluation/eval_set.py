@@ -13,11 +13,12 @@ from unidiff_cli.data import attributes
 from unidiff_cli.data.caption_length import divide_captions
 from unidiff_cli.data.captions import same_text
 from unidiff_cli.data.token_window import TokenWindow
-from unidiff_cli.evaluation.extractors import Extractor, load_extractor, scorer
+from unidiff_cli.evaluation.extractors import Extractor, load_extractors, scorer
 from unidiff_cli.evaluation.probe import ProbeSet
 
 if TYPE_CHECKING:
     from unidiff_cli.data.shards import Row, Shards
+    from unidiff_cli.evaluation.extractors.nano_scorer import Scorer
 
 # Real images that are compared with; more would not change a figure as it is printed.
 MAX_REAL = 10_000
@@ -141,14 +142,19 @@ class EvalSet:
     @cached_property
     def prompt_embeds(self) -> np.ndarray:
         """Unit embeddings of the prompts by the scorer, (n, D)."""
-        return scorer().embed_captions(self.prompts)
+        return self.scorer.embed_captions(self.prompts)
+
+    @property
+    def scorer(self) -> Scorer:
+        """The frozen CLIP that judges generated images."""
+        return scorer(self.evaluate.scorer)
 
     # ------------------------------------------------------------ real images
 
     @cached_property
-    def extractor(self) -> Extractor:
-        """What FID, KID and precision and recall take their features from."""
-        return load_extractor(self.evaluate)
+    def extractors(self) -> dict[str, Extractor]:
+        """What FID, KID and precision and recall take their features from, by name."""
+        return load_extractors(self.evaluate, self.cache)
 
     @cached_property
     def real_rows(self) -> list[Row]:

@@ -15,6 +15,7 @@ from unidiff_cli.evaluation.measure import (
     base_model,
     blended_model,
     by_encoder,
+    check_scorer,
     choose_metrics,
     evaluation_settings,
     export_model,
@@ -145,6 +146,7 @@ def _run(
     eval_set = EvalSet.of(shards, recipe, window, cache)
     # What is refused.
     metrics, left_out = choose_metrics([eval_set], evaluation.needs)
+    check_scorer(recipe.evaluate, metrics, evaluation.models[0].source)
     # What is finished already.
     models = evaluation.models
     settings = {

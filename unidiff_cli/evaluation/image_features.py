@@ -1,8 +1,8 @@
-"""Image features: what the extractor and the scorer make of real and generated images."""
+"""Image features: what the extractors and the scorer make of real and generated images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from unidiff_cli.evaluation.array_cache import ArrayCache
-from unidiff_cli.evaluation.extractors import Extractor, scorer
+from unidiff_cli.evaluation.extractors import Extractor
 
 if TYPE_CHECKING:
     from unidiff_cli.data.shards import Row, Shards
+    from unidiff_cli.evaluation.extractors.nano_scorer import Scorer
 
 
 class ImageFeatures(NamedTuple):
-    """Of n images: `features` (n, d) by the extractor, unit `embeds` (n, D) by the scorer."""
+    """Of n images: `features` (n, d) by each extractor, unit `embeds` (n, D) by the scorer."""
 
-    features: np.ndarray
+    features: Mapping[str, np.ndarray]
     embeds: np.ndarray
 
 
@@ -27,30 +28,44 @@ def extract_features(
     images: Iterable[np.ndarray],
     depends: Any,
     arrays: ArrayCache,
-    extractor: Extractor,
+    extractors: Mapping[str, Extractor],
+    judge: Scorer,
     batch_size: int,
 ) -> ImageFeatures:
     """Features of uint8 RGB images (H, W, 3), stored in `arrays` by what the images depend on.
 
-    The images are read once, a batch at a time, and not at all if both arrays are stored.
+    The images are read once, a batch at a time, and not at all if every array is stored.
     """
-    judge = scorer()
-    both = cache(partial(_extract, images, extractor, batch_size))
+    made = cache(partial(_extract, images, extractors, judge, batch_size))
+
+    def by(name: str) -> np.ndarray:
+        key = [depends, extractors[name].weights_hash]
+        return arrays.array("features", key, lambda: made().features[name])
+
     return ImageFeatures(
-        arrays.array("features", [depends, extractor.weights_hash], lambda: both().features),
-        arrays.array("embeds", [depends, judge.weights_hash], lambda: both().embeds),
+        {name: by(name) for name in extractors},
+        arrays.array("embeds", [depends, judge.weights_hash], lambda: made().embeds),
     )
 
 
-def _extract(images: Iterable[np.ndarray], extractor: Extractor, batch_size: int) -> ImageFeatures:
-    judge, rest = scorer(), iter(images)
-    parts: list[ImageFeatures] = []
+def _extract(
+    images: Iterable[np.ndarray],
+    extractors: Mapping[str, Extractor],
+    judge: Scorer,
+    batch_size: int,
+) -> ImageFeatures:
+    rest = iter(images)
+    embeds: list[np.ndarray] = []
+    features: dict[str, list[np.ndarray]] = {name: [] for name in extractors}
     while batch := list(islice(rest, batch_size)):
-        features, embeds = judge.embed_images(batch)
-        if extractor is not judge:
-            features = extractor.features(batch)
-        parts.append(ImageFeatures(features, embeds))
-    return ImageFeatures(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        pooled, unit = judge.embed_images(batch)
+        embeds.append(unit)
+        for name, extractor in extractors.items():
+            # One forward of the scorer gives both.
+            features[name].append(pooled if extractor is judge else extractor.features(batch))
+    return ImageFeatures(
+        {name: np.concatenate(parts) for name, parts in features.items()}, np.concatenate(embeds)
+    )
 
 
 def cropped_images(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unidiff_cli import registry
-from unidiff_cli.config.schema import Recipe
+from unidiff_cli.config.schema import Evaluate, Recipe
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.evaluation.extractors import scorer
@@ -22,6 +22,7 @@ from unidiff_cli.models import encoders, sources
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
+from unidiff_cli.reports.schema import FigureSpec
 
 # ---------------------------------------------------------------- models
 
@@ -83,7 +84,7 @@ def choose_metrics(
 
     These are the metrics that the recipe names, or all that every eval set allows. `needs` are
     figures that must be among them. Raises WorkError for an empty split, and for a named or needed
-    metric that would mislead.
+    metric that would mislead, and as `_check_judges` does.
     """
     split, named = eval_sets[0].evaluate.split, eval_sets[0].evaluate.metrics
     if not all(eval_set.rows for eval_set in eval_sets):
@@ -96,7 +97,7 @@ def choose_metrics(
     left_out: dict[str, str] = {}
     for name in named or metric_types():
         metric = registry.load("metrics", name)()
-        required = bool(named) or not set(needs).isdisjoint(metric.figures)
+        required = bool(named) or not set(needs).isdisjoint(metric.specs(eval_sets[0].evaluate))
         if metric.on_request and not required:
             left_out[name] = "It is measured where evaluate.metrics names it."
             continue
@@ -109,7 +110,43 @@ def choose_metrics(
             left_out[name] = problem.fact
         else:
             metrics[name] = metric
+    if needs_generated_images(metrics):
+        _check_judges(eval_sets, figure_specs(metrics, eval_sets[0].evaluate), needs)
     return metrics, left_out
+
+
+def check_scorer(evaluate: Evaluate, metrics: Mapping[str, Metric], base: Any) -> None:
+    """Raises UsageError where evaluate.scorer names the CLIP of the base, or one tuned from it."""
+    if evaluate.scorer and needs_generated_images(metrics):
+        from unidiff_cli.evaluation.extractors.nano_scorer import refuse_related
+
+        refuse_related(scorer(evaluate.scorer), base)
+
+
+def figure_specs(metrics: Mapping[str, Metric], evaluate: Evaluate) -> dict[str, FigureSpec]:
+    """How each figure of these metrics is read."""
+    return {k: spec for metric in metrics.values() for k, spec in metric.specs(evaluate).items()}
+
+
+def _check_judges(
+    eval_sets: Sequence[EvalSet], specs: Mapping[str, FigureSpec], needs: Sequence[str]
+) -> None:
+    """Loads what judges generated images, before any is generated.
+
+    Raises UsageError or EnvironmentProblem where a network is not there, and WorkError for a needed
+    figure that so few images give no verdict on.
+    """
+    for eval_set in eval_sets:
+        eval_set.extractors  # noqa: B018
+    eval_sets[0].scorer  # noqa: B018
+    images = sum(eval_set.evaluate.images for eval_set in eval_sets)
+    for key in needs:
+        if key in specs and images < (least := specs[key].verdict_images):
+            raise WorkError(
+                f"{specs[key].label} over {images:,} generated images gives no verdict, "
+                f"so {key} can be no gate; it needs {least:,}.",
+                f"Raise evaluate.images to {-(-least // len(eval_sets))}.",
+            )
 
 
 def needs_generated_images(metrics: Mapping[str, Metric]) -> bool:
@@ -124,7 +161,9 @@ def evaluation_settings(recipe: Recipe, metrics: Mapping[str, Metric]) -> dict[s
         **recipe.section("evaluate", "generate"),
         "long_captions": recipe.train.long_captions,
         "metrics": list(metrics),
-        "scorer": scorer().weights_hash if needs_generated_images(metrics) else None,
+        "scorer": scorer(recipe.evaluate.scorer).weights_hash
+        if needs_generated_images(metrics)
+        else None,
         "probe": ProbeSet.from_catalogue(probe).images_hash if probe else None,
     }
 

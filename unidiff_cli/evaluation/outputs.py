@@ -8,7 +8,7 @@ below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -211,8 +211,14 @@ class ModelOutputs:
 
     def _extract(self, images: Any, depends: Any, arrays: ArrayCache) -> ImageFeatures:
         eval_set = self.eval_set
-        batch_size = eval_set.evaluate.batch_size
-        return extract_features(images, depends, arrays, eval_set.extractor, batch_size)
+        return extract_features(
+            images,
+            depends,
+            arrays,
+            eval_set.extractors,
+            eval_set.scorer,
+            eval_set.evaluate.batch_size,
+        )
 
     @cached_property
     def _generated(self) -> ImageFeatures:
@@ -221,8 +227,8 @@ class ModelOutputs:
         )
 
     @property
-    def generated_features(self) -> np.ndarray:
-        """Extractor features of the generated images, (n, d)."""
+    def generated_features(self) -> Mapping[str, np.ndarray]:
+        """Features of the generated images by each extractor, (n, d)."""
         return self._generated.features
 
     @property
@@ -244,8 +250,8 @@ class ModelOutputs:
         return self.row_features(self.eval_set.real_rows, "real images")
 
     @property
-    def real_features(self) -> np.ndarray:
-        """Extractor features of the real images, (R, d)."""
+    def real_features(self) -> Mapping[str, np.ndarray]:
+        """Features of the real images by each extractor, (R, d)."""
         return self._real.features
 
     @property

@@ -10,8 +10,12 @@ from typing import Any
 
 from unidiff_cli.errors import Damaged, NotReady
 from unidiff_cli.evaluation.collapse_meters import flags
-from unidiff_cli.evaluation.extractors import scorer
-from unidiff_cli.evaluation.measure import Measurement, needs_generated_images, source_name
+from unidiff_cli.evaluation.measure import (
+    Measurement,
+    figure_specs,
+    needs_generated_images,
+    source_name,
+)
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.model_under_test import ModelUnderTest
 from unidiff_cli.evaluation.results import Results, figure_tests, pool
@@ -68,8 +72,7 @@ def build_report(
     measured = {key for by_figure in figures.values() for key in by_figure}
     specs = {
         key: spec
-        for metric in metrics.values()
-        for key, spec in metric.figures.items()
+        for key, spec in figure_specs(metrics, parts[0].eval_set.evaluate).items()
         if key in measured
     }
     meters = {
@@ -77,16 +80,17 @@ def build_report(
         for model, by_figure in figures.items()
     }
     logs = _logs(parts)
+    counts = _counts(parts, metrics)
     report = Report(
         title=title,
         verdict="",
         split=parts[0].eval_set.evaluate.split if len(parts) == 1 else f"{len(parts)} folds",
-        counts=_counts(parts, metrics),
+        counts=counts,
         models=_models(parts),
         figures=figures,
         specs=specs,
         references=_references(results[base]),
-        tests=_tests(parts[0].models, results, specs),
+        tests=_tests(parts[0].models, results, specs, counts.generated),
         flags={model: _flags(meters[base], meters[model]) for model in others},
         details={
             model: {m: each.details for m, each in by.items() if each.details != Details()}
@@ -161,6 +165,7 @@ def _tests(
     models: Sequence[ModelUnderTest],
     results: Mapping[str, Results],
     specs: Mapping[str, FigureSpec],
+    generated: int,
 ) -> list[FigureTest]:
     """Every model against the base, and every other whole export against the first one."""
     base, *others = (model.name for model in models)
@@ -168,7 +173,9 @@ def _tests(
     _, first, *rest = (model.name for model in models if model.role != "blend")
     pairs += [(model, first) for model in rest]
     return [
-        test for model, against in pairs for test in figure_tests(model, against, results, specs)
+        test
+        for model, against in pairs
+        for test in figure_tests(model, against, results, specs, generated)
     ]
 
 
@@ -178,8 +185,8 @@ def _flags(base: Mapping[str, float], tuned: Mapping[str, float]) -> list[Flag]:
 
 
 def _generation(parts: Sequence[Measurement]) -> Generation:
-    eval_set, judge = parts[-1].eval_set, scorer()
-    extractor = eval_set.extractor
+    eval_set = parts[-1].eval_set
+    judge = eval_set.scorer
     return Generation(
         prompts=[prompt for part in parts for prompt in part.eval_set.prompts],
         seeds=[seed for part in parts for seed in part.eval_set.seeds],
@@ -189,7 +196,10 @@ def _generation(parts: Sequence[Measurement]) -> Generation:
         scorer=Scorer(
             name=judge.name, weights=judge.weights_hash, millions=round(judge.millions, 2)
         ),
-        extractor=f"{extractor.name}, {extractor.feature_size} features",
+        extractor="; ".join(
+            f"{extractor.name}, {extractor.feature_size} features"
+            for extractor in eval_set.extractors.values()
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from unidiff_cli.reports.evaluation import (
 )
 from unidiff_cli.reports.schema import Report
 
-# Retrieval examples of a page, answers of each, and near copies of each model.
+# Retrieval examples of a page, answers of each, and near copies of each model by each judge.
 QUERIES, ANSWERS, COPIES = 6, min(5, TOP), 4
 
 
@@ -104,7 +105,8 @@ def _near_copies(report: Report, measurement: Measurement) -> list[CopyExample]:
     examples = []
     for name, outputs in measurement.outputs.items():
         copies = [copy for each in report.details[name].values() for copy in each.near_copies]
-        for copy in copies[:COPIES]:
+        by_judge = groupby(copies, key=lambda copy: copy.extractor)
+        for copy in (copy for _, group in by_judge for copy in islice(group, COPIES)):
             row = eval_set.training_sample[copy.training]
             examples.append(
                 CopyExample(
@@ -113,6 +115,7 @@ def _near_copies(report: Report, measurement: Measurement) -> list[CopyExample]:
                     copy.cosine,
                     Image.fromarray(outputs.generated_images[copy.generated]),
                     open_image(eval_set.shards, row),
+                    copy.extractor,
                 )
             )
     return examples

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -142,9 +142,11 @@ def _pooled_references(
 def compare_results(
     specs: Mapping[str, FigureSpec], before: MetricResult, after: MetricResult
 ) -> dict[str, PairedTest]:
-    """Paired tests of two models on the same items, by figure."""
+    """Paired tests of two models on the same items, by figure that is judged."""
     tests = {}
     for key, spec in specs.items():
+        if spec.better is None:
+            continue
         if key in before.per_item and key in after.per_item:
             items, others = before.per_item[key], after.per_item[key]
             if len(items.values) == len(others.values) and len(items.values):
@@ -168,12 +170,21 @@ def compare_results(
 
 
 def figure_tests(
-    model: str, against: str, results: Mapping[str, Results], specs: Mapping[str, FigureSpec]
+    model: str,
+    against: str,
+    results: Mapping[str, Results],
+    specs: Mapping[str, FigureSpec],
+    generated: int,
 ) -> list[FigureTest]:
-    """The paired tests of a model against another, by all metrics."""
+    """The paired tests of a model against another, by all metrics.
+
+    `generated` images of each model were judged: a figure that needs more has no verdict.
+    """
     tests = []
     for metric, before in results[against].items():
         for key, test in compare_results(specs, before, results[model][metric]).items():
+            if generated < specs[key].verdict_images:
+                test = replace(test, verdict="too few images")
             tests.append(
                 FigureTest(
                     **asdict(test),

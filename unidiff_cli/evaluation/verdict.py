@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from unidiff_cli.evaluation.statistics import LEVEL, holm
-from unidiff_cli.reports.schema import Report
+from unidiff_cli.reports.schema import FigureTest, Report
 from unidiff_cli.reports.wording import SIDES, format_value
 
+TOO_FEW = "too few images for a verdict"
 # What the images of a split are; those of any other split were held out.
 IMAGES = {"train": "training images", "val": "validation images"}
 
@@ -15,6 +18,7 @@ def verdict(report: Report) -> str:
 
     A model is compared with the base, and with every other model that it was tested against. The
     word allows for a side's several figures (Holm), since one of five is better by chance soon.
+    Where several extractors look at generated images, "better" needs a better figure by each.
     """
     comparisons = [(name, report.base) for name in list(report.models)[1:]]
     comparisons += [(test.model, test.against) for test in report.tests]
@@ -58,11 +62,8 @@ def _sides(report: Report, model: str, against: str) -> list[str]:
         ]
         if not keys:
             continue
-        adjusted = dict(zip(keys, holm([tests[key].p for key in keys]), strict=True))
-        words = {tests[key].verdict for key in keys if adjusted[key] < 1 - LEVEL}
-        words -= {"not distinguishable"}
-        word = "mixed" if len(words) > 1 else words.pop() if words else unclear
-        changes = "; ".join(_change(report, against, model, key) for key in keys)
+        word = _word(report, keys, tests) or unclear
+        changes = "; ".join(_change(report, against, model, tests[key]) for key in keys)
         sentences.append(f"{name}: {word} ({changes}).")
     flags = report.flags.get(model, []) if with_base else []
     if raised := [flag.words for flag in flags if flag.raised]:
@@ -70,8 +71,31 @@ def _sides(report: Report, model: str, against: str) -> list[str]:
     return sentences
 
 
-def _change(report: Report, before: str, after: str, key: str) -> str:
+def _word(report: Report, keys: Sequence[str], tests: Mapping[str, FigureTest]) -> str:
+    """The word of a side by the tests of its figures; "" where nothing can be told apart."""
+    judged = [key for key in keys if tests[key].verdict != "too few images"]
+    if not judged:
+        return TOO_FEW
+    adjusted = dict(zip(judged, holm([tests[key].p for key in judged]), strict=True))
+    words = {key: tests[key].verdict for key in judged if adjusted[key] < 1 - LEVEL}
+    outcomes = set(words.values()) - {"not distinguishable"}
+    if len(outcomes) > 1:
+        return "mixed"
+    if outcomes == {"better"} and (silent := _silent(report, keys, words)):
+        return f"not confirmed by {' and '.join(silent)}"
+    return outcomes.pop() if outcomes else ""
+
+
+def _silent(report: Report, keys: Sequence[str], words: Mapping[str, str]) -> list[str]:
+    """Where several extractors look: those by which no figure is better."""
+    names = [name for name in dict.fromkeys(report.specs[key].extractor for key in keys) if name]
+    better = {report.specs[key].extractor for key, word in words.items() if word == "better"}
+    return [name for name in names if name not in better] if len(names) > 1 else []
+
+
+def _change(report: Report, before: str, after: str, test: FigureTest) -> str:
     """A figure of two models: KID 0.2 → 0.1."""
-    spec = report.specs[key]
-    values = (report.figures[model][key].value for model in (before, after))
-    return f"{spec.label} {' → '.join(format_value(value, spec.percent) for value in values)}"
+    spec = report.specs[test.figure]
+    values = (report.figures[model][test.figure].value for model in (before, after))
+    change = f"{spec.label} {' → '.join(format_value(value, spec.percent) for value in values)}"
+    return f"{change}, {TOO_FEW}" if test.verdict == "too few images" else change

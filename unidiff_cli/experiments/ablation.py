@@ -13,7 +13,13 @@ from typing import Any
 from unidiff_cli import __version__
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.errors import UsageError, WorkError
-from unidiff_cli.evaluation.measure import choose_metrics, evaluation_settings, metric_types
+from unidiff_cli.evaluation.measure import (
+    check_scorer,
+    choose_metrics,
+    evaluation_settings,
+    figure_specs,
+    metric_types,
+)
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.experiments.cells import BASE, Cell, CellResult, read_cell
 from unidiff_cli.experiments.folds import TRAINING_SECTIONS, fold_projects, open_eval_set
@@ -67,6 +73,7 @@ def ablate(
     first = next(iter(recipes.values()))
     projects = fold_projects(project, first, folds) if folds else [project]
     metrics, left_out = _choose_metrics(project, first, projects, folds)
+    check_scorer(first.evaluate, metrics, first.base)
     # The work, cell by cell; the base's outputs are stored first, for all others.
     started = time.monotonic()
     cells = _cells(project, recipes, seeds, projects, folds, metrics, keep_exports)
@@ -89,9 +96,11 @@ def ablate(
     if finished and not waiting:
         return finished
     # The tables.
-    specs = {key: spec for metric in metrics.values() for key, spec in metric.figures.items()}
+    specs = figure_specs(metrics, first.evaluate)
     counts = AblationCounts(recipes=len(recipes), seeds=len(seeds), folds=folds, cells=len(cells))
-    summary = summarise(grid, specs, joint_recipes(recipes))
+    summary = summarise(
+        grid, specs, joint_recipes(recipes), generated=first.evaluate.images * max(folds, 1)
+    )
     plotted = [key for metric in metrics.values() for key in metric.plotted]
     report = _report(counts, first, settings["recipes"], summary, grid, plotted, left_out)
     with project.lock(existing=True):

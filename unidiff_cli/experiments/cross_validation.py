@@ -13,6 +13,7 @@ from unidiff_cli.config.schema import Recipe
 from unidiff_cli.evaluation.measure import (
     base_model,
     by_encoder,
+    check_scorer,
     choose_metrics,
     evaluation_settings,
     export_model,
@@ -57,6 +58,7 @@ def evaluate_folds(
     ]
     # What is refused.
     metrics, left_out = choose_metrics(eval_sets, needs)
+    check_scorer(recipe.evaluate, metrics, recipe.base)
     # What is finished already.
     settings = {
         **recipe.section(*TRAINING_SECTIONS),

@@ -38,11 +38,16 @@ class Summary:
 
 
 def summarise(
-    grid: Grid, specs: Mapping[str, FigureSpec], references: Sequence[str] = ()
+    grid: Grid,
+    specs: Mapping[str, FigureSpec],
+    references: Sequence[str] = (),
+    *,
+    generated: int,
 ) -> Summary:
     """Every variant's figures over seeds, and tests against the first recipe and `references`.
 
-    `specs` are those of all metrics. Folds of a seed are pooled; for the tests each item is
+    `specs` are those of all metrics, `generated` the images that a seed's models generate over all
+    folds. Folds of a seed are pooled; for the tests each item is
     averaged over the seeds.
     """
     pooled = {
@@ -69,7 +74,7 @@ def summarise(
         figures,
         {**specs, SECONDS: SECONDS_SPEC},
         chance,
-        _tests(averages, recipes, references, specs),
+        _tests(averages, recipes, references, specs, generated),
         _notes(result for seeds in grid.values() for folds in seeds.values() for result in folds),
     )
 
@@ -146,6 +151,7 @@ def _tests(
     recipes: Sequence[str],
     references: Sequence[str],
     specs: Mapping[str, FigureSpec],
+    generated: int,
 ) -> list[FigureTest]:
     """Every recipe against the first one and the references; each pair once."""
     against = list(dict.fromkeys([*recipes[:1], *references]))
@@ -153,7 +159,7 @@ def _tests(
     for number, reference in enumerate(against):
         for recipe in recipes:
             if recipe != reference and recipe not in against[:number]:
-                tests += figure_tests(recipe, reference, averages, specs)
+                tests += figure_tests(recipe, reference, averages, specs, generated)
     return tests
 
 

@@ -91,9 +91,9 @@ def markdown(report: AblationReport) -> str:
         "|---|" + "--:|" * len(columns),
     ]
     for row in table(report):
-        arrow = "↑" if row.spec.better == "higher" else "↓"
+        arrow = {"higher": " ↑", "lower": " ↓"}.get(str(row.spec.better), "")
         values = [*(cell.text for cell in row.cells), row.chance]
-        lines.append(f"| {escape(row.spec.label)} {arrow} | {' | '.join(values)} |")
+        lines.append(f"| {escape(row.spec.label)}{arrow} | {' | '.join(values)} |")
     tests = [f"{test.model} against {test.against}: {test.sentence}" for test in report.tests]
     left_out = [f"{metric} left out: {reason}" for metric, reason in report.left_out.items()]
     lines += ["", *(f"- {escape(test)}" for test in tests), ""]
@@ -127,8 +127,8 @@ def _figures(report: AblationReport) -> Iterator[Plot]:
     for key, spec in report.specs.items():
         if spec.headline or key in report.plotted:
             values = {m: each[key].seeds for m, each in report.figures.items() if key in each}
-            better = f"{spec.better.capitalize()} is better."
-            caption = f"A dot for each seed; the bar is the mean ± s.d. {better}"
+            better = f" {spec.better.capitalize()} is better." if spec.better else ""
+            caption = f"A dot for each seed; the bar is the mean ± s.d.{better}"
             svg = plots.points(values, x=spec.label, percent=spec.percent)
             yield Plot(spec.label, caption, svg)
 

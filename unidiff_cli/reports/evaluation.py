@@ -140,6 +140,7 @@ class CopyExample:
     cosine: float
     generated: Image.Image
     training: Image.Image
+    extractor: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Better = Literal["higher", "lower"]
 Side = Literal["retrieval", "generation", "knowledge"]
-Word = Literal["better", "worse", "not distinguishable"]
+Word = Literal["better", "worse", "not distinguishable", "too few images"]
 Probe = Literal["catalogue", "everyday objects"]
 Role = Literal["base", "tuned", "blend", "encoder"]
 
@@ -29,14 +29,18 @@ class Part(BaseModel):
 class FigureSpec:
     """How a figure is read: its name on paper, what it judges, and which way is better.
 
-    `percent`: the figure is a share, shown in %. `headline`: it counts in the verdict.
+    `better` is None for a figure that is shown and not judged. `percent`: the figure is a share,
+    shown in %. `headline`: it counts in the verdict. `extractor` names what its features are of.
+    With fewer generated images than `verdict_images` the figure is shown without a verdict.
     """
 
     label: str
     judges: Side
-    better: Better
+    better: Better | None
     percent: bool = False
     headline: bool = True
+    extractor: str = ""
+    verdict_images: int = 0
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,7 @@ class NearCopy(Part):
     generated: int
     training: int
     cosine: float
+    extractor: str = Field("", description="whose features; empty: the scorer's embeddings")
 
 
 class Details(Part):

@@ -13,7 +13,12 @@ SIDES: Mapping[Side, str] = {
     "knowledge": "General knowledge",
 }
 # The outcome of a paired test where there is no space for the word.
-MARKS: Mapping[Word, str] = {"better": "▲", "worse": "▼", "not distinguishable": "≈"}
+MARKS: Mapping[Word, str] = {
+    "better": "▲",
+    "worse": "▼",
+    "not distinguishable": "≈",
+    "too few images": "–",
+}
 MINUS, SPACE = "−", "\u00a0"
 
 
@@ -51,8 +56,9 @@ def sentence(test: PairedTest, label: str, percent: bool = False, items: str = "
     sample = f"{test.items:,} {items}"
     if test.groups != test.items:
         sample += f" in {test.groups:,} groups"
-    interval = ""
+    interval, few = "", test.verdict == "too few images"
     if test.low is not None and test.high is not None:
         low, high = (number(value, "+" + form) for value in (test.low, test.high))
         interval = f"95 % interval {low} … {high}; "
-    return f"{label} is {test.verdict}: {values}, {change}{unit} ({interval}{sample})."
+    outcome = "has too few images for a verdict" if few else f"is {test.verdict}"
+    return f"{label} {outcome}: {values}, {change}{unit} ({interval}{sample})."

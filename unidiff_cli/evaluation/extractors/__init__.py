@@ -2,7 +2,7 @@
 
 In: images, PIL or uint8 arrays. Out: features (N, d). None of them is ever trained here.
 To add one, write a file with a class that has the members of `Extractor`, and choose it in
-`load_extractor`.
+`_load`; its name stands in `ExtractorName` of the recipe.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from unidiff_cli import machine
-from unidiff_cli.config.schema import Evaluate
+from unidiff_cli.config.schema import Evaluate, ExtractorName
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,21 +41,48 @@ class Extractor(Protocol):
         ...
 
 
-def load_extractor(evaluate: Evaluate) -> Extractor:
-    """Inception if `evaluate.inception` names its file, else the scorer.
+def load_extractors(evaluate: Evaluate, cache: Path | None = None) -> dict[str, Extractor]:
+    """The extractors that a recipe names, in its order; weights that are read once go to `cache`.
 
     Raises UsageError, EnvironmentProblem.
     """
-    if not evaluate.inception:
-        return scorer()
-    from unidiff_cli.evaluation.extractors.inception import Inception
+    return {name: _load(name, evaluate.inception, cache) for name in evaluate.extractors}
 
-    return Inception.read(Path(evaluate.inception))
+
+def _load(name: ExtractorName, inception: str, cache: Path | None) -> Extractor:
+    if name == "nano_scorer":
+        return scorer()
+    return _inception(inception) if name == "inception" else _efficientnet(cache)
 
 
 @cache
-def scorer() -> Scorer:
-    """The frozen CLIP that comes with unidiff, loaded once. Raises EnvironmentProblem."""
+def _inception(file: str) -> Extractor:
+    from unidiff_cli.evaluation.extractors.inception import Inception
+
+    return Inception.read(Path(file))
+
+
+@cache
+def _efficientnet(folder: Path | None) -> Extractor:
+    from unidiff_cli.evaluation.extractors.efficientnet_lite0 import EfficientNetLite0
+
+    return EfficientNetLite0.read(folder)
+
+
+def scorer(source: str = "") -> Scorer:
+    """The frozen CLIP that judges captions, loaded once: a folder or hub id, or the embedded one.
+
+    Raises EnvironmentProblem.
+    """
+    return load_scorer(source)
+
+
+@cache
+def load_scorer(source: str) -> Scorer:
+    """What `scorer` gives. Its cache has one key for a source that is left out and an empty one."""
     from unidiff_cli.evaluation.extractors import nano_scorer
 
-    return nano_scorer.Scorer.read(nano_scorer.FOLDER).to(machine.device())
+    judge = nano_scorer.Scorer.read(source or nano_scorer.FOLDER).to(machine.device())
+    if source:
+        judge.name = Path(source).name if Path(source).is_dir() else source
+    return judge

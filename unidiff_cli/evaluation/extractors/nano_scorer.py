@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from unidiff_cli.models.clip import Clip
+from unidiff_cli.errors import UsageError
+from unidiff_cli.models.clip import Clip, read_clip
 from unidiff_cli.models.encoders import embed_captions
-from unidiff_cli.models.sources import SCORER
+from unidiff_cli.models.sources import SCORER, resolve_base
 from unidiff_cli.models.weights import weights_hash
 
 FOLDER = SCORER
+# The relative distance of weights, below which one CLIP comes from the other.
+RELATED = 0.3
 
 
 class Scorer(Clip):
@@ -24,7 +27,8 @@ class Scorer(Clip):
     projection beside captions (CLIP score).
     """
 
-    name = FOLDER.name
+    # Its folder or hub id says more where it is not the embedded one.
+    name: str = FOLDER.name
     caution = ", not Inception: comparable only within this report"
     # Buffers of Clip.
     clip_mean: torch.Tensor
@@ -79,3 +83,33 @@ def _centre_square(image: np.ndarray) -> np.ndarray:
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     return image[top : top + side, left : left + side]
+
+
+def refuse_related(judge: Scorer, base: Any) -> None:
+    """Raises UsageError where the scorer is the CLIP of a base, or one that was tuned from it.
+
+    Such a judge has what is being tuned, so it is not independent. Weights that training moved are
+    a few per cent away; those of another training share nothing.
+    """
+    clip = read_clip(resolve_base(base)[1].clip)
+    if _distance(judge.clip.vision_model, clip.vision_model) < RELATED:
+        raise UsageError(
+            f"evaluate.scorer names {judge.name}, which has the weights of the base being tuned: "
+            "it is not independent.",
+            "Name another CLIP, or leave evaluate.scorer empty for nano_scorer.",
+        )
+
+
+def _distance(one: torch.nn.Module, other: torch.nn.Module) -> float:
+    """‖a − b‖ / ‖b‖ over all matrices; inf where the shapes differ.
+
+    Scales and offsets begin alike in every training.
+    """
+    a, b = (
+        {name: x.detach().cpu().float() for name, x in module.named_parameters() if x.ndim > 1}
+        for module in (one, other)
+    )
+    if {name: x.shape for name, x in a.items()} != {name: x.shape for name, x in b.items()}:
+        return float("inf")
+    apart = sum(float((a[name] - b[name]).square().sum()) for name in a)
+    return (apart / sum(float(x.square().sum()) for x in b.values())) ** 0.5

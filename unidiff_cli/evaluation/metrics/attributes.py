@@ -14,7 +14,6 @@ import numpy as np
 from unidiff_cli.data.attributes import named_values
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.classification import Embed, classify, embed_classes, number_values
-from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.results import PerItem
 from unidiff_cli.reports.schema import Bars, Details, FigureSpec, Interval
@@ -113,7 +112,8 @@ class Attributes(Metric):
         return outputs.remember(self, "attributes", lambda: self._judge(outputs))
 
     def _judge(self, outputs: ModelOutputs) -> list[Attribute]:
-        generated, embed = outputs.generated_embeds, scorer().embed_captions
+        generated = outputs.generated_embeds
+        embed = outputs.eval_set.scorer.embed_captions
         # real_rows[i] gave prompt i.
         real = outputs.real_embeds[: len(generated)]
         return [
@@ -180,7 +180,7 @@ class Attributes(Metric):
         attributes = self.attributes(outputs)
         notes = [
             f"{a.name}: {100 * a.hits.mean():.1f} % of {len(a.hits):,} generated images have the "
-            f"value in their prompt, by {scorer().name}, which is right about "
+            f"value in their prompt, by {outputs.eval_set.scorer.name}, which is right about "
             f"{100 * a.real_hits.mean():.1f} % of the real ones "
             f"(most frequent value: {100 * a.majority:.1f} %)."
             for a in attributes

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.evaluation.extractors import scorer
-from unidiff_cli.evaluation.metrics import Metric
+from unidiff_cli.evaluation.metrics import VERDICT_IMAGES, Metric
 from unidiff_cli.evaluation.mmd import bootstrap_mmd, check_images, null_level
 from unidiff_cli.evaluation.results import BootstrapSamples
 from unidiff_cli.evaluation.statistics import SAMPLES, Sides, both_sides
@@ -62,7 +61,7 @@ class Cmmd(Metric):
     place: ClassVar[int] = 60
     needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
-        "cmmd": FigureSpec("CMMD", "generation", "lower")
+        "cmmd": FigureSpec("CMMD", "generation", "lower", verdict_images=VERDICT_IMAGES)
     }
 
     def check(self, eval_set: EvalSet) -> None:
@@ -88,9 +87,9 @@ class Cmmd(Metric):
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
         return [
-            f"CMMD over the embeddings of {scorer().name}, not CLIP ViT-L/14: comparable only "
-            f"within this report. Unbiased (it may be below 0), σ = {SIGMA}, ×{SCALE:,}; "
-            f"{len(outputs.generated_embeds):,} generated images against "
+            f"CMMD over the embeddings of {outputs.eval_set.scorer.name}, not CLIP ViT-L/14: "
+            f"comparable only within this report. Unbiased (it may be below 0), σ = {SIGMA}, "
+            f"×{SCALE:,}; {len(outputs.generated_embeds):,} generated images against "
             f"{len(outputs.real_embeds):,} real ones.",
             "With σ = 10 on unit vectors CMMD is close to the distance between the two means: it "
             "hardly sees variety that is lost around the same mean. Recall of generated images and "

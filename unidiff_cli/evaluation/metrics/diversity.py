@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from unidiff_cli.errors import WorkError
-from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.results import BootstrapSamples
 from unidiff_cli.evaluation.statistics import resamples
@@ -136,9 +135,9 @@ class Diversity(Metric):
     def notes(self, outputs: ModelOutputs) -> list[str]:
         notes = [
             "Diversity is the mean cosine distance of two generated images by "
-            f"{scorer().name}, over all prompts; the Vendi score is how many different images "
-            f"{len(outputs.generated_embeds):,} amount to. More than the real images have is no "
-            "merit: noise is diverse."
+            f"{outputs.eval_set.scorer.name}, over all prompts; the Vendi score is how many "
+            f"different images {len(outputs.generated_embeds):,} amount to. More than the real "
+            "images have is no merit: noise is diverse."
         ]
         if "prompt_sensitivity" not in self.compute(outputs):
             notes.append(

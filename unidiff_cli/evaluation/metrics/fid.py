@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from unidiff_cli.errors import WorkError
-from unidiff_cli.evaluation.metrics import Metric
+from unidiff_cli.evaluation.metrics import VERDICT_IMAGES, FeatureMetric, FeatureOutputs
 from unidiff_cli.evaluation.results import BootstrapSamples
 from unidiff_cli.evaluation.statistics import Sides, both_sides
 from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
-    from unidiff_cli.evaluation.outputs import ModelOutputs
 
 # Images of each kind, below which FID is refused.
 MIN_IMAGES = 2_000
@@ -196,38 +195,40 @@ def null_level(real: np.ndarray, generated_count: int, seed: int = 0) -> float:
     return float(np.mean(distances)) * half / 2 * (1 / generated_count + 1 / len(real))
 
 
-class Fid(Metric):
+class Fid(FeatureMetric):
     """FID between the held-out images and images generated from their captions."""
 
     place: ClassVar[int] = 50
-    needs_generated_images: ClassVar[bool] = True
-    figures: ClassVar[Mapping[str, FigureSpec]] = {"fid": FigureSpec("FID", "generation", "lower")}
+    figures: ClassVar[Mapping[str, FigureSpec]] = {
+        "fid": FigureSpec("FID", "generation", "lower", verdict_images=VERDICT_IMAGES)
+    }
 
     def check(self, eval_set: EvalSet) -> None:
+        most = max(extractor.feature_size for extractor in eval_set.extractors.values())
         for images, kind in ((eval_set.evaluate.images, ""), (len(eval_set.rows), "real")):
-            if problem := refusal(images, eval_set.extractor.feature_size, kind):
+            if problem := refusal(images, most, kind):
                 raise problem
 
-    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
-        return {"fid": frechet(outputs.real_features, outputs.generated_features)}
+    def compute_by(self, features: FeatureOutputs) -> dict[str, float]:
+        return {"fid": frechet(features.real, features.generated)}
 
-    def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
+    def references_by(self, features: FeatureOutputs) -> dict[str, dict[str, float]]:
         # Under `real`: a bias that real images have too, and not a spread around 0.
-        level = null_level(outputs.real_features, len(outputs.generated_features))
+        level = null_level(features.real, len(features.generated))
         return {"real": {"fid": level}}
 
-    def bootstrap(self, outputs: ModelOutputs) -> dict[str, BootstrapSamples]:
-        eval_set, generated = outputs.eval_set, outputs.generated_features
+    def bootstrap_by(self, features: FeatureOutputs) -> dict[str, BootstrapSamples]:
+        eval_set, generated = features.eval_set, features.generated
         resamples = RESAMPLES if generated.shape[1] <= SMALL else LARGE_RESAMPLES
         samples = bootstrap_fid(
-            outputs.real_features, generated, resamples, eval_set.fold, eval_set.image_groups
+            features.real, generated, resamples, eval_set.fold, eval_set.image_groups
         )
         groups = eval_set.generated_group_count
         return {"fid": BootstrapSamples(samples, len(generated), groups)}
 
-    def notes(self, outputs: ModelOutputs) -> list[str]:
-        generated, real = len(outputs.generated_features), len(outputs.real_features)
-        extractor = outputs.eval_set.extractor
+    def notes_by(self, features: FeatureOutputs) -> list[str]:
+        generated, real = len(features.generated), len(features.real)
+        extractor = features.extractor
         notes = [
             f"FID over {extractor.feature_size} features of {extractor.name}{extractor.caution}. "
             f"{generated:,} generated images against {real:,} real ones."

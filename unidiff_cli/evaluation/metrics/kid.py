@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from unidiff_cli.evaluation.metrics import Metric
+from unidiff_cli.evaluation.metrics import VERDICT_IMAGES, FeatureMetric, FeatureOutputs
 from unidiff_cli.evaluation.mmd import bootstrap_mmd, check_images, null_level, unbiased_mmd
 from unidiff_cli.evaluation.results import BootstrapSamples
 from unidiff_cli.evaluation.statistics import SAMPLES, Sides, both_sides
@@ -18,7 +18,6 @@ from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
-    from unidiff_cli.evaluation.outputs import ModelOutputs
 
 # clean-fid's.
 SUBSETS, SUBSET_SIZE = 100, 1000
@@ -61,40 +60,40 @@ def bootstrap_kid(
     return bootstrap_mmd(real, generated, *counts)
 
 
-class Kid(Metric):
+class Kid(FeatureMetric):
     """KID between the held-out images and images generated from their captions."""
 
     place: ClassVar[int] = 40
     in_ablations: ClassVar[bool] = True
-    needs_generated_images: ClassVar[bool] = True
-    figures: ClassVar[Mapping[str, FigureSpec]] = {"kid": FigureSpec("KID", "generation", "lower")}
+    figures: ClassVar[Mapping[str, FigureSpec]] = {
+        "kid": FigureSpec("KID", "generation", "lower", verdict_images=VERDICT_IMAGES)
+    }
 
     def check(self, eval_set: EvalSet) -> None:
         check_images(eval_set, "KID")
 
-    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
-        rng = np.random.RandomState(outputs.eval_set.evaluate.seed)
-        return {"kid": kernel_distance(outputs.real_features, outputs.generated_features, rng)}
+    def compute_by(self, features: FeatureOutputs) -> dict[str, float]:
+        rng = np.random.RandomState(features.eval_set.evaluate.seed)
+        return {"kid": kernel_distance(features.real, features.generated, rng)}
 
-    def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
-        real = outputs.real_features
-        if len(real) < 4:
+    def references_by(self, features: FeatureOutputs) -> dict[str, dict[str, float]]:
+        if len(features.real) < 4:
             return {}
-        rng = np.random.RandomState(outputs.eval_set.evaluate.seed)
-        level = null_level(unbiased_mmd, real, len(outputs.generated_features), rng)
+        rng = np.random.RandomState(features.eval_set.evaluate.seed)
+        level = null_level(unbiased_mmd, features.real, len(features.generated), rng)
         return {"null_level": {"kid": level}}
 
-    def bootstrap(self, outputs: ModelOutputs) -> dict[str, BootstrapSamples]:
-        eval_set, generated = outputs.eval_set, outputs.generated_features
+    def bootstrap_by(self, features: FeatureOutputs) -> dict[str, BootstrapSamples]:
+        eval_set, generated = features.eval_set, features.generated
         samples = bootstrap_kid(
-            outputs.real_features, generated, seed=eval_set.fold, groups=eval_set.image_groups
+            features.real, generated, seed=eval_set.fold, groups=eval_set.image_groups
         )
         groups = eval_set.generated_group_count
         return {"kid": BootstrapSamples(samples, len(generated), groups)}
 
-    def notes(self, outputs: ModelOutputs) -> list[str]:
-        generated, real = len(outputs.generated_features), len(outputs.real_features)
-        eval_set, extractor = outputs.eval_set, outputs.eval_set.extractor
+    def notes_by(self, features: FeatureOutputs) -> list[str]:
+        generated, real = len(features.generated), len(features.real)
+        eval_set, extractor = features.eval_set, features.extractor
         notes = [
             f"KID over {extractor.feature_size} features of {extractor.name} "
             f"at {extractor.image_size} px{extractor.caution}.",

@@ -6,14 +6,15 @@ Somepalli et al., arXiv 2212.03860, look for copies the same way.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from unidiff_cli.config.schema import Evaluate
 from unidiff_cli.errors import WorkError
-from unidiff_cli.evaluation.extractors import scorer
+from unidiff_cli.evaluation.image_features import ImageFeatures
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.results import PerItem
 from unidiff_cli.evaluation.statistics import wilson
@@ -100,16 +101,29 @@ def find_copies(
     return Copies(limit, share, pairs, len(generated))
 
 
+SPEC = FigureSpec("Near copies", "generation", "lower", percent=True, headline=False)
+# The judge that is no extractor.
+SCORER = ""
+
+
 class NearCopies(Metric):
-    """The share of generated images closer to a training image than 99 % of new real images are."""
+    """The share of generated images closer to a training image than 99 % of new real images are.
+
+    By the scorer's embeddings, and by the features of every extractor that is another network.
+    """
 
     place: ClassVar[int] = 120
     needs_generated_images: ClassVar[bool] = True
-    figures: ClassVar[Mapping[str, FigureSpec]] = {
-        "near_copies": FigureSpec(
-            "Near copies", "generation", "lower", percent=True, headline=False
-        )
-    }
+    figures: ClassVar[Mapping[str, FigureSpec]] = {"near_copies": SPEC}
+
+    @classmethod
+    def specs(cls, evaluate: Evaluate) -> Mapping[str, FigureSpec]:
+        others = {
+            _key(name): replace(SPEC, label=f"{SPEC.label} by {name}", extractor=name)
+            for name in _judges(evaluate)
+            if name != SCORER
+        }
+        return {**cls.figures, **others}
 
     def check(self, eval_set: EvalSet) -> None:
         if eval_set.evaluate.split == "train":
@@ -124,57 +138,85 @@ class NearCopies(Metric):
                 "Give train a share in prepare.splits, or leave near_copies out.",
             )
 
-    def copies(self, outputs: ModelOutputs) -> Copies:
-        """The generated images that are near copies."""
-        return outputs.remember(
-            self,
-            "copies",
-            lambda: find_copies(
-                outputs.generated_embeds, self._training_embeds(outputs), outputs.real_embeds
-            ),
-        )
+    def copies(self, outputs: ModelOutputs, judge: str = SCORER) -> Copies:
+        """The generated images that are near copies, by one judge."""
 
-    def _training_embeds(self, outputs: ModelOutputs) -> np.ndarray:
-        """Scorer embeddings of training images, unit, (T, D); one for a model and its base."""
+        def find() -> Copies:
+            training = self._training(outputs)
+            if judge == SCORER:
+                generated, real = outputs.generated_embeds, outputs.real_embeds
+                return find_copies(generated, training.embeds, real)
+            generated, real = outputs.generated_features[judge], outputs.real_features[judge]
+            return find_copies(_unit(generated), _unit(training.features[judge]), _unit(real))
+
+        return outputs.remember(self, f"copies.{judge}", find)
+
+    def _by_judge(self, outputs: ModelOutputs) -> dict[str, Copies]:
+        return {judge: self.copies(outputs, judge) for judge in _judges(outputs.eval_set.evaluate)}
+
+    def _training(self, outputs: ModelOutputs) -> ImageFeatures:
+        """Features of T training images; one for a model and its base."""
         first = outputs.base_outputs or outputs
         rows = outputs.eval_set.training_sample
-        return first.remember(
-            self, "training", lambda: first.row_features(rows, "training images").embeds
-        )
+        return first.remember(self, "training", lambda: first.row_features(rows, "training images"))
 
     def compute(self, outputs: ModelOutputs) -> dict[str, float]:
-        return {"near_copies": self.copies(outputs).rate}
+        return {_key(judge): copies.rate for judge, copies in self._by_judge(outputs).items()}
 
     def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
-        return {"real": {"near_copies": self.copies(outputs).share}}
+        shares = {_key(judge): copies.share for judge, copies in self._by_judge(outputs).items()}
+        return {"real": shares}
 
     def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
-        copied = np.zeros(len(outputs.generated_embeds))
-        copied[[image for image, _, _ in self.copies(outputs).pairs]] = 1
         groups = [row.group for row in outputs.eval_set.generated_rows]
-        return {"near_copies": PerItem(copied, groups)}
+        items = {}
+        for judge, copies in self._by_judge(outputs).items():
+            copied = np.zeros(copies.generated)
+            copied[[image for image, _, _ in copies.pairs]] = 1
+            items[_key(judge)] = PerItem(copied, groups)
+        return items
 
     def details(self, outputs: ModelOutputs) -> Details:
         return Details(
             near_copies=[
-                NearCopy(generated=generated, training=training, cosine=cosine)
-                for generated, training, cosine in self.copies(outputs).pairs[:PAIRS]
+                NearCopy(generated=generated, training=training, cosine=cosine, extractor=judge)
+                for judge, copies in self._by_judge(outputs).items()
+                for generated, training, cosine in copies.pairs[:PAIRS]
             ]
         )
 
     def notes(self, outputs: ModelOutputs) -> list[str]:
-        copies, eval_set, judge = self.copies(outputs), outputs.eval_set, scorer()
-        searched, total = len(eval_set.training_sample), len(eval_set.train_rows)
-        among = f"{searched:,}" + (f" of {total:,}" if searched < total else "")
-        outcome = (
-            "More than chance makes: look at the pairs."
-            if copies.more_than_chance
-            else "No more than chance makes."
-        )
-        return [
-            f"{len(copies.pairs):,} of {copies.generated:,} generated images are nearer than a "
-            f"cosine of {copies.threshold:.3f} to one of {among} training images, by {judge.name}; "
-            f"of new real images {100 * copies.share:.1f} % are.",
-            f"{outcome} The scorer sees {judge.image_size} px: "
-            "a close pair is a question, not a proof.",
-        ]
+        by_judge = self._by_judge(outputs)
+        notes = [note for each in by_judge.items() for note in _notes(outputs.eval_set, *each)]
+        return [*notes, "A close pair is a question, not a proof."]
+
+
+def _notes(eval_set: EvalSet, judge: str, copies: Copies) -> list[str]:
+    """What one judge found."""
+    network = eval_set.extractors[judge] if judge else eval_set.scorer
+    searched, total = len(eval_set.training_sample), len(eval_set.train_rows)
+    among = f"{searched:,}" + (f" of {total:,}" if searched < total else "")
+    outcome = (
+        "More than chance makes: look at the pairs."
+        if copies.more_than_chance
+        else "No more than chance makes."
+    )
+    return [
+        f"{len(copies.pairs):,} of {copies.generated:,} generated images are nearer than a "
+        f"cosine of {copies.threshold:.3f} to one of {among} training images, by {network.name} "
+        f"at {network.image_size} px; of new real images {100 * copies.share:.1f} % are. {outcome}"
+    ]
+
+
+def _judges(evaluate: Evaluate) -> list[str]:
+    """The scorer, and every extractor that is another network."""
+    return [SCORER, *(name for name in evaluate.extractors if name != "nano_scorer")]
+
+
+def _key(judge: str) -> str:
+    return f"near_copies_{judge}" if judge else "near_copies"
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    """Features (n, d) scaled to length 1."""
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

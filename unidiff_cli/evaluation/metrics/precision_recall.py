@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from unidiff_cli.errors import WorkError
-from unidiff_cli.evaluation.metrics import Metric
+from unidiff_cli.evaluation.metrics import VERDICT_IMAGES, FeatureMetric, FeatureOutputs
 from unidiff_cli.evaluation.results import PerItem
 from unidiff_cli.reports.schema import FigureSpec
 
 if TYPE_CHECKING:
     from unidiff_cli.evaluation.eval_set import EvalSet
-    from unidiff_cli.evaluation.outputs import ModelOutputs
 
 # Neighbours, Kynkäänniemi's; Naeem's code takes 5.
 K = 3
@@ -107,24 +106,21 @@ def real_figures(real: np.ndarray, k: int = K, seed: int = 0) -> dict[str, float
     return figures(manifolds(real[order[:half]], real[order[half : 2 * half]], k))
 
 
-class PrecisionRecall(Metric):
+def _spec(label: str, percent: bool = True) -> FigureSpec:
+    return FigureSpec(
+        label, "generation", "higher", percent, headline=False, verdict_images=VERDICT_IMAGES
+    )
+
+
+class PrecisionRecall(FeatureMetric):
     """The share of generated images that are like real ones, and of real ones that they cover."""
 
     place: ClassVar[int] = 100
-    needs_generated_images: ClassVar[bool] = True
     figures: ClassVar[Mapping[str, FigureSpec]] = {
-        "image_precision": FigureSpec(
-            "Precision of generated images", "generation", "higher", percent=True, headline=False
-        ),
-        "image_recall": FigureSpec(
-            "Recall of generated images", "generation", "higher", percent=True, headline=False
-        ),
-        "image_density": FigureSpec(
-            "Density of generated images", "generation", "higher", headline=False
-        ),
-        "image_coverage": FigureSpec(
-            "Coverage of real images", "generation", "higher", percent=True, headline=False
-        ),
+        "image_precision": _spec("Precision of generated images"),
+        "image_recall": _spec("Recall of generated images"),
+        "image_density": _spec("Density of generated images", percent=False),
+        "image_coverage": _spec("Coverage of real images"),
     }
 
     def check(self, eval_set: EvalSet) -> None:
@@ -136,16 +132,16 @@ class PrecisionRecall(Metric):
                 "Raise evaluate.images, or leave precision_recall out.",
             )
 
-    def compute(self, outputs: ModelOutputs) -> dict[str, float]:
-        return _by_key(figures(self._manifolds(outputs)))
+    def compute_by(self, features: FeatureOutputs) -> dict[str, float]:
+        return _by_key(figures(self._manifolds(features)))
 
-    def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
-        real = outputs.real_features
+    def references_by(self, features: FeatureOutputs) -> dict[str, dict[str, float]]:
+        real = features.real
         return {"real": _by_key(real_figures(real))} if len(real) >= 2 * (K + 1) else {}
 
-    def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
-        values = self._manifolds(outputs)
-        real_groups, generated_groups = outputs.eval_set.image_groups
+    def per_item_by(self, features: FeatureOutputs) -> dict[str, PerItem]:
+        values = self._manifolds(features)
+        real_groups, generated_groups = features.eval_set.image_groups
         return {
             "image_precision": PerItem(values.precise.astype(float), generated_groups),
             "image_density": PerItem(values.dense.astype(float), generated_groups),
@@ -153,16 +149,16 @@ class PrecisionRecall(Metric):
             "image_coverage": PerItem(values.covered.astype(float), real_groups),
         }
 
-    def _manifolds(self, outputs: ModelOutputs) -> Manifolds:
-        return outputs.remember(
+    def _manifolds(self, features: FeatureOutputs) -> Manifolds:
+        return features.outputs.remember(
             self,
-            "manifolds",
-            lambda: manifolds(outputs.real_features, outputs.generated_features),
+            f"manifolds.{features.name}",
+            lambda: manifolds(features.real, features.generated),
         )
 
-    def notes(self, outputs: ModelOutputs) -> list[str]:
-        generated, real = len(outputs.generated_features), len(outputs.real_features)
-        extractor = outputs.eval_set.extractor
+    def notes_by(self, features: FeatureOutputs) -> list[str]:
+        generated, real = len(features.generated), len(features.real)
+        extractor = features.extractor
         notes = [
             f"Precision, recall, density and coverage with {K} neighbours over "
             f"{extractor.feature_size} features of {extractor.name}, {generated:,} generated "

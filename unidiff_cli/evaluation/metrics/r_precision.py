@@ -12,7 +12,6 @@ import numpy as np
 
 from unidiff_cli.data.captions import number_distinct
 from unidiff_cli.errors import WorkError
-from unidiff_cli.evaluation.extractors import scorer
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.results import PerItem
 from unidiff_cli.reports.schema import FigureSpec
@@ -115,7 +114,7 @@ class RPrecision(Metric):
     def notes(self, outputs: ModelOutputs) -> list[str]:
         prompts = len(set(self._labels(outputs)))
         notes = [
-            f"R-precision by {scorer().name}: an image's own prompt among "
+            f"R-precision by {outputs.eval_set.scorer.name}: an image's own prompt among "
             f"{min(CANDIDATES, prompts)} of {prompts:,} distinct ones, "
             "over all choices of the others."
         ]
