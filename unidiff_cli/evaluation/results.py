@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from unidiff_cli.evaluation.statistics import (
+    LEVEL,
     MIN_GROUPS,
     bootstrap_mean,
+    holm,
     interval,
     paired,
     paired_bootstrap,
 )
 from unidiff_cli.reports.schema import Details, FigureSpec, FigureTest, Interval, PairedTest
-from unidiff_cli.reports.wording import sentence
+from unidiff_cli.reports.wording import margin_words, sentence
 
 
 class PerItem(NamedTuple):
@@ -140,16 +142,25 @@ def _pooled_references(
 
 
 def compare_results(
-    specs: Mapping[str, FigureSpec], before: MetricResult, after: MetricResult
+    specs: Mapping[str, FigureSpec],
+    before: MetricResult,
+    after: MetricResult,
+    margin: float | None = None,
 ) -> dict[str, PairedTest]:
-    """Paired tests of two models on the same items, by figure."""
+    """Paired tests of two models on the same items, by figure; `margin` is that of shares."""
     tests = {}
     for key, spec in specs.items():
+        of_shares = margin if spec.percent else None
         if key in before.per_item and key in after.per_item:
             items, others = before.per_item[key], after.per_item[key]
             if len(items.values) == len(others.values) and len(items.values):
                 tests[key] = paired(
-                    items.values, others.values, items.weights, items.groups, spec.better
+                    items.values,
+                    others.values,
+                    items.weights,
+                    items.groups,
+                    spec.better,
+                    of_shares,
                 )
         elif key in before.bootstrap and key in after.bootstrap:
             first, second = before.bootstrap[key], after.bootstrap[key]
@@ -163,24 +174,56 @@ def compare_results(
                     first.items,
                     first.groups,
                     spec.better,
+                    of_shares,
                 )
     return tests
 
 
-def figure_tests(
-    model: str, against: str, results: Mapping[str, Results], specs: Mapping[str, FigureSpec]
+def table_tests(
+    pairs: Sequence[tuple[str, str]],
+    results: Mapping[str, Results],
+    specs: Mapping[str, FigureSpec],
+    margin: float | None = None,
 ) -> list[FigureTest]:
-    """The paired tests of a model against another, by all metrics."""
-    tests = []
-    for metric, before in results[against].items():
-        for key, test in compare_results(specs, before, results[model][metric]).items():
-            tests.append(
-                FigureTest(
-                    **asdict(test),
-                    model=model,
-                    against=against,
-                    figure=key,
-                    sentence=sentence(test, specs[key].label, specs[key].percent),
-                )
-            )
-    return tests
+    """The paired tests of one table: each (model, against) pair by all metrics.
+
+    Their p values are corrected together (Holm), and a verdict needs a corrected p below 5 %.
+    `margin` is in points: each share is also tested for not being worse by more.
+    """
+    share = None if margin is None else margin / 100
+    tests = [
+        (model, against, key, test)
+        for model, against in pairs
+        for metric, before in results[against].items()
+        for key, test in compare_results(specs, before, results[model][metric], share).items()
+    ]
+    corrected = holm([test.p for *_, test in tests])
+    return [
+        _figure_test(*each, p, specs[each[2]], margin)
+        for each, p in zip(tests, corrected, strict=True)
+    ]
+
+
+def _figure_test(
+    model: str,
+    against: str,
+    figure: str,
+    test: PairedTest,
+    corrected: float,
+    spec: FigureSpec,
+    margin: float | None,
+) -> FigureTest:
+    """A test of a table, by its corrected p."""
+    if corrected >= 1 - LEVEL:
+        test = replace(test, verdict="not distinguishable")
+    words = sentence(test, spec.label, spec.percent)
+    if margin is not None and spec.percent:
+        words = f"{words[:-1]}; {margin_words(test.not_worse, margin)}."
+    return FigureTest(
+        **asdict(test),
+        model=model,
+        against=against,
+        figure=figure,
+        sentence=words,
+        corrected=corrected,
+    )

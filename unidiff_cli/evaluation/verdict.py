@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from unidiff_cli.evaluation.statistics import LEVEL, holm
 from unidiff_cli.reports.schema import Report
 from unidiff_cli.reports.wording import SIDES, format_value
 
@@ -14,7 +13,7 @@ def verdict(report: Report) -> str:
     """Better, worse, mixed or not distinguishable for each side of every model but blends.
 
     A model is compared with the base, and with every other model that it was tested against. The
-    word allows for a side's several figures (Holm), since one of five is better by chance soon.
+    word follows the tests, which allow for all comparisons of the report.
     """
     comparisons = [(name, report.base) for name in list(report.models)[1:]]
     comparisons += [(test.model, test.against) for test in report.tests]
@@ -58,9 +57,7 @@ def _sides(report: Report, model: str, against: str) -> list[str]:
         ]
         if not keys:
             continue
-        adjusted = dict(zip(keys, holm([tests[key].p for key in keys]), strict=True))
-        words = {tests[key].verdict for key in keys if adjusted[key] < 1 - LEVEL}
-        words -= {"not distinguishable"}
+        words = {tests[key].verdict for key in keys} - {"not distinguishable"}
         word = "mixed" if len(words) > 1 else words.pop() if words else unclear
         changes = "; ".join(_change(report, against, model, key) for key in keys)
         sentences.append(f"{name}: {word} ({changes}).")

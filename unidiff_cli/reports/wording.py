@@ -38,6 +38,23 @@ def format_difference(value: float, percent: bool) -> str:
     return ("+" if value >= 0 else MINUS) + text
 
 
+def margin_words(not_worse: bool | None, margin: float) -> str:
+    """The outcome of a test for not being worse by more than `margin` points."""
+    by = f"worse by more than {margin:g} point{'' if margin == 1 else 's'}"
+    if not_worse is None:
+        return f"too few products to tell whether it is {by}"
+    return f"not {by}" if not_worse else f"may be {by}"
+
+
+def corrected_words(comparisons: int) -> str:
+    """How the marks of one page allow for its number of comparisons."""
+    return (
+        f"This page makes {comparisons:,} comparisons. Their p values are corrected together "
+        "(Holm's method): of pages whose models do not differ, at most one in twenty calls "
+        "anything better or worse."
+    )
+
+
 def sentence(test: PairedTest, label: str, percent: bool = False, items: str = "items") -> str:
     """The outcome of a paired test with its figures, its interval and what it was taken over."""
     scale, unit, form = (100, " points", ".1f") if percent else (1, "", ".3g")
