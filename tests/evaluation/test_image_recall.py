@@ -104,10 +104,10 @@ def test_without_two_images_of_a_product_nothing_is_measured_and_it_is_said():
 
 def test_by_hand_with_colours_and_kinds():
     """On a circle: a hat in two colours, another hat, and a bag; places in degrees."""
-    degrees = np.array([2, 10, 25, 30, 51, 55, 90, 95, 183, 190], float)
-    groups = ["a", "a", "a", "b", "b", "a", "c", "c", "d", "d"]
-    colours = ["red", "red", "blue", "red", "red", "blue", "blue", "blue", "red", "blue"]
-    kinds = ["hat"] * 5 + ["hat"] + ["bag"] * 4
+    degrees = np.array([2, 10, 25, 30, 51, 55, 90, 95, 183, 190, 270], float)
+    groups = ["a", "a", "a", "b", "b", "a", "c", "c", "d", "d", "e"]
+    colours = ["red", "red", "blue", "red", "red", "blue", "blue", "blue", "red", "blue", "red"]
+    kinds = ["hat"] * 6 + ["bag"] * 5
     embeds = np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
     items = rows(groups, colours, kinds)
     outputs = GivenOutputs(eval_set_of(items), {"image_embeds": embeds})
@@ -117,11 +117,11 @@ def test_by_hand_with_colours_and_kinds():
     assert of["map_i2i"][2] == pytest.approx((1 / 2 + 2 / 3 + 3 / 5) / 3)
     # Of 2° (a): 10 a, 25 a, 30 b, 51 b, 55 a.
     assert of["map_i2i"][0] == pytest.approx((1 + 1 + 3 / 5) / 3)
-    # Each image has another of its product; of d no colour is there twice.
+    # Each image but e has another of its product; of d no colour is there twice.
     assert len(of["map_i2i"]) == 10 and len(of["map_i2i_colour"]) == 8
     # Of 25°, blue: of a only 55 is blue, the fifth.
     assert of["map_i2i_colour"][2] == pytest.approx(1 / 5)
-    # Of 2° others than a: 30, 51 hats, 90, 95, 190 bags. Of 95° than c: 55, 51, 30, 25, 10 hats.
+    # Of 2° others than a: 30, 51 hats, 90, 270, 95 bags. Of 95° than c: 55, 51, 30, 25, 10 hats.
     assert of["i2i_kind"][0] == pytest.approx(2 / 5)
     assert of["i2i_kind"][7] == 0
 
