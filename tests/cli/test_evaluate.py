@@ -44,6 +44,16 @@ def test_a_gate_on_a_figure_that_is_not_measured_is_refused(unidiff, exported):
     assert unidiff("-C", exported.root, "evaluate", "--gate", "kid<=0.5")[0] == 2
 
 
+def test_a_gate_against_the_base_needs_a_margin(unidiff, exported):
+    command = ("-C", exported.root, "evaluate", "--gate", "r1_t2i>=base")
+    code, _, err = unidiff(*command)
+    assert code == 2 and "--margin 2" in err
+    code, _, err = unidiff(*command, "--margin", "2")
+    assert code == 1 and "r1_t2i: " in err and "worse by more than 2 points" in err
+    report = json.loads(exported.path("report", "report.json").read_text())
+    assert report["margin"] == 2 and all("not_worse" in test for test in report["tests"])
+
+
 # ---------------------------------------------------------------- folds, exports, recipes
 
 

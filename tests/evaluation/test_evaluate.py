@@ -280,6 +280,17 @@ def test_blends_lie_between_base_and_tuned(project, recipe_of):
     assert "between base and tuned" in (project.path("report") / "report.html").read_text()
 
 
+def test_another_margin_is_another_report(project, recipe_of):
+    recipe = recipe_of(metrics=["recall"])
+    margins = [evaluate(project, recipe, margin=each).settings["margin"] for each in (None, 2)]
+    assert margins == [None, 2]
+    report = read_report(project)
+    words = [test["sentence"] for test in report["tests"]]
+    assert report["margin"] == 2 and all("worse by more than 2 points" in each for each in words)
+    page = (project.path("report") / "report.html").read_text()
+    assert f"This page makes {len(words)} comparisons." in page
+
+
 def test_a_blend_has_the_mean_weights_of_clip_and_the_tuned_denoiser(project, tiny_base):
     export = str(project.path("exports", "001-tiny"))
     blend = ModelUnderTest("half", export, str(tiny_base), SIDE, "h", 0.5).load()

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from tests.support.evaluation import GivenOutputs, eval_set_of, unit
-from unidiff_cli.evaluation.metrics.image_recall import ImageRecall
+from unidiff_cli.errors import WorkError
+from unidiff_cli.evaluation.metrics.image_recall import (
+    ImageRecall,
+    query_count,
+    search_by_image,
+)
 
 
 def rows(groups, colours=None, kinds=None, contents=None):
@@ -91,3 +96,50 @@ def test_without_two_images_of_a_product_nothing_is_measured_and_it_is_said():
     outputs = GivenOutputs(eval_set_of(rows(["a", "b"])), {"image_embeds": np.eye(2)})
     assert ImageRecall().compute(outputs) == {} and ImageRecall().references(outputs) == {}
     assert "not measured" in ImageRecall().notes(outputs)[0]
+    with pytest.raises(WorkError, match="No held-out product has two images"):
+        ImageRecall().check(outputs.eval_set)
+    ImageRecall().check(eval_set_of(rows(["a", "a"])))
+    ImageRecall().check(eval_set_of(rows(list("abcdefghij"), kinds=["hat", "bag"] * 5)))
+
+
+def test_by_hand_with_colours_and_kinds():
+    """On a circle: a hat in two colours, another hat, and a bag; places in degrees."""
+    degrees = np.array([2, 10, 25, 30, 51, 55, 90, 95, 183, 190, 270], float)
+    groups = ["a", "a", "a", "b", "b", "a", "c", "c", "d", "d", "e"]
+    colours = ["red", "red", "blue", "red", "red", "blue", "blue", "blue", "red", "blue", "red"]
+    kinds = ["hat"] * 6 + ["bag"] * 5
+    embeds = np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
+    items = rows(groups, colours, kinds)
+    outputs = GivenOutputs(eval_set_of(items), {"image_embeds": embeds})
+    of = {key: item.values for key, item in ImageRecall().per_item(outputs).items()}
+    # Of 25° (a): 30 b, 10 a, 2 a, 51 b, 55 a, …
+    assert of["r1_i2i"][2] == 0 and of["r5_i2i"][2] == 1
+    assert of["map_i2i"][2] == pytest.approx((1 / 2 + 2 / 3 + 3 / 5) / 3)
+    # Of 2° (a): 10 a, 25 a, 30 b, 51 b, 55 a.
+    assert of["map_i2i"][0] == pytest.approx((1 + 1 + 3 / 5) / 3)
+    # Each image but e has another of its product; of d no colour is there twice.
+    assert len(of["map_i2i"]) == 10 and len(of["map_i2i_colour"]) == 8
+    # Of 25°, blue: of a only 55 is blue, the fifth.
+    assert of["map_i2i_colour"][2] == pytest.approx(1 / 5)
+    # Of 2° others than a: 30, 51 hats, 90, 270, 95 bags. Of 95° than c: 55, 51, 30, 25, 10 hats.
+    assert of["i2i_kind"][0] == pytest.approx(2 / 5)
+    assert of["i2i_kind"][7] == 0
+
+
+def test_of_one_product_no_neighbour_is_looked_at():
+    """All images are of one product: there is no other of any kind."""
+    items = rows(["a"] * 10, kinds=["hat", "bag"] * 5)
+    figures = measured(np.random.default_rng(0).standard_normal((10, 4)), items)
+    assert figures["r1_i2i"] == 1 and "i2i_kind" not in figures
+
+
+def test_evaluation_and_validation_search_alike():
+    """`search_by_image` is what both call; pairs of a large group are not listed one by one."""
+    groups = ["a"] * 300 + ["b"] * 2
+    embeds = unit(np.random.default_rng(0).standard_normal((302, 8)))
+    contents = [f"c{n}" for n in range(302)]
+    values = search_by_image(embeds, groups, contents).values()
+    outputs = GivenOutputs(eval_set_of(rows(groups, contents=contents)), {"image_embeds": embeds})
+    figures = ImageRecall().compute(outputs)
+    assert {key: float(each.mean()) for key, each in values.items()} == figures
+    assert query_count(groups, contents) == 302 and query_count(groups, ["same"] * 302) == 0

@@ -21,7 +21,7 @@ from unidiff_cli.evaluation.metrics.clip_score import ClipScore, distance
 from unidiff_cli.evaluation.metrics.kid import Kid, kernel_distance
 from unidiff_cli.evaluation.metrics.near_copies import NearCopies
 from unidiff_cli.evaluation.metrics.precision_recall import PrecisionRecall
-from unidiff_cli.evaluation.results import MetricResult, compare_results, figure_tests
+from unidiff_cli.evaluation.results import MetricResult, compare_results, table_tests
 from unidiff_cli.evaluation.verdict import verdict
 from unidiff_cli.reports.evaluation import markdown
 from unidiff_cli.reports.schema import FigureSpec
@@ -177,7 +177,7 @@ def test_a_distance_over_few_images_has_no_verdict(generated, word):
         name: {"kid": MetricResult({"kid": value}, bootstrap={"kid": samples_of(value + noise)})}
         for name, value in (("base", 9.0), ("tuned", 1.0))
     }
-    (test,) = figure_tests("tuned", "base", results, specs, generated)
+    (test,) = table_tests([("tuned", "base")], results, specs, generated)
     assert test.verdict == word and test.low < test.high < 0
     assert (f"KID has {word} for a verdict" in test.sentence) == (word == "too few images")
 

@@ -8,8 +8,8 @@ from unidiff_cli.evaluation.results import (
     MetricResult,
     PerItem,
     compare_results,
-    figure_tests,
     pool,
+    table_tests,
 )
 from unidiff_cli.evaluation.results_file import StoredResults, read_results, write_results
 from unidiff_cli.reports.schema import FigureSpec, Interval
@@ -59,7 +59,7 @@ def test_figures_are_tested_where_both_models_have_items_or_samples():
 
 def test_a_test_of_a_report_is_named_and_has_a_sentence():
     results = {"base": {"recall": result_of([0] * 30)}, "tuned": {"recall": result_of([1] * 30)}}
-    (test,) = figure_tests("tuned", "base", results, SPECS, generated=0)
+    (test,) = table_tests([("tuned", "base")], results, SPECS, 0)
     assert (test.model, test.against, test.figure) == ("tuned", "base", "r1")
     assert test.sentence.startswith("R@1 is better: 0.0 % → 100.0 %")
 
@@ -114,3 +114,71 @@ def test_results_are_stored_and_read(tmp_path):
         assert read[name].references == result.references
         assert read[name].intervals() == result.intervals()
         assert compare_results(SPECS, read[name], result) == compare_results(SPECS, result, result)
+
+
+# ---------------------------------------------------------------- a table of tests
+
+
+def table_of(seed, models=3, figures=4, products=9):
+    """Equal models with figures of their own: each value is chance."""
+    rng = np.random.default_rng(seed)
+    names = ["base", *(f"model {n}" for n in range(1, models))]
+    specs = {f"f{n}": FigureSpec(f"F{n}", "retrieval", "higher", True) for n in range(figures)}
+    results = {
+        name: {
+            "metric": MetricResult(
+                dict.fromkeys(specs, 0.5),
+                {key: PerItem(rng.random(products), range(products)) for key in specs},
+            )
+        }
+        for name in names
+    }
+    return table_tests([(name, "base") for name in names[1:]], results, specs, 0)
+
+
+def test_of_tables_of_equal_models_one_in_twenty_has_a_mark():
+    alone, marked = 0, 0
+    for seed in range(60):
+        tests = table_of(seed)
+        alone += any(test.p < 0.05 for test in tests)
+        marked += any(test.verdict != "not distinguishable" for test in tests)
+    # 3 expected of 60; 9 or fewer with 99.9 %. Each by itself about a third would be marked.
+    assert marked <= 9 < 12 <= alone
+
+
+def test_the_verdict_and_its_sentence_follow_the_corrected_p():
+    """A figure that is better by itself is not distinguishable among ten."""
+    rng = np.random.default_rng(0)
+    after = rng.normal(0.55, 1, 25)
+    zeros = np.zeros(25)
+    items = [PerItem(values, range(25)) for values in (zeros, after)]
+    before, changed = (MetricResult({"a": 0.0}, {"a": each}) for each in items)
+    specs = {"a": FigureSpec("A", "retrieval", "higher")}
+    (single,) = table_tests([("m", "base")], {"base": {"x": before}, "m": {"x": changed}}, specs, 0)
+    assert 0.01 < single.p < 0.05 and single.corrected == single.p
+    assert single.verdict == "better" and "A is better" in single.sentence
+    others = {f"b{n}": items[0] for n in range(9)}
+    specs |= {key: FigureSpec(key, "retrieval", "higher") for key in others}
+    results = {
+        name: {"x": MetricResult(dict.fromkeys(specs, 0.0), {"a": each, **others})}
+        for name, each in zip(("base", "m"), items, strict=True)
+    }
+    among = table_tests([("m", "base")], results, specs, 0)
+    assert among[0].corrected == pytest.approx(10 * single.p)
+    assert among[0].verdict == "not distinguishable"
+    assert "A is not distinguishable" in among[0].sentence
+
+
+def test_a_margin_is_of_shares_and_in_points():
+    rng = np.random.default_rng(0)
+    results = {
+        name: {"x": result_of(rng.normal(0.5 + shift, 0.01, 30), rng.normal(size=200))}
+        for name, shift in (("base", 0.0), ("same", 0.0), ("worse", -0.1))
+    }
+    pairs = [("same", "base"), ("worse", "base")]
+    tests = {(t.model, t.figure): t for t in table_tests(pairs, results, SPECS, 0, margin=2)}
+    assert tests["same", "r1"].not_worse is True
+    assert tests["same", "r1"].sentence.endswith("; not worse by more than 2 points.")
+    assert tests["worse", "r1"].not_worse is False
+    assert tests["worse", "r1"].sentence.endswith("; may be worse by more than 2 points.")
+    assert tests["same", "kid"].not_worse is None and "points" not in tests["same", "kid"].sentence

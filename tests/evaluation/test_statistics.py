@@ -1,5 +1,7 @@
 """Intervals and paired tests: by hand, against scipy, and how often they are wrong."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -81,7 +83,8 @@ def test_weights_act_as_repeats():
         ([1.0, 1, 1], 2 / 8),
         # |1| is reached by 16 of 16
         ([1.0, -1, 1, 0], 1.0),
-        ([1.0] * 40, pytest.approx(1e-4, rel=0.01)),
+        # No random signs reach it: Hoeffding's bound. 2⁻³⁹ is the truth.
+        ([1.0] * 40, pytest.approx(2 * np.exp(-20))),
     ],
 )
 def test_sign_flips_by_hand(sums, p):
@@ -168,3 +171,78 @@ def test_a_distance_of_few_groups_has_no_interval_and_no_verdict():
 )
 def test_holm_by_hand(p, adjusted):
     assert statistics.holm(p) == pytest.approx(adjusted)
+
+
+def test_holm_is_bonferroni_over_every_subset():
+    """The closed test: a hypothesis is refused where every subset with it is, by Bonferroni."""
+    for seed in range(20):
+        p = np.random.default_rng(seed).random(5) ** 3
+        subsets = [s for k in range(1, 6) for s in combinations(range(5), k)]
+        closed = [
+            max(min(1.0, len(s) * min(p[j] for j in s)) for s in subsets if i in s)
+            for i in range(5)
+        ]
+        assert statistics.holm(p.tolist()) == pytest.approx(closed)
+
+
+def test_small_p_values_of_many_groups_are_bounds():
+    rng = np.random.default_rng(0)
+    for shift in (0.0, 0.5, 1.0, 1.5):
+        sums = rng.normal(shift, 1, 40)
+        exact = 2 * stats.norm.sf(abs(sums.sum()) / np.sqrt((sums**2).sum()))
+        assert statistics.sign_flip(sums) >= exact / 2
+
+
+@pytest.mark.parametrize("groups", [7, 20])
+def test_a_distances_small_p_is_that_of_t(groups):
+    spread = np.random.default_rng(0).normal(size=1000)
+    test = statistics.paired_bootstrap(5.0, 0.0, spread * 0 + 5, spread, 40, groups)
+    expected = 2 * stats.t.sf(5 / spread.std(ddof=1), groups - 1)
+    assert test.p == pytest.approx(expected) and test.verdict == "better"
+
+
+# ---------------------------------------------------------------- not worse by more than a margin
+
+
+@pytest.mark.parametrize(
+    ("difference", "better", "not_worse"),
+    [
+        (0.00, "higher", True),
+        (0.05, "higher", True),
+        (-0.05, "higher", False),
+        (0.05, "lower", False),
+        (-0.05, "lower", True),
+    ],
+)
+def test_the_interval_must_end_above_the_margin(difference, better, not_worse):
+    """Differences of s.d. 0.01 over 30 products: the interval is about ± 0.004."""
+    after = np.random.default_rng(0).normal(difference, 0.01, 30)
+    test = statistics.paired(np.zeros(30), after, better=better, margin=0.02)
+    assert test.not_worse is not_worse
+    samples = np.random.default_rng(1).normal(0, 0.002, 500)
+    numbers = (0.0, difference, samples * 0, samples + difference, 60, 30)
+    assert statistics.paired_bootstrap(*numbers, better, 0.02).not_worse is not_worse
+
+
+def test_a_margin_of_zero_asks_for_better():
+    after = np.random.default_rng(0).normal(0.05, 0.01, 30)
+    assert statistics.paired(np.zeros(30), after, margin=0).not_worse is True
+    assert statistics.paired(np.zeros(30), after, better="lower", margin=0).not_worse is False
+
+
+def test_without_a_margin_and_of_few_products_it_is_not_told():
+    zeros = np.zeros(5)
+    assert statistics.paired(np.zeros(30), np.zeros(30)).not_worse is None
+    assert statistics.paired(zeros, zeros, margin=0.02).not_worse is None
+    assert statistics.paired_bootstrap(1, 1, zeros, zeros, 5, margin=0.02).not_worse is None
+
+
+def test_a_model_that_is_worse_by_the_margin_is_seldom_called_not_worse():
+    """By the interval's end alone it would be in 5 to 8 % of trials."""
+    rng, wrong = np.random.default_rng(0), 0
+    for seed in range(150):
+        after = rng.normal(-0.02, 0.1, 8)
+        test = statistics.paired(np.zeros(8), after, margin=0.02, samples=200, seed=seed)
+        wrong += bool(test.not_worse)
+    # 3.75 expected; 11 or fewer with 99.9 %.
+    assert wrong <= 11

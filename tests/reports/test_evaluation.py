@@ -1,5 +1,7 @@
 """The pages of an evaluation: table, markdown and HTML."""
 
+from dataclasses import replace
+
 import pytest
 from PIL import Image
 
@@ -13,7 +15,7 @@ from unidiff_cli.reports.evaluation import (
     page,
     table,
 )
-from unidiff_cli.reports.schema import Flag, References
+from unidiff_cli.reports.schema import Flag, References, Tradeoff
 
 BASE, TUNED = (0.3, 0.2, 25.0), (0.5, 0.1, 24.5)
 
@@ -135,3 +137,55 @@ def test_captions_are_text_in_the_page():
     report = report_of(BASE, TUNED, notes={"kid": [evil]}, warnings=[evil])
     text = page(report, Examples([QueryExample(evil, {"base": [(white, True)]})]))
     assert "<script" not in text and text.count("&lt;script&gt;") == 3
+
+
+# ---------------------------------------------------------------- corrections, margins, blends
+
+
+def test_a_page_says_how_many_comparisons_it_makes(report, comparison):
+    for each, count in ((report, 3), (comparison, 9)):
+        words = f"This page makes {count} comparisons. Their p values are corrected together"
+        assert words in markdown(each)
+        assert words in page(each, Examples())
+
+
+@pytest.fixture
+def with_margin(report):
+    tests = [replace(t, not_worse=t.figure == "r1_t2i") for t in report.tests]
+    return report.model_copy(update={"tests": tests, "margin": 2.0})
+
+
+def test_a_margin_stands_beside_the_outcome_of_shares(with_margin):
+    text = markdown(with_margin)
+    assert "| better; not worse by more than 2 points | 2.0" in text
+    assert "| −0.1 | better |" in text, "KID is no share"
+    assert "not worse by more than 2 points" in page(with_margin, Examples())
+
+
+def test_of_several_models_the_shares_within_the_margin_are_listed(with_margin):
+    several = with_model(with_margin, "other", model_of(), base="worse")
+    text = markdown(several)
+    assert "tuned against base, not worse by more than 2 points: R@1." in text
+    assert "other against base, too few products to tell whether it is worse by" in text
+
+
+def test_blends_have_a_table_and_a_plot_of_retention(report):
+    tradeoff = Tradeoff(
+        title="Retrieval against general knowledge",
+        caption="Points.",
+        x_label="ρ",
+        y_label="Mean average precision",
+        models=["base", "alpha 0.5", "tuned"],
+        x={"everyday objects": [1.0, 0.9, 0.8], "photos": [1.0, 0.95, 0.9]},
+        y=[0.3, 0.5, 0.6],
+    )
+    blended = report.model_copy(update={"tradeoff": tradeoff})
+    text = markdown(blended)
+    assert "| | Mean average precision | ρ of everyday objects | ρ of photos |" in text
+    assert "| alpha 0.5 | 50.0\u00a0% | 0.90 | 0.95 |" in text
+    html = page(blended, Examples())
+    assert "<h2>Retrieval against general knowledge</h2>" in html and "0.95" in html
+    # Each model is named at its point of both curves.
+    assert html.count(">alpha 0.5</text>") == 2 and "Retrieval against" not in page(
+        report, Examples()
+    )

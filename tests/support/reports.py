@@ -42,6 +42,7 @@ def test_of(figure: str, before: float, after: float, **options: Any) -> FigureT
         "against": "base",
         "figure": figure,
         "sentence": f"{figure} in words.",
+        "corrected": 0.02,
     }
     return FigureTest(**values | options)
 

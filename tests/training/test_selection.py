@@ -3,7 +3,13 @@
 import pytest
 
 from tests.support.projects import load_recipe
-from unidiff_cli.training.selection import Best, is_better
+from unidiff_cli.training.selection import (
+    Best,
+    is_better,
+    judging_figures,
+    mean_recall,
+    rule_words,
+)
 
 
 def figures(recall=0.5, denoise=0.1, loss=1.0):
@@ -108,3 +114,60 @@ def test_recall_judges_every_run_that_trains_retrieval(tiny_base, name, shipped,
         for recall, loss in ((0.9, 0.2), (0.1, 0.1))
     )
     assert is_better(recipe, new, best(old, 0.1), 36) is by_recall
+
+
+# ---------------------------------------------------------------- search by image
+
+IMAGE = "objectives.image_contrast.weight=1"
+
+
+def with_image(text, image, loss=0.1):
+    return {**figures(text, denoise=loss), "r1_i2i": image}
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "judging"),
+    [
+        ("fashion", (), ["r1_t2i", "r1_i2t"]),
+        ("fashion", (IMAGE,), ["r1_t2i", "r1_i2t", "r1_i2i"]),
+        ("fashion", (IMAGE, "train.best_by=recall"), ["r1_t2i", "r1_i2t"]),
+        ("fashion", ("train.best_by=image",), ["r1_i2i"]),
+        ("sd-only", (IMAGE,), ["r1_i2i"]),
+        ("fashion", (IMAGE, "train.best_by=denoise"), []),
+        ("sd-only", (), []),
+    ],
+)
+def test_the_directions_that_are_trained_judge(tiny_base, name, more, judging):
+    recipe = load_recipe(tiny_base, *more, name=name)
+    assert judging_figures(recipe, with_image(0, 0)) == judging
+    # What was not measured does not judge.
+    assert judging_figures(recipe, figures()) == [key for key in judging if key != "r1_i2i"]
+
+
+def test_image_search_counts_for_a_third_where_it_is_trained(tiny_base):
+    trained = load_recipe(tiny_base, IMAGE)
+    assert mean_recall(trained, with_image(0.6, 0.3)) == pytest.approx(0.5)
+    # Of captions as good, of images far better, and a worse loss: only where it is trained.
+    new, old = with_image(0.5, 0.9, loss=0.2), with_image(0.5, 0.1)
+    assert is_better(trained, new, best(old, mean_recall(trained, old)), 36)
+    assert not is_better(load_recipe(tiny_base), new, best(old, 0.5), 36)
+
+
+def test_by_image_captions_do_not_count(tiny_base):
+    recipe = load_recipe(tiny_base, "train.best_by=image")
+    new, old = with_image(0.1, 0.9, loss=0.2), with_image(0.9, 0.1)
+    assert is_better(recipe, new, best(old, 0.1), 36)
+
+
+def test_it_says_which_weights_are_exported(tiny_base):
+    recipe = load_recipe(tiny_base, IMAGE)
+    words = "The exported weights are chosen by validation R@1 (mean of text-to-image and "
+    assert rule_words(recipe, with_image(0, 0)) == f"{words}image-to-text and image-to-image)."
+    assert rule_words(recipe, figures()) == (
+        f"{words}image-to-text). Image-to-image does not count: no product of the validation split "
+        "has two images."
+    )
+    sd_only = load_recipe(tiny_base, name="sd-only")
+    assert rule_words(sd_only, {}) == "The weights with the lowest validation loss are exported."
+    last = load_recipe(tiny_base, "train.best_by=last")
+    assert rule_words(last, figures()) == "The last weights are exported."

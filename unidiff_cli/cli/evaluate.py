@@ -16,6 +16,7 @@ from unidiff_cli.cli.options import (
     Force,
     Inception,
     Json,
+    Margin,
     RecipeName,
     announced_project,
     export_names,
@@ -57,9 +58,10 @@ def evaluate_command(
         typer.Option(
             "--gate",
             help="Exit with 1 unless the figures of the tuned model, or of diffdis, meet these "
-            "bounds: r1_t2i>=0.6,diffdis.r1_t2i>=0.3",
+            "bounds: r1_t2i>=0.6,diffdis.r1_t2i>=0.3; with --margin map_t2i>=base.",
         ),
     ] = "",
+    margin: Margin = None,
     inception: Inception = None,
     force: Force = False,
     dry_run: DryRun = False,
@@ -68,9 +70,10 @@ def evaluate_command(
     """Measure base against tuned on the held-out split and write the report."""
     project = announced_project(context)
     settings = resolved_recipe(project, recipe, _with_inception(assignments, inception))
-    bounds = _gates(settings, gate)
+    bounds = _gates(settings, gate, margin)
     blends = numbers(alphas)
-    options: dict[str, Any] = {"needs": [bound.figure for bound in bounds], "force": force}
+    needs = [bound.figure for bound in bounds]
+    options: dict[str, Any] = {"needs": needs, "margin": margin, "force": force}
     if dry_run:
         console.say(*settings.yaml().splitlines())
         return
@@ -94,7 +97,7 @@ def evaluate_command(
             receipt = evaluate(project, settings, export=export, alphas=blends, **options)
             refresh_model_card(project, receipt.settings["export"])
     _show_figures(project, folder, before, receipt, json_out)
-    _check_gates(bounds, receipt.figures, project.path(folder, "report.html"))
+    _check_gates(bounds, project, folder)
 
 
 def compare_command(
@@ -104,6 +107,7 @@ def compare_command(
     ],
     recipe: RecipeName = None,
     assignments: Assignments = None,
+    margin: Margin = None,
     inception: Inception = None,
     force: Force = False,
     json_out: Json = False,
@@ -115,7 +119,7 @@ def compare_command(
     settings = resolved_recipe(project, recipe, _with_inception(assignments, inception))
     before = receipt_of(project, "comparison")
     with console.bars(context.obj.quiet) as bars:
-        receipt = compare(project, settings, names, force=force, on_progress=bars)
+        receipt = compare(project, settings, names, margin=margin, force=force, on_progress=bars)
     _show_figures(project, "comparison", before, receipt, json_out)
 
 
@@ -144,7 +148,7 @@ def _show_figures(
     say_done(project, folder, before, receipt, f"open {page}")
 
 
-def _gates(settings: Any, text: str) -> list[Gate]:
+def _gates(settings: Any, text: str, margin: float | None) -> list[Gate]:
     """The bounds of --gate, checked before anything is generated."""
     if not text:
         return []
@@ -155,15 +159,17 @@ def _gates(settings: Any, text: str) -> list[Gate]:
         registry.load("metrics", name)
         for name in settings.evaluate.metrics or registry.names("metrics")
     ]
-    return parse_gates(text, [key for metric in metrics for key in metric.specs(settings.evaluate)])
+    specs = [metric.specs(settings.evaluate).items() for metric in metrics]
+    return parse_gates(text, {key: spec for each in specs for key, spec in each}, margin)
 
 
-def _check_gates(bounds: list[Gate], figures: dict[str, dict[str, float]], page: Path) -> None:
-    """Prints that the bounds are met. Raises WorkError where one is not."""
+def _check_gates(bounds: list[Gate], project: Project, folder: str) -> None:
+    """Prints that a report meets the bounds. Raises WorkError where it does not meet one."""
     if not bounds:
         return
     from unidiff_cli.evaluation.gates import check_gates
+    from unidiff_cli.reports.schema import Report
 
-    check_gates(bounds, figures, page)
-    sentence = ", ".join(f"{gate.figure}{gate.sign}{gate.bound:g}" for gate in bounds)
-    console.say(f"The gate is met: {sentence}.")
+    text = project.path(folder, "report.json").read_text(encoding="utf-8")
+    check_gates(bounds, Report.model_validate_json(text), project.path(folder, "report.html"))
+    console.say(f"The gate is met: {', '.join(map(str, bounds))}.")

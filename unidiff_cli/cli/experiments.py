@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unidiff_cli.cli import console
-from unidiff_cli.cli.options import Assignments, Json, announced_project, receipt_of, say_done
+from unidiff_cli.cli.options import (
+    Assignments,
+    Json,
+    Margin,
+    announced_project,
+    receipt_of,
+    say_done,
+)
 from unidiff_cli.config.limits import MAX_SEED
 from unidiff_cli.errors import UsageError
 
@@ -39,6 +46,7 @@ def ablate_command(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of every training.")
     ] = None,
+    margin: Margin = None,
     assignments: Assignments = None,
     jobs: Annotated[
         int,
@@ -69,6 +77,7 @@ def ablate_command(
             recipes,
             training_seeds,
             folds,
+            margin=margin,
             jobs=jobs,
             keep_exports=keep_exports,
             on_progress=bars,

@@ -93,6 +93,15 @@ Inception = Annotated[
         help="inception-2015-12-05.pt, for FID and KID comparable with published numbers.",
     ),
 ]
+Margin = Annotated[
+    float | None,
+    typer.Option(
+        "--margin",
+        min=0,
+        callback=finite,
+        help="Points: also say of each share whether it is not worse by more than this.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Run again although nothing changed.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the resolved recipe and the plan; write nothing.")

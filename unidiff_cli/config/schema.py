@@ -404,8 +404,10 @@ class Train(Section):
         description="prompts of the previews; empty: four captions of the validation split",
         json_schema_extra=NOT_WEIGHTS,
     )
-    best_by: Literal["auto", "recall", "denoise", "last"] = Field(
-        "auto", description="selects the exported weights; auto: recall where retrieval is trained"
+    best_by: Literal["auto", "recall", "image", "denoise", "last"] = Field(
+        "auto",
+        description="selects the exported weights; recall: by captions, image: a product's images "
+        "by each other, auto: those that are trained",
     )
     stop_on_collapse: bool = Field(
         False,

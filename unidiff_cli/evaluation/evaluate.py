@@ -35,7 +35,8 @@ from unidiff_cli.project.receipt import Receipt
 class Evaluation:
     """What to measure and where to write it: the base first, then other models.
 
-    `settings` are what the receipt says beside the recipe, `needs` figures that must be computed.
+    `settings` are what the receipt says beside the recipe, `needs` figures that must be computed,
+    `margin` the points by which a share may be worse and count as not worse.
     """
 
     folder: str
@@ -43,6 +44,7 @@ class Evaluation:
     models: Sequence[ModelUnderTest]
     settings: dict[str, Any]
     needs: Sequence[str] = ()
+    margin: float | None = None
 
 
 def evaluate(
@@ -52,13 +54,15 @@ def evaluate(
     export: str | None = None,
     alphas: Sequence[float] = (),
     needs: Sequence[str] = (),
+    margin: float | None = None,
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> Receipt:
     """Measures an export and its base on the same rows, prompts and seeds, and writes `report/`.
 
     The receipt's figures are {"base": {…}, "tuned": {…}}; each of `alphas` adds the export with
-    CLIP's towers blended with the base's, as "alpha 0.5". A finished report of the same work is
+    CLIP's towers blended with the base's, as "alpha 0.5". `margin` is in points: the report says of
+    each share whether it is worse by no more. A finished report of the same work is
     returned as it is, unless `force`; stored outputs of models are used either way. Raises
     NotReady, UsageError for an unknown export or alpha, WorkError for an empty split, for a figure
     that is not finite and, before any image is generated, for one of `needs` that the catalogue
@@ -82,6 +86,7 @@ def evaluate(
             [base, *blends, *by_encoder(tuned)],
             {"export": name, "alphas": between},
             needs,
+            margin,
         )
         return _run(project, recipe, evaluation, force, on_progress)
 
@@ -91,12 +96,14 @@ def compare(
     recipe: Recipe,
     names: Sequence[str],
     *,
+    margin: float | None = None,
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> Receipt:
     """Measures several exports and the base of the first alike, and writes `comparison/`.
 
-    Each is tested against the base, and the others against the first. Raises as `evaluate`, and
+    Each is tested against the base, and the others against the first; `margin` is as in `evaluate`.
+    Raises as `evaluate`, and
     UsageError for fewer than two names and for exports of different bases or image sizes.
     """
     names = list(dict.fromkeys(names))
@@ -112,7 +119,11 @@ def compare(
             _refuse_unlike(exports[0], other, base)
         models = [model for export in exports for model in by_encoder(export, f"{export.name}, ")]
         evaluation = Evaluation(
-            "comparison", " against ".join(names), [base, *models], {"exports": names}
+            "comparison",
+            " against ".join(names),
+            [base, *models],
+            {"exports": names},
+            margin=margin,
         )
         return _run(project, recipe, evaluation, force, on_progress)
 
@@ -152,6 +163,7 @@ def _run(
     settings = {
         **evaluation_settings(recipe, metrics),
         **evaluation.settings,
+        "margin": evaluation.margin,
         "models": {model.name: model.model_hash for model in models},
     }
     exports = dict.fromkeys(source_name(model.source) for model in models[1:])
@@ -166,6 +178,8 @@ def _run(
         started = time.monotonic()
         measurement = measure(project, eval_set, metrics, models, on_progress)
         seconds = time.monotonic() - started
-        report = build_report(evaluation.title, [measurement], metrics, left_out, seconds)
+        report = build_report(
+            evaluation.title, [measurement], metrics, left_out, seconds, evaluation.margin
+        )
         write_report(folder, report, measurement, receipt)
     return receipt

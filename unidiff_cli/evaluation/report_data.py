@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unidiff_cli.errors import Damaged, NotReady
+from unidiff_cli.evaluation.blends import retrieval_and_retention
 from unidiff_cli.evaluation.collapse_meters import flags
 from unidiff_cli.evaluation.measure import (
     Measurement,
@@ -18,7 +19,7 @@ from unidiff_cli.evaluation.measure import (
 )
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.model_under_test import ModelUnderTest
-from unidiff_cli.evaluation.results import Results, figure_tests, pool
+from unidiff_cli.evaluation.results import Results, pool, table_tests
 from unidiff_cli.evaluation.verdict import verdict
 from unidiff_cli.project import run_log
 from unidiff_cli.project.files import digest
@@ -27,8 +28,6 @@ from unidiff_cli.project.receipt import QUICK, Receipt, versions
 from unidiff_cli.reports.schema import (
     Counts,
     Details,
-    FigureSpec,
-    FigureTest,
     Flag,
     Generation,
     Losses,
@@ -57,11 +56,12 @@ def build_report(
     metrics: Mapping[str, Metric],
     left_out: Mapping[str, str],
     seconds: float,
+    margin: float | None = None,
 ) -> Report:
     """The report of one measurement, or of several folds that share no row.
 
     Folds have models of the same names. Their figures are pooled; prompts, losses and warnings of
-    all are in it.
+    all are in it. `margin` is in points: by how much a share may be worse and count as not worse.
     """
     results = _results(parts)
     base, *others = results
@@ -90,7 +90,9 @@ def build_report(
         figures=figures,
         specs=specs,
         references=_references(results[base]),
-        tests=_tests(parts[0].models, results, specs, counts.generated),
+        tests=table_tests(_pairs(parts[0].models), results, specs, counts.generated, margin),
+        margin=margin,
+        tradeoff=retrieval_and_retention(parts[0].models, meters, specs),
         flags={model: _flags(meters[base], meters[model]) for model in others},
         details={
             model: {m: each.details for m, each in by.items() if each.details != Details()}
@@ -161,22 +163,11 @@ def _references(results: Results) -> References:
     return References(**kinds)
 
 
-def _tests(
-    models: Sequence[ModelUnderTest],
-    results: Mapping[str, Results],
-    specs: Mapping[str, FigureSpec],
-    generated: int,
-) -> list[FigureTest]:
-    """Every model against the base, and every other whole export against the first one."""
+def _pairs(models: Sequence[ModelUnderTest]) -> list[tuple[str, str]]:
+    """Every model with the base, and every other whole export with the first one."""
     base, *others = (model.name for model in models)
-    pairs = [(model, base) for model in others]
     _, first, *rest = (model.name for model in models if model.role != "blend")
-    pairs += [(model, first) for model in rest]
-    return [
-        test
-        for model, against in pairs
-        for test in figure_tests(model, against, results, specs, generated)
-    ]
+    return [*((model, base) for model in others), *((model, first) for model in rest)]
 
 
 def _flags(base: Mapping[str, float], tuned: Mapping[str, float]) -> list[Flag]:

@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unidiff_cli.evaluation.statistics import (
+    LEVEL,
     MIN_GROUPS,
     bootstrap_mean,
+    holm,
     interval,
     paired,
     paired_bootstrap,
 )
 from unidiff_cli.reports.schema import Details, FigureSpec, FigureTest, Interval, PairedTest
-from unidiff_cli.reports.wording import sentence
+from unidiff_cli.reports.wording import margin_words, sentence
 
 
 class PerItem(NamedTuple):
@@ -140,18 +142,27 @@ def _pooled_references(
 
 
 def compare_results(
-    specs: Mapping[str, FigureSpec], before: MetricResult, after: MetricResult
+    specs: Mapping[str, FigureSpec],
+    before: MetricResult,
+    after: MetricResult,
+    margin: float | None = None,
 ) -> dict[str, PairedTest]:
-    """Paired tests of two models on the same items, by figure that is judged."""
+    """Paired tests of two models on the same items, by judged figure; `margin` is that of shares."""
     tests = {}
     for key, spec in specs.items():
         if spec.better is None:
             continue
+        of_shares = margin if spec.percent else None
         if key in before.per_item and key in after.per_item:
             items, others = before.per_item[key], after.per_item[key]
             if len(items.values) == len(others.values) and len(items.values):
                 tests[key] = paired(
-                    items.values, others.values, items.weights, items.groups, spec.better
+                    items.values,
+                    others.values,
+                    items.weights,
+                    items.groups,
+                    spec.better,
+                    of_shares,
                 )
         elif key in before.bootstrap and key in after.bootstrap:
             first, second = before.bootstrap[key], after.bootstrap[key]
@@ -165,33 +176,63 @@ def compare_results(
                     first.items,
                     first.groups,
                     spec.better,
+                    of_shares,
                 )
     return tests
 
 
-def figure_tests(
-    model: str,
-    against: str,
+def table_tests(
+    pairs: Sequence[tuple[str, str]],
     results: Mapping[str, Results],
     specs: Mapping[str, FigureSpec],
     generated: int,
+    margin: float | None = None,
 ) -> list[FigureTest]:
-    """The paired tests of a model against another, by all metrics.
+    """The paired tests of one table: each (model, against) pair by all metrics.
 
-    `generated` images of each model were judged: a figure that needs more has no verdict.
+    Their p values are corrected together (Holm), and a verdict needs a corrected p below 5 %.
+    `generated` images of each model were judged: a figure that needs more has no verdict and is no
+    part of the correction. `margin` is in points: each share is also tested for not being worse by
+    more.
     """
-    tests = []
-    for metric, before in results[against].items():
-        for key, test in compare_results(specs, before, results[model][metric]).items():
-            if generated < specs[key].verdict_images:
-                test = replace(test, verdict="too few images")
-            tests.append(
-                FigureTest(
-                    **asdict(test),
-                    model=model,
-                    against=against,
-                    figure=key,
-                    sentence=sentence(test, specs[key].label, specs[key].percent),
-                )
-            )
-    return tests
+    share = None if margin is None else margin / 100
+    tests = [
+        (model, against, key, test)
+        for model, against in pairs
+        for metric, before in results[against].items()
+        for key, test in compare_results(specs, before, results[model][metric], share).items()
+    ]
+    enough = [generated >= specs[key].verdict_images for _, _, key, _ in tests]
+    judged = zip(tests, enough, strict=True)
+    corrected = iter(holm([test.p for (*_, test), whole in judged if whole]))
+    return [
+        _figure_test(*each, next(corrected) if whole else None, specs[each[2]], margin)
+        for each, whole in zip(tests, enough, strict=True)
+    ]
+
+
+def _figure_test(
+    model: str,
+    against: str,
+    figure: str,
+    test: PairedTest,
+    corrected: float | None,
+    spec: FigureSpec,
+    margin: float | None,
+) -> FigureTest:
+    """A test of a table, by its corrected p; None where too few images were generated."""
+    if corrected is None:
+        test = replace(test, verdict="too few images")
+    elif corrected >= 1 - LEVEL:
+        test = replace(test, verdict="not distinguishable")
+    words = sentence(test, spec.label, spec.percent)
+    if margin is not None and spec.percent:
+        words = f"{words[:-1]}; {margin_words(test.not_worse, margin)}."
+    return FigureTest(
+        **asdict(test),
+        model=model,
+        against=against,
+        figure=figure,
+        sentence=words,
+        corrected=corrected,
+    )

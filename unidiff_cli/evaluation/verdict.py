@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from unidiff_cli.evaluation.statistics import LEVEL, holm
 from unidiff_cli.reports.schema import FigureTest, Report
 from unidiff_cli.reports.wording import SIDES, format_value
 
@@ -17,8 +16,8 @@ def verdict(report: Report) -> str:
     """Better, worse, mixed or not distinguishable for each side of every model but blends.
 
     A model is compared with the base, and with every other model that it was tested against. The
-    word allows for a side's several figures (Holm), since one of five is better by chance soon.
-    Where several extractors look at generated images, "better" needs a better figure by each.
+    word follows the tests, which allow for all comparisons of the report. Where several extractors
+    look at generated images, "better" needs a better figure by each.
     """
     comparisons = [(name, report.base) for name in list(report.models)[1:]]
     comparisons += [(test.model, test.against) for test in report.tests]
@@ -76,8 +75,7 @@ def _word(report: Report, keys: Sequence[str], tests: Mapping[str, FigureTest]) 
     judged = [key for key in keys if tests[key].verdict != "too few images"]
     if not judged:
         return TOO_FEW
-    adjusted = dict(zip(judged, holm([tests[key].p for key in judged]), strict=True))
-    words = {key: tests[key].verdict for key in judged if adjusted[key] < 1 - LEVEL}
+    words = {key: tests[key].verdict for key in judged}
     outcomes = set(words.values()) - {"not distinguishable"}
     if len(outcomes) > 1:
         return "mixed"

@@ -43,7 +43,6 @@ LIMITS = (
     "The tests average an item over the seeds first and resample products: they cover other "
     "products, with these very seeds. They do not cover new seeds, another division into folds, "
     "or that folds share training images.",
-    "Each figure is tested by itself: one of twenty figures is better or worse by chance.",
     "Training seconds are those of the steps; cells that ran side by side slowed each other.",
 )
 # Called with a label, how much is done, how much there is, and perhaps a note.
@@ -56,13 +55,15 @@ def ablate(
     seeds: Sequence[int],
     folds: int = 0,
     *,
+    margin: float | None = None,
     jobs: int = 1,
     keep_exports: bool = False,
     on_progress: Progress | None = None,
 ) -> Receipt:
     """Trains and measures every recipe with every seed in every fold, and writes `ablation/`.
 
-    `jobs` cells run at a time. Without folds the project's own splits are used. Raises UsageError
+    `margin` is in points: by how much a share may be worse and count as not worse. `jobs` cells run
+    at a time. Without folds the project's own splits are used. Raises UsageError
     for recipes that cannot be compared, and as the stages do; after an Interrupted the same call
     continues.
     """
@@ -89,6 +90,7 @@ def ablate(
         "against": next(iter(recipes)),
         "seeds": list(seeds),
         "folds": folds,
+        "margin": margin,
         "weights": sources.files_hash(first.base),
     }
     inputs = {"shards": prepared.hash}
@@ -98,11 +100,10 @@ def ablate(
     # The tables.
     specs = figure_specs(metrics, first.evaluate)
     counts = AblationCounts(recipes=len(recipes), seeds=len(seeds), folds=folds, cells=len(cells))
-    summary = summarise(
-        grid, specs, joint_recipes(recipes), generated=first.evaluate.images * max(folds, 1)
-    )
+    generated = first.evaluate.images * max(folds, 1)
+    summary = summarise(grid, specs, joint_recipes(recipes), generated=generated, margin=margin)
     plotted = [key for metric in metrics.values() for key in metric.plotted]
-    report = _report(counts, first, settings["recipes"], summary, grid, plotted, left_out)
+    report = _report(counts, first, settings, summary, grid, plotted, left_out)
     with project.lock(existing=True):
         receipt = Receipt("ablate", settings, inputs, first.evaluate.seed)
         receipt.counts = counts.model_dump()
@@ -257,7 +258,7 @@ def _counter(cells: int, waiting: int, on_progress: Progress | None) -> Callable
 def _report(
     counts: AblationCounts,
     recipe: Recipe,
-    sections: Mapping[str, dict[str, Any]],
+    settings: Mapping[str, Any],
     summary: Summary,
     grid: Grid,
     plotted: Sequence[str],
@@ -268,11 +269,12 @@ def _report(
         split=f"{counts.folds} folds" if counts.folds else recipe.evaluate.split,
         steps=recipe.train.total_steps,
         batch_size=recipe.train.batch_size,
-        recipes=dict(sections),
+        recipes=settings["recipes"],
         figures=summary.figures,
         specs=summary.specs,
         chance=summary.chance,
         tests=summary.tests,
+        margin=settings["margin"],
         curves={
             variant: [
                 ValidationCurve(cell=result.cell, validations=result.training.validations)

@@ -41,13 +41,15 @@ def evaluate_folds(
     count: int,
     *,
     needs: Sequence[str] = (),
+    margin: float | None = None,
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> Receipt:
     """Trains and measures on `count` folds by group and writes the pooled report to `folds/`.
 
-    Its figures are {"base": {…}, "tuned": {…}} over every row of the catalogue. What is finished is
-    not done again. Raises as the stages do, and WorkError for fewer groups than folds.
+    Its figures are {"base": {…}, "tuned": {…}} over every row of the catalogue. `needs` and
+    `margin` are as in `evaluate`. What is finished is not done again. Raises as the stages do, and
+    WorkError for fewer groups than folds.
     """
     # What is read.
     prepared = project.receipt("shards")
@@ -64,6 +66,7 @@ def evaluate_folds(
         **recipe.section(*TRAINING_SECTIONS),
         **evaluation_settings(recipe, metrics),
         "folds": count,
+        "margin": margin,
         "weights": sources.files_hash(recipe.base),
     }
     inputs = {"shards": prepared.hash}
@@ -85,6 +88,6 @@ def evaluate_folds(
         with project.writing("folds", receipt=receipt, started=started) as folder:
             title = f"{recipe.name} against its base in {count} folds"
             seconds = time.monotonic() - started
-            report = build_report(title, parts, metrics, left_out, seconds)
+            report = build_report(title, parts, metrics, left_out, seconds, margin)
             write_report(folder, report, parts[-1], receipt)
     return receipt

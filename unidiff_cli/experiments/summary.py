@@ -13,8 +13,8 @@ from unidiff_cli.evaluation.results import (
     MetricResult,
     PerItem,
     Results,
-    figure_tests,
     pool,
+    table_tests,
 )
 from unidiff_cli.experiments.cells import CellResult
 from unidiff_cli.reports.ablation_schema import SeedFigure
@@ -43,12 +43,13 @@ def summarise(
     references: Sequence[str] = (),
     *,
     generated: int,
+    margin: float | None = None,
 ) -> Summary:
     """Every variant's figures over seeds, and tests against the first recipe and `references`.
 
     `specs` are those of all metrics, `generated` the images that a seed's models generate over all
-    folds. Folds of a seed are pooled; for the tests each item is
-    averaged over the seeds.
+    folds. Folds of a seed are pooled; for the tests each item is averaged over the seeds. All tests
+    are one table, with a margin in points if any.
     """
     pooled = {
         variant: {seed: _pooled(folds) for seed, folds in seeds.items()}
@@ -74,7 +75,7 @@ def summarise(
         figures,
         {**specs, SECONDS: SECONDS_SPEC},
         chance,
-        _tests(averages, recipes, references, specs, generated),
+        table_tests(_pairs(recipes, references), averages, specs, generated, margin),
         _notes(result for seeds in grid.values() for folds in seeds.values() for result in folds),
     )
 
@@ -146,21 +147,15 @@ def _seed_figures(
     }
 
 
-def _tests(
-    averages: Mapping[str, Results],
-    recipes: Sequence[str],
-    references: Sequence[str],
-    specs: Mapping[str, FigureSpec],
-    generated: int,
-) -> list[FigureTest]:
-    """Every recipe against the first one and the references; each pair once."""
+def _pairs(recipes: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
+    """Every recipe with the first one and the references; each pair once."""
     against = list(dict.fromkeys([*recipes[:1], *references]))
-    tests = []
-    for number, reference in enumerate(against):
-        for recipe in recipes:
-            if recipe != reference and recipe not in against[:number]:
-                tests += figure_tests(recipe, reference, averages, specs, generated)
-    return tests
+    return [
+        (recipe, reference)
+        for number, reference in enumerate(against)
+        for recipe in recipes
+        if recipe != reference and recipe not in against[:number]
+    ]
 
 
 def _notes(results: Iterable[CellResult]) -> list[str]:

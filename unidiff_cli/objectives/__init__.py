@@ -82,6 +82,11 @@ class Objective(Section):
         """Whether it brings images and captions together, so that recall judges a run."""
         return self.encoder is not None
 
+    @property
+    def teaches_image_search(self) -> bool:
+        """Whether it brings a product's images together, so that search by image judges a run."""
+        return False
+
     def inputs(self) -> dict[str, str]:
         """Hashes of the files it reads beside the recipe, by what they hold.
 

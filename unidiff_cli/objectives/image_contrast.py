@@ -43,6 +43,7 @@ class ImageContrast(Objective):
 
     needs: ClassVar = Needs(image_embeds=True, views=True)
     trains: ClassVar = frozenset({"vision"})
+    teaches_image_search: ClassVar = True
     temperature: Annotated[float, Field(gt=0, description="τ of the softmax over images")] = 0.1
 
     def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:

@@ -13,7 +13,7 @@ from unidiff_cli.reports.ablation_schema import AblationReport, SeedFigure, Vali
 from unidiff_cli.reports.markdown import escape
 from unidiff_cli.reports.plots import Plot
 from unidiff_cli.reports.schema import FigureSpec, FigureTest
-from unidiff_cli.reports.wording import format_value
+from unidiff_cli.reports.wording import corrected_words, format_value, margin_words
 
 
 def write_tables(folder: Path, report: AblationReport) -> None:
@@ -25,6 +25,8 @@ def write_tables(folder: Path, report: AblationReport) -> None:
         report=report,
         title=title(report),
         rows=table(report),
+        corrected=corrected_words(report.tests),
+        margin_words=margin_words,
         plots=ablation_plots(report),
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
@@ -97,6 +99,7 @@ def markdown(report: AblationReport) -> str:
     tests = [f"{test.model} against {test.against}: {test.sentence}" for test in report.tests]
     left_out = [f"{metric} left out: {reason}" for metric, reason in report.left_out.items()]
     lines += ["", *(f"- {escape(test)}" for test in tests), ""]
+    lines += [words, ""] if (words := corrected_words(report.tests)) else []
     lines += [f"- {escape(sentence)}" for sentence in (*report.limits, *report.notes, *left_out)]
     return "\n".join([*lines, ""])
 

@@ -43,7 +43,7 @@ class AblationCounts(Part):
 class AblationReport(Part):
     """table.json: recipes trained and measured alike, over seeds and folds."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     counts: AblationCounts
     split: str
     steps: int
@@ -54,7 +54,10 @@ class AblationReport(Part):
     )
     specs: dict[str, FigureSpec]
     chance: dict[str, float]
-    tests: list[FigureTest]
+    tests: list[FigureTest] = Field(description="one table: their p values are corrected together")
+    margin: float | None = Field(
+        None, description="points by which a share may be worse and count as not worse"
+    )
     curves: dict[str, list[ValidationCurve]] = Field(description="recipe -> one for each cell")
     plotted: list[str] = Field(description="figures with a plot beside the headline ones")
     tradeoffs: list[tuple[str, str]] = Field(description="pairs of figures with a plot, x and y")

@@ -8,10 +8,17 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from unidiff_cli.reports import html
-from unidiff_cli.reports.evaluation_plots import evaluation_plots
+from unidiff_cli.reports.evaluation_plots import evaluation_plots, tradeoff_plot
 from unidiff_cli.reports.markdown import escape
-from unidiff_cli.reports.schema import FigureSpec, Interval, Report
-from unidiff_cli.reports.wording import MARKS, SIDES, format_difference, format_value
+from unidiff_cli.reports.schema import FigureSpec, Interval, Report, Tradeoff
+from unidiff_cli.reports.wording import (
+    MARKS,
+    SIDES,
+    corrected_words,
+    format_difference,
+    format_value,
+    margin_words,
+)
 
 # The columns of what figures are compared with, by the field of `References`.
 REFERENCES = {"chance": "chance", "real": "real images", "null_level": "null level"}
@@ -29,6 +36,7 @@ class Cell:
     interval: str = ""
     change: str = ""
     verdict: str = ""
+    margin: str = ""
     sentence: str = ""
 
 
@@ -68,7 +76,10 @@ def _cell(report: Report, model: str, key: str) -> Cell:
     if test is None:
         return Cell(model, value, interval)
     change = format_difference(test.difference, percent)
-    return Cell(model, value, interval, change, test.verdict, test.sentence)
+    margin = ""
+    if report.margin is not None and percent:
+        margin = margin_words(test.not_worse, report.margin)
+    return Cell(model, value, interval, change, test.verdict, margin, test.sentence)
 
 
 def _interval(figure: Interval, percent: bool) -> str:
@@ -96,14 +107,55 @@ def markdown(report: Report) -> str:
     for row in table(report):
         values = [_marked(cell) if several else cell.value for cell in row.cells]
         if not several:
-            values += [row.cells[-1].change, row.cells[-1].verdict]
+            cell = row.cells[-1]
+            values += [cell.change, "; ".join(filter(None, (cell.verdict, cell.margin)))]
         values += [row.references[kind] for kind in REFERENCES]
         lines.append(f"| {escape(row.spec.label)} | {' | '.join(values)} |")
     if several:
         marks = ", ".join(f"{mark} {word}" for word, mark in MARKS.items())
         lines += ["", f"{marks}: each against {models[0]}, by the paired test."]
+    lines += ["", words] if (words := corrected_words(report.tests)) else []
+    lines += [f"\n{escape(line)}" for line in margin_lines(report)] if several else []
+    lines += _tradeoff_lines(report.tradeoff) if report.tradeoff else []
     lines += ["", *(f"- {escape(note)}" for notes in report.notes.values() for note in notes), ""]
     return "\n".join(lines)
+
+
+def margin_lines(report: Report) -> list[str]:
+    """For each model and its base, which shares are not worse by more than the margin."""
+    if report.margin is None:
+        return []
+    lines = []
+    for model in list(report.models)[1:]:
+        outcomes: dict[bool | None, list[str]] = {}
+        for key, test in report.tests_of(model, report.base).items():
+            if report.specs[key].percent:
+                outcomes.setdefault(test.not_worse, []).append(report.specs[key].label)
+        lines += [
+            f"{model} against {report.base}, {margin_words(outcome, report.margin)}: "
+            f"{', '.join(outcomes[outcome])}."
+            for outcome in (True, False, None)
+            if outcome in outcomes
+        ]
+    return lines
+
+
+def tradeoff_table(tradeoff: Tradeoff) -> list[list[str]]:
+    """A row for each model: its name, y as a share, and each series' x."""
+    return [
+        [model, format_value(y, True), *(f"{x[n]:.2f}" for x in tradeoff.x.values())]
+        for n, (model, y) in enumerate(zip(tradeoff.models, tradeoff.y, strict=True))
+    ]
+
+
+def _tradeoff_lines(tradeoff: Tradeoff) -> list[str]:
+    names = [f"ρ of {series}" for series in tradeoff.x]
+    return [
+        "",
+        f"| | {' | '.join([tradeoff.y_label, *names])} |",
+        "|---|" + "--:|" * (1 + len(names)),
+        *(f"| {' | '.join(map(escape, row))} |" for row in tradeoff_table(tradeoff)),
+    ]
 
 
 def _marked(cell: Cell) -> str:
@@ -164,6 +216,9 @@ def page(report: Report, examples: Examples) -> str:
             if (side_rows := [row for row in rows if row.spec.judges == side])
         ],
         references=REFERENCES,
+        corrected=corrected_words(report.tests),
+        tradeoff=tradeoff_table(report.tradeoff) if report.tradeoff else [],
+        tradeoff_plot=tradeoff_plot(report.tradeoff) if report.tradeoff else None,
         examples=examples,
         thumbnail=html.thumbnail,
         plots=evaluation_plots(report),

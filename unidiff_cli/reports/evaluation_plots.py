@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from unidiff_cli.reports import plots
 from unidiff_cli.reports.plots import Plot
-from unidiff_cli.reports.schema import Bars, Curve, Details, Report
+from unidiff_cli.reports.schema import Bars, Curve, Details, Report, Tradeoff
 
 
 def evaluation_plots(report: Report) -> list[Plot]:
@@ -20,6 +20,19 @@ def evaluation_plots(report: Report) -> list[Plot]:
         *_bars(report),
         *_confusions(report),
     ]
+
+
+def tradeoff_plot(tradeoff: Tradeoff) -> Plot:
+    """A curve for each series of x, with every model at its point."""
+    svg = plots.lines(
+        {series: (x, tradeoff.y) for series, x in tradeoff.x.items()},
+        x=tradeoff.x_label,
+        y=tradeoff.y_label,
+        percent=True,
+        marks=True,
+        labels=tradeoff.models,
+    )
+    return Plot(tradeoff.title, tradeoff.caption, svg)
 
 
 def _details(report: Report) -> Iterator[tuple[str, Details]]:

@@ -49,13 +49,20 @@ def lines(
     log: bool = False,
     marks: bool = False,
     bands: Mapping[str, tuple[Values, Values]] | None = None,
+    labels: Sequence[str] = (),
 ) -> str:
-    """Curves (xs, ys) by name; `bands` are (lows, highs) around some of them."""
+    """Curves (xs, ys) by name; `bands` are (lows, highs) around some of them.
+
+    `labels` name the points, of every curve alike.
+    """
     figure, axes = _axes(x, y)
     for color, (name, (xs, ys)) in zip(_colors(curves), curves.items(), strict=True):
         points = [(a, b) for a, b in zip(xs, ys, strict=True) if a is not None and b is not None]
         marker = {"marker": "o", "markersize": 4} if marks else {}
         axes.plot(*zip(*points, strict=True), color=color, label=name, linewidth=1.8, **marker)
+        for label, point in zip(labels, points, strict=False):
+            offset = {"xytext": (4, 4), "textcoords": "offset points", "parse_math": False}
+            axes.annotate(_short(label, LABEL), point, color=INK, fontsize=8, **offset)
         if bands and name in bands:
             axes.fill_between(xs, *bands[name], color=color, alpha=0.18, linewidth=0)
     if all(isinstance(a, int) for xs, _ in curves.values() for a in xs):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -59,7 +59,8 @@ class PairedTest:
     """A figure of two models on the same items, and whether chance explains the difference.
 
     `low` and `high` are the 95 % interval of `difference` = after − before; None where there are
-    too few groups for one.
+    too few groups for one. `not_worse` says whether the figure is worse by no more than a margin;
+    None where there is no margin and where there are too few groups.
     """
 
     before: float
@@ -71,16 +72,22 @@ class PairedTest:
     items: int
     groups: int
     verdict: Word
+    not_worse: bool | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
 class FigureTest(PairedTest):
-    """A paired test of one figure of `model` against another model, with its sentence."""
+    """A paired test of one figure of `model` against another model, with its sentence.
+
+    `corrected` is p after Holm's correction over all tests of the table, and None where too few
+    images give no verdict; `verdict` follows it.
+    """
 
     model: str
     against: str
     figure: str
     sentence: str
+    corrected: float | None
 
 
 @dataclass(frozen=True)
@@ -233,6 +240,18 @@ class Generation(Part):
     extractor: str
 
 
+class Tradeoff(Part):
+    """Two figures of some models, base first, against each other: y over each series of x."""
+
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    models: list[str]
+    x: dict[str, list[float]] = Field(description="series -> each model's x")
+    y: list[float]
+
+
 class Losses(Part):
     """What a training run logged of its terms: of each a value at each step, or None."""
 
@@ -243,7 +262,7 @@ class Losses(Part):
 class Report(Part):
     """report.json. `docs/reference/report.schema.json` is made from this class."""
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     title: str
     verdict: str
     split: str
@@ -252,7 +271,11 @@ class Report(Part):
     figures: dict[str, dict[str, Interval]] = Field(description="model -> figure")
     specs: dict[str, FigureSpec] = Field(description="figure -> how it is read")
     references: References
-    tests: list[FigureTest]
+    tests: list[FigureTest] = Field(description="one table: their p values are corrected together")
+    margin: float | None = Field(
+        None, description="points by which a share may be worse and count as not worse"
+    )
+    tradeoff: Tradeoff | None = Field(None, description="null: no blends were measured")
     flags: dict[str, list[Flag]] = Field(description="model -> its collapse meters")
     details: dict[str, dict[str, Details]] = Field(description="model -> metric")
     notes: dict[str, list[str]] = Field(description="metric -> warnings about its figures")

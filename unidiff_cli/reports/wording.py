@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from unidiff_cli.reports.schema import PairedTest, Side, Word
+from unidiff_cli.reports.schema import FigureTest, PairedTest, Side, Word
 
 # The sides of a model that figures judge, as headings.
 SIDES: Mapping[Side, str] = {
@@ -41,6 +41,26 @@ def format_difference(value: float, percent: bool) -> str:
     size = abs(value)
     text = f"{100 * size:.1f}{SPACE}pt" if percent else format_value(size, percent)
     return ("+" if value >= 0 else MINUS) + text
+
+
+def margin_words(not_worse: bool | None, margin: float) -> str:
+    """The outcome of a test for not being worse by more than `margin` points."""
+    by = f"worse by more than {margin:g} point{'' if margin == 1 else 's'}"
+    if not_worse is None:
+        return f"too few products to tell whether it is {by}"
+    return f"not {by}" if not_worse else f"may be {by}"
+
+
+def corrected_words(tests: Sequence[FigureTest]) -> str:
+    """How the marks of one page allow for its number of comparisons; "" where it makes none."""
+    comparisons = sum(test.corrected is not None for test in tests)
+    if not comparisons:
+        return ""
+    return (
+        f"This page makes {comparisons:,} comparisons. Their p values are corrected together "
+        "(Holm's method): of pages whose models do not differ, at most one in twenty calls "
+        "anything better or worse."
+    )
 
 
 def sentence(test: PairedTest, label: str, percent: bool = False, items: str = "items") -> str:

@@ -176,6 +176,15 @@ class Job:
 
 
 def rows_of(shards: Shards, split: str) -> list[Row]:
-    """The rows a run reads of a split: all to train on, evenly spaced ones to validate with."""
+    """The rows a run reads of a split: all to train on, evenly spaced groups to validate with.
+
+    Whole groups, since the images of a product are searched for by each other.
+    """
     rows = shards.rows(split)
-    return rows if split == "train" else rows[:: -(-len(rows) // MOST_VALIDATED) or 1]
+    if split == "train" or len(rows) <= MOST_VALIDATED:
+        return rows
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    spread = list(groups.values())[:: -(-len(rows) // MOST_VALIDATED)]
+    return [row for group in spread for row in group][:MOST_VALIDATED]

@@ -19,7 +19,7 @@ from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.project import checkpoints, run_log
 from unidiff_cli.project.receipt import FileRecord, record_of
 from unidiff_cli.reports.contact_sheet import contact_sheet
-from unidiff_cli.training.selection import Best, is_better, mean_recall
+from unidiff_cli.training.selection import Best, is_better, judging_figures, mean_recall
 from unidiff_cli.training.trainer import PARTS, Step, Trainer
 from unidiff_cli.training.validation import Validation
 
@@ -144,8 +144,10 @@ class Run:
     def _keep_best(self, figures: dict[str, float]) -> None:
         """Keeps the averaged weights where their validation figures are the best so far."""
         assert self.validation is not None
-        peak = max(self.best.peak, mean_recall(figures))
-        count = len(self.validation.captions)
+        peak = max(self.best.peak, mean_recall(self.recipe, figures))
+        queries = self.validation.queries
+        judging = judging_figures(self.recipe, figures)
+        count = min((queries[key] for key in judging), default=len(self.validation.captions))
         if not is_better(self.recipe, figures, self.best, count):
             self.best = replace(self.best, peak=peak)
             return

@@ -31,7 +31,9 @@ from unidiff_cli.training.launch import launch
 from unidiff_cli.training.precompute import Precomputed, fill_cache, generate_latents
 from unidiff_cli.training.provenance import Provenance
 from unidiff_cli.training.run import rewind
+from unidiff_cli.training.selection import rule_words
 from unidiff_cli.training.sizing import sized
+from unidiff_cli.training.validation import directions
 from unidiff_cli.training.worker import OnStep, work
 
 if TYPE_CHECKING:
@@ -74,13 +76,14 @@ def train(
             project.folder(written)
         project.refuse_foreign("index")
         world = recipe.train.processes or max(1, machine.gpu_count())
-        _check(recipe, world)
+        _check(recipe, shards, world)
         base = loading.load_base(recipe.base, recipe.image_size)
         # Do.
         if not resume:
             for note in notes:
                 logger.info("%s", note)
             _say_cut(recipe, base, shards)
+            _say_rule(recipe, shards)
             folder = project.path("runs", name)
             make_folder(folder)
             provenance.write(folder, recipe)
@@ -139,13 +142,17 @@ def _resumed(project: Project, resume: str | bool, shards: str) -> tuple[str, Re
     return name, recipe, began
 
 
-def _check(recipe: Recipe, world: int) -> None:
+def _check(recipe: Recipe, shards: Shards, world: int) -> None:
     """Raises UsageError for options that do not fit together."""
-    options, objectives = recipe.train, list(recipe.active().values())
-    measured = needs_of(objectives).clip_pixels or trained_encoder(objectives)
-    if options.best_by == "recall" and not measured:
+    options = recipe.train
+    if options.best_by in ("recall", "image") and not _embeds_images(recipe):
         raise UsageError(
-            "train.best_by is recall, and no objective trains retrieval.",
+            f"train.best_by is {options.best_by}, and no objective trains retrieval.",
+            "Take another: --set train.best_by=auto",
+        )
+    if options.best_by == "image" and "r1_i2i" not in _measured(recipe, shards):
+        raise UsageError(
+            "train.best_by is image, and no product of the validation split has two images.",
             "Take another: --set train.best_by=auto",
         )
     for key in ("batch_size", "denoise_batch"):
@@ -154,6 +161,25 @@ def _check(recipe: Recipe, world: int) -> None:
                 f"train.{key} {size} does not divide over {world} processes.",
                 f"Take a multiple of {world}, or set train.processes.",
             )
+
+
+def _embeds_images(recipe: Recipe) -> bool:
+    """Whether a validation embeds images, so that it measures retrieval."""
+    objectives = list(recipe.active().values())
+    return needs_of(objectives).clip_pixels or trained_encoder(objectives) is not None
+
+
+def _measured(recipe: Recipe, shards: Shards) -> dict[str, int]:
+    """The R@1 that a validation measures, with the number of queries of each."""
+    return directions(rows_of(shards, "val")) if _embeds_images(recipe) else {}
+
+
+def _say_rule(recipe: Recipe, shards: Shards) -> None:
+    """Says which weights will be exported."""
+    if len(rows_of(shards, "val")) < 2:
+        logger.info("Without two validation images the last weights are exported.")
+    else:
+        logger.info(rule_words(recipe, _measured(recipe, shards)))
 
 
 def _say_cut(recipe: Recipe, base: BaseModel, shards: Shards) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import torch
 from unidiff_cli import signals
 from unidiff_cli.data.batch import Batch
 from unidiff_cli.data.dataset import Samples, loader
+from unidiff_cli.data.shards import Row
+from unidiff_cli.evaluation.metrics.image_recall import query_count, search_by_image
 from unidiff_cli.evaluation.metrics.recall import recall_both_ways
 from unidiff_cli.models.encoders import CLIP, EncoderName, encoder_of
 from unidiff_cli.objectives import trained_encoder
@@ -36,6 +38,11 @@ class Validation:
         self.captions = [row.captions[0] for row in held_out.rows]
         self.monitor: CollapseMonitor | None = None
 
+    @property
+    def queries(self) -> dict[str, int]:
+        """How many queries each direction's R@1 is the mean over."""
+        return directions(self.held_out.rows)
+
     def watch_collapse(self, folder: Path) -> None:
         """Measures the base's collapse meters into a run's folder, where CLIP trains.
 
@@ -58,6 +65,8 @@ class Validation:
         if embeds is not None:
             texts = encoder_of(self.module.base).embed_captions(self.captions)
             figures |= recall_both_ways(embeds, texts, self.captions, self.module.base.window.same)
+            if search := search_by_image(embeds, *images_of(self.held_out.rows)):
+                figures |= {key: float(values.mean()) for key, values in search.values().items()}
         if self.monitor is None:
             return Validated(figures, {}, [])
         return Validated(figures, *self.monitor.measure(self.module.base, images))
@@ -75,6 +84,18 @@ class Validation:
         for batch in loader(self.held_out, range(len(self.held_out))):
             signals.check(even_held=True)
             yield batch
+
+
+def images_of(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """The rows' groups, and what tells their images apart."""
+    return [row.group for row in rows], [row.content or row.id for row in rows]
+
+
+def directions(rows: Sequence[Row]) -> dict[str, int]:
+    """How many queries the R@1 of each direction has that held-out rows can measure."""
+    counts = {"r1_t2i": len(rows), "r1_i2t": len(rows)}
+    images = query_count(*images_of(rows))
+    return counts | ({"r1_i2i": images} if images else {})
 
 
 @torch.no_grad()

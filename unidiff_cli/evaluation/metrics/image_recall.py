@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from unidiff_cli.data.attributes import COLOURS, KINDS, column_for
+from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.ranking import (
     Ranking,
@@ -30,12 +31,67 @@ NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
-class _Search:
+class Search:
     """The rankings of one question; `queries` (Q,) are the numbers of the images that ask it."""
 
     queries: np.ndarray
     ranking: Ranking
     answers: int
+
+    def values(self) -> dict[str, np.ndarray]:
+        """What r1_i2i, r5_i2i and map_i2i are the means of, each (Q,)."""
+        values = {f"r{k}_i2i": hits(self.ranking.rank, k) for k in KS}
+        return values | {"map_i2i": self.ranking.average_precision}
+
+
+def search_by_image(
+    embeds: np.ndarray,
+    groups: Sequence[str],
+    contents: Sequence[str],
+    colours: Sequence[str | None] = (),
+) -> Search | None:
+    """Each image as a query for the others of its group, of its colour where colours are given.
+
+    `embeds` (N, D) are unit embeddings of the images. None where no group has two images.
+    """
+    kept, several = _askers(groups, contents, colours)
+    queries = np.array(sorted(place for places in several for place in places), np.int64)
+    if not len(queries):
+        return None
+    pairs = np.concatenate([_pairs_among(np.array(places)) for places in several])
+    pairs[:, 0] = np.searchsorted(queries, pairs[:, 0])
+    answers = embeds[kept]
+    ranking = rank_answers(answers[queries], answers, pairs, itself=queries)
+    return Search(kept[queries], ranking, len(kept) - 1)
+
+
+def _pairs_among(places: np.ndarray) -> np.ndarray:
+    """Every ordered pair of two different places, int (M, 2)."""
+    pairs = np.stack([np.repeat(places, len(places)), np.tile(places, len(places))], axis=1)
+    return pairs[pairs[:, 0] != pairs[:, 1]]
+
+
+def query_count(groups: Sequence[str], contents: Sequence[str]) -> int:
+    """How many images have another one of their group: those that `search_by_image` asks for."""
+    return sum(map(len, _askers(groups, contents, ())[1]))
+
+
+def _askers(
+    groups: Sequence[str], contents: Sequence[str], colours: Sequence[str | None]
+) -> tuple[np.ndarray, list[list[int]]]:
+    """The numbers of the distinct images, and the places among them of each group of several."""
+    kept = distinct_images(contents)
+    members: dict[tuple[str | None, ...], list[int]] = {}
+    for place, n in enumerate(kept.tolist()):
+        label = (groups[n], colours[n]) if colours else (groups[n],)
+        if None not in label:
+            members.setdefault(label, []).append(place)
+    return kept, [places for places in members.values() if len(places) > 1]
+
+
+def distinct_images(contents: Sequence[str]) -> np.ndarray:
+    """The numbers of the images, one for each that differs byte by byte."""
+    return np.sort(np.unique(np.array(contents, object), return_index=True)[1])
 
 
 class ImageRecall(Metric):
@@ -73,6 +129,14 @@ class ImageRecall(Metric):
         ),
     }
 
+    def check(self, eval_set: EvalSet) -> None:
+        kinds = _column(eval_set.class_columns, KINDS)
+        if kinds is None and not query_count(eval_set.groups, _contents(eval_set)):
+            raise WorkError(
+                "No held-out product has two images, and no column names kinds.",
+                "Leave image_recall out of evaluate.metrics and --gate.",
+            )
+
     def compute(self, outputs: ModelOutputs) -> dict[str, float]:
         return {key: float(np.mean(item.values)) for key, item in self.per_item(outputs).items()}
 
@@ -81,13 +145,11 @@ class ImageRecall(Metric):
         items: dict[str, PerItem] = {}
         if product := self._of_product(outputs):
             of = groups[product.queries]
-            for k in KS:
-                items[f"r{k}_i2i"] = PerItem(hits(product.ranking.rank, k), of)
-            items["map_i2i"] = PerItem(product.ranking.average_precision, of)
+            items = {key: PerItem(values, of) for key, values in product.values().items()}
         if look := self._of_colour(outputs):
             items["map_i2i_colour"] = PerItem(look.ranking.average_precision, groups[look.queries])
         kinds = self._kinds(outputs)
-        if kinds is not None:
+        if kinds is not None and len(kinds[0]):
             items["i2i_kind"] = PerItem(kinds[1], groups[kinds[0]])
         return items
 
@@ -111,21 +173,17 @@ class ImageRecall(Metric):
 
     # ---- the questions
 
-    def _of_product(self, outputs: ModelOutputs) -> _Search | None:
-        return outputs.remember(
-            self, "product", lambda: _search(outputs, outputs.eval_set.groups, ())
-        )
+    def _of_product(self, outputs: ModelOutputs) -> Search | None:
+        return outputs.remember(self, "product", lambda: _search(outputs))
 
-    def _of_colour(self, outputs: ModelOutputs) -> _Search | None:
+    def _of_colour(self, outputs: ModelOutputs) -> Search | None:
         colours = _column(outputs.eval_set, COLOURS)
         if colours is None:
             return None
-        return outputs.remember(
-            self, "colour", lambda: _search(outputs, outputs.eval_set.groups, colours)
-        )
+        return outputs.remember(self, "colour", lambda: _search(outputs, colours))
 
     def _kinds(self, outputs: ModelOutputs) -> tuple[np.ndarray, np.ndarray] | None:
-        """The images that have a kind (Q,), and the share of neighbours that have it too (Q,)."""
+        """The images of a kind with neighbours (Q,), and the share of these of it too (Q,)."""
         kinds = _column(outputs.eval_set, KINDS)
         if kinds is None:
             return None
@@ -138,51 +196,35 @@ def _column(eval_set: EvalSet, wanted: Sequence[str]) -> Sequence[str | None] | 
     return None if name is None else eval_set.class_columns[name]
 
 
-def _search(
-    outputs: ModelOutputs, groups: Sequence[str], colours: Sequence[str | None]
-) -> _Search | None:
-    """Each image as a query for the others of its group, of its colour where colours are given.
-
-    None where no group has two images.
-    """
-    kept = _distinct(outputs)
-    labels = [(groups[n], colours[n]) if colours else (groups[n],) for n in kept]
-    members: dict[tuple[str | None, ...], list[int]] = {}
-    for place, label in enumerate(labels):
-        if None not in label:
-            members.setdefault(label, []).append(place)
-    several = [places for places in members.values() if len(places) > 1]
-    queries = np.array(sorted(place for places in several for place in places), np.int64)
-    if not len(queries):
-        return None
-    number = {place: q for q, place in enumerate(queries.tolist())}
-    pairs = [(number[a], b) for places in several for a in places for b in places if a != b]
-    embeds = outputs.image_embeds[kept]
-    ranking = rank_answers(embeds[queries], embeds, np.array(pairs), itself=queries)
-    return _Search(kept[queries], ranking, len(kept) - 1)
+def _search(outputs: ModelOutputs, colours: Sequence[str | None] = ()) -> Search | None:
+    return search_by_image(
+        outputs.image_embeds, outputs.eval_set.groups, _contents(outputs.eval_set), colours
+    )
 
 
 def _kind_shares(
     outputs: ModelOutputs, kinds: Sequence[str | None]
 ) -> tuple[np.ndarray, np.ndarray]:
     groups = outputs.eval_set.groups
-    kept = np.array([n for n in _distinct(outputs) if kinds[n] is not None], np.int64)
+    kept = np.array(
+        [n for n in distinct_images(_contents(outputs.eval_set)) if kinds[n] is not None], np.int64
+    )
     embeds = outputs.image_embeds[kept]
     # Images of a product that are passed over on the way to those of others.
     most = max(np.unique([groups[n] for n in kept], return_counts=True)[1])
     top = rank_answers(
         embeds, embeds, np.empty((0, 2)), top=NEIGHBOURS + int(most), itself=np.arange(len(kept))
     ).top
-    shares = []
+    queries, shares = [], []
     for place, answers in enumerate(top.tolist()):
         row = kept[place]
         others = [kept[a] for a in answers if a != place and groups[kept[a]] != groups[row]]
-        same = [kinds[other] == kinds[row] for other in others[:NEIGHBOURS]]
-        shares.append(float(np.mean(same)) if same else 0.0)
-    return kept, np.array(shares)
+        if others:
+            queries.append(row)
+            shares.append(np.mean([kinds[n] == kinds[row] for n in others[:NEIGHBOURS]]))
+    return np.array(queries, np.int64), np.array(shares)
 
 
-def _distinct(outputs: ModelOutputs) -> np.ndarray:
-    """The numbers of the rows, one for each image that differs byte by byte."""
-    contents = [row.content or row.id for row in outputs.eval_set.rows]
-    return np.sort(np.unique(contents, return_index=True)[1])
+def _contents(eval_set: EvalSet) -> list[str]:
+    """What tells images apart: their bytes."""
+    return [row.content or row.id for row in eval_set.rows]

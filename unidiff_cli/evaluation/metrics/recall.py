@@ -14,6 +14,7 @@ from unidiff_cli.data.captions import number_distinct, same_text
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.ranking import (
     DIRECTIONS,
+    Ranking,
     chance_precision,
     chance_recall,
     hits,
@@ -38,7 +39,7 @@ def recall_both_ways(
     captions: Sequence[str],
     same: Callable[[str], str] = same_text,
 ) -> dict[str, float]:
-    """r1_t2i … r10_i2t of unit embeddings of N images (N, D) and of their N captions (N, D).
+    """`recall_figures` of unit embeddings of N images (N, D) and of their N captions (N, D).
 
     Rows whose captions are equal are right answers to each other; the list of captions has each
     once. `same` gives what equal captions have in common.
@@ -48,8 +49,22 @@ def recall_both_ways(
     pairs = np.stack([caption_of, np.arange(len(caption_of))], axis=1)
     t2i = rank_answers(texts[first], images, pairs)
     i2t = rank_answers(images, texts[first], pairs[:, ::-1])
-    recall = {f"r{k}_t2i": float(np.average(t2i.rank < k, weights=t2i.right_count)) for k in KS}
-    return recall | {f"r{k}_i2t": float((i2t.rank < k).mean()) for k in KS}
+    return recall_figures({"t2i": t2i, "i2t": i2t})
+
+
+def query_weights(rankings: Mapping[str, Ranking]) -> dict[str, np.ndarray | None]:
+    """The queries' weights: a caption that several rows have is a query for each."""
+    return {"t2i": rankings["t2i"].right_count.astype(float), "i2t": None}
+
+
+def recall_figures(rankings: Mapping[str, Ranking]) -> dict[str, float]:
+    """r1_t2i … r10_i2t, map_t2i and map_i2t of the rankings both ways."""
+    figures: dict[str, float] = {}
+    for way, weights in query_weights(rankings).items():
+        rank, precision = rankings[way].rank, rankings[way].average_precision
+        figures |= {f"r{k}_{way}": float(np.average(rank < k, weights=weights)) for k in KS}
+        figures[f"map_{way}"] = float(np.average(precision, weights=weights))
+    return figures
 
 
 def mean_by_label(
@@ -98,22 +113,14 @@ class Recall(Metric):
     }
 
     def compute(self, outputs: ModelOutputs) -> dict[str, float]:
-        figures: dict[str, float] = {}
-        for way, weights in self._weights(outputs).items():
-            ranking = outputs.rankings[way]
-            figures |= {
-                f"r{k}_{way}": float(np.average(ranking.rank < k, weights=weights)) for k in KS
-            }
-            figures[f"map_{way}"] = float(np.average(ranking.average_precision, weights=weights))
-            figures[f"medr_{way}"] = median_rank(ranking.rank, weights)
-        return figures
-
-    def _weights(self, outputs: ModelOutputs) -> dict[str, np.ndarray | None]:
-        """The queries' weights: a caption that several rows have is a query for each."""
-        return {"t2i": outputs.rankings["t2i"].right_count.astype(float), "i2t": None}
+        medians = {
+            f"medr_{way}": median_rank(outputs.rankings[way].rank, weights)
+            for way, weights in query_weights(outputs.rankings).items()
+        }
+        return recall_figures(outputs.rankings) | medians
 
     def per_item(self, outputs: ModelOutputs) -> dict[str, PerItem]:
-        weights, eval_set = self._weights(outputs), outputs.eval_set
+        weights, eval_set = query_weights(outputs.rankings), outputs.eval_set
         items: dict[str, PerItem] = {}
         for way, groups in (("t2i", eval_set.caption_groups), ("i2t", eval_set.groups)):
             ranking = outputs.rankings[way]
@@ -136,7 +143,7 @@ class Recall(Metric):
                 x=ks,
                 y=[float(np.average(outputs.rankings[way].rank < k, weights=weights)) for k in ks],
             )
-            for way, weights in self._weights(outputs).items()
+            for way, weights in query_weights(outputs.rankings).items()
         ]
         hits_at_5 = hits(outputs.rankings["i2t"].rank, 5)
         bars = [
@@ -151,7 +158,7 @@ class Recall(Metric):
         return Details(curves=curves, bars=bars)
 
     def references(self, outputs: ModelOutputs) -> dict[str, dict[str, float]]:
-        weights, eval_set = self._weights(outputs), outputs.eval_set
+        weights, eval_set = query_weights(outputs.rankings), outputs.eval_set
         chance: dict[str, float] = {}
         for way, answers in (("t2i", len(eval_set.rows)), ("i2t", len(eval_set.captions))):
             right_count = outputs.rankings[way].right_count
