@@ -43,6 +43,13 @@ def test_the_same_export_again_does_nothing(unidiff, trained):
     assert code == 0 and "Nothing to do: exports/001-fashion-a0.5" in err
 
 
+def test_a_share_is_a_number_or_auto(unidiff, trained):
+    code, _, err = unidiff("-C", trained.root, "export", "--alpha", "half")
+    assert code == 2 and "--alpha is 'half'; it is a share of the tuned weights, or auto." in err
+    code, out, err = unidiff("-C", trained.root, "export", "--alpha-clip", "auto")
+    assert code == 0 and "exports/001-fashion-auto" in out and "of CLIP's towers:" in err
+
+
 def test_a_format_by_its_name_is_the_default_one(unidiff, trained):
     code, _, err = unidiff("-C", trained.root, "export", "--format", "diffusers")
     assert code == 0 and "Nothing to do: exports/001-fashion is" in err

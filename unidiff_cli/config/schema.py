@@ -365,6 +365,12 @@ class Train(Section):
         "cut",
         description="captions of more tokens than the base reads; split: parts, one at a time",
     )
+    alpha: Literal["auto"] | Share = Field(
+        1.0,
+        description="share of the tuned weights in an export's CLIP, the rest is the base's; auto: "
+        "the smallest that retrieves as well on the validation split",
+        json_schema_extra=NOT_WEIGHTS,
+    )
 
     @field_validator("streaming")
     @classmethod

@@ -27,8 +27,10 @@ class Needs:
     null_states: bool = False
     # Latents of the images, for passes of the denoiser.
     latents: bool = False
-    # General captions with the base's own images of them.
+    # General captions with the base's own images of them, and both embedded, by the CLIP that
+    # trains and by the base's.
     prior: bool = False
+    prior_embeds: bool = False
     # Two images of each product in a batch, of those that have them.
     views: bool = False
     # The share of captions that the denoiser reads as the empty one while it trains.

@@ -2,7 +2,9 @@
 
 A frozen model's answers on new data keep what it knew: learning without forgetting, arXiv
 1606.09282. That they are the in-batch similarities of images and captions, both ways and softened
-by τ, is our formulation. Weights held to where they started are L2-SP, arXiv 1802.01483.
+by τ, is our formulation; on general captions and images that a denoiser generated of them it is
+GIFT's distillation (arXiv 2503.04229), here with the base's own denoiser and with the similarities
+among images beside it. Weights held to where they started are L2-SP, arXiv 1802.01483.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from pydantic import Field
 
 from unidiff_cli.models.needs import Needs, Tower
 from unidiff_cli.objectives import Objective, Term
-from unidiff_cli.objectives._losses import kl
+from unidiff_cli.objectives._losses import kl, relational_drift
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,6 +63,11 @@ class Anchor(Objective):
         "relations",
         description="what is kept: the base's in-batch similarities, or its weights (L2)",
     )
+    on: Literal["catalogue", "prior", "both"] = Field(
+        "catalogue",
+        description="whose similarities are kept: the catalogue's, those of the general captions "
+        "and images that `prior` brings, or both (relations)",
+    )
     temperature: Annotated[
         float,
         Field(
@@ -75,7 +82,12 @@ class Anchor(Objective):
         """Nothing of a batch where weights are held."""
         if self.kind == "weights":
             return Needs()
-        return Needs(True, True, frozen_image_embeds=True, frozen_text_embeds=True)
+        needs = Needs(text_embeds=True)
+        if self.on != "prior":
+            needs |= Needs(image_embeds=True, frozen_image_embeds=True, frozen_text_embeds=True)
+        if self.on != "catalogue":
+            needs |= Needs(prior=True, prior_embeds=True)
+        return needs
 
     @property
     def trains(self) -> frozenset[Tower]:
@@ -88,6 +100,13 @@ class Anchor(Objective):
         return Weights([p for tower in base.parameter_groups().values() for p in tower])
 
     def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
+        terms = {"catalogue": self._on_catalogue, "prior": self._on_prior}
+        names = list(terms) if self.on == "both" else [self.on]
+        parts = {f"anchor_{name}": terms[name](forward) for name in names}
+        total = sum(parts.values(), forward.base.logit_scale.new_zeros(()))
+        return total, parts if self.on == "both" else {}
+
+    def _on_catalogue(self, forward: ForwardPass) -> Tensor:
         # (N, D) each.
         image, text, image0, text0 = (
             forward.gather(embeds)
@@ -99,4 +118,15 @@ class Anchor(Objective):
             )
         )
         with forward.full_precision():
-            return drift(image @ text.T, image0 @ text0.T, self.temperature), {}
+            return drift(image @ text.T, image0 @ text0.T, self.temperature)
+
+    def _on_prior(self, forward: ForwardPass) -> Tensor:
+        """Of general images with their captions, and with each other: the mean of both drifts."""
+        # (P, D) each.
+        image, text, image0, text0 = forward.prior_embeds
+        # Training has two at least; the last batch of a validation may have fewer.
+        if len(image) < 2:
+            return (image.sum() + text.sum()) * 0
+        with forward.full_precision():
+            pairs = drift(image @ text.T, image0 @ text0.T, self.temperature)
+            return (pairs + relational_drift(image, image0, self.temperature)) / 2
