@@ -22,10 +22,6 @@ def trial(level, swing=0.0):
     return {key: PerItem(values, list(range(PRODUCTS))) for key in ("map_t2i", "map_i2t")}
 
 
-def trials(**levels):
-    return {0.0: trial(0.1), **{float(a): trial(*level) for a, level in levels.items()}}
-
-
 def test_the_smallest_share_within_one_standard_error_of_the_best():
     """The difference to the best has the error swing/√(G − 1) = 0.1/√7 = 0.0378."""
     error = 0.1 / math.sqrt(PRODUCTS - 1)

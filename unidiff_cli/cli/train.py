@@ -165,10 +165,10 @@ def export_command(
 
 def _share(option: str, text: str | None) -> Alpha | None:
     """The share that an option names. Raises UsageError for what is neither auto nor a number."""
-    if text is None or text == "auto":
-        return text
+    if text is None:
+        return None
     try:
-        return float(text)
+        return "auto" if text == "auto" else float(text)
     except ValueError:
         raise UsageError(
             f"{option} is '{text}'; it is a share of the tuned weights, or auto.",

@@ -51,7 +51,7 @@ class Wanted:
         """What an export's name ends in: nothing where it is what the run's recipe says."""
         if self == own:
             return ""
-        if self.clip == AUTO:
+        if isinstance(self.clip, str):
             return "-auto" if self.denoiser == 1 else f"-auto-d{self.denoiser:g}"
         return Shares(self.clip, self.denoiser).suffix or "-a1"
 
@@ -134,10 +134,9 @@ def _write(
     base = _base_for(run, recipe, weights)
     exporter.check(base)
     clip = wanted.clip
-    if clip == AUTO:
-        chosen = choose_alpha(
-            Shards.open(project.path("shards")), recipe, base, weights, on_progress
-        )
+    if isinstance(clip, str):
+        shards = Shards.open(project.path("shards"))
+        chosen = choose_alpha(shards, recipe, base, weights, on_progress)
         say = logger.info if chosen.gained else logger.warning
         say(f"alpha {chosen.alpha:g} of CLIP's towers: {chosen.reason}")
         clip, receipt.figures["alpha"] = chosen.alpha, chosen.plain()
@@ -154,13 +153,14 @@ def _write(
 
 
 def _check_shares(*shares: Alpha | None) -> None:
-    """Raises UsageError for what is no share."""
-    numbers = [share for share in shares if share is not None and share != AUTO]
-    if wrong := [share for share in numbers if not 0 <= share <= 1]:
-        raise UsageError(
-            f"alpha is {wrong[0]:g}; it is a share of the tuned weights.",
-            "Give a number from 0 (the base) to 1 (the run's own).",
-        )
+    """Raises UsageError for what is neither "auto" nor a share."""
+    for share in shares:
+        right = share == AUTO if isinstance(share, str) else share is None or 0 <= share <= 1
+        if not right:
+            raise UsageError(
+                f"alpha is {share}; it is a share of the tuned weights.",
+                "Give auto, or a number from 0 (the base) to 1 (the run's own).",
+            )
 
 
 def _wanted(
@@ -168,14 +168,14 @@ def _wanted(
 ) -> Wanted:
     """The shares asked for; where nothing is said of them, those of the run's recipe."""
     clip = own.clip if alpha is None else alpha
-    denoiser = own.denoiser if alpha is None or alpha == AUTO else alpha
+    denoiser = own.denoiser if alpha is None or isinstance(alpha, str) else alpha
     clip = clip if alpha_clip is None else alpha_clip
     denoiser = denoiser if alpha_denoiser is None else alpha_denoiser
-    return Wanted(clip if clip == AUTO else float(clip), float(denoiser))
+    return Wanted(clip if isinstance(clip, str) else float(clip), float(denoiser))
 
 
 def _word(alpha: Alpha) -> str:
-    return alpha if alpha == AUTO else f"{alpha:g}"
+    return alpha if isinstance(alpha, str) else f"{alpha:g}"
 
 
 def _run(project: Project, run: str | None) -> str:
