@@ -10,7 +10,9 @@ def test_a_dry_run_writes_nothing_and_shows_the_recipe_in_force(unidiff, project
     before = sorted(project.root.rglob("*"))
     monkeypatch.setenv("UNIDIFF_TRAIN__WARMUP", "1")
     options = ("--dry-run", "--set", "train.steps=7", "--recipe", "joint")
+    options += ("--set", "objectives.prior.images=6")
     code, out, err = unidiff("-C", project.root, "train", *options)
+    assert "the base generates 6 general images before, those that cache/ lacks" in out
     assert code == 0 and "steps: 7" in out and "warmup: 1" in out and "plan: run 001-joint" in out
     assert "consistency:" not in out and "recipe joint" in err
     assert sorted(project.root.rglob("*")) == before
