@@ -108,7 +108,9 @@ class PriorDataset:
         ids = torch.tensor([text_id(caption) for caption in captions])
         # Below zero, so that none of their random numbers are those of a catalogue's sample.
         positions = [-1 - number for number in numbers]
-        tensors = {name: torch.from_numpy(array[indices]) for name, array in self.arrays.items()}
+        tensors: dict[str, Any] = {
+            name: torch.from_numpy(array[indices]) for name, array in self.arrays.items()
+        }
         return Batch(step, positions, [], captions, ids, ids, **tensors)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -190,7 +190,7 @@ def generate_general(
     """
     # A file an image, so that how many are generated at a time decides nothing: after a run out of
     # memory it is lowered.
-    depends = [*GENERAL, weights, base.preprocessing, base.sampler_name]
+    depends: list[Any] = [*GENERAL, weights, base.preprocessing, base.sampler_name]
     depends += [base.image_size, options.steps, options.guidance]
     folder = project.folder("cache") / digest([*depends, list(captions)]) / "general"
     files = {n: [folder / n / f"{i:06d}.npy" for i in range(len(captions))] for n in GENERAL}
