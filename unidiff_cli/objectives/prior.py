@@ -39,7 +39,7 @@ class Prior(Objective):
     )
     images: Annotated[
         int, Field(ge=1, description="images the base generates of them, once, into cache/")
-    ] = 400
+    ] = 200
     every: Annotated[
         int,
         Field(
