@@ -376,8 +376,7 @@ class Train(Section):
     )
     alpha: Literal["auto"] | Share = Field(
         1.0,
-        description="share of the tuned weights in an export's CLIP, the rest is the base's; auto: "
-        "the smallest that retrieves as well on the validation split",
+        description="share of the tuned weights in an export's CLIP; auto: chosen by validation",
         json_schema_extra=NOT_WEIGHTS,
     )
 

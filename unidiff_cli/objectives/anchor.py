@@ -65,8 +65,7 @@ class Anchor(Objective):
     )
     on: Literal["catalogue", "prior", "both"] = Field(
         "catalogue",
-        description="whose similarities are kept: the catalogue's, those of the general captions "
-        "and images that `prior` brings, or both (relations)",
+        description="whose similarities: the catalogue's, `prior`'s general images', or both",
     )
     temperature: Annotated[
         float,
