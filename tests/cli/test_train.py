@@ -10,7 +10,9 @@ def test_a_dry_run_writes_nothing_and_shows_the_recipe_in_force(unidiff, project
     before = sorted(project.root.rglob("*"))
     monkeypatch.setenv("UNIDIFF_TRAIN__WARMUP", "1")
     options = ("--dry-run", "--set", "train.steps=7", "--recipe", "joint")
+    options += ("--set", "objectives.prior.images=6")
     code, out, err = unidiff("-C", project.root, "train", *options)
+    assert "the base generates 6 general images before, those that cache/ lacks" in out
     assert code == 0 and "steps: 7" in out and "warmup: 1" in out and "plan: run 001-joint" in out
     assert "consistency:" not in out and "recipe joint" in err
     assert sorted(project.root.rglob("*")) == before
@@ -52,6 +54,13 @@ def test_the_same_export_again_does_nothing(unidiff, trained):
     unidiff("-C", trained.root, "export", "--alpha", "0.5")
     code, _, err = unidiff("-C", trained.root, "export", "001-fashion", "--alpha", "0.5")
     assert code == 0 and "Nothing to do: exports/001-fashion-a0.5" in err
+
+
+def test_a_share_is_a_number_or_auto(unidiff, trained):
+    code, _, err = unidiff("-C", trained.root, "export", "--alpha", "half")
+    assert code == 2 and "--alpha is 'half'; it is a share of the tuned weights, or auto." in err
+    code, out, err = unidiff("-C", trained.root, "export", "--alpha-clip", "auto")
+    assert code == 0 and "exports/001-fashion-auto" in out and "of CLIP's towers:" in err
 
 
 def test_a_format_by_its_name_is_the_default_one(unidiff, trained):

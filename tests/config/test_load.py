@@ -228,6 +228,7 @@ def test_a_problem_of_a_base_has_the_line_of_its_file(write, tmp_path):
         (GOOD + "train: {weight_decay: 1.0e999}\n", "finite"),
         (GOOD + "train: {weight_decay: 1e999}\n", "finite"),
         (GOOD + "train: {seed: -1}\n", "train.seed is -1"),
+        (GOOD + "train: {alpha: half}\n", "'half' is neither auto nor a number from 0 to 1"),
         (GOOD + "name: ../../etc\n", "name is '../../etc'"),
         (
             GOOD + "base: {difusion: x, clip: y}\n",

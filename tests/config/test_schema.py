@@ -128,6 +128,7 @@ ASIDE = {
     "preview_every",
     "preview_prompts",
     "stop_on_collapse",
+    "alpha",
 }
 
 
@@ -141,6 +142,7 @@ def test_training_inputs_leave_out_what_changes_no_weight():
     ("assignment", "same"),
     [
         ("train.checkpoint_every=7", True),
+        ("train.alpha=auto", True),
         ("generate.guidance=2", True),
         ("prepare.seed=3", True),
         ("train.pace.passes=3", True),

@@ -6,6 +6,8 @@ from tests.support.plugins import installed
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import evaluate, export, generate, index, retrieve
 from unidiff_cli.errors import NotReady, UsageError
+from unidiff_cli.evaluation.alpha import ChosenAlpha, MeasuredAlpha
+from unidiff_cli.exporters import export as export_stage
 from unidiff_cli.generation.record import read_record
 from unidiff_cli.models import loading, sources
 from unidiff_cli.project.files import files_below
@@ -92,6 +94,66 @@ def test_the_receipt_lists_the_files_of_the_format(project):
     names = {p.relative_to(project.export()).as_posix() for p in files_below(project.export())}
     assert {"model_index.json", "unet/diffusion_pytorch_model.safetensors"} <= set(receipt.files)
     assert {*receipt.files, *receipt.changing, RECEIPT} == names
+
+
+# ---------------------------------------------------------------- chosen by validation
+
+CHOSEN = ChosenAlpha(0.4, "the smallest", True, [MeasuredAlpha(0.4, 0.5, {"map_t2i": 0.5}, 0, 0)])
+
+
+@pytest.fixture
+def chooses(monkeypatch):
+    """What stands in for the measuring, and how often it was asked."""
+    calls = []
+
+    def choose(*arguments):
+        calls.append(arguments)
+        return CHOSEN
+
+    monkeypatch.setattr(export_stage, "choose_alpha", choose)
+    return calls
+
+
+def test_the_chosen_share_is_blended_recorded_and_said(project, chooses, caplog):
+    caplog.set_level("INFO", "unidiff")
+    name, receipt = export(project, alpha="auto")
+    assert name == "001-fashion-auto" == project.export().name
+    assert "alpha 0.4 of CLIP's towers: the smallest" in caplog.text
+    assert receipt.settings["alpha_clip"] == "auto" and receipt.settings["alpha_denoiser"] == 1
+    assert receipt.figures["alpha"]["alpha"] == 0.4
+    assert receipt.figures["alpha"]["measured"][0]["map"] == 0.5
+    fixed = export(project, alpha_clip=0.4, alpha_denoiser=1)[1]
+    assert receipt.figures["weights_hash"] == fixed.figures["weights_hash"]
+    card = (project.path("exports", name) / "README.md").read_text()
+    assert (
+        "It is\n0.4: the smallest." in card
+        and "| 0.4 | 0.5000 | 0.0000 | 0.0000 | 0.5000 |" in card
+    )
+    assert "0.4 of\nCLIP's towers and 1 of the denoiser are tuned" in card
+    assert "--alpha-clip auto --alpha-denoiser 1" in receipt.remake
+    # Finished work is not measured again.
+    assert export(project, alpha="auto")[1].finished == receipt.finished and len(chooses) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, "001-fashion"),
+        ({"alpha": 1}, "001-fashion-a1"),
+        ({"alpha_clip": 0.7}, "001-fashion-c0.7-d1"),
+        ({"alpha_denoiser": 0.5}, "001-fashion-auto-d0.5"),
+    ],
+)
+def test_a_share_that_is_given_wins_over_the_recipe(project, monkeypatch, chooses, options, name):
+    run_recipe = export_stage.read_run_recipe(project.path("runs", "001-fashion"))
+    train = run_recipe.train.model_copy(update={"alpha": "auto"})
+    auto = run_recipe.model_copy(update={"train": train})
+    monkeypatch.setattr(export_stage, "read_run_recipe", lambda folder: auto)
+    written, receipt = export(project, **options)
+    assert written == name
+    assert (
+        ("alpha" in receipt.figures) == bool(chooses) == (receipt.settings["alpha_clip"] == "auto")
+    )
 
 
 # ---------------------------------------------------------------- what is refused

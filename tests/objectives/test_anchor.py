@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.support.batches import batch_of, forward_of
+from tests.support.batches import batch_of, forward_of, with_prior
 from tests.support.projects import load_recipe
 from tests.support.runs import (
     GRADIENTS,
@@ -15,14 +15,20 @@ from tests.support.runs import (
     losses,
 )
 from unidiff_cli import train
+from unidiff_cli.data.dataset import PriorDataset
+from unidiff_cli.errors import UsageError
 from unidiff_cli.models import loading
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.objectives.anchor import drift
 from unidiff_cli.project import checkpoints
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import parameter_groups, trained_parameters
+from unidiff_cli.training.precompute import generate_general
 
 ANCHORED = "objectives.anchor.weight=1"
+# General captions and images for the anchor alone.
+GENERAL = ("objectives.prior.weight=0", "objectives.anchor.on=prior")
+FEW = ("objectives.prior.images=6", "objectives.prior.every=2")
 
 
 @pytest.fixture
@@ -146,7 +152,95 @@ def test_anchored_weights_pull_what_trains_back_to_the_base(base, tiny_base):
     assert len(module.terms["anchor"].pairs) == len(base.parameter_groups()["denoiser"])
 
 
+# ---------------------------------------------------------------- on general captions and images
+
+
+@pytest.fixture
+def general(project, base, tiny_base):
+    """A batch of 8 with four general captions and the base's own images of them."""
+    recipe, captions = load_recipe(tiny_base, *FEW), [f"place {i}" for i in range(6)]
+    files = generate_general(project, base, "w", captions, recipe.generate)
+    batch = batch_of(8)
+    batch.prior = PriorDataset(captions, files, 2, 0).batch(0, batch.positions)
+    return batch
+
+
+def anchored(base, tiny_base, *assignments, name="joint", chunk=0):
+    recipe = load_recipe(tiny_base, *FEW, *GENERAL, *assignments, name=name)
+    module = TrainingModule(base, recipe.active(), 0, chunk)
+    parameter_groups(module, recipe.train)
+    return module.train()
+
+
+def test_on_general_images_it_is_zero_at_the_base_and_trains_clip_alone(base, tiny_base, general):
+    module = anchored(base, tiny_base, "objectives.contrastive=null", "objectives.denoise=null")
+    assert module.frozen is None and not module.needs.clip_pixels
+    assert float(module(general)[1]["anchor"]) < 1e-6
+    move(module)
+    loss, parts = module(general)
+    assert float(parts["anchor"]) > 1e-4
+    loss.backward()
+    towers = base.parameter_groups()
+    for tower in ("vision", "text"):
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in towers[tower])
+    assert all(p.grad is None for p in towers["denoiser"])
+
+
+def test_on_both_it_is_the_sum_of_both(base, tiny_base, general):
+    def value(on):
+        module = anchored(base, tiny_base, f"objectives.anchor.on={on}")
+        with torch.no_grad():
+            return module.terms["anchor"](module.forward_pass(general))
+
+    module = anchored(base, tiny_base, "objectives.anchor.on=both")
+    move(module)
+    frozen = module.frozen
+    with torch.no_grad():
+        total, parts = module.terms["anchor"](module.forward_pass(general))
+    assert frozen is not None and set(parts) == {"anchor_catalogue", "anchor_prior"}
+    assert float(total) == pytest.approx(sum(float(part) for part in parts.values()))
+    assert float(value("prior")[0]) == pytest.approx(float(parts["anchor_prior"]), rel=1e-6)
+
+
+def test_chunks_of_clip_leave_the_gradient_as_it_is(base, tiny_base):
+    gradients = []
+    for chunk in (0, 3):
+        module = anchored(base.double(), tiny_base, chunk=chunk)
+        if not chunk:
+            move(module)
+        module.zero_grad()
+        module(with_prior(batch_of(8)))[0].backward()
+        gradients.append({k: p.grad.clone() for k, p in trained_parameters(module).items()})
+    assert_equal_gradients(*gradients)
+
+
+def test_images_for_the_anchor_alone_take_no_pass_of_the_denoiser(base, tiny_base, monkeypatch):
+    sizes, whole = [], base.denoise_with_features
+    monkeypatch.setattr(
+        base, "denoise_with_features", lambda z, *rest: sizes.append(len(z)) or whole(z, *rest)
+    )
+    module = anchored(base, tiny_base)
+    _, parts = module(with_prior(batch_of(8)))
+    assert sum(sizes) == 8 and parts["prior"] == 0 and parts["anchor"] > 0
+
+
+def test_a_recipe_without_general_images_or_with_one_a_step_is_refused(project, recipe):
+    with pytest.raises(UsageError, match="compares general images, and none brings them"):
+        train(project, load_recipe(recipe.base, "objectives.anchor.on=prior"))
+    one = (*GENERAL, "train.batch_size=8", "train.denoise_batch=4", "objectives.prior.every=3")
+    with pytest.raises(UsageError, match="A step holds 1 general images") as refused:
+        train(project, load_recipe(recipe.base, *one))
+    assert "objectives.prior.every=2" in refused.value.action
+
+
 # ---------------------------------------------------------------- whole runs
+
+
+def test_a_run_on_general_images_resumes_exactly(project, tmp_path, recipe):
+    schedule = ("train.steps=3", "train.checkpoint_every=2")
+    assert_resumes_exactly(
+        project, tmp_path, load_recipe(recipe.base, *FEW, *GENERAL, *schedule, name="joint"), last=3
+    )
 
 
 def test_a_run_resumes_exactly_and_its_checkpoints_hold_no_copy(project, tmp_path, recipe):
@@ -172,3 +266,20 @@ def test_two_processes_train_where_nothing_reads_the_temperature(project, recipe
 def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base):
     one, two = gradients_of_one_and_two(GRADIENTS, tmp_path, tiny_base, ANCHORED)
     assert_equal_gradients(one, two)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("brought", ["every=3", "every=2, below=4"])
+def test_on_general_images_two_processes_equal_one(tmp_path, tiny_base, brought):
+    """Samples 0, 3 and 6 bring one each: two of one process, one of the other. Or 0 and 2: none."""
+    script = GRADIENTS.replace("every=3", brought)
+    one, two = gradients_of_one_and_two(script, tmp_path, tiny_base, *GENERAL)
+    assert_equal_gradients(one, two)
+
+
+@pytest.mark.slow
+def test_two_processes_train_on_general_images(project, recipe):
+    """With PCGrad too, which reads the text tower through its cut."""
+    options = (*FEW, *GENERAL, "train.processes=2", "train.steps=2", "train.pcgrad=true")
+    name, _ = train(project, load_recipe(recipe.base, *options, name="joint"))
+    assert sorted(losses(project, name)) == [1, 2]

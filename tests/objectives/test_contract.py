@@ -121,12 +121,12 @@ def test_its_inputs_are_hashes_and_its_data_are_made_by_the_caller(objective, tm
 
     def generate(captions):
         asked.append(list(captions))
-        return [tmp_path / f"{i}.npy" for i in range(len(captions))]
+        return {"latents": [tmp_path / f"{i}.npy" for i in range(len(captions))]}
 
     data = objective.data(generate, seed=0)
     assert (data is not None) == objective.needs.prior == bool(asked)
     if data is not None:
-        assert len(data.files) == len(data.captions) == len(asked[0])
+        assert len(data.files["latents"]) == len(data.captions) == len(asked[0])
 
 
 # ---------------------------------------------------------------- several together

@@ -22,9 +22,10 @@ from unidiff_cli.models import loading
 from unidiff_cli.objectives.denoise import Denoise
 from unidiff_cli.objectives.prior import GENERAL, Prior
 from unidiff_cli.sample_catalog import OBJECTS
+from unidiff_cli.sample_catalog.vocabulary import TYPES
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import parameter_groups
-from unidiff_cli.training.precompute import generate_latents
+from unidiff_cli.training.precompute import generate_general
 
 SMALL = ("objectives.prior.images=6", "objectives.prior.every=2", "generate.batch_size=4")
 
@@ -43,11 +44,17 @@ def module_of(base, tiny_base, *assignments, name="sd-only"):
 
 
 def test_the_built_in_captions_name_nothing_of_the_probe():
-    captions = Prior().read()
-    assert len(captions) == 200 and len(set(captions)) > 70
-    words = {word for caption in captions for word in caption.split()}
-    named = {word for name in OBJECTS for word in name.split()} - {"milk", "juice"}
-    assert not words & (named | {f"{word}s" for word in named})
+    assert len(Prior().read()) == 200
+    captions = Prior(images=400).read()
+    assert len(captions) == len(set(captions)) == 400
+    words = {word for caption in captions for word in caption.lower().split()}
+    # A "top" alone is the top of something.
+    named = {word for name in [*OBJECTS, *TYPES] for word in name.split()} - {
+        "milk",
+        "juice",
+        "top",
+    }
+    assert not words & {word + ending for word in named for ending in ("", "s", "es")}
     assert GENERAL.is_file()
 
 
@@ -115,22 +122,23 @@ def test_images_are_generated_once_and_an_interrupted_call_goes_on(project, base
     captions, progress = ["a lake", "a fox", "a tram"] * 2, []
     options = load_recipe(recipe.base, *SMALL).generate
     with pytest.raises(Cut):
-        generate_latents(project, base, "w", captions, options, stop)
-    files = generate_latents(
+        generate_general(project, base, "w", captions, options, stop)
+    files = generate_general(
         project, base, "w", captions, options, lambda *at: progress.append(at[1:])
     )
     # The first four were kept.
     assert progress == [(6, 6)]
     # Nothing is left to generate.
-    generate_latents(project, base, "w", captions, options, stop)
-    assert PriorDataset(captions, files, 2, 0).latents.shape == (6, 8, 8, 8)
+    generate_general(project, base, "w", captions, options, stop)
+    assert PriorDataset(captions, files, 2, 0).arrays["latents"].shape == (6, 8, 8, 8)
 
 
 def test_other_weights_and_other_captions_have_other_files(project, base, recipe):
     captions, options = ["a lake", "a fox"], load_recipe(recipe.base, *SMALL).generate
-    files = generate_latents(project, base, "w", captions, options)
+    files = generate_general(project, base, "w", captions, options)
     for weights, others in (("v", captions), ("w", captions[:1])):
-        assert set(generate_latents(project, base, weights, others, options)).isdisjoint(files)
+        unlike = generate_general(project, base, weights, others, options)
+        assert set(unlike["latents"]).isdisjoint(files["latents"])
 
 
 def test_another_batch_size_pairs_captions_with_the_same_images(project, base, recipe):
@@ -139,21 +147,21 @@ def test_another_batch_size_pairs_captions_with_the_same_images(project, base, r
 
     def generated(size, on_progress=None):
         options = load_recipe(recipe.base, *SMALL, f"generate.batch_size={size}").generate
-        files = generate_latents(project, base, "w", captions, options, on_progress)
-        return PriorDataset(captions, files, 2, 0).latents
+        files = generate_general(project, base, "w", captions, options, on_progress)
+        return PriorDataset(captions, files, 2, 0).arrays["latents"]
 
     with pytest.raises(Cut):
         generated(4, stop)
     mixed = generated(2)
     assert len(mixed) == 6 and (mixed == generated(4)).all()
     (folder,) = project.path("cache").glob("*/general")
-    for file in folder.iterdir():
+    for file in folder.glob("*/*.npy"):
         file.unlink()
     again = torch.from_numpy(generated(3)).float()
     assert torch.allclose(again, torch.from_numpy(mixed).float(), atol=2e-2)
-    next(folder.glob("000005.npy")).unlink()
+    files = {"latents": sorted(folder.glob("latents/*.npy"))[:5]}
     with pytest.raises(EnvironmentProblem, match="holds 5 images of the prior's 6 captions"):
-        PriorDataset(captions, sorted(folder.glob("*.npy")), 2, 0).latents  # noqa: B018
+        PriorDataset(captions, files, 2, 0).arrays  # noqa: B018
 
 
 # ---------------------------------------------------------------- which are seen
@@ -164,7 +172,7 @@ def prior_of(project, base, tiny_base):
     """A prior of five captions, one for every so many samples."""
     captions = [f"place {i}" for i in range(5)]
     options = load_recipe(tiny_base, *SMALL).generate
-    files = generate_latents(project, base, "w", captions, options)
+    files = generate_general(project, base, "w", captions, options)
     return lambda every: PriorDataset(captions, files, every, 0)
 
 

@@ -25,18 +25,35 @@ def batch_of(size: int, step: int = 0) -> Batch:
     )
 
 
-def with_prior(batch: Batch, every: int = 2) -> Batch:
-    """The batch with general captions of random latents, as `PriorDataset` brings them."""
-    numbers = [p // every for p in batch.positions if p % every == 0]
+def with_prior(batch: Batch, every: int = 2, below: int = 10**9) -> Batch:
+    """The batch with general captions and random images, as `PriorDataset` brings them.
+
+    One for each sample at a position below `below` that `every` divides.
+    """
+    numbers = [p // every for p in batch.positions if p % every == 0 and p < below]
     if numbers:
         prior = batch_of(len(numbers))
         prior.positions = [-1 - n for n in numbers]
         prior.captions = [f"place {n}" for n in numbers]
-        prior.clip_pixels = None
-        generators = [torch.Generator().manual_seed(n) for n in numbers]
-        prior.latents = torch.stack([torch.randn(8, 8, 8, generator=g).abs() for g in generators])
+        made = [_general(n) for n in numbers]
+        for name in made[0]:
+            setattr(prior, name, torch.stack([each[name] for each in made]))
         batch.prior = prior
     return batch
+
+
+def _general(number: int) -> dict[str, torch.Tensor]:
+    """The tensors of a general caption and its image, by its number alone."""
+    generator = torch.Generator().manual_seed(number)
+    # As many numbers as the tiny base's have.
+    embeds = torch.randn(2, 16, generator=generator)
+    image, text = embeds / embeds.norm(dim=1, keepdim=True)
+    return {
+        "latents": torch.randn(8, 8, 8, generator=generator).abs(),
+        "clip_pixels": torch.randint(0, 256, (3, 32, 32), generator=generator, dtype=torch.uint8),
+        "frozen_image_embeds": image,
+        "frozen_text_embeds": text,
+    }
 
 
 def share_of(batch: Batch, rank: int, world: int) -> Batch:

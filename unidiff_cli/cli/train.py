@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ from unidiff_cli.cli.options import (
     say_done,
 )
 from unidiff_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from unidiff_cli.exporters.export import Alpha
 
 EXAMPLE = "Example: unidiff train --recipe fashion --set train.steps=500"
 EXPORT_EXAMPLE = "Example: unidiff export --alpha-clip 0.7"
@@ -87,9 +90,11 @@ def train_command(
             on_progress=bars,
         )
         remember()
-        export_name, _ = export(project, name, force=force)
+        export_name, _ = export(
+            project, name, alpha_clip=settings.train.alpha, force=force, on_progress=bars
+        )
         index(project, kind=settings.index.kind, on_progress=bars)
-    if name in known and not force:
+    if export_name in known and not force:
         console.note(f"Nothing to do: run {name} did this very work. --force does it again.")
     steps = receipt.counts["steps"]
     best_step = receipt.figures["best"].get("step", steps)
@@ -105,18 +110,20 @@ def export_command(
         typer.Argument(help="A run; the newest finished one by default.", autocompletion=run_names),
     ] = None,
     alpha: Annotated[
-        float,
+        str | None,
         typer.Option(
             "--alpha",
-            min=0.0,
-            max=1.0,
-            help="Share of the tuned weights; below 1 the base's are blended in, as RUN-aALPHA.",
+            metavar="auto|0…1",
+            help="Share of the tuned weights; below 1 the base's are blended in, as RUN-aALPHA; "
+            "auto: CLIP's is chosen on the validation split. The run's train.alpha by default.",
         ),
-    ] = 1.0,
+    ] = None,
     alpha_clip: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            "--alpha-clip", min=0.0, max=1.0, help="The same for CLIP's towers; --alpha by default."
+            "--alpha-clip",
+            metavar="auto|0…1",
+            help="The same for CLIP's towers; --alpha by default.",
         ),
     ] = None,
     alpha_denoiser: Annotated[
@@ -144,14 +151,29 @@ def export_command(
     project = open_project(context)
     before = receipts_below(project, "exports")
     format = DEFAULT_FORMAT if format is None else format
-    name, receipt = export(
-        project,
-        run,
-        alpha=alpha,
-        alpha_clip=alpha_clip,
-        alpha_denoiser=alpha_denoiser,
-        format=format,
-        force=force,
-    )
+    with console.bars(context.obj.quiet) as bars:
+        name, receipt = export(
+            project,
+            run,
+            alpha=_share("--alpha", alpha),
+            alpha_clip=_share("--alpha-clip", alpha_clip),
+            alpha_denoiser=alpha_denoiser,
+            format=format,
+            force=force,
+            on_progress=bars,
+        )
     then = "unidiff index" if name in project.exports() else ""
     say_done(project, f"exports/{name}", before.get(name), receipt, then)
+
+
+def _share(option: str, text: str | None) -> Alpha | None:
+    """The share that an option names. Raises UsageError for what is neither auto nor a number."""
+    if text is None:
+        return None
+    try:
+        return "auto" if text == "auto" else float(text)
+    except ValueError:
+        raise UsageError(
+            f"{option} is '{text}'; it is a share of the tuned weights, or auto.",
+            "Give auto, or a number from 0 (the base) to 1 (the run's own).",
+        ) from None

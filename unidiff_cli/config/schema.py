@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    create_model,
+    field_validator,
+)
 
 from unidiff_cli import registry
 from unidiff_cli.config.limits import MAX_COUNT, MAX_SAMPLER_STEPS, MAX_SEED
@@ -428,6 +437,12 @@ class Train(Section):
     # It decides nothing but the steps, which a run's recipe holds as a number.
     pace: Pace = Field(Pace(), json_schema_extra=NOT_WEIGHTS)
 
+    alpha: Literal["auto"] | Share = Field(
+        1.0,
+        description="share of the tuned weights in an export's CLIP; auto: chosen by validation",
+        json_schema_extra=NOT_WEIGHTS,
+    )
+
     @property
     def total_steps(self) -> int:
         """`steps` as the number that `training.sizing` made of it."""
@@ -449,6 +464,14 @@ class Train(Section):
             if value and info.data.get(key):
                 raise ValueError(f"streaming decides what is read and when: set {key} to false")
         return value
+
+    @field_validator("alpha", mode="wrap")
+    @classmethod
+    def _auto_or_share(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError:
+            raise ValueError(f"{value!r} is neither auto nor a number from 0 to 1") from None
 
     @field_validator("gradient_shares")
     @classmethod

@@ -37,8 +37,9 @@ class Batch:
     diffusion_pixels: Tensor | None = None
     # (b, 2c, h, w): mean and standard deviation of the posterior.
     latents: Tensor | None = None
-    # (B, D), unit, by CLIP as it was before training.
+    # (B, D), unit, by CLIP as it was before training; the captions' of general ones only.
     frozen_image_embeds: Tensor | None = None
+    frozen_text_embeds: Tensor | None = None
     # Which b rows the denoiser sees; None: all B.
     denoise_rows: list[int] | None = None
     # The numbers of these b rows among all that denoisers see in the run; None: their positions.

@@ -72,7 +72,7 @@ class BatchPlan:
 
 @dataclass
 class PriorDataset:
-    """A second stream beside a catalogue's: general captions and latents of the base's images.
+    """A second stream beside a catalogue's: general captions and the base's own images of them.
 
     There is one for every `every` samples that the denoiser sees. Each is a pure function of the
     sample's number among those, and they are shuffled anew whenever all were seen.
@@ -80,25 +80,27 @@ class PriorDataset:
 
     # Of each image.
     captions: list[str]
-    # .npy files, together one row (2c, h, w) an image.
-    files: list[Path]
+    # .npy files by the batch's tensor, each with one row, that of an image.
+    files: Mapping[str, Sequence[Path]]
     every: int
     seed: int
 
     @cached_property
-    def latents(self) -> np.ndarray:
-        """(n, 2c, h, w), of each caption. Raises EnvironmentProblem where the files hold others."""
-        latents = np.concatenate([np.load(file) for file in self.files])
-        if len(latents) != len(self.captions):
-            raise EnvironmentProblem(
-                f"{self.files[0].parent} holds {len(latents):,} images of the prior's "
-                f"{len(self.captions):,} captions.",
-                "Delete that folder; the next run generates them again.",
-            )
-        return latents
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Each tensor of all captions. Raises EnvironmentProblem where the files hold others."""
+        arrays = {}
+        for name, files in self.files.items():
+            arrays[name] = np.concatenate([np.load(file) for file in files])
+            if len(arrays[name]) != len(self.captions):
+                raise EnvironmentProblem(
+                    f"{files[0].parent} holds {len(arrays[name]):,} images of the prior's "
+                    f"{len(self.captions):,} captions.",
+                    "Delete that folder; the next run generates them again.",
+                )
+        return arrays
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "latents"}
+        return {key: value for key, value in vars(self).items() if key != "arrays"}
 
     def batch(self, step: int, denoise_positions: Sequence[int]) -> Batch | None:
         """Those that fall to these of the samples that denoisers see; None where none does."""
@@ -110,8 +112,10 @@ class PriorDataset:
         ids = torch.tensor([text_id(caption) for caption in captions])
         # Below zero, so that none of their random numbers are those of a catalogue's sample.
         positions = [-1 - number for number in numbers]
-        latents = torch.from_numpy(self.latents[indices])
-        return Batch(step, positions, [], captions, ids, ids, latents=latents)
+        tensors: dict[str, Any] = {
+            name: torch.from_numpy(array[indices]) for name, array in self.arrays.items()
+        }
+        return Batch(step, positions, [], captions, ids, ids, **tensors)
 
 
 class Samples(Dataset[Batch]):

@@ -59,13 +59,15 @@ class ModelOutputs:
         eval_set: EvalSet,
         base_outputs: ModelOutputs | None = None,
         on_progress: Progress | None = None,
+        model: BaseModel | None = None,
     ) -> None:
+        """`model` is the subject where it is in memory already."""
         self.subject, self.eval_set, self.base_outputs = subject, eval_set, base_outputs
         self.computed: set[str] = set()
         self._on_progress = on_progress
         self._arrays = ArrayCache(eval_set.cache / subject.model_hash if eval_set.cache else None)
         self._memo: dict[tuple[Hashable, str], Any] = {}
-        self._base: BaseModel | None = None
+        self._base = model
 
     # ------------------------------------------------------------ services
 

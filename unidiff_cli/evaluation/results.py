@@ -147,7 +147,7 @@ def compare_results(
     after: MetricResult,
     margin: float | None = None,
 ) -> dict[str, PairedTest]:
-    """Paired tests of two models on the same items, by judged figure; `margin` is that of shares."""
+    """Paired tests of two models on the same items, by judged figure; `margin`: of shares."""
     tests = {}
     for key, spec in specs.items():
         if spec.better is None:

@@ -129,10 +129,10 @@ def run_cell(cell: Cell, on_progress: Progress | None = None) -> None:
         outputs = ModelOutputs(base, eval_set, None, on_progress)
     else:
         run = train_recipe(project, recipe, on_progress)
-        export(project, run)
+        name, _ = export(project, run)
         training = _training(project, run)
         tuned = replace(
-            export_model(project, run, cell.variant),
+            export_model(project, name, cell.variant),
             encoder=trained_encoder(recipe.active().values()) or CLIP,
         )
         base_outputs = ModelOutputs(base_model(tuned), eval_set, None, on_progress)

@@ -78,8 +78,8 @@ def evaluate_folds(
     parts = []
     for fold, (inner, eval_set) in enumerate(zip(projects, eval_sets, strict=True), 1):
         progress = with_prefix(f"fold {fold} of {count}", on_progress)
-        name = train_recipe(inner, recipe, progress)
-        export(inner, name)
+        run = train_recipe(inner, recipe, progress)
+        name, _ = export(inner, run, alpha_clip=recipe.train.alpha)
         tuned = export_model(inner, name, "tuned")
         models = [base_model(tuned), *by_encoder(tuned)]
         parts.append(measure(inner, eval_set, metrics, models, progress))

@@ -7,16 +7,20 @@ some of what the run learned goes. CLIP's towers and the denoiser have a share e
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from unidiff_cli import registry
 from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
+from unidiff_cli.evaluation.alpha import choose_alpha
 from unidiff_cli.exporters import Exporter, model_card
 from unidiff_cli.models import loading, sources
 from unidiff_cli.models.weights import Shares, blend
+from unidiff_cli.progress import Progress
 from unidiff_cli.project import checkpoints
 from unidiff_cli.project.files import write_text
 from unidiff_cli.project.project import Project
@@ -31,46 +35,66 @@ logger = logging.getLogger("unidiff")
 
 # The one that the other stages read.
 DEFAULT_FORMAT = "diffusers"
+# The share of CLIP's towers that is to be chosen on the validation split.
+AUTO: Literal["auto"] = "auto"
+Alpha = float | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The shares that are asked for, of CLIP's towers and of the denoiser."""
+
+    clip: Alpha
+    denoiser: float
+
+    def suffix(self, own: Wanted) -> str:
+        """What an export's name ends in: nothing where it is what the run's recipe says."""
+        if self == own:
+            return ""
+        if isinstance(self.clip, str):
+            return "-auto" if self.denoiser == 1 else f"-auto-d{self.denoiser:g}"
+        return Shares(self.clip, self.denoiser).suffix or "-a1"
 
 
 def export(
     project: Project,
     run: str | None = None,
     *,
-    alpha: float = 1.0,
-    alpha_clip: float | None = None,
+    alpha: Alpha | None = None,
+    alpha_clip: Alpha | None = None,
     alpha_denoiser: float | None = None,
     format: str = DEFAULT_FORMAT,
     force: bool = False,
+    on_progress: Progress | None = None,
 ) -> tuple[str, Receipt]:
     """Writes the export of a run, by default of the newest finished one; its name and receipt.
 
     Every trained weight is (1 − α)·base + α·tuned, α in [0, 1] (WiSE-FT, Wortsman et al. 2022,
     arXiv 2109.01903); `alpha_clip` is that of CLIP's towers and `alpha_denoiser` the denoiser's,
-    `alpha` by default. With α < 1 the export is named after it, such as `001-fashion-a0.5` and
-    `001-fashion-c0.7-d1`. An export that can be a base becomes the current one; one in another
-    format stands in a folder of that format, such as `onnx/001-fashion`, and no stage reads it.
+    `alpha` by default. Without any, the run's `train.alpha` is that of CLIP's towers, and the
+    denoiser is tuned. "auto" chooses CLIP's on the validation split. An export with other shares
+    than its run's recipe says is named after them, such as `001-fashion-a0.5`,
+    `001-fashion-c0.7-d1` and `001-fashion-auto`. One that can be a base becomes the current one;
+    one in another format stands in a folder of that format, such as `onnx/001-fashion`, and no
+    stage reads it.
     Raises NotReady, UsageError for an unknown run or format or another α, Damaged where the best
     weights are not what was written.
     """
-    shares = Shares(*(alpha if a is None else a for a in (alpha_clip, alpha_denoiser)))
-    if wrong := [share for share in (shares.clip, shares.denoiser) if not 0 <= share <= 1]:
-        raise UsageError(
-            f"alpha is {wrong[0]:g}; it is a share of the tuned weights.",
-            "Give a number from 0 (the base) to 1 (the run's own).",
-        )
+    _check_shares(alpha, alpha_clip, alpha_denoiser)
     exporter: Exporter = registry.load("exporters", format)()
     with project.lock(existing=True):
         run = _run(project, run)
-        name = f"{run}{shares.suffix}"
-        if not exporter.is_base:
-            name = f"{format}/{name}"
         trained = project.receipt("runs", run, hashed=QUICK)
         recipe = read_run_recipe(project.path("runs", run))
+        own = Wanted(recipe.train.alpha, 1.0)
+        wanted = _wanted(own, alpha, alpha_clip, alpha_denoiser)
+        name = f"{run}{wanted.suffix(own)}"
+        if not exporter.is_base:
+            name = f"{format}/{name}"
         settings = {
             **recipe.section("name", "base", "image_size", "objectives", "train"),
-            "alpha_clip": float(shares.clip),
-            "alpha_denoiser": float(shares.denoiser),
+            "alpha_clip": wanted.clip,
+            "alpha_denoiser": wanted.denoiser,
             "format": format,
         }
         inputs = {f"runs/{run}": trained.hash}
@@ -82,12 +106,12 @@ def export(
                     f"The base's weights changed since run {run} began.", "Run: unidiff train"
                 )
             remake = (
-                f"unidiff export {run} --alpha-clip {shares.clip:g} "
-                f"--alpha-denoiser {shares.denoiser:g} --format {format} --force"
+                f"unidiff export {run} --alpha-clip {_word(wanted.clip)} "
+                f"--alpha-denoiser {_word(wanted.denoiser)} --format {format} --force"
             )
             counts = dict(trained.counts)
             receipt = Receipt("export", settings, inputs, counts=counts, remake=remake)
-            _write(project, name, run, recipe, exporter, receipt, shares)
+            _write(project, name, run, recipe, exporter, receipt, wanted, on_progress)
         if exporter.is_base:
             project.make_current(name)
         return name, receipt
@@ -100,15 +124,24 @@ def _write(
     recipe: Recipe,
     exporter: Exporter,
     receipt: Receipt,
-    shares: Shares,
+    wanted: Wanted,
+    on_progress: Progress | None,
 ) -> None:
     """Writes `exports/<name>`, and what it holds into the receipt."""
     trained = project.receipt("runs", run)
     checkpoint, step, validation = _best_checkpoint(project.path("runs", run), trained)
     weights = checkpoints.tensors(checkpoint, "averaged")
-    base = _tuned_base(run, recipe, weights, shares)
+    base = _base_for(run, recipe, weights)
     exporter.check(base)
-    receipt.figures = {
+    clip = wanted.clip
+    if isinstance(clip, str):
+        shards = Shards.open(project.path("shards"))
+        chosen = choose_alpha(shards, recipe, base, weights, on_progress)
+        say = logger.info if chosen.gained else logger.warning
+        say(f"alpha {chosen.alpha:g} of CLIP's towers: {chosen.reason}")
+        clip, receipt.figures["alpha"] = chosen.alpha, chosen.plain()
+    blend(base, weights, Shares(clip, wanted.denoiser))
+    receipt.figures |= {
         "weights_hash": base.weights_hash,
         "step": step,
         "validation": validation,
@@ -117,6 +150,32 @@ def _write(
         exporter.write(base, fresh)
         write_text(fresh / model_card.FILE, model_card.card_text(project, name, recipe, receipt))
         receipt.changing = [model_card.FILE]
+
+
+def _check_shares(*shares: Alpha | None) -> None:
+    """Raises UsageError for what is neither "auto" nor a share."""
+    for share in shares:
+        right = share == AUTO if isinstance(share, str) else share is None or 0 <= share <= 1
+        if not right:
+            raise UsageError(
+                f"alpha is {share}; it is a share of the tuned weights.",
+                "Give auto, or a number from 0 (the base) to 1 (the run's own).",
+            )
+
+
+def _wanted(
+    own: Wanted, alpha: Alpha | None, alpha_clip: Alpha | None, alpha_denoiser: float | None
+) -> Wanted:
+    """The shares asked for; where nothing is said of them, those of the run's recipe."""
+    clip = own.clip if alpha is None else alpha
+    denoiser = own.denoiser if alpha is None or isinstance(alpha, str) else alpha
+    clip = clip if alpha_clip is None else alpha_clip
+    denoiser = denoiser if alpha_denoiser is None else alpha_denoiser
+    return Wanted(clip if isinstance(clip, str) else float(clip), float(denoiser))
+
+
+def _word(alpha: Alpha) -> str:
+    return alpha if isinstance(alpha, str) else f"{alpha:g}"
 
 
 def _run(project: Project, run: str | None) -> str:
@@ -160,8 +219,8 @@ def _best_checkpoint(run: Path, receipt: Receipt) -> tuple[Path, int, dict[str, 
     )
 
 
-def _tuned_base(run: str, recipe: Recipe, weights: dict[str, Tensor], shares: Shares) -> BaseModel:
-    """The base with the run's weights, blended where the base has them too."""
+def _base_for(run: str, recipe: Recipe, weights: dict[str, Tensor]) -> BaseModel:
+    """The base as it was before the run, with the layers that the run added to it."""
     base = loading.load_base(recipe.base, recipe.image_size)
     for objective in recipe.active().values():
         if (layers := objective.layers(base)) is not None:
@@ -170,5 +229,4 @@ def _tuned_base(run: str, recipe: Recipe, weights: dict[str, Tensor], shares: Sh
         raise Damaged(
             f"Run {run} holds weights its base has not: {unknown[0]}, …", "Run: unidiff train"
         )
-    blend(base, weights, shares)
     return base

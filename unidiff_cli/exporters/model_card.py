@@ -68,7 +68,7 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
         library_name=exporter.library_name,
         pipeline_tag=exporter.pipeline_tag,
     )
-    validation = receipt.figures["validation"]
+    validation, alpha = receipt.figures["validation"], receipt.figures.get("alpha")
     return ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -81,7 +81,8 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
         base=escape(_base_name(recipe.base)),
         counts=receipt.counts,
         figures=receipt.figures,
-        alpha_clip=receipt.settings["alpha_clip"],
+        alpha=alpha,
+        alpha_clip=alpha["alpha"] if alpha else receipt.settings["alpha_clip"],
         alpha_denoiser=receipt.settings["alpha_denoiser"],
         objectives=escape(", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items())),
         validation=", ".join(f"{k} {v:.3g}" for k, v in validation.items())

@@ -119,6 +119,16 @@ class ForwardPass:
         """The rows of all processes in training, with gradient to each; else the tensor itself."""
         return gather_rows(tensor) if self.training else tensor
 
+    def _gather_prior(self, rows: Tensor) -> Tensor:
+        """The prior's rows of all processes, (P, …), of this one's (p, …).
+
+        Processes have unlike numbers of them. So each sends as many as the denoiser sees.
+        """
+        room = len(self.denoise_rows)
+        filled = torch.arange(room, device=self.device) < len(rows)
+        padded = torch.cat([rows, rows.new_zeros(room - len(rows), *rows.shape[1:])])
+        return self.gather(padded)[self.gather(filled.long()) > 0]
+
     def own_places(self) -> Tensor:
         """Where this process's rows stand among the gathered ones, int64 (B,)."""
         first = rank() * self.size if self.training else 0
@@ -195,6 +205,25 @@ class ForwardPass:
         forward._text = self._text.after(len(self.denoise_rows), self.size)
         return forward
 
+    @cached_property
+    def prior_embeds(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Unit embeddings (P, D) of the general images and captions of all processes, then of both
+        by the base before training."""
+        prior = self.prior
+        # A process without a row of them takes part in the others' backward pass.
+        text = self._text.embeds[self.size :][: prior.size if prior else 0]
+        if prior is None:
+            image = self.zero("vision").expand(0, self.base.dimension)
+            before = image.detach(), text.detach()
+        else:
+            image = prior.image_embeds
+            before = prior.frozen_image_embeds, prior.frozen_text_embeds
+        image, text, image0, text0 = (
+            self._gather_prior(rows.to(self.device, self.base.dtype))
+            for rows in (image, text, *before)
+        )
+        return image, text, image0, text0
+
     # ------------------------------------------------------------ images
 
     @cached_property
@@ -255,7 +284,10 @@ class ForwardPass:
     @cached_property
     @torch.no_grad()
     def frozen_text_embeds(self) -> Tensor:
-        """Unit caption embeddings (B, D) by the base before training, without gradient."""
+        """Unit caption embeddings (B, D) by the base before training, without gradient; cached or
+        computed now."""
+        if self.batch.frozen_text_embeds is not None:
+            return self.batch.frozen_text_embeds.to(self.device)
         captions, frozen = self.batch.captions, self.frozen
         assert frozen is not None
 

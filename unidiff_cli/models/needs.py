@@ -29,8 +29,10 @@ class Needs:
     latents: bool = False
     # The denoiser's features, with gradient to it.
     features: bool = False
-    # General captions with the base's own images of them.
+    # General captions with the base's own images of them, and both embedded, by the CLIP that
+    # trains and by the base's.
     prior: bool = False
+    prior_embeds: bool = False
     # Two images of each product in a batch, of those that have them.
     views: bool = False
     # The share of captions that the denoiser reads as the empty one while it trains.

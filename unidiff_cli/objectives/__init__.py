@@ -14,7 +14,7 @@ without torch. A term that learns something of its own (projection heads) overri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 # ForwardPass → (scalar, {figure: scalar}); an nn.Module where it has parameters of its own.
 Term = Callable[..., Any]
-# Captions → one file of latents an image: the base generates an image of each caption, once.
-GenerateLatents = Callable[[Sequence[str]], list[Path]]
+# Captions → the files of their images by the batch's tensor, one an image: the base generates an
+# image of each caption, once.
+GenerateImages = Callable[[Sequence[str]], Mapping[str, Sequence[Path]]]
 
 
 class Objective(Section):
@@ -94,7 +95,7 @@ class Objective(Section):
         """
         return {}
 
-    def data(self, generate: GenerateLatents, seed: int) -> PriorDataset | None:
+    def data(self, generate: GenerateImages, seed: int) -> PriorDataset | None:
         """The samples it brings to each batch beside the catalogue's, if any."""
         return None
 
@@ -120,6 +121,12 @@ class Objective(Section):
 def needs_of(objectives: Iterable[Objective]) -> Needs:
     """What objectives together ask of a step."""
     return Needs.union(objective.needs for objective in objectives)
+
+
+def general_images(objectives: Iterable[Objective]) -> PriorDataset | None:
+    """The general captions that objectives bring, without their images; None where none does."""
+    streams = (objective.data(lambda captions: {}, 0) for objective in objectives)
+    return next((stream for stream in streams if stream), None)
 
 
 def trained_encoder(objectives: Iterable[Objective]) -> EncoderName | None:

@@ -2,9 +2,10 @@
 
 A frozen model's answers on new data keep what it knew: learning without forgetting, arXiv
 1606.09282. That they are the in-batch similarities of images and captions, both ways and softened
-by τ, is our formulation. Those of images among images are what `consistency` of kind
-relational+anchor holds, here without the denoiser. Weights held to where they started are L2-SP,
-arXiv 1802.01483.
+by τ, is our formulation; on general captions and images that a denoiser generated of them it is
+GIFT's distillation (arXiv 2503.04229), here with the base's own denoiser and with the similarities
+among images beside it. Those among images are what `consistency` of kind relational+anchor holds,
+here without the denoiser. Weights held to where they started are L2-SP, arXiv 1802.01483.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ class Anchor(Objective):
         description="what is kept: similarities of images and captions, or among images, or "
         "weights (L2)",
     )
+    on: Literal["catalogue", "prior", "both"] = Field(
+        "catalogue",
+        description="whose similarities: the catalogue's, `prior`'s general images', or both",
+    )
     temperature: Annotated[
         float,
         Field(
@@ -78,9 +83,13 @@ class Anchor(Objective):
         """Nothing of a batch where weights are held."""
         if self.kind == "weights":
             return Needs()
-        if self.kind == "image_relations":
-            return Needs(image_embeds=True, frozen_image_embeds=True)
-        return Needs(True, True, frozen_image_embeds=True, frozen_text_embeds=True)
+        needs = Needs(text_embeds=self.kind == "relations")
+        if self.on != "prior":
+            texts = self.kind == "relations"
+            needs |= Needs(image_embeds=True, frozen_image_embeds=True, frozen_text_embeds=texts)
+        if self.on != "catalogue":
+            needs |= Needs(prior=True, prior_embeds=True)
+        return needs
 
     @property
     def trains(self) -> frozenset[Tower]:
@@ -95,15 +104,35 @@ class Anchor(Objective):
         return Weights([p for tower in base.parameter_groups().values() for p in tower])
 
     def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
+        terms = {"catalogue": self._on_catalogue, "prior": self._on_prior}
+        names = list(terms) if self.on == "both" else [self.on]
+        parts = {f"anchor_{name}": terms[name](forward) for name in names}
+        total = sum(parts.values(), forward.base.logit_scale.new_zeros(()))
+        return total, parts if self.on == "both" else {}
+
+    def _on_catalogue(self, forward: ForwardPass) -> Tensor:
         # (N, D) each.
         image, image0 = (
             forward.gather(embeds) for embeds in (forward.image_embeds, forward.frozen_image_embeds)
         )
         if self.kind == "image_relations":
             with forward.full_precision():
-                return relational_drift(image, image0, self.temperature), {}
+                return relational_drift(image, image0, self.temperature)
         text, text0 = (
             forward.gather(embeds) for embeds in (forward.text_embeds, forward.frozen_text_embeds)
         )
         with forward.full_precision():
-            return drift(image @ text.T, image0 @ text0.T, self.temperature), {}
+            return drift(image @ text.T, image0 @ text0.T, self.temperature)
+
+    def _on_prior(self, forward: ForwardPass) -> Tensor:
+        """Of general images with each other; `relations` also with their captions, the mean of both."""
+        # (P, D) each.
+        image, text, image0, text0 = forward.prior_embeds
+        # Training has two at least; the last batch of a validation may have fewer.
+        if len(image) < 2:
+            return (image.sum() + text.sum()) * 0
+        with forward.full_precision():
+            among = relational_drift(image, image0, self.temperature)
+            if self.kind == "image_relations":
+                return among
+            return (drift(image @ text.T, image0 @ text0.T, self.temperature) + among) / 2

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, field_validator
 
 from unidiff_cli.data.captions import read_prompts
-from unidiff_cli.models.needs import Needs
-from unidiff_cli.objectives import GenerateLatents, Objective
+from unidiff_cli.models.needs import Needs, Tower
+from unidiff_cli.objectives import GenerateImages, Objective
 from unidiff_cli.objectives._losses import squared_errors
 from unidiff_cli.project.files import digest
 
@@ -28,13 +28,14 @@ GENERAL = Path(__file__).parent / "prior.txt"
 
 
 class Prior(Objective):
-    """Keeps generating what the base generated of general captions."""
+    """Keeps generating what the base generated of general captions.
 
-    needs: ClassVar = Needs(text_states=True, prior=True)
-    trains: ClassVar = frozenset({"text", "denoiser"})
+    With weight 0 it only brings these captions and images, for an `anchor` on them.
+    """
+
     captions: str | None = Field(
         None,
-        description="a text file of general captions, one a line; null: 80 that come with unidiff",
+        description="a text file of general captions, one a line; null: 400 that come with unidiff",
     )
     images: Annotated[
         int, Field(ge=1, description="images the base generates of them, once, into cache/")
@@ -50,6 +51,15 @@ class Prior(Objective):
         5.0, description="min-SNR γ; null weighs all alike"
     )
 
+    @property
+    def needs(self) -> Needs:
+        """No pass of the text tower for the denoiser where the images are for others only."""
+        return Needs(text_states=self.weight > 0, prior=True)
+
+    @property
+    def trains(self) -> frozenset[Tower]:
+        return frozenset({"text", "denoiser"} if self.weight else ())
+
     @field_validator("captions")
     @classmethod
     def _whole_path(cls, value: str | None) -> str | None:
@@ -64,13 +74,15 @@ class Prior(Objective):
     def inputs(self) -> dict[str, str]:
         return {"captions": digest(self.read())}
 
-    def data(self, generate: GenerateLatents, seed: int) -> PriorDataset:
+    def data(self, generate: GenerateImages, seed: int) -> PriorDataset:
         from unidiff_cli.data.dataset import PriorDataset
 
         captions = self.read()
         return PriorDataset(captions, generate(captions), self.every, seed)
 
     def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
+        if not self.weight:
+            return forward.base.logit_scale.new_zeros(()), {}
         # Of the samples that the denoiser sees, as `PriorDataset` counts: train.denoise_batch
         # bounds these with the others.
         chosen = forward.denoise_positions % self.every == 0

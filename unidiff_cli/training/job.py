@@ -70,7 +70,7 @@ class Job:
     def prior(self) -> PriorDataset | None:
         """The samples that an objective brings beside the catalogue's."""
         for name, objective in self.recipe.active().items():
-            files = self.precomputed.generated.get(name, [])
+            files = self.precomputed.generated.get(name, {})
             if data := objective.data(lambda captions, f=files: f, self.recipe.train.seed):
                 return data
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unidiff_cli.config.schema import Recipe
+from unidiff_cli.objectives import general_images
 from unidiff_cli.project.project import Project
 
 
@@ -15,11 +16,17 @@ def train_plan(project: Project, recipe: Recipe) -> list[str]:
     epochs = options.total_steps * options.batch_size / max(images, 1)
     rates = {tower: getattr(options.lr, tower) for tower in options.trains}
     trained = ", ".join(f"{tower} at {rate:g}" for tower, rate in rates.items() if rate)
+    general = general_images(recipe.active().values())
+    first = general and (
+        f"  the base generates {len(general.captions):,} general images before, those that cache/ "
+        f"lacks: {recipe.generate.steps} steps each, {recipe.image_size} px"
+    )
     return [
         f"plan: run {project.next_run(recipe.name)} in {project.root}",
         f"  {options.steps} steps of {options.batch_size} over {images:,} training images "
         f"({epochs:.1f} epochs)",
         f"  trains {trained}",
+        *([first] if first else []),
         f"  checkpoints every {options.checkpoint_every} steps, validation every "
         f"{options.validate_every}",
         "  then export and index",

@@ -8,12 +8,14 @@ still samples it.
 from __future__ import annotations
 
 import json
+import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,9 +36,13 @@ if TYPE_CHECKING:
 
     from unidiff_cli.models.base import BaseModel
 
+logger = logging.getLogger("unidiff")
+
 FILE = "precomputed.json"
-# CLIP's image embeddings before it was trained, a tensor of a batch.
-FROZEN = "frozen_image_embeds"
+# CLIP's embeddings before it was trained, tensors of a batch.
+FROZEN, FROZEN_TEXT = "frozen_image_embeds", "frozen_text_embeds"
+# What is kept of each general caption and its image.
+GENERAL = ("latents", "clip_pixels", FROZEN, FROZEN_TEXT)
 # Images decoded at a time.
 CHUNK = 64
 
@@ -48,8 +54,8 @@ class Precomputed:
     # .npy files by split and by the batch's tensor, a row a sample; no split where images are
     # decoded at each step.
     arrays: Mapping[str, Mapping[str, Path]]
-    # Files of latents of the base's own images, by objective, one an image.
-    generated: Mapping[str, list[Path]]
+    # Files of the base's own images, by objective and by the batch's tensor, one an image.
+    generated: Mapping[str, Mapping[str, list[Path]]]
     # The .npy file of which training rows are near each other by the base, where that is asked for.
     neighbours: Path | None = None
 
@@ -65,7 +71,10 @@ class Precomputed:
             split: {name: Path(file) for name, file in files.items()}
             for split, files in plain["arrays"].items()
         }
-        generated = {name: [Path(f) for f in files] for name, files in plain["generated"].items()}
+        generated = {
+            objective: {name: [Path(f) for f in files] for name, files in tensors.items()}
+            for objective, tensors in plain["generated"].items()
+        }
         neighbours = plain["neighbours"]
         return cls(arrays, generated, neighbours and Path(neighbours))
 
@@ -167,47 +176,91 @@ def _latents(base: BaseModel, images: Sequence[Image]) -> np.ndarray:
 # ---------------------------------------------------------------- the base's own images
 
 
-def generate_latents(
+def generate_general(
     project: Project,
     base: BaseModel,
     weights: str,
     captions: Sequence[str],
     options: Generate,
     on_progress: Progress | None = None,
-) -> list[Path]:
-    """The latents of the base's own images of captions, float16 (1, 2c, h, w) a file and image.
+) -> dict[str, list[Path]]:
+    """The base's own images of captions, each tensor of GENERAL in files of one row, one an image.
 
-    Image i starts from seed i; those that are missing are generated. `weights` is the hash of the
-    base's files: it must still have those weights. What an interrupted call generated is kept.
-    Raises EnvironmentProblem when the disk is full.
+    They are float16 latents (1, 2c, h, w), uint8 pixels (1, 3, s, s) and unit embeddings (1, D) of
+    the image and of the caption. Image i starts from seed i; those that are missing are generated.
+    `weights` is the hash of the base's files: it must still have those weights. What an interrupted
+    call generated is kept. Raises EnvironmentProblem when the disk is full.
     """
     # A file an image, so that how many are generated at a time decides nothing: after a run out of
     # memory it is lowered.
-    depends = ["a file an image", weights, base.image_size, options.steps, options.guidance]
+    depends: list[Any] = [*GENERAL, weights, base.preprocessing, base.sampler_name]
+    depends += [base.image_size, options.steps, options.guidance]
     folder = project.folder("cache") / digest([*depends, list(captions)]) / "general"
-    files = [folder / f"{i:06d}.npy" for i in range(len(captions))]
-    missing = [i for i, file in enumerate(files) if open_array(file) is None]
+    files = {n: [folder / n / f"{i:06d}.npy" for i in range(len(captions))] for n in GENERAL}
+    missing = [
+        i for i in range(len(captions)) if any(open_array(files[n][i]) is None for n in GENERAL)
+    ]
+    cost = _Cost(len(missing), options.steps, base.image_size)
     for start in range(0, len(missing), options.batch_size):
         numbers = missing[start : start + options.batch_size]
+        chosen = [captions[i] for i in numbers]
         images = generate_images(
             base,
-            [captions[i] for i in numbers],
+            chosen,
             numbers,
             steps=options.steps,
             guidance=options.guidance,
             batch_size=options.batch_size,
         )
-        latents = _latents(base, list(images))
+        arrays = _general_values(base, list(images), chosen)
         try:
-            make_folder(folder)
-            for i, one in zip(numbers, latents, strict=True):
-                with atomic_file(files[i]) as beside, open(beside, "wb") as stream:
-                    np.save(stream, one[None])
-                    stream.flush()
-                    seal_array(beside)
+            for name, values in arrays.items():
+                make_folder(folder / name)
+                for i, one in zip(numbers, values, strict=True):
+                    _write_row(files[name][i], one[None])
         except OSError as problem:
             raise disk_problem(problem, f"The prior's images in {folder}") from problem
+        cost.say_rest(start + len(numbers))
         if on_progress:
             done = len(captions) - len(missing) + start + len(numbers)
             on_progress("generating the prior", done, len(captions))
     return files
+
+
+class _Cost:
+    """What images that are still to be generated cost, said before the first and after it."""
+
+    def __init__(self, images: int, steps: int, side: int) -> None:
+        self.images, self.started, self.said = images, time.monotonic(), False
+        if images:
+            logger.info(
+                f"The base generates {images:,} images of general captions, once: {steps} steps of "
+                f"its sampler each, {side} px. They stay in cache/."
+            )
+
+    def say_rest(self, done: int) -> None:
+        """Once: the seconds an image took, and how long those that are left will take."""
+        if self.said or done == self.images:
+            return
+        self.said = True
+        seconds = (time.monotonic() - self.started) / done
+        logger.info(
+            f"{seconds:.2g} seconds an image: about {seconds * (self.images - done) / 60:.1f} "
+            "minutes more. Fewer: --set objectives.prior.images=N"
+        )
+
+
+def _general_values(
+    base: BaseModel, images: Sequence[Image], captions: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Each tensor of GENERAL of some images and their captions."""
+    with torch.no_grad():
+        text = base.encode_text(captions).embeds.float().cpu().numpy()
+    return {name: text if name == FROZEN_TEXT else _values(base, name, images) for name in GENERAL}
+
+
+def _write_row(file: Path, array: np.ndarray) -> None:
+    with atomic_file(file) as beside, open(beside, "wb") as stream:
+        np.save(stream, array)
+        stream.flush()
+        seal_array(beside)

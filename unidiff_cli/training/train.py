@@ -6,6 +6,7 @@ It opens the run and works in this process, or launches one process a device tha
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from unidiff_cli.data.caption_length import count_tokens, divide_captions, warn_
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
 from unidiff_cli.models import loading
-from unidiff_cli.objectives import needs_of, trained_encoder
+from unidiff_cli.objectives import Objective, general_images, needs_of, trained_encoder
 from unidiff_cli.progress import Progress
 from unidiff_cli.project import run_log
 from unidiff_cli.project.files import make_folder
@@ -28,7 +29,7 @@ from unidiff_cli.training.blocks import Blocks, fill_neighbours
 from unidiff_cli.training.collapse_monitor import warn_of_collapse
 from unidiff_cli.training.job import Job, rows_of
 from unidiff_cli.training.launch import launch
-from unidiff_cli.training.precompute import Precomputed, fill_cache, generate_latents
+from unidiff_cli.training.precompute import Precomputed, fill_cache, generate_general
 from unidiff_cli.training.provenance import Provenance
 from unidiff_cli.training.run import rewind
 from unidiff_cli.training.selection import rule_words
@@ -161,6 +162,26 @@ def _check(recipe: Recipe, shards: Shards, world: int) -> None:
                 f"train.{key} {size} does not divide over {world} processes.",
                 f"Take a multiple of {world}, or set train.processes.",
             )
+    _check_prior(list(recipe.active().values()), options.denoise_batch or options.batch_size)
+
+
+def _check_prior(objectives: list[Objective], seen: int) -> None:
+    """Raises UsageError where general images are asked for, and too few or none are brought.
+
+    `seen` is how many samples of a step the denoiser sees.
+    """
+    needs = needs_of(objectives)
+    general = general_images(objectives)
+    if needs.prior and general is None:
+        raise UsageError(
+            "An objective compares general images, and none brings them.",
+            "Add them, for it alone: --set objectives.prior.weight=0",
+        )
+    if needs.prior_embeds and general and (rows := seen // general.every) < 2:
+        raise UsageError(
+            f"A step holds {rows} general images, and they are compared with each other.",
+            f"Take at least two: --set objectives.prior.every={max(1, seen // 2)}",
+        )
 
 
 def _embeds_images(recipe: Recipe) -> bool:
@@ -211,9 +232,9 @@ def _precomputed(
         arrays = fill_cache(project, base, shards, splits, needs, on_progress)
     for name, objective in active.items():
 
-        def generate(captions: list[str], name: str = name) -> list[Path]:
+        def generate(captions: Sequence[str], name: str = name) -> dict[str, list[Path]]:
             warn_of_cut(base.window, captions, "general caption")
-            generated[name] = generate_latents(
+            generated[name] = generate_general(
                 project, base, weights, captions, recipe.generate, on_progress
             )
             return generated[name]

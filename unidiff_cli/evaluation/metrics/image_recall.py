@@ -130,7 +130,7 @@ class ImageRecall(Metric):
     }
 
     def check(self, eval_set: EvalSet) -> None:
-        kinds = _column(eval_set.class_columns, KINDS)
+        kinds = _column(eval_set, KINDS)
         if kinds is None and not query_count(eval_set.groups, _contents(eval_set)):
             raise WorkError(
                 "No held-out product has two images, and no column names kinds.",
