@@ -125,7 +125,7 @@ class Anchor(Objective):
             return drift(image @ text.T, image0 @ text0.T, self.temperature)
 
     def _on_prior(self, forward: ForwardPass) -> Tensor:
-        """Of general images with each other; `relations` also with their captions, the mean of both."""
+        """Of general images among themselves; of `relations` the mean with that of captions."""
         # (P, D) each.
         image, text, image0, text0 = forward.prior_embeds
         # Training has two at least; the last batch of a validation may have fewer.
