@@ -84,7 +84,7 @@ def train_command(
             on_progress=bars,
         )
         remember()
-        export_name, _ = export(project, name, force=force)
+        export_name, _ = export(project, name, force=force, on_progress=bars)
         index(project, kind=settings.index.kind, on_progress=bars)
     if name in known and not force:
         console.note(f"Nothing to do: run {name} did this very work. --force does it again.")
@@ -141,14 +141,16 @@ def export_command(
     project = open_project(context)
     before = receipts_below(project, "exports")
     format = DEFAULT_FORMAT if format is None else format
-    name, receipt = export(
-        project,
-        run,
-        alpha=alpha,
-        alpha_clip=alpha_clip,
-        alpha_denoiser=alpha_denoiser,
-        format=format,
-        force=force,
-    )
+    with console.bars(context.obj.quiet) as bars:
+        name, receipt = export(
+            project,
+            run,
+            alpha=alpha,
+            alpha_clip=alpha_clip,
+            alpha_denoiser=alpha_denoiser,
+            format=format,
+            force=force,
+            on_progress=bars,
+        )
     then = "unidiff index" if name in project.exports() else ""
     say_done(project, f"exports/{name}", before.get(name), receipt, then)

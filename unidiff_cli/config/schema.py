@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    create_model,
+    field_validator,
+)
 
 from unidiff_cli import registry
 from unidiff_cli.config.limits import MAX_COUNT, MAX_SAMPLER_STEPS, MAX_SEED
@@ -36,7 +45,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 SamplerSteps = Annotated[int, Field(ge=1, le=MAX_SAMPLER_STEPS)]
-Guidance = Annotated[float, Field(ge=0)]
+GuidanceScale = Annotated[float, Field(ge=0)]
 SplitName = Literal["train", "val", "test"]
 
 
@@ -386,8 +395,20 @@ class Generate(Section):
     """Generating images: `generate`, previews and `evaluate` alike."""
 
     steps: SamplerSteps = Field(30, description="sampler steps")
-    guidance: Guidance = Field(7.5, description="classifier-free guidance scale")
+    guidance: Literal["auto"] | GuidanceScale = Field(
+        "auto",
+        description="classifier-free guidance scale; auto: the model's own, which `export` chooses "
+        "on the validation split",
+    )
     batch_size: Positive = Field(8, description="images generated at a time")
+
+    @field_validator("guidance", mode="wrap")
+    @classmethod
+    def _auto_or_scale(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError:
+            raise ValueError(f"{value!r} is neither auto nor a finite number from 0 on") from None
 
 
 class IndexSettings(Section):

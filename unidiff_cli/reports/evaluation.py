@@ -102,7 +102,10 @@ def markdown(report: Report) -> str:
     if several:
         marks = ", ".join(f"{mark} {word}" for word, mark in MARKS.items())
         lines += ["", f"{marks}: each against {models[0]}, by the paired test."]
-    lines += ["", *(f"- {escape(note)}" for notes in report.notes.values() for note in notes), ""]
+    notes = [note for notes in report.notes.values() for note in notes]
+    if report.generation:
+        notes += [f"Guidance of {m}: {words}." for m, words in report.generation.guidance.items()]
+    lines += ["", *(f"- {escape(note)}" for note in notes), ""]
     return "\n".join(lines)
 
 

@@ -223,7 +223,7 @@ class Generation(Part):
     seeds: list[int]
     image_size: int
     steps: int
-    guidance: float
+    guidance: dict[str, str] = Field(description="model -> how its images are guided, and why")
     scorer: Scorer
     extractor: str
 
@@ -238,7 +238,7 @@ class Losses(Part):
 class Report(Part):
     """report.json. `docs/reference/report.schema.json` is made from this class."""
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     title: str
     verdict: str
     split: str

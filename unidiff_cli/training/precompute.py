@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ import torch
 from unidiff_cli.config.schema import Generate
 from unidiff_cli.data.batch import open_image
 from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.models.guidance_file import guidance_in_force
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.progress import Counter, Progress, labelled
@@ -180,7 +181,8 @@ def generate_latents(
     """
     # A file an image, so that how many are generated at a time decides nothing: after a run out of
     # memory it is lowered.
-    depends = ["a file an image", weights, base.image_size, options.steps, options.guidance]
+    guidance, _ = guidance_in_force(options, base.source)
+    depends = ["a file an image", weights, base.image_size, options.steps, *astuple(guidance)]
     folder = project.folder("cache") / digest([*depends, list(captions)]) / "general"
     files = [folder / f"{i:06d}.npy" for i in range(len(captions))]
     missing = [i for i, file in enumerate(files) if open_array(file) is None]
@@ -191,7 +193,7 @@ def generate_latents(
             [captions[i] for i in numbers],
             numbers,
             steps=options.steps,
-            guidance=options.guidance,
+            guidance=guidance,
             batch_size=options.batch_size,
         )
         latents = _latents(base, list(images))
