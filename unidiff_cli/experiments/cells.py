@@ -134,7 +134,7 @@ def run_cell(cell: Cell, on_progress: Progress | None = None) -> None:
         outputs = ModelOutputs(base, eval_set, None, on_progress)
     else:
         run = train_recipe(project, recipe, on_progress)
-        export(project, run, choose=needs_generated_images(metrics))
+        export(project, run, choose_guidance=needs_generated_images(metrics))
         training = _training(project, run)
         tuned = replace(
             export_model(project, run, cell.variant),

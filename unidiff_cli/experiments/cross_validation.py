@@ -75,7 +75,7 @@ def evaluate_folds(
     for fold, (inner, eval_set) in enumerate(zip(projects, eval_sets, strict=True), 1):
         progress = with_prefix(f"fold {fold} of {count}", on_progress)
         name = train_recipe(inner, recipe, progress)
-        export(inner, name, choose=needs_generated_images(metrics))
+        export(inner, name, choose_guidance=needs_generated_images(metrics))
         tuned = export_model(inner, name, "tuned")
         models = [base_model(tuned), *by_encoder(tuned)]
         parts.append(measure(inner, eval_set, metrics, models, progress))

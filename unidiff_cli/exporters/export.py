@@ -10,15 +10,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unidiff_cli import machine, registry
+from unidiff_cli import registry
 from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
-from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
-from unidiff_cli.evaluation.guidance import choose_guidance
 from unidiff_cli.exporters import Exporter, model_card
+from unidiff_cli.exporters.guidance import export_guidance
 from unidiff_cli.models import guidance_file, loading, sources
-from unidiff_cli.models.guidance_file import GuidanceFile
 from unidiff_cli.models.weights import Shares, blend
 from unidiff_cli.progress import Progress
 from unidiff_cli.project import checkpoints
@@ -47,7 +45,7 @@ def export(
     alpha_clip: float | None = None,
     alpha_denoiser: float | None = None,
     format: str = DEFAULT_FORMAT,
-    choose: bool = True,
+    choose_guidance: bool = True,
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> tuple[str, Receipt]:
@@ -58,7 +56,7 @@ def export(
     `alpha` by default. With α < 1 the export is named after it, such as `001-fashion-a0.5` and
     `001-fashion-c0.7-d1`. An export that can be a base becomes the current one; one in another
     format stands in a folder of that format, such as `onnx/001-fashion`, and no stage reads it.
-    Its guidance is chosen on the validation split, with `choose` false it stays its base's.
+    Its guidance is chosen on the validation split; without `choose_guidance` it is its base's.
     Raises NotReady, UsageError for an unknown run or format or another α, Damaged where the best
     weights are not what was written.
     """
@@ -81,7 +79,7 @@ def export(
             "alpha_clip": float(shares.clip),
             "alpha_denoiser": float(shares.denoiser),
             "format": format,
-            "guidance": recipe.generate.guidance if choose else KEPT,
+            "guidance": recipe.generate.guidance if choose_guidance else KEPT,
         }
         inputs = {f"runs/{run}": trained.hash}
         project.folder("exports")
@@ -119,7 +117,8 @@ def _write(
     weights = checkpoints.tensors(checkpoint, "averaged")
     base = _tuned_base(run, recipe, weights, shares)
     exporter.check(base)
-    guidance = _guidance(project, recipe, exporter, receipt, base, on_progress)
+    choose = exporter.is_base and receipt.settings["guidance"] != KEPT
+    guidance = export_guidance(project, trained, recipe, base, choose, on_progress)
     receipt.figures = {
         "weights_hash": base.weights_hash,
         "step": step,
@@ -128,7 +127,8 @@ def _write(
     }
     with project.writing("exports", name, receipt=receipt) as fresh:
         exporter.write(base, fresh)
-        write_json(fresh / guidance_file.FILE, receipt.figures["guidance"])
+        if exporter.is_base:
+            write_json(fresh / guidance_file.FILE, receipt.figures["guidance"])
         write_text(fresh / model_card.FILE, model_card.card_text(project, name, recipe, receipt))
         receipt.changing = [model_card.FILE]
 
@@ -172,24 +172,6 @@ def _best_checkpoint(run: Path, receipt: Receipt) -> tuple[Path, int, dict[str, 
         f"Files of its checkpoints that are whole: {whole}. "
         "Train again with: unidiff train --force",
     )
-
-
-def _guidance(
-    project: Project,
-    recipe: Recipe,
-    exporter: Exporter,
-    receipt: Receipt,
-    base: BaseModel,
-    on_progress: Progress | None,
-) -> GuidanceFile:
-    """The guidance of the export: chosen for a model that stages read, else its base's own."""
-    if not exporter.is_base or receipt.settings["guidance"] == KEPT:
-        own, reason = guidance_file.own_guidance(base.source)
-        return GuidanceFile(guidance=own, reason=reason)
-    shards = Shards.open(project.path("shards"))
-    chosen = choose_guidance(shards, recipe, base.to(machine.device()), on_progress)
-    logger.info(f"guidance {chosen.guidance}: {chosen.reason}")
-    return chosen
 
 
 def _tuned_base(run: str, recipe: Recipe, weights: dict[str, Tensor], shares: Shares) -> BaseModel:
