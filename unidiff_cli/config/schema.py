@@ -397,8 +397,7 @@ class Generate(Section):
     steps: SamplerSteps = Field(30, description="sampler steps")
     guidance: Literal["auto"] | GuidanceScale = Field(
         "auto",
-        description="classifier-free guidance scale; auto: the model's own, which `export` chooses "
-        "on the validation split",
+        description="guidance scale; auto: the model's own, which `export` chooses by validation",
     )
     batch_size: Positive = Field(8, description="images generated at a time")
 
