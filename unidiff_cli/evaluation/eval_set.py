@@ -52,7 +52,12 @@ class EvalSet:
 
     @classmethod
     def of(
-        cls, shards: Shards, recipe: Recipe, window: TokenWindow, cache: Path, fold: int = 0
+        cls,
+        shards: Shards,
+        recipe: Recipe,
+        window: TokenWindow,
+        cache: Path | None,
+        fold: int = 0,
     ) -> Self:
         """What a recipe measures models on, whose text towers read `window` of a caption."""
         rows = shards.rows(recipe.evaluate.split)
