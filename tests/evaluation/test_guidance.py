@@ -42,7 +42,7 @@ class Judge:
 def test_scales_are_tried_first_and_the_rest_at_the_best_of_them():
     judge = Judge(lambda g: abs(g.scale - 2) - 0.1 * g.rescale)
     trials = _trials(judge, Guidance(4))
-    plain = [Guidance(4), Guidance(3), Guidance(2), Guidance(1)]
+    plain = [Guidance(4), Guidance(2), Guidance(1)]
     assert judge.asked == [*plain, Guidance(2, rescale=0.7), Guidance(2, (0.0, 0.8))]
     assert _simplest(trials).guidance == Guidance(2, rescale=0.7)
 
@@ -50,10 +50,10 @@ def test_scales_are_tried_first_and_the_rest_at_the_best_of_them():
 def test_where_none_is_best_there_is_nothing_to_refine():
     judge = Judge(lambda g: g.scale)
     assert _simplest(_trials(judge, Guidance(4))).guidance == Guidance(1)
-    assert len(judge.asked) == 4
+    assert len(judge.asked) == 3
 
 
-@pytest.mark.parametrize(("own", "count"), [(1.0, 1), (1.2, 2), (1.5, 3)])
+@pytest.mark.parametrize(("own", "count"), [(1.0, 1), (1.5, 2), (3.0, 3)])
 def test_the_same_setting_is_tried_once(own, count):
     judge = Judge(lambda g: 1.0)
     _trials(judge, Guidance(own))

@@ -54,7 +54,7 @@ def test_the_choice_is_written_hashed_and_shown(project, finished):
     guidance = read_guidance(folder)
     assert guidance.guidance == LIMITED
     tried = [each.guidance for each in guidance.measured]
-    scales = [Guidance(scale) for scale in (2.0, 1.5, 1.0)]
+    scales = [Guidance(scale) for scale in (2.0, 1.0)]
     assert tried == [*scales, Guidance(2.0, rescale=0.7), LIMITED]
     assert min(each.above_lowest for each in guidance.measured) == 0
     assert "guidance.json" in receipt.files

@@ -36,7 +36,7 @@ MOST = 128
 # Generated and real images below which nothing is chosen.
 FEWEST = 24
 # Scales that are tried beside the base's own, as shares of it: a tuned model needs less guidance.
-SHARES = (0.75, 0.5, 0.25)
+SHARES = (0.5, 0.25)
 # What is tried at the best scale, the simpler one first.
 REFINEMENTS: tuple[dict[str, Any], ...] = ({"rescale": 0.7}, {"interval": (0.0, 0.8)})
 
