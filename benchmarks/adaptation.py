@@ -31,6 +31,7 @@ from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.evaluation.model_under_test import ModelUnderTest
 from unidiff_cli.evaluation.outputs import ModelOutputs
 from unidiff_cli.models import loading
+from unidiff_cli.models.guidance_file import guidance_in_force
 from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.reports.contact_sheet import contact_sheet
 
@@ -154,7 +155,7 @@ def save_sheet(shards: Shards, sources: Mapping[str, Any], recipe: Recipe, file:
                 prompts,
                 range(len(prompts)),
                 steps=options.steps,
-                guidance=options.guidance,
+                guidance=guidance_in_force(options, base.source)[0],
                 batch_size=options.batch_size,
             )
         )

@@ -17,6 +17,7 @@ from unidiff_cli.models.adapters import AddedLayers
 from unidiff_cli.models.base import BaseModel, TextFeatures
 from unidiff_cli.models.dual_stream import DualStream
 from unidiff_cli.models.encoders import CLIP, DIFFDIS, available_encoders, encoder_of
+from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.schedule import DdpmSchedule, NoiseSchedule
 
 CAPTIONS = ["red dress", "a hat", ""]
@@ -102,7 +103,7 @@ def test_the_denoiser_predicts_and_shows_its_features(base):
 
 
 def test_generated_images_depend_on_prompt_and_seed_only(base):
-    options = {"steps": 2, "guidance": 2.0}
+    options = {"steps": 2, "guidance": Guidance(2.0)}
     pair = base.generate(["red dress", "a hat"], [3, 4], **options)
     alone = base.generate(["a hat"], [4], **options)
     other = base.generate(["a hat"], [5], **options)

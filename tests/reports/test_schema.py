@@ -41,7 +41,7 @@ def full_report():
         seeds=[0],
         image_size=64,
         steps=2,
-        guidance=2.5,
+        guidance={"base": "4 (the base's own)", "tuned": "2 (chosen)"},
         scorer=Scorer(name="nano_scorer", weights="a", millions=3.2),
         extractor="nano_scorer, 128 features",
     )

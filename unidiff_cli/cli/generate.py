@@ -36,7 +36,12 @@ Steps = Annotated[
 ]
 Guidance = Annotated[
     float | None,
-    typer.Option("--guidance", min=0.0, help="Classifier-free guidance scale.", callback=finite),
+    typer.Option(
+        "--guidance",
+        min=0.0,
+        help="Classifier-free guidance scale; the export's own guidance by default.",
+        callback=finite,
+    ),
 ]
 Negative = Annotated[str, typer.Option("--negative", help="The negative prompt.")]
 Prompts = Annotated[

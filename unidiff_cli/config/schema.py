@@ -45,7 +45,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 SamplerSteps = Annotated[int, Field(ge=1, le=MAX_SAMPLER_STEPS)]
-Guidance = Annotated[float, Field(ge=0)]
+GuidanceScale = Annotated[float, Field(ge=0)]
 SplitName = Literal["train", "val", "test"]
 ExtractorName = Literal["nano_scorer", "inception", "efficientnet_lite0"]
 
@@ -485,8 +485,19 @@ class Generate(Section):
     """Generating images: `generate`, previews and `evaluate` alike."""
 
     steps: SamplerSteps = Field(30, description="sampler steps")
-    guidance: Guidance = Field(7.5, description="classifier-free guidance scale")
+    guidance: Literal["auto"] | GuidanceScale = Field(
+        "auto",
+        description="guidance scale; auto: the model's own, which `export` chooses by validation",
+    )
     batch_size: Positive = Field(8, description="images generated at a time")
+
+    @field_validator("guidance", mode="wrap")
+    @classmethod
+    def _auto_or_scale(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError:
+            raise ValueError(f"{value!r} is neither auto nor a finite number from 0 on") from None
 
 
 class IndexSettings(Section):

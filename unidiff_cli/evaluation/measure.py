@@ -19,6 +19,7 @@ from unidiff_cli.evaluation.outputs import ModelOutputs
 from unidiff_cli.evaluation.probe import ProbeSet
 from unidiff_cli.evaluation.results import MetricResult, Results
 from unidiff_cli.models import encoders, sources
+from unidiff_cli.models.guidance_file import guidance_in_force
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
@@ -161,11 +162,18 @@ def evaluation_settings(recipe: Recipe, metrics: Mapping[str, Metric]) -> dict[s
         **recipe.section("evaluate", "generate"),
         "long_captions": recipe.train.long_captions,
         "metrics": list(metrics),
+        "base_guidance": _base_guidance(recipe) if needs_generated_images(metrics) else None,
         "scorer": scorer(recipe.evaluate.scorer).weights_hash
         if needs_generated_images(metrics)
         else None,
         "probe": ProbeSet.from_catalogue(probe).images_hash if probe else None,
     }
+
+
+def _base_guidance(recipe: Recipe) -> str:
+    """How the base's images are guided; an export's guidance is in its receipt."""
+    _, source = sources.resolve_base(recipe.base)
+    return str(guidance_in_force(recipe.generate, source)[0])
 
 
 # ---------------------------------------------------------------- results

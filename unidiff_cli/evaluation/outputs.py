@@ -9,6 +9,7 @@ below.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import astuple
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,9 @@ from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.evaluation.image_features import ImageFeatures, cropped_images, extract_features
 from unidiff_cli.evaluation.model_under_test import ModelUnderTest
 from unidiff_cli.evaluation.ranking import Ranking, rank_answers
+from unidiff_cli.models.guidance import Guidance
+from unidiff_cli.models.guidance_file import guidance_in_force
+from unidiff_cli.models.sources import resolve_base
 from unidiff_cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -177,6 +181,11 @@ class ModelOutputs:
             Output.GENERATED_IMAGES, self.eval_set.prompts, self.eval_set.seeds
         )
 
+    @cached_property
+    def guidance(self) -> tuple[Guidance, str]:
+        """How the model's images are guided, and why: its own guidance, or the recipe's."""
+        return guidance_in_force(self.eval_set.generate, resolve_base(self.subject.source)[1])
+
     def generate_images(self, key: str, prompts: list[str], seeds: list[int]) -> np.ndarray:
         """An image for each prompt, uint8 (n, S, S, 3)."""
         from unidiff_cli.models.sampler import generate_images
@@ -189,7 +198,7 @@ class ModelOutputs:
                 prompts[start:stop],
                 seeds[start:stop],
                 steps=options.steps,
-                guidance=options.guidance,
+                guidance=self.guidance[0],
                 batch_size=options.batch_size,
                 on_progress=(lambda done, _: report(start + done, len(prompts)))
                 if report
@@ -201,8 +210,8 @@ class ModelOutputs:
 
     def _generation(self, prompts: list[str], seeds: list[int]) -> list[Any]:
         """What generated images depend on, beside the weights and the image size."""
-        options = self.eval_set.generate
-        return [prompts, seeds, options.steps, options.guidance]
+        guidance = self.guidance[0]
+        return [prompts, seeds, self.eval_set.generate.steps, *astuple(guidance)]
 
     def generated_image_features(
         self, images: np.ndarray, prompts: list[str], seeds: list[int]

@@ -183,7 +183,7 @@ def _generation(parts: Sequence[Measurement]) -> Generation:
         seeds=[seed for part in parts for seed in part.eval_set.seeds],
         image_size=parts[-1].models[-1].image_size,
         steps=eval_set.generate.steps,
-        guidance=eval_set.generate.guidance,
+        guidance=_guidance(parts),
         scorer=Scorer(
             name=judge.name, weights=judge.weights_hash, millions=round(judge.millions, 2)
         ),
@@ -192,6 +192,16 @@ def _generation(parts: Sequence[Measurement]) -> Generation:
             for extractor in eval_set.extractors.values()
         ),
     )
+
+
+def _guidance(parts: Sequence[Measurement]) -> dict[str, str]:
+    """How each model's images are guided, and why; of folds all that there are."""
+    sentences: dict[str, list[str]] = {}
+    for part in parts:
+        for name, outputs in part.outputs.items():
+            guidance, why = outputs.guidance
+            sentences.setdefault(name, []).append(f"{guidance} ({why})")
+    return {name: ", ".join(_distinct(each)) for name, each in sentences.items()}
 
 
 # ---------------------------------------------------------------- the runs of exports

@@ -13,7 +13,12 @@ from pydantic import BaseModel, ConfigDict
 
 from unidiff_cli import registry
 from unidiff_cli.config.load import read_recipe
-from unidiff_cli.evaluation.measure import base_model, export_model, model_results
+from unidiff_cli.evaluation.measure import (
+    base_model,
+    export_model,
+    model_results,
+    needs_generated_images,
+)
 from unidiff_cli.evaluation.model_under_test import ModelUnderTest
 from unidiff_cli.evaluation.outputs import ModelOutputs
 from unidiff_cli.evaluation.results import Results
@@ -129,7 +134,7 @@ def run_cell(cell: Cell, on_progress: Progress | None = None) -> None:
         outputs = ModelOutputs(base, eval_set, None, on_progress)
     else:
         run = train_recipe(project, recipe, on_progress)
-        name, _ = export(project, run)
+        name, _ = export(project, run, choose_guidance=needs_generated_images(metrics))
         training = _training(project, run)
         tuned = replace(
             export_model(project, name, cell.variant),

@@ -18,6 +18,7 @@ from unidiff_cli.evaluation.measure import (
     evaluation_settings,
     export_model,
     measure,
+    needs_generated_images,
     with_prefix,
 )
 from unidiff_cli.evaluation.report_data import build_report
@@ -79,7 +80,8 @@ def evaluate_folds(
     for fold, (inner, eval_set) in enumerate(zip(projects, eval_sets, strict=True), 1):
         progress = with_prefix(f"fold {fold} of {count}", on_progress)
         run = train_recipe(inner, recipe, progress)
-        name, _ = export(inner, run, alpha_clip=recipe.train.alpha)
+        choose = needs_generated_images(metrics)
+        name, _ = export(inner, run, alpha_clip=recipe.train.alpha, choose_guidance=choose)
         tuned = export_model(inner, name, "tuned")
         models = [base_model(tuned), *by_encoder(tuned)]
         parts.append(measure(inner, eval_set, metrics, models, progress))

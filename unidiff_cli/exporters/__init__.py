@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from unidiff_cli.config.schema import Recipe, Section
+from unidiff_cli.models.guidance import Guidance
 
 if TYPE_CHECKING:
     from unidiff_cli.models.base import BaseModel
@@ -33,6 +34,6 @@ class Exporter(Section):
     def write(self, base: BaseModel, folder: Path) -> None:
         """Writes the base into an empty folder, and nothing outside it."""
 
-    def usage(self, name: str, recipe: Recipe) -> str:
+    def usage(self, name: str, recipe: Recipe, guidance: Guidance) -> str:
         """Markdown for the model card: how another program loads the folder `name`."""
         return ""

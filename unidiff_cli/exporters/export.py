@@ -18,11 +18,12 @@ from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
 from unidiff_cli.evaluation.alpha import choose_alpha
 from unidiff_cli.exporters import Exporter, model_card
-from unidiff_cli.models import loading, sources
+from unidiff_cli.exporters.guidance import export_guidance
+from unidiff_cli.models import guidance_file, loading, sources
 from unidiff_cli.models.weights import Shares, blend
 from unidiff_cli.progress import Progress
 from unidiff_cli.project import checkpoints
-from unidiff_cli.project.files import write_text
+from unidiff_cli.project.files import write_json, write_text
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import QUICK, Receipt, is_closed
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("unidiff")
 
+# The guidance of an export for which none is chosen, in its receipt.
+KEPT = "the base's own"
 # The one that the other stages read.
 DEFAULT_FORMAT = "diffusers"
 # The share of CLIP's towers that is to be chosen on the validation split.
@@ -64,6 +67,7 @@ def export(
     alpha_clip: Alpha | None = None,
     alpha_denoiser: float | None = None,
     format: str = DEFAULT_FORMAT,
+    choose_guidance: bool = True,
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> tuple[str, Receipt]:
@@ -76,9 +80,9 @@ def export(
     than its run's recipe says is named after them, such as `001-fashion-a0.5`,
     `001-fashion-c0.7-d1` and `001-fashion-auto`. One that can be a base becomes the current one;
     one in another format stands in a folder of that format, such as `onnx/001-fashion`, and no
-    stage reads it.
-    Raises NotReady, UsageError for an unknown run or format or another α, Damaged where the best
-    weights are not what was written.
+    stage reads it. Its guidance is chosen on the validation split; without `choose_guidance` it is
+    its base's. Raises NotReady, UsageError for an unknown run or format or another α, Damaged where
+    the best weights are not what was written.
     """
     _check_shares(alpha, alpha_clip, alpha_denoiser)
     exporter: Exporter = registry.load("exporters", format)()
@@ -96,6 +100,7 @@ def export(
             "alpha_clip": wanted.clip,
             "alpha_denoiser": wanted.denoiser,
             "format": format,
+            "guidance": recipe.generate.guidance if choose_guidance else KEPT,
         }
         inputs = {f"runs/{run}": trained.hash}
         project.folder("exports")
@@ -141,13 +146,18 @@ def _write(
         say(f"alpha {chosen.alpha:g} of CLIP's towers: {chosen.reason}")
         clip, receipt.figures["alpha"] = chosen.alpha, chosen.plain()
     blend(base, weights, Shares(clip, wanted.denoiser))
+    choose = exporter.is_base and receipt.settings["guidance"] != KEPT
+    guidance = export_guidance(project, trained, recipe, base, choose, on_progress)
     receipt.figures |= {
         "weights_hash": base.weights_hash,
         "step": step,
         "validation": validation,
+        "guidance": guidance.model_dump(mode="json"),
     }
     with project.writing("exports", name, receipt=receipt) as fresh:
         exporter.write(base, fresh)
+        if exporter.is_base:
+            write_json(fresh / guidance_file.FILE, receipt.figures["guidance"])
         write_text(fresh / model_card.FILE, model_card.card_text(project, name, recipe, receipt))
         receipt.changing = [model_card.FILE]
 

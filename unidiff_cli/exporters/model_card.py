@@ -18,6 +18,7 @@ from unidiff_cli import __version__, registry
 from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.exporters import Exporter
+from unidiff_cli.models.guidance_file import GuidanceFile, guidance_in_force
 from unidiff_cli.models.sources import Source, resolve_base
 from unidiff_cli.project.files import digest, write_text
 from unidiff_cli.project.project import Project
@@ -69,6 +70,7 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
         pipeline_tag=exporter.pipeline_tag,
     )
     validation, alpha = receipt.figures["validation"], receipt.figures.get("alpha")
+    chosen = _guidance(recipe, receipt)
     return ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -77,7 +79,8 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
         recipe=recipe,
         recipe_name=escape(recipe.name),
         exporter=exporter,
-        usage=exporter.usage(name, recipe),
+        usage=exporter.usage(name, recipe, chosen.guidance),
+        guidance=chosen,
         base=escape(_base_name(recipe.base)),
         counts=receipt.counts,
         figures=receipt.figures,
@@ -89,6 +92,14 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
         or "no validation split",
         measured=measured,
     )
+
+
+def _guidance(recipe: Recipe, receipt: Receipt) -> GuidanceFile:
+    """The guidance of an export; one of an older version has none but its base's."""
+    if "guidance" in receipt.figures:
+        return GuidanceFile.model_validate(receipt.figures["guidance"], strict=False)
+    guidance, reason = guidance_in_force(recipe.generate, resolve_base(recipe.base)[1])
+    return GuidanceFile(guidance=guidance, reason=reason)
 
 
 def refresh_model_card(project: Project, name: str) -> None:

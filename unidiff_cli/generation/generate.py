@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ from unidiff_cli.project.numbered import next_number
 from unidiff_cli.project.project import Project
 from unidiff_cli.reports.contact_sheet import contact_sheet
 from unidiff_cli.system import naming
+
+logger = logging.getLogger("unidiff")
 
 
 def generate(
@@ -48,6 +51,8 @@ def generate(
     generator = Generator.open(project, export, options)
     warn_of_cut(generator.base.window, prompts, "prompt")
     warn_of_cut(generator.base.window, [negative], "negative prompt")
+    guidance, why = generator.guidance()
+    logger.info(f"guidance {guidance}: {why}")
     candidates = best_of or count
     plan = [(prompt, seed + i) for prompt in prompts for i in range(candidates)]
     images = generator.generate(
@@ -74,16 +79,17 @@ def regenerate(
     UsageError for an image without a record.
     """
     record = read_record(file)
-    [folder] = generate(
-        project,
+    export = record.export if record.export in project.exports() else None
+    generator = Generator.open(project, export)
+    images = generator.generate(
         [record.prompt],
-        Generate(steps=record.steps, guidance=record.guidance),
-        count=1,
-        seed=record.seed,
+        [record.seed],
+        Generate(steps=record.steps),
+        guidance=record.guided,
         negative=record.negative,
-        export=record.export if record.export in project.exports() else None,
         on_progress=on_progress,
     )
+    folder = _write(project, record.prompt, list(images))
     return folder, read_record(folder / "0.png").weights_hash == record.weights_hash
 
 

@@ -12,6 +12,8 @@ from unidiff_cli import machine
 from unidiff_cli.config.schema import Generate
 from unidiff_cli.generation.record import GenerationRecord
 from unidiff_cli.models import encoders, loading, sources
+from unidiff_cli.models.guidance import Guidance
+from unidiff_cli.models.guidance_file import guidance_in_force
 from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.project import Project
@@ -50,26 +52,33 @@ class Generator:
         base.to(machine.device())
         return cls(base, folder.name, receipt.figures["weights_hash"], options)
 
+    def guidance(self, options: Generate | None = None) -> tuple[Guidance, str]:
+        """How images are guided with these options or the generator's own, and why."""
+        return guidance_in_force(options or self.options, self.base.source)
+
     def generate(
         self,
         prompts: Sequence[str],
         seeds: Sequence[int],
         options: Generate | None = None,
         *,
+        guidance: Guidance | None = None,
         negative: str = "",
         on_progress: Progress | None = None,
     ) -> Iterator[GeneratedImage]:
         """One image for each prompt and its seed, in order, sampled as they are asked for.
 
-        An image depends on its record only, not on the others of the call.
+        An image depends on its record only, not on the others of the call. `guidance` is that of
+        the options by default.
         """
         options = options or self.options
+        guidance = guidance or self.guidance(options)[0]
         images = generate_images(
             self.base,
             prompts,
             seeds,
             steps=options.steps,
-            guidance=options.guidance,
+            guidance=guidance,
             negative=negative,
             batch_size=options.batch_size,
             on_progress=partial(on_progress, "generating") if on_progress else None,
@@ -79,7 +88,9 @@ class Generator:
                 prompt=prompt,
                 seed=seed,
                 steps=options.steps,
-                guidance=options.guidance,
+                guidance=guidance.scale,
+                guidance_interval=guidance.interval,
+                guidance_rescale=guidance.rescale,
                 negative=negative,
                 export=self.export,
                 weights_hash=self.weights_hash,

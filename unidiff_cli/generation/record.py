@@ -10,9 +10,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from unidiff_cli import __version__
-from unidiff_cli.config.schema import Guidance, SamplerSteps, Section, Seed
+from unidiff_cli.config.schema import GuidanceScale, SamplerSteps, Section, Seed, Share
 from unidiff_cli.data.plain_files import open_plain
 from unidiff_cli.errors import UsageError
+from unidiff_cli.models.guidance import ALWAYS, Guidance
 
 # The PNG text chunk that holds a record as JSON.
 KEY = "unidiff"
@@ -24,19 +25,26 @@ class GenerationRecord(Section):
     prompt: str
     seed: Seed
     steps: SamplerSteps
-    guidance: Guidance
+    guidance: GuidanceScale
     negative: str
     export: str
     weights_hash: str
     size: int
     scheduler: str
     version: str = __version__
+    guidance_interval: tuple[Share, Share] = ALWAYS
+    guidance_rescale: Share = 0.0
     # The cosine with the prompt by the export's own CLIP, where candidates were ranked.
     score: float | None = None
 
+    @property
+    def guided(self) -> Guidance:
+        """How the image was guided."""
+        return Guidance(self.guidance, self.guidance_interval, self.guidance_rescale)
+
     def plain(self) -> dict[str, Any]:
         """The record as JSON can hold it."""
-        return self.model_dump()
+        return self.model_dump(mode="json")
 
 
 def write_image(file: Path, image: Image.Image, record: GenerationRecord) -> None:

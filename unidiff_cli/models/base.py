@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from unidiff_cli.data.batch import Transform
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.models.adapters import AddedLayers
+from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.needs import Tower
 from unidiff_cli.models.schedule import NoiseSchedule
 from unidiff_cli.models.sources import Source
@@ -191,10 +192,13 @@ class BaseModel(DualEncoder):
         seeds: Sequence[int],
         *,
         steps: int,
-        guidance: float,
+        guidance: Guidance,
         negative: str = "",
     ) -> list[Image]:
-        """An image a prompt, by the family's own sampler, from the CPU generator of its seed."""
+        """An image a prompt, by the base's own scheduler, from the CPU generator of its seed.
+
+        With guidance that only has a scale it is the image of the pipeline that `save` writes.
+        """
 
     @property
     @abstractmethod

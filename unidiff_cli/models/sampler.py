@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from unidiff_cli.models.base import BaseModel
+    from unidiff_cli.models.guidance import Guidance
 
 
 def generate_images(
@@ -25,7 +26,7 @@ def generate_images(
     seeds: Sequence[int],
     *,
     steps: int,
-    guidance: float,
+    guidance: Guidance,
     negative: str = "",
     batch_size: int = 8,
     on_progress: Counter | None = None,

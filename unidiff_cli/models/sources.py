@@ -34,6 +34,8 @@ SD15 = BaseFolders(
 )
 # The endings of the files that decide what a base computes.
 READ = (".safetensors", ".json", ".txt")
+# The file of the numbers that suit a base.
+NUMBERS = "base.yaml"
 # The folder of a base's DiffDis layers, beside its diffusers parts.
 DUAL_STREAM = "dual_stream"
 
@@ -111,10 +113,18 @@ def base_defaults(base: Any) -> tuple[Any, ConfigSource]:
 
 
 def _numbers(source: Source) -> ConfigSource:
-    """A base's own numbers: its base.yaml, or what suits Stable Diffusion's size."""
-    file = Path(source.diffusion) / "base.yaml"
+    """A base's own numbers: its base.yaml, or what suits Stable Diffusion's size.
+
+    Its guidance is the model's and not the recipe's: see `guidance_file.py`.
+    """
+    file = Path(source.diffusion) / NUMBERS
     if file.is_file():
-        return read_yaml(file)
+        numbers = read_yaml(file)
+        if isinstance(generate := numbers.data.get("generate"), Mapping):
+            rest = {key: value for key, value in generate.items() if key != "guidance"}
+            data = {**numbers.data, "generate": rest}
+            numbers = ConfigSource(numbers.label, data, numbers.lines)
+        return numbers
     unet = _config(source.diffusion, "unet/config.json")
     vae = _config(source.diffusion, "vae/config.json")
     size = {}

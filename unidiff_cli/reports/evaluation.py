@@ -117,7 +117,10 @@ def markdown(report: Report) -> str:
     lines += ["", words] if (words := corrected_words(report.tests)) else []
     lines += [f"\n{escape(line)}" for line in margin_lines(report)] if several else []
     lines += _tradeoff_lines(report.tradeoff) if report.tradeoff else []
-    lines += ["", *(f"- {escape(note)}" for notes in report.notes.values() for note in notes), ""]
+    notes = [note for notes in report.notes.values() for note in notes]
+    if report.generation:
+        notes += [f"Guidance of {m}: {words}." for m, words in report.generation.guidance.items()]
+    lines += ["", *(f"- {escape(note)}" for note in notes), ""]
     return "\n".join(lines)
 
 

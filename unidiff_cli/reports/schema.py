@@ -235,7 +235,7 @@ class Generation(Part):
     seeds: list[int]
     image_size: int
     steps: int
-    guidance: float
+    guidance: dict[str, str] = Field(description="model -> how its images are guided, and why")
     scorer: Scorer
     extractor: str
 

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ import torch
 from unidiff_cli.config.schema import Generate
 from unidiff_cli.data.batch import open_image
 from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.models.guidance_file import guidance_in_force
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.progress import Counter, Progress, labelled
@@ -193,8 +194,9 @@ def generate_general(
     """
     # A file an image, so that how many are generated at a time decides nothing: after a run out of
     # memory it is lowered.
+    guidance, _ = guidance_in_force(options, base.source)
     depends: list[Any] = [*GENERAL, weights, base.preprocessing, base.sampler_name]
-    depends += [base.image_size, options.steps, options.guidance]
+    depends += [base.image_size, options.steps, *astuple(guidance)]
     folder = project.folder("cache") / digest([*depends, list(captions)]) / "general"
     files = {n: [folder / n / f"{i:06d}.npy" for i in range(len(captions))] for n in GENERAL}
     missing = [
@@ -209,7 +211,7 @@ def generate_general(
             chosen,
             numbers,
             steps=options.steps,
-            guidance=options.guidance,
+            guidance=guidance,
             batch_size=options.batch_size,
         )
         arrays = _general_values(base, list(images), chosen)

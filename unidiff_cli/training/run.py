@@ -15,6 +15,7 @@ from unidiff_cli import signals
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.dataset import Samples
 from unidiff_cli.errors import Damaged, Interrupted
+from unidiff_cli.models.guidance_file import guidance_in_force
 from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.project import checkpoints, run_log
 from unidiff_cli.project.receipt import FileRecord, record_of
@@ -178,7 +179,7 @@ class Run:
                 prompts,
                 range(len(prompts)),
                 steps=options.steps,
-                guidance=options.guidance,
+                guidance=guidance_in_force(options, base.source)[0],
             )
             sheet = contact_sheet(list(images), prompts)
         sheet.save(folder / f"step-{self.trainer.done:06d}.png")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.exporters import Exporter
+from unidiff_cli.models.guidance import ALWAYS, Guidance
+from unidiff_cli.models.sources import NUMBERS
 
 if TYPE_CHECKING:
     from unidiff_cli.models.base import BaseModel
@@ -23,11 +25,17 @@ pipe = StableDiffusionPipeline.from_pretrained(folder)
 clip = CLIPModel.from_pretrained(f"{{folder}}/clip")
 processor = CLIPProcessor.from_pretrained(f"{{folder}}/clip")
 
-options = {{"num_inference_steps": {steps}, "guidance_scale": {guidance}}}
+options = {{"num_inference_steps": {steps}, {guidance}}}
 image = pipe("red dress", height={size}, width={size}, **options).images[0]
 ```
-
+{interval}
 One text tower serves both: the pipeline's text encoder is CLIP's."""
+
+# A pipeline of diffusers has no argument for it.
+INTERVAL = """
+`unidiff generate` guides between {low:.0%} and {high:.0%} of the noise only. These options guide
+all the way, so their images differ from its own.
+"""
 
 
 class Diffusers(Exporter):
@@ -41,14 +49,19 @@ class Diffusers(Exporter):
     def write(self, base: BaseModel, folder: Path) -> None:
         base.save(folder)
         # The base's own numbers suit what was made of it.
-        numbers = Path(base.source.diffusion) / "base.yaml"
+        numbers = Path(base.source.diffusion) / NUMBERS
         if numbers.is_file():
-            shutil.copyfile(numbers, folder / "base.yaml")
+            shutil.copyfile(numbers, folder / NUMBERS)
 
-    def usage(self, name: str, recipe: Recipe) -> str:
+    def usage(self, name: str, recipe: Recipe, guidance: Guidance) -> str:
+        arguments = f'"guidance_scale": {guidance.scale:g}'
+        if guidance.rescale:
+            arguments += f', "guidance_rescale": {guidance.rescale:g}'
+        low, high = guidance.interval
         return USAGE.format(
             name=json.dumps(name),
             steps=recipe.generate.steps,
-            guidance=recipe.generate.guidance,
+            guidance=arguments,
+            interval=INTERVAL.format(low=low, high=high) if guidance.interval != ALWAYS else "",
             size=recipe.image_size,
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from PIL.Image import Image
+from PIL.Image import Image, fromarray
 from torch import Tensor, nn
 from transformers import CLIPModel
 
@@ -24,6 +24,7 @@ from unidiff_cli.models.adapters import AddedLayers
 from unidiff_cli.models.base import BaseModel, Posterior, TextFeatures
 from unidiff_cli.models.clip import Clip, image_processor, pixels, square
 from unidiff_cli.models.dual_stream import DualStream
+from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.needs import Tower
 from unidiff_cli.models.pipeline import prefix_text_keys, read_halves
 from unidiff_cli.models.schedule import DdpmSchedule
@@ -167,20 +168,27 @@ class StableDiffusion(Clip, BaseModel):
         seeds: Sequence[int],
         *,
         steps: int,
-        guidance: float,
+        guidance: Guidance,
         negative: str = "",
     ) -> list[Image]:
-        """By the base's own diffusers pipeline and scheduler, as plain diffusers would."""
-        self.pipeline.text_encoder = self.clip.text_model
-        return self.pipeline(
-            list(prompts),
-            negative_prompt=[negative] * len(prompts) if negative else None,
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            height=self.image_size,
-            width=self.image_size,
-        ).images
+        """By the base's own scheduler: the images of its diffusers pipeline, and its loop."""
+        scheduler, text = self.pipeline.scheduler, self.encode_text(prompts)
+        unprompted = self.encode_text([negative]).expand(len(prompts))
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        options = self.pipeline.prepare_extra_step_kwargs(generators, 0.0)
+        scheduler.set_timesteps(steps, device=self.device)
+        noise = [torch.randn(1, *self.latent_shape, generator=each) for each in generators]
+        z = torch.cat(noise).to(self.device) * scheduler.init_noise_sigma
+        for t in scheduler.timesteps:
+            x = scheduler.scale_model_input(z, t)
+            if guidance.applies(float(t) / len(self.schedule)):
+                both = TextFeatures.cat([unprompted, text])
+                prediction = guidance.combine(*self.denoise(x.repeat(2, 1, 1, 1), t, both).chunk(2))
+            else:
+                prediction = self.denoise(x, t, text)
+            z = scheduler.step(prediction, t, z, **options, return_dict=False)[0]
+        pixels = self.decode_latents(z).round().byte().permute(0, 2, 3, 1)
+        return [fromarray(image) for image in pixels.cpu().numpy()]
 
     @property
     def sampler_name(self) -> str:

@@ -1,0 +1,111 @@
+"""The guidance of an export: chosen, written, hashed, used by what generates, and overridden."""
+
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.projects import copy_project, load_recipe
+from unidiff_cli import Project, evaluate, export, generate
+from unidiff_cli.config.schema import Generate
+from unidiff_cli.evaluation import guidance as choice
+from unidiff_cli.generation.generate import regenerate
+from unidiff_cli.generation.record import read_record
+from unidiff_cli.models.guidance import Guidance
+from unidiff_cli.models.guidance_file import read_guidance
+from unidiff_cli.project.receipt import Receipt
+
+LIMITED = Guidance(2.0, (0.0, 0.8))
+
+
+@pytest.fixture
+def few_are_enough(monkeypatch):
+    """The 6 validation images of the tests are enough, and the interval wins."""
+
+    def interval(trials):
+        return trials[-1] if trials[-1].guidance == LIMITED else trials[0]
+
+    monkeypatch.setattr(choice, "FEWEST", 4)
+    monkeypatch.setattr(choice, "MIN_GROUPS", 2)
+    monkeypatch.setattr(choice, "_simplest", interval)
+
+
+@pytest.fixture
+def project(finished, tmp_path, few_are_enough) -> Project:
+    """A project whose export has a guidance that was chosen."""
+    project = copy_project(finished, tmp_path)
+    export(project, force=True)
+    return project
+
+
+def test_too_few_validation_images_keep_the_bases_and_say_so(finished):
+    guidance = read_guidance(finished.export())
+    assert guidance.guidance == Guidance(2.0) and not guidance.measured
+    assert guidance.reason.startswith("the base's own, for 6 validation images of")
+    assert "too few" in guidance.reason
+    assert guidance.reason in (finished.export() / "README.md").read_text()
+
+
+def test_the_choice_is_written_hashed_and_shown(project, finished):
+    folder, receipt = project.export(), Receipt.read(project.export())
+    guidance = read_guidance(folder)
+    assert guidance.guidance == LIMITED
+    tried = [each.guidance for each in guidance.measured]
+    scales = [Guidance(scale) for scale in (2.0, 1.0)]
+    assert tried == [*scales, Guidance(2.0, rescale=0.7), LIMITED]
+    assert min(each.above_lowest for each in guidance.measured) == 0
+    assert "guidance.json" in receipt.files
+    assert receipt.figures["guidance"] == json.loads((folder / "guidance.json").read_text())
+    assert receipt.hash != Receipt.read(finished.export()).hash
+    card = (folder / "README.md").read_text()
+    assert "| guidance | 2 between 0% and 80% of noise, chosen by KID on 6 validation" in card
+    assert "| 2, rescale 0.7 |" in card and "differ from its own" in card
+
+
+def test_the_same_export_chooses_the_same(project):
+    first = (project.export() / "guidance.json").read_bytes()
+    export(project, force=True)
+    assert (project.export() / "guidance.json").read_bytes() == first
+
+
+def test_generate_uses_it_and_a_scale_stands_above_it(project, caplog):
+    caplog.set_level(logging.INFO, "unidiff")
+    [folder] = generate(project, ["red dress"], count=1)
+    assert read_record(folder / "0.png").guided == LIMITED
+    assert "guidance 2 between 0% and 80% of noise: chosen by KID" in caplog.text
+    [other] = generate(project, ["red dress"], Generate(steps=3, guidance=3), count=1)
+    assert read_record(other / "0.png").guided == Guidance(3.0)
+    assert "guidance 3: set by generate.guidance" in caplog.text
+    again, same_weights = regenerate(project, folder / "0.png")
+    one, two = (np.asarray(Image.open(each / "0.png")) for each in (folder, again))
+    assert same_weights and np.array_equal(one, two)
+
+
+def test_evaluate_guides_each_model_by_its_own(project, tiny_base):
+    metrics = "evaluate.metrics=[kid]"
+    evaluate(project, load_recipe(tiny_base, metrics))
+    file = project.path("report") / "report.json"
+    guidance = json.loads(file.read_text())["generation"]["guidance"]
+    assert guidance["base"] == "2 (the base's own)"
+    assert guidance["tuned"].startswith("2 between 0% and 80% of noise (chosen by KID")
+    assert "80% of noise" in (project.path("report") / "report.html").read_text()
+    evaluate(project, load_recipe(tiny_base, metrics, "generate.guidance=3"))
+    guidance = json.loads(file.read_text())["generation"]["guidance"]
+    assert set(guidance.values()) == {"3 (set by generate.guidance)"}
+
+
+def test_without_the_shards_of_its_run_it_is_the_bases(project):
+    shutil.rmtree(project.path("shards"))
+    export(project, force=True)
+    assert "the shards of its run are gone" in read_guidance(project.export()).reason
+    assert read_guidance(project.export()).guidance == Guidance(2.0)
+
+
+def test_an_export_that_is_not_to_choose_is_another_work(project):
+    chosen = Receipt.read(project.export())
+    kept = export(project, choose_guidance=False)[1]
+    assert kept.hash != chosen.hash and not read_guidance(project.export()).measured
+    assert read_guidance(project.export()).guidance == Guidance(2.0)
