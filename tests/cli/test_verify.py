@@ -47,7 +47,8 @@ def test_the_command_that_makes_an_export_again_is_its_own(unidiff, project):
     name, _ = export(project, alpha=0.5)
     spoil(project.path("exports", name, "clip", "model.safetensors"))
     code, out, err = unidiff("-C", project.root, "verify", "exports")
-    assert "unidiff export 001-fashion --alpha 0.5 --format diffusers --force" in err
+    again = "unidiff export 001-fashion --alpha-clip 0.5 --alpha-denoiser 0.5 --format diffusers"
+    assert f"{again} --force" in err
 
 
 def test_a_damaged_array_of_the_cache_is_named(unidiff, project):

@@ -27,7 +27,7 @@ from unidiff_cli.training.precompute import generate_general
 
 ANCHORED = "objectives.anchor.weight=1"
 # General captions and images for the anchor alone.
-GENERAL = ("objectives.prior.weight=0", "objectives.anchor.on=prior")
+GENERAL = ("objectives.prior.weight=0", "objectives.anchor.on=general")
 FEW = ("objectives.prior.images=6", "objectives.prior.every=2")
 
 
@@ -197,9 +197,9 @@ def test_on_both_it_is_the_sum_of_both(base, tiny_base, general):
     frozen = module.frozen
     with torch.no_grad():
         total, parts = module.terms["anchor"](module.forward_pass(general))
-    assert frozen is not None and set(parts) == {"anchor_catalogue", "anchor_prior"}
+    assert frozen is not None and set(parts) == {"anchor_catalogue", "anchor_general"}
     assert float(total) == pytest.approx(sum(float(part) for part in parts.values()))
-    assert float(value("prior")[0]) == pytest.approx(float(parts["anchor_prior"]), rel=1e-6)
+    assert float(value("general")[0]) == pytest.approx(float(parts["anchor_general"]), rel=1e-6)
 
 
 def test_chunks_of_clip_leave_the_gradient_as_it_is(base, tiny_base):
@@ -226,7 +226,7 @@ def test_images_for_the_anchor_alone_take_no_pass_of_the_denoiser(base, tiny_bas
 
 def test_a_recipe_without_general_images_or_with_one_a_step_is_refused(project, recipe):
     with pytest.raises(UsageError, match="compares general images, and none brings them"):
-        train(project, load_recipe(recipe.base, "objectives.anchor.on=prior"))
+        train(project, load_recipe(recipe.base, "objectives.anchor.on=general"))
     one = (*GENERAL, "train.batch_size=8", "train.denoise_batch=4", "objectives.prior.every=3")
     with pytest.raises(UsageError, match="A step holds 1 general images") as refused:
         train(project, load_recipe(recipe.base, *one))

@@ -57,7 +57,7 @@ class GivenOutputs(ModelOutputs):
         generated: ImageFeatures | None = None,
         real: ImageFeatures | None = None,
     ) -> None:
-        super().__init__(ModelUnderTest("tuned", "tuned", "base", 32, "hash"), eval_set)
+        super().__init__(ModelUnderTest("tuned", "nano", "base", 32, "hash"), eval_set)
         self.arrays = arrays
         if generated:
             self._generated = generated

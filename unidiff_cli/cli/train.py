@@ -167,13 +167,17 @@ def export_command(
 
 
 def _share(option: str, text: str | None) -> Alpha | None:
-    """The share that an option names. Raises UsageError for what is neither auto nor a number."""
+    """The share that an option names. Raises UsageError for what is neither auto nor a share."""
     if text is None:
         return None
+    if text == "auto":
+        return "auto"
     try:
-        return "auto" if text == "auto" else float(text)
+        if 0 <= (share := float(text)) <= 1:
+            return share
     except ValueError:
-        raise UsageError(
-            f"{option} is '{text}'; it is a share of the tuned weights, or auto.",
-            "Give auto, or a number from 0 (the base) to 1 (the run's own).",
-        ) from None
+        pass
+    raise UsageError(
+        f"{option} is '{text}'; it is a share of the tuned weights, or auto.",
+        "Give auto, or a number from 0 (the base) to 1 (the run's own).",
+    )

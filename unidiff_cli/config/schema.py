@@ -415,8 +415,7 @@ class Train(Section):
     )
     best_by: Literal["auto", "recall", "image", "denoise", "last"] = Field(
         "auto",
-        description="selects the exported weights; recall: by captions, image: a product's images "
-        "by each other, auto: those that are trained",
+        description="selects the exported weights; image: by search by photo; auto: by all that trains",
     )
     stop_on_collapse: bool = Field(
         False,

@@ -65,7 +65,7 @@ class Anchor(Objective):
         description="what is kept: similarities of images and captions, or among images, or "
         "weights (L2)",
     )
-    on: Literal["catalogue", "prior", "both"] = Field(
+    on: Literal["catalogue", "general", "both"] = Field(
         "catalogue",
         description="whose similarities: the catalogue's, `prior`'s general images', or both",
     )
@@ -84,7 +84,7 @@ class Anchor(Objective):
         if self.kind == "weights":
             return Needs()
         needs = Needs(text_embeds=self.kind == "relations")
-        if self.on != "prior":
+        if self.on != "general":
             texts = self.kind == "relations"
             needs |= Needs(image_embeds=True, frozen_image_embeds=True, frozen_text_embeds=texts)
         if self.on != "catalogue":
@@ -104,7 +104,7 @@ class Anchor(Objective):
         return Weights([p for tower in base.parameter_groups().values() for p in tower])
 
     def loss(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
-        terms = {"catalogue": self._on_catalogue, "prior": self._on_prior}
+        terms = {"catalogue": self._on_catalogue, "general": self._on_general}
         names = list(terms) if self.on == "both" else [self.on]
         parts = {f"anchor_{name}": terms[name](forward) for name in names}
         total = sum(parts.values(), forward.base.logit_scale.new_zeros(()))
@@ -124,7 +124,7 @@ class Anchor(Objective):
         with forward.full_precision():
             return drift(image @ text.T, image0 @ text0.T, self.temperature)
 
-    def _on_prior(self, forward: ForwardPass) -> Tensor:
+    def _on_general(self, forward: ForwardPass) -> Tensor:
         """Of general images among themselves; of `relations` the mean with that of captions."""
         # (P, D) each.
         image, text, image0, text0 = forward.prior_embeds
