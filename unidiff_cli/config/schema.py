@@ -415,7 +415,7 @@ class Train(Section):
     )
     best_by: Literal["auto", "recall", "image", "denoise", "last"] = Field(
         "auto",
-        description="selects the exported weights; image: by search by photo; auto: by all that trains",
+        description="selects the exported weights; image: by search by photo; auto: by what trains",
     )
     stop_on_collapse: bool = Field(
         False,
