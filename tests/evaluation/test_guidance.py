@@ -42,18 +42,18 @@ class Judge:
 def test_scales_are_tried_first_and_the_rest_at_the_best_of_them():
     judge = Judge(lambda g: abs(g.scale - 2) - 0.1 * g.rescale)
     trials = _trials(judge, Guidance(4))
-    plain = [Guidance(4), Guidance(2), Guidance(1)]
+    plain = [Guidance(4), Guidance(2)]
     assert judge.asked == [*plain, Guidance(2, rescale=0.7), Guidance(2, (0.0, 0.8))]
     assert _simplest(trials).guidance == Guidance(2, rescale=0.7)
 
 
 def test_where_none_is_best_there_is_nothing_to_refine():
     judge = Judge(lambda g: g.scale)
-    assert _simplest(_trials(judge, Guidance(4))).guidance == Guidance(1)
-    assert len(judge.asked) == 3
+    assert _simplest(_trials(judge, Guidance(2))).guidance == Guidance(1)
+    assert len(judge.asked) == 2
 
 
-@pytest.mark.parametrize(("own", "count"), [(1.0, 1), (1.5, 2), (3.0, 3)])
+@pytest.mark.parametrize(("own", "count"), [(1.0, 1), (1.5, 2), (3.0, 2)])
 def test_the_same_setting_is_tried_once(own, count):
     judge = Judge(lambda g: 1.0)
     _trials(judge, Guidance(own))
