@@ -97,7 +97,8 @@ def diffusers_peer(batch: Batch) -> Peer:
         target = scheduler.get_velocity(latents, noise, t) if velocity else noise
         snr = compute_snr(scheduler, t)
         weights = torch.stack([snr, gamma * torch.ones_like(t)], dim=1).min(dim=1)[0]
-        weights = weights / (snr + 1) if velocity else weights / snr
+        # For v the step has our weights, so that both sides do the same: diffusers' are 0 at t = T.
+        weights = (gamma / (snr + 1)).clamp(max=1) if velocity else weights / snr
         error = mse_loss(predicted.float(), target.float(), reduction="none")
         return (error.mean(dim=list(range(1, error.ndim))) * weights).mean()
 
