@@ -94,7 +94,7 @@ class Consistency(Objective):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.features == "map" and self._headed | (self.kind == "decoded"):
+        if self.features == "map" and (self._headed or self.kind == "decoded"):
             raise ValueError(
                 f"features: map is of the kinds relational and relational+anchor; {self.kind} "
                 "takes features: mean"
