@@ -22,7 +22,7 @@ test: .venv/.test  ## the tests, under twenty minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: .venv/.test  ## the slow ones too
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=3600
 
 check: .venv/.dev  ## lint, format, types, contracts of imports, generated pages
 	$(BIN)/ruff check .

@@ -383,10 +383,20 @@ def test_a_process_that_ends_while_it_sends_a_result_costs_its_source(name):
     assert results == ["crashed" if n == 30 else str(n) for n in range(120)]
 
 
+def send_half_later(taken: Path, number: int) -> str:
+    """As `send_half`, and its process pauses, once a file is there."""
+    while number == 30 and not taken.exists():
+        time.sleep(0.01)
+    return send_half(signal.pause, number)
+
+
 @pytest.mark.parametrize("name", ISOLATED)
-def test_closing_ends_processes_in_the_middle_of_a_result(name):
-    results = EXECUTORS[name]().map(partial(send_half, signal.pause), range(120), "crashed")
+def test_closing_ends_processes_in_the_middle_of_a_result(name, tmp_path):
+    taken = tmp_path / "taken"
+    results = EXECUTORS[name]().map(partial(send_half_later, taken), range(120), "crashed")
+    # A paused process keeps all others from sending, so the first result has to be here before.
     next(results)
+    taken.touch()
     # Long enough to send the half.
     time.sleep(1)
     results.close()
