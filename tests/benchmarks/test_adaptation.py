@@ -72,6 +72,7 @@ def test_without_a_front_image_a_product_is_trained_on():
     assert by_view(products, views) == ["train"] * 3
 
 
+@pytest.mark.slow
 def test_products_hold_out_whole_products(shop, tiny_base, tmp_path):
     _, rows = run(shop, tiny_base, tmp_path, "--split=products")
     sides = {
@@ -94,6 +95,7 @@ def views_run(shop, tiny_base, tmp_path_factory):
     return out, *run(shop, tiny_base, out, *options)
 
 
+@pytest.mark.slow
 def test_views_hold_out_images(views_run):
     _, _, rows = views_run
     for row in rows:
@@ -117,6 +119,7 @@ def test_a_sheet_and_the_figures_are_written_without_the_catalogues_path(views_r
     assert str(shop) not in (out / "figures.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_finished_is_taken_as_it_is(views_run, shop, tiny_base, capsys):
     out, report, _ = views_run
     runs = sorted((out / "project" / "runs").iterdir())

@@ -8,6 +8,7 @@ from benchmarks.parts import recall
 from unidiff_cli.evaluation import ranking
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
 def test_a_little_of_everything_gives_equal_numbers(name, tmp_path):
     pytest.importorskip("torch_fidelity")

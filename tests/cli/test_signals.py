@@ -30,6 +30,7 @@ def test_ctrl_c_saves_a_checkpoint_and_names_the_command_to_continue(interrupted
     assert Receipt.read(run) is None and project.exports() == []
 
 
+@pytest.mark.slow
 def test_resume_continues_with_the_runs_own_recipe_and_sigterm_saves_again(interrupted):
     project, step, _ = interrupted
     project.file.write_text(project.file.read_text() + "train: {stepz: broken since}\n")

@@ -193,12 +193,14 @@ def test_a_finished_ablation_does_nothing(project, recipes, done):
     assert len(done) == 3
 
 
+@pytest.mark.slow
 def test_another_recipe_adds_its_cells(project, recipes, recipe_of, done):
     ablate(project, recipes, [0])
     ablate(project, {**recipes, "sd-only": recipe_of("sd-only", RECALL)}, [0])
     assert done[3:] == ["sd-only-s0"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["objectives.denoise.weight=0.5", "train.lr.vision=1e-5"])
 def test_a_changed_recipe_is_done_again(project, recipes, recipe_of, done, change):
     ablate(project, recipes, [0])
@@ -206,6 +208,7 @@ def test_a_changed_recipe_is_done_again(project, recipes, recipe_of, done, chang
     assert done[3:] == ["joint-s0"]
 
 
+@pytest.mark.slow
 def test_a_change_that_decides_no_weight_does_nothing(project, recipes, recipe_of, done):
     ablate(project, recipes, [0])
     same = (RECALL, "train.checkpoint_every=2", "train.preview_every=1")
@@ -213,6 +216,7 @@ def test_a_change_that_decides_no_weight_does_nothing(project, recipes, recipe_o
     assert len(done) == 3
 
 
+@pytest.mark.slow
 def test_another_baseline_uses_the_same_cells(project, recipes, done):
     def baselines():
         return {test["against"] for test in read_table(project)["tests"]}
@@ -223,6 +227,7 @@ def test_another_baseline_uses_the_same_cells(project, recipes, done):
     assert baselines() == {"joint"} and len(done) == 3
 
 
+@pytest.mark.slow
 def test_a_cell_with_damaged_files_is_done_again(project, recipes, done):
     def figures(receipt):
         return {
@@ -240,6 +245,7 @@ def test_a_cell_with_damaged_files_is_done_again(project, recipes, done):
     assert figures(again) == figures(first), "the same cell gives the same figures"
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_is_resumed(project, recipes, monkeypatch):
     train, resumed = folds.train, []
 
@@ -259,6 +265,7 @@ def test_an_interrupted_training_is_resumed(project, recipes, monkeypatch):
     assert resumed == ["001-clip-only", None]
 
 
+@pytest.mark.slow
 def test_exports_can_be_kept(project, recipes):
     ablate(project, recipes, [0], keep_exports=True)
     folder = project.path("cache", "ablation")

@@ -48,6 +48,7 @@ def evaluated(tmp_path_factory, prepared, recipe_of, scorer_folder):
     return project, receipt, read_report(project, "folds")
 
 
+@pytest.mark.slow
 def test_every_row_is_tested_once(evaluated):
     project, _, report = evaluated
     rows = Shards.open(project.path("shards")).rows()
@@ -144,6 +145,7 @@ def kill_training(monkeypatch):
     monkeypatch.setattr(folds, "train", killed)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_is_resumed(project, recipe_of, monkeypatch, request):
     with monkeypatch.context() as patch:
         kill_training(patch)

@@ -78,6 +78,7 @@ def test_preparing_a_catalogue_runs_nothing_that_lies_in_it(hostile):
     run_in(hostile, UNIDIFF, "prepare", ".", *settings("prepare.workers=2"))
 
 
+@pytest.mark.slow
 def test_two_training_processes_run_nothing_and_listen_on_the_loopback_address_alone(
     project, hostile
 ):

@@ -362,6 +362,7 @@ def shop(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_few_signals_at_random_moments_of_prepare(exported, shop):
     assert sweep(STAGES["prepare"], 2, FEW, exported, shop)
 

@@ -62,6 +62,7 @@ def test_renderings_never_show_a_held_out_pair():
             assert not held_out(look), caption(look, rng)
 
 
+@pytest.mark.slow
 def test_test_photos_have_one_view(arrays):
     photos = Images.load(arrays / "photos-test")
     assert len(photos) == 10 and photos.pixels.shape[1] == 1

@@ -172,6 +172,7 @@ def test_images_decoded_on_the_fly_train_like_cached_ones(project, finished, rec
     assert decoded[1] == pytest.approx(cached[1], rel=2e-3)
 
 
+@pytest.mark.slow
 def test_two_processes_do_the_work_of_one(project, finished, recipe):
     """World size asserted inside `work`; the whole batch's loss and the trained weights agree."""
     name, _ = train(project, load_recipe(recipe.base, "train.processes=2"))
