@@ -270,7 +270,7 @@ def test_a_trained_export_is_measured_against_its_base(finished, tmp_path, recip
 
 def test_blends_lie_between_base_and_tuned(project, recipe_of):
     receipt = evaluate(project, recipe_of(metrics=["recall"]), alphas=[0, 0.5, 1])
-    assert list(receipt.figures) == ["base", "alpha 0.5", "tuned"]
+    assert list(receipt.figures) == ["base", "tuned", "alpha 0.5"]
     report = read_report(project)
     assert report["models"]["alpha 0.5"]["role"] == "blend"
     assert {(t["model"], t["against"]) for t in report["tests"]} == {

@@ -83,7 +83,7 @@ def evaluate(
         evaluation = Evaluation(
             "report",
             f"{name} against its base",
-            [base, *blends, *by_encoder(tuned)],
+            [base, *by_encoder(tuned), *blends],
             {"export": name, "alphas": between},
             needs,
             margin,

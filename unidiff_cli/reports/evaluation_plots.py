@@ -23,7 +23,7 @@ def evaluation_plots(report: Report) -> list[Plot]:
 
 
 def tradeoff_plot(tradeoff: Tradeoff) -> Plot:
-    """A curve for each series of x, with every model at its point."""
+    """A curve for each series of x, with every model at its point; its section has the title."""
     svg = plots.lines(
         {series: (x, tradeoff.y) for series, x in tradeoff.x.items()},
         x=tradeoff.x_label,
@@ -32,7 +32,7 @@ def tradeoff_plot(tradeoff: Tradeoff) -> Plot:
         marks=True,
         labels=tradeoff.models,
     )
-    return Plot(tradeoff.title, tradeoff.caption, svg)
+    return Plot("", tradeoff.caption, svg)
 
 
 def _details(report: Report) -> Iterator[tuple[str, Details]]:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import chdir
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 # Stand-ins for the colours of text, of the grid and of what lies below.
@@ -29,11 +30,16 @@ VARIABLES = {
 BINS = 24
 # Characters of a label.
 LABEL, ROW_LABEL = 18, 44
+# Characters of an axis's label, for each inch of it.
+ALONG = 10
 Values = Sequence[float | None]
 
 
 class Plot(NamedTuple):
-    """A plot with a line to read it by; `svg` is an element of a page."""
+    """A plot with a line to read it by; `svg` is an element of a page.
+
+    One that has a section of its own may have no title.
+    """
 
     title: str
     caption: str
@@ -207,7 +213,8 @@ def _axes(x: str, y: str, width: float = 4.6, height: float = 2.9) -> tuple[Any,
     figure.patch.set_alpha(0)
     axes.patch.set_alpha(0)
     axes.set_xlabel(x, color=INK, fontsize=9, parse_math=False)
-    axes.set_ylabel(y, color=INK, fontsize=9, parse_math=False)
+    # A label longer than its axis would be cut.
+    axes.set_ylabel(fill(y, int(ALONG * height)), color=INK, fontsize=9, parse_math=False)
     axes.tick_params(which="both", colors=INK, labelsize=9)
     axes.grid(True, color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
