@@ -3,7 +3,8 @@
 A blend of tuned and base weights (WiSE-FT, arXiv 2109.01903) gives back some of what the base knew.
 Retrieval is measured at each share of a grid. The smallest share is taken whose mean average
 precision is within one standard error of the best one's: Breiman et al., Classification and
-Regression Trees, 1984, section 3.4.3. That it judges α, and by products, is ours.
+Regression Trees, 1984, section 3.4.3. That it judges α, and by products, is ours, and so is the
+bound on what each figure may lose.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 ALPHAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 # The figures whose mean is compared; the last where products have several images.
 FIGURES = ("map_t2i", "map_i2t", "map_i2i")
+# What a share may lose of each figure: few products have a large standard error.
+MOST_LOST = 0.02
 # Validation images that are looked at, in whole products, spread over the split.
 MOST = 2048
 
@@ -119,13 +122,20 @@ def choose(trials: Mapping[float, Trial], sample: str) -> ChosenAlpha:
     if means[best] <= means[0.0]:
         reason = f"no share has a higher mean average precision than the base's, on {sample}"
         return ChosenAlpha(0.0, reason, gained=False, measured=measured)
-    alpha = next(m.alpha for m in measured if m.alpha and m.below_best <= m.standard_error)
+    top = next(m for m in measured if m.alpha == best)
+    alpha = next(m.alpha for m in measured if m.alpha and _is_as_good(m, top))
     reason = (
         f"the smallest share whose mean average precision ({means[alpha]:.1%}) is within one "
-        f"standard error of the best ({means[best]:.1%} at {best:g}; base {means[0.0]:.1%}), on "
-        f"{sample}"
+        f"standard error of the best ({means[best]:.1%} at {best:g}; base {means[0.0]:.1%}) and "
+        f"none of whose figures is more than {100 * MOST_LOST:g} points below it, on {sample}"
     )
     return ChosenAlpha(alpha, reason, measured=measured)
+
+
+def _is_as_good(share: MeasuredAlpha, best: MeasuredAlpha) -> bool:
+    """Whether chance explains its distance to the best, and no figure loses much."""
+    lost = max(best.figures[key] - value for key, value in share.figures.items())
+    return share.below_best <= share.standard_error and lost <= MOST_LOST
 
 
 def difference(trial: Trial, best: Trial) -> tuple[float, float]:

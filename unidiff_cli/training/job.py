@@ -132,7 +132,8 @@ class Job:
             key = "no_duplicates" if options.no_duplicates else "streaming"
             raise UsageError(
                 f"image_contrast wants two images of a product in a batch, and train.{key} is on.",
-                f"Turn it off: --set train.{key}=false",
+                f"Turn it off: --set train.{key}=false; or train without that term: "
+                "--set objectives.image_contrast=null",
             )
         return "views"
 
