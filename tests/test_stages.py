@@ -4,9 +4,10 @@ import hashlib
 
 import pytest
 
-from tests.support.projects import copy_project, load_recipe
+from tests.support.projects import copy_project, load_recipe, load_whole_recipe
 from unidiff_cli import evaluate, export, generate, index, prepare, retrieve, train
 from unidiff_cli.generation.record import read_record
+from unidiff_cli.project import run_log
 from unidiff_cli.project.receipt import Receipt
 
 
@@ -109,3 +110,12 @@ def test_the_same_training_has_the_same_receipt(whole, small):
     runs = whole.runs()[0], whole.runs()[-1]
     first, last = (Receipt.read(whole.path("runs", name)) for name in runs)
     assert first.hash == last.hash
+
+
+def test_the_shipped_recipe_trains_with_all_its_terms(prepared, tiny_base, tmp_path):
+    project = copy_project(prepared, tmp_path)
+    recipe = load_whole_recipe(tiny_base, "objectives.prior.images=3", "train.batch_size=8")
+    name, _ = train(project, recipe)
+    terms = {"contrastive", "denoise", "consistency", "image_contrast", "anchor"}
+    steps = [line for line in run_log.read(project.path("runs", name)) if "loss" in line]
+    assert steps and all(terms <= set(line) for line in steps)

@@ -44,7 +44,7 @@ def test_copy(unidiff, workplace):
 def test_validate_names_the_objectives(unidiff, workplace, on_base):
     unidiff("recipes", "copy", "fashion", "mine.yaml")
     code, out, _ = unidiff("recipes", "validate", "mine.yaml", *on_base)
-    assert code == 0 and "mine: valid. Objectives: consistency, contrastive, denoise." in out
+    assert code == 0 and "mine: valid. Objectives: anchor, consistency, contrastive, " in out
 
 
 def test_validate_names_the_line_of_a_problem(unidiff, workplace, on_base):

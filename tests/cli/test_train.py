@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.cli import on_tiny_base
-from tests.support.projects import copy_project, load_recipe
+from tests.support.projects import FASHION, copy_project, load_recipe
 
 
 def test_a_dry_run_writes_nothing_and_shows_the_recipe_in_force(unidiff, project, monkeypatch):
@@ -16,7 +16,7 @@ def test_a_dry_run_writes_nothing_and_shows_the_recipe_in_force(unidiff, project
     assert code == 0 and "steps: 7" in out and "warmup: 1" in out and "plan: run 001-joint" in out
     assert "consistency:" not in out and "recipe joint" in err
     assert sorted(project.root.rglob("*")) == before
-    assert "recipe: fashion" in project.file.read_text()
+    assert f"recipe: {FASHION}" in project.file.read_text()
 
 
 def test_a_dry_run_shows_what_steps_auto_is_and_why(unidiff, project, tiny_base):
@@ -32,7 +32,7 @@ def test_a_dry_run_shows_what_steps_auto_is_and_why(unidiff, project, tiny_base)
 
 def test_the_same_training_again_does_nothing(unidiff, finished, tiny_base, tmp_path):
     project = copy_project(finished, tmp_path)
-    recipe = load_recipe(tiny_base).yaml().replace("name: fashion\n", "recipe: fashion\n")
+    recipe = load_recipe(tiny_base).yaml().replace("name: fashion\n", f"recipe: {FASHION}\n")
     project.file.write_text(recipe)
     code, out, err = unidiff("-C", project.root, "train")
     assert code == 0 and "Nothing to do: run 001-fashion" in err and "001-fashion: 6 steps" in out

@@ -92,9 +92,9 @@ def test_a_path_in_unidiff_yaml_is_relative_to_it(write, project_file):
 def test_null_switches_an_objective_off(project_file):
     project_file.write_text("objectives: {consistency: null}\n")
     recipe = read_recipe("fashion", project_file=project_file)
-    assert set(recipe.active()) == {"contrastive", "denoise"}
+    assert "consistency" not in recipe.active() and "denoise" in recipe.active()
     recipe = read_recipe("fashion", assignments=["objectives.denoise=null"])
-    assert set(recipe.active()) == {"contrastive", "consistency"}
+    assert "denoise" not in recipe.active() and "consistency" in recipe.active()
 
 
 def test_a_recipe_without_any_objective_is_refused():

@@ -6,12 +6,13 @@ import sys
 import time
 from pathlib import Path
 
+from tests.support.projects import FASHION
 from unidiff_cli.project import run_log
 
 UNIDIFF = str(Path(sys.executable).parent / "unidiff")
 PROJECT_FILE = """\
 schema_version: 2
-recipe: fashion
+recipe: {fashion}
 base: {base}
 prepare: {{near_duplicates: 0, workers: 1}}
 evaluate: {{metrics: [recall]}}
@@ -27,7 +28,7 @@ LONG = (
 
 def on_tiny_base(project, base):
     """The project, whose own file now names the tiny base: commands can be typed as they are."""
-    project.file.write_text(PROJECT_FILE.format(base=base))
+    project.file.write_text(PROJECT_FILE.format(fashion=FASHION, base=base))
     return project
 
 

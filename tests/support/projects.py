@@ -2,24 +2,18 @@
 
 from pathlib import Path
 
-
 # The tiny images are all alike to a hash.
 TINY = ("prepare.near_duplicates=0", "prepare.workers=1")
-# What a shipped recipe does besides its three terms of UniDiff. It generates images before a run
-# and measures before an export, so it has tests of its own.
-PLAIN = (
-    "objectives.image_contrast=null",
-    "objectives.prior=null",
-    "objectives.anchor=null",
-    "train.alpha=1",
-)
+# A recipe of the shipped one's name, with fewer terms.
+FASHION = Path(__file__).parent / "fashion.yaml"
 
 
 def load_recipe(base: Path, *assignments: str, name: str = "fashion"):
-    """A shipped recipe on the tiny base, with its terms of UniDiff alone."""
+    """A recipe on the tiny base: `FASHION`, or a shipped one of another name."""
     from unidiff_cli.models.sources import load_recipe
 
-    return load_recipe(name, assignments=[f"base={base}", *TINY, *PLAIN, *assignments])
+    source = str(FASHION) if name == "fashion" else name
+    return load_recipe(source, assignments=[f"base={base}", *TINY, *assignments])
 
 
 def load_whole_recipe(base: Path, *assignments: str, name: str = "fashion"):
