@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from unidiff_cli.models.base import BaseModel
 
 # Images generated with each setting: half of `evaluate.images`, at most so many.
-MOST = 64
+MOST = 48
 # Generated and real images below which nothing is chosen.
 FEWEST = 24
 # Scales that are tried beside the base's own, as shares of it: a tuned model needs less guidance.
