@@ -73,12 +73,15 @@ def diffusers_peer(batch: Batch) -> Peer:
 
     Frozen VAE and text tower, min-SNR, AdamW, clipping; no averaged weights.
     """
+    from diffusers import DDPMScheduler
     from diffusers.optimization import get_scheduler
     from diffusers.training_utils import compute_snr
 
     base = nano()
     unet, vae, text = base.unet.train(), base.vae, base.clip.text_model
-    scheduler = base.pipeline.scheduler
+    # As the example loads it; nano's sampler has no velocities of its own.
+    scheduler = DDPMScheduler.from_config(base.pipeline.scheduler.config)
+    scheduler.alphas_cumprod = base.pipeline.scheduler.alphas_cumprod
     text.requires_grad_(False)
     ids = base.token_ids(batch.captions)
     assert batch.latents is not None

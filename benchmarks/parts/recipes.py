@@ -7,16 +7,19 @@ if TYPE_CHECKING:
 
 
 def recipe_of(name: str, batch: int, *assignments: str) -> "Recipe":
-    """A shipped recipe at a batch size.
+    """A shipped recipe at a batch size, with the terms that peers or control have, and consistency.
 
     The cosine of the gradients is measured by itself.
     """
     from unidiff_cli import load_recipe
+
+    extra = ("image_contrast", "prior", "anchor")
 
     fixed = (
         "base=nano",
         f"train.batch_size={batch}",
         "train.measure_gradients_every=0",
         "train.precision=fp32",
+        *(f"objectives.{term}=null" for term in extra),
     )
     return load_recipe(name, assignments=[*fixed, *assignments])
