@@ -5,7 +5,7 @@ export HF_HUB_OFFLINE ?= 1
 
 .PHONY: demo test test-all check format docs clean
 
-demo: .venv/.installed  ## the main job on a rendered shop, without GPU or network: under ten minutes on two cores
+demo: .venv/.installed  ## the main job on a rendered shop, without GPU or network: about ten minutes on two slow cores
 	rm -rf demo
 	$(BIN)/unidiff sample-catalog demo/shop
 	$(BIN)/unidiff -C demo/project prepare demo/shop --recipe fashion
