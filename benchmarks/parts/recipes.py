@@ -14,7 +14,6 @@ def recipe_of(name: str, batch: int, *assignments: str) -> "Recipe":
     from unidiff_cli import load_recipe
 
     extra = ("image_contrast", "prior", "anchor")
-
     fixed = (
         "base=nano",
         f"train.batch_size={batch}",

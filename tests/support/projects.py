@@ -10,10 +10,7 @@ FASHION = Path(__file__).parent / "fashion.yaml"
 
 def load_recipe(base: Path, *assignments: str, name: str = "fashion"):
     """A recipe on the tiny base: `FASHION`, or a shipped one of another name."""
-    from unidiff_cli.models.sources import load_recipe
-
-    source = str(FASHION) if name == "fashion" else name
-    return load_recipe(source, assignments=[f"base={base}", *TINY, *assignments])
+    return load_whole_recipe(base, *assignments, name=str(FASHION) if name == "fashion" else name)
 
 
 def load_whole_recipe(base: Path, *assignments: str, name: str = "fashion"):
