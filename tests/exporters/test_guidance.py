@@ -10,12 +10,17 @@ from PIL import Image
 
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import Project, evaluate, export, generate
+from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Generate
+from unidiff_cli.data.shards import Shards
+from unidiff_cli.evaluation import eval_set
 from unidiff_cli.evaluation import guidance as choice
+from unidiff_cli.evaluation.extractors import load_extractors
 from unidiff_cli.generation.generate import regenerate
 from unidiff_cli.generation.record import read_record
 from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.guidance_file import read_guidance
+from unidiff_cli.models.loading import load_base
 from unidiff_cli.project.receipt import Receipt
 
 LIMITED = Guidance(2.0, (0.0, 0.8))
@@ -109,3 +114,22 @@ def test_an_export_that_is_not_to_choose_is_another_work(project):
     kept = export(project, choose_guidance=False)[1]
     assert kept.hash != chosen.hash and not read_guidance(project.export()).measured
     assert read_guidance(project.export()).guidance == Guidance(2.0)
+
+
+def test_of_several_extractors_only_the_first_is_loaded(project, monkeypatch):
+    loaded = []
+
+    def load(evaluate, cache=None):
+        loaded.append(evaluate.extractors)
+        return load_extractors(evaluate.model_copy(update={"extractor": ("nano_scorer",)}), cache)
+
+    monkeypatch.setattr(eval_set, "load_extractors", load)
+    recipe = read_run_recipe(project.path("runs", project.runs()[-1]))
+    both = ("nano_scorer", "efficientnet_lite0")
+    evaluated = recipe.evaluate.model_copy(update={"extractor": both})
+    chosen = choice.choose_guidance(
+        Shards.open(project.path("shards")),
+        recipe.model_copy(update={"evaluate": evaluated}),
+        load_base(str(project.export()), recipe.image_size),
+    )
+    assert chosen.extractor == "nano_scorer" and loaded == [("nano_scorer",)]

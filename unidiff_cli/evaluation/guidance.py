@@ -70,7 +70,10 @@ def choose_guidance(
         return GuidanceFile(guidance=given, reason="set by generate.guidance of its run")
     own, _ = own_guidance(base.source)
     images = min(recipe.evaluate.images // 2, MOST)
-    options = recipe.evaluate.model_copy(update={"split": "val", "images": max(1, images)})
+    # The first extractor chooses, so no other is loaded.
+    extractor = recipe.evaluate.extractors[:1]
+    changed = {"split": "val", "images": max(1, images), "extractor": extractor}
+    options = recipe.evaluate.model_copy(update=changed)
     measured = recipe.model_copy(update={"evaluate": options})
     eval_set = EvalSet.of(shards, measured, base.window, None)
     if shortage := _shortage(eval_set, images):
