@@ -13,7 +13,7 @@ from unidiff_cli.errors import WorkError
 from unidiff_cli.models import loading
 from unidiff_cli.project import run_log
 from unidiff_cli.project.receipt import Receipt
-from unidiff_cli.training.collapse_monitor import CollapseMonitor
+from unidiff_cli.training.collapse_monitor import CollapseMonitor, warn_of_collapse
 
 CAPTIONS = ["a red hat", "A red  hat", "a blue bag", "a green dress"]
 
@@ -123,3 +123,18 @@ def test_a_resumed_run_does_not_warn_again(project, wrecked):
     sentences = [sentence for line in lines for sentence in line.get("tripped", ())]
     meters = [sentence.split(" (")[0] for sentence in sentences]
     assert sentences and len(meters) == len(set(meters))
+
+
+@pytest.mark.parametrize(
+    ("objectives", "advice"),
+    [
+        (("objectives.anchor=null",), "--set objectives.anchor.weight=1"),
+        (("objectives.anchor.weight=1",), "unidiff export --alpha auto"),
+    ],
+)
+def test_the_advice_is_nothing_that_the_run_has(tiny_base, objectives, advice, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("unidiff"), "propagate", True)
+    recipe = load_recipe(tiny_base, *objectives, name="clip-only")
+    warn_of_collapse({"step": 3, "tripped": ["captions: they move"]}, recipe)
+    assert caplog.text.count("Step 3, captions: they move. ") == 1
+    assert caplog.messages[0].endswith(advice)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.captions import number_distinct
 from unidiff_cli.errors import Damaged
 from unidiff_cli.evaluation.classification import classify
@@ -138,10 +139,11 @@ def _spread(x: np.ndarray, side: str) -> dict[str, float]:
     return {f"uniformity_{side}": uniformity(x), f"effective_rank_{side}": effective_rank(x)}
 
 
-def warn_of_collapse(line: Mapping[str, Any]) -> None:
-    """Says which meters tripped at a validation, by its line of the log."""
+def warn_of_collapse(line: Mapping[str, Any], recipe: Recipe) -> None:
+    """Says which meters tripped at a validation, by its line of the log, and what helps."""
+    if "anchor" in recipe.active():
+        keep = "blend the export with the base: unidiff export --alpha auto"
+    else:
+        keep = "keep more of the base: --set objectives.anchor.weight=1"
     for sentence in line.get("tripped", ()):
-        logger.warning(
-            f"Step {line['step']}, {sentence}. Lower train.lr, or keep more of the base: "
-            "--set objectives.anchor.weight=1"
-        )
+        logger.warning(f"Step {line['step']}, {sentence}. Lower train.lr, or {keep}")

@@ -262,20 +262,20 @@ def _launch(job: Job, world: int, on_step: OnStep | None) -> None:
     """The run in `world` processes."""
     job.precomputed.write(job.folder)
     arguments = [str(job.project.root), job.name, str(world)]
-    follower = LogFollower(job.folder, on_step)
+    follower = LogFollower(job.folder, job.recipe, on_step)
     launch("unidiff_cli.training.worker", arguments, world, job.folder, follower)
 
 
 class LogFollower:
     """Passes the lines that launched processes log on to `on_step`, each once."""
 
-    def __init__(self, run: Path, on_step: OnStep | None) -> None:
-        self.run, self.on_step = run, on_step
+    def __init__(self, run: Path, recipe: Recipe, on_step: OnStep | None) -> None:
+        self.run, self.recipe, self.on_step = run, recipe, on_step
         self.position, _ = run_log.tail(run, 0)
 
     def __call__(self) -> None:
         self.position, lines = run_log.tail(self.run, self.position)
         for line in lines:
-            warn_of_collapse(line)
+            warn_of_collapse(line, self.recipe)
             if self.on_step and "loss" in line:
                 self.on_step(line)

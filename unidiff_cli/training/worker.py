@@ -134,7 +134,7 @@ def _finish_step(run: Run, captions: list[str], caught: Callable[[], int]) -> No
         tripped = run.measure(captions)
         # Else the process that launched these says it.
         if accelerator.num_processes == 1:
-            warn_of_collapse({"step": number, "tripped": tripped})
+            warn_of_collapse({"step": number, "tripped": tripped}, run.recipe)
     stop = _agreed(accelerator, Stop(caught(), bool(tripped) and options.stop_on_collapse))
     if stop.now or number == options.total_steps or number % options.checkpoint_every == 0:
         if accelerator.is_main_process:
