@@ -264,8 +264,8 @@ def _run_log(project: Project, model: ModelUnderTest) -> RunLines | None:
 
 
 def _losses(lines: list[dict[str, Any]], objectives: list[str]) -> Losses:
-    """The terms of a run."""
-    return _curves(lines, [term for term in objectives if any(term in line for line in lines)])
+    """The terms of a run, without those that are always 0: a weight of 0 computes none."""
+    return _curves(lines, [term for term in objectives if any(line.get(term) for line in lines)])
 
 
 def _gradients(lines: list[dict[str, Any]]) -> Losses | None:
