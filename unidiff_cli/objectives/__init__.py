@@ -88,6 +88,11 @@ class Objective(Section):
         """Whether it brings a product's images together, so that search by image judges a run."""
         return False
 
+    @property
+    def keeps_base(self) -> bool:
+        """Whether it is there to hold the base's CLIP, so that a run forgets less."""
+        return False
+
     def inputs(self) -> dict[str, str]:
         """Hashes of the files it reads beside the recipe, by what they hold.
 

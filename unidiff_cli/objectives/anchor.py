@@ -10,7 +10,7 @@ here without the denoiser. Weights held to where they started are L2-SP, arXiv 1
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -59,6 +59,8 @@ class Weights:
 
 class Anchor(Objective):
     """Keeps how the base matched images and captions, or its weights, so it forgets less."""
+
+    keeps_base: ClassVar = True
 
     kind: Literal["relations", "image_relations", "weights"] = Field(
         "relations",
