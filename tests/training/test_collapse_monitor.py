@@ -129,6 +129,7 @@ def test_a_resumed_run_does_not_warn_again(project, wrecked):
     ("objectives", "advice"),
     [
         (("objectives.anchor=null",), "--set objectives.anchor.weight=1"),
+        (("objectives.anchor.weight=0",), "--set objectives.anchor.weight=1"),
         (("objectives.anchor.weight=1",), "unidiff export --alpha auto"),
     ],
 )

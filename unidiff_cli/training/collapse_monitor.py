@@ -141,7 +141,7 @@ def _spread(x: np.ndarray, side: str) -> dict[str, float]:
 
 def warn_of_collapse(line: Mapping[str, Any], recipe: Recipe) -> None:
     """Says which meters tripped at a validation, by its line of the log, and what helps."""
-    if any(objective.keeps_base for objective in recipe.active().values()):
+    if any(term.keeps_base and term.weight for term in recipe.active().values()):
         keep = "blend the export with the base: unidiff export --alpha auto"
     else:
         keep = "keep more of the base: --set objectives.anchor.weight=1"
