@@ -12,14 +12,18 @@ import os
 import shutil
 import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unidiff_cli.data.addresses import scheme_of
 from unidiff_cli.errors import Damaged, NotReady
 from unidiff_cli.project.receipt import FileRecord, Receipt, record_of
+
+if TYPE_CHECKING:
+    import pyarrow
 
 INDEX = "index.parquet"
 BLOCK = 512
@@ -86,17 +90,36 @@ def resplit(
 
 def write_index(folder: Path, rows: Iterable[Row]) -> str:
     """Writes `index.parquet`, rows in key order; returns its sha256."""
-    import pyarrow
     import pyarrow.parquet
 
-    ordered = sorted(rows, key=lambda row: row.key)
-    columns = {f.name: [getattr(row, f.name) for row in ordered] for f in fields(Row)}
+    table = table_of(sorted(rows, key=lambda row: row.key))
+    pyarrow.parquet.write_table(table, folder / INDEX, compression="zstd")
+    return record_of(folder / INDEX).sha256
+
+
+def table_of(rows: Sequence[Row]) -> pyarrow.Table:
+    """Rows as an Arrow table, a column for each field; attributes as JSON."""
+    import pyarrow
+
+    columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(Row)}
     columns["captions"] = [list(captions) for captions in columns["captions"]]
     columns["attributes"] = [json.dumps(a, allow_nan=False) for a in columns["attributes"]]
     types = {name: _type(name) for name in columns}
-    table = pyarrow.table(columns, schema=pyarrow.schema(types.items()))
-    pyarrow.parquet.write_table(table, folder / INDEX, compression="zstd")
-    return record_of(folder / INDEX).sha256
+    return pyarrow.table(columns, schema=pyarrow.schema(types.items()))
+
+
+def rows_of(table: pyarrow.Table) -> list[Row]:
+    """The rows of a table that `table_of` made."""
+    return [
+        Row(
+            **cells
+            | {
+                "captions": tuple(cells["captions"]),
+                "attributes": json.loads(cells["attributes"]),
+            }
+        )
+        for cells in table.to_pylist()
+    ]
 
 
 def _type(name: str) -> Any:
@@ -111,14 +134,16 @@ def _type(name: str) -> Any:
 class Shards:
     """Finished shards, opened for reading. Threads and forked processes may share one."""
 
-    def __init__(self, folder: Path, receipt: Receipt, rows: list[Row]) -> None:
+    def __init__(self, folder: Path, receipt: Receipt) -> None:
         self.folder, self.receipt = folder, receipt
-        self._rows = rows
         self._files: dict[str, int] = {}
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> Shards:
-        """Reads the index. Raises NotReady without a receipt, Damaged where it names another."""
+    def open(cls, folder: str | os.PathLike[str], *, read: bool = True) -> Shards:
+        """Reads the index; without `read` only when its rows are asked for.
+
+        Raises NotReady without a receipt, Damaged where it names another index.
+        """
         folder = Path(folder)
         receipt = Receipt.read(folder)
         if receipt is None:
@@ -126,7 +151,14 @@ class Shards:
                 f"{folder} has no receipt, so prepare did not finish.",
                 "Run: unidiff prepare CATALOGUE",
             )
-        return cls(folder, receipt, _read_index(folder, receipt))
+        shards = cls(folder, receipt)
+        if read:
+            shards.rows()
+        return shards
+
+    @cached_property
+    def _rows(self) -> list[Row]:
+        return _read_index(self.folder, self.receipt)
 
     def rows(self, split: str | None = None) -> list[Row]:
         """The samples of a split, or all, in key order."""
@@ -206,10 +238,10 @@ class Shards:
             self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "receipt": self.receipt, "_rows": self._rows}
+        return {name: value for name, value in vars(self).items() if name != "_files"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["folder"], state["receipt"], state["_rows"])  # type: ignore[misc]
+        vars(self).update(state, _files={})
 
 
 def check(file: Path, row: Row, what: str, data: bytes, size: int, crc: int) -> None:
@@ -224,10 +256,6 @@ def _read_index(folder: Path, receipt: Receipt) -> list[Row]:
     try:
         if record_of(folder / INDEX) != receipt.files.get(INDEX):
             raise Damaged(f"{folder / INDEX} is not the file its receipt describes.", REDO)
-        table = pyarrow.parquet.read_table(folder / INDEX).to_pylist()
+        return rows_of(pyarrow.parquet.read_table(folder / INDEX))
     except OSError as problem:
         raise Damaged(f"{folder / INDEX} cannot be read: {problem}.", REDO) from problem
-    for cells in table:
-        cells["captions"] = tuple(cells["captions"])
-        cells["attributes"] = json.loads(cells["attributes"])
-    return [Row(**cells) for cells in table]
