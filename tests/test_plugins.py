@@ -113,10 +113,14 @@ class Loop(Index):
     def open(self, folder):
         self._embeddings = load_file(folder / "loop.safetensors")["rows"]
 
-    def search(self, query, k):
-        scores = np.array([row @ query for row in self._embeddings], np.float32)
-        rows = np.argsort(-scores, kind="stable")[:k]
-        return Neighbours(rows, scores[rows])
+    def embeddings(self, rows):
+        return self._embeddings[rows]
+
+    def search(self, queries, k, allowed=None):
+        rows = np.arange(len(self._embeddings)) if allowed is None else np.flatnonzero(allowed)
+        scores = np.array([[self._embeddings[row] @ q for row in rows] for q in queries])
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return Neighbours(rows[order], np.take_along_axis(scores, order, 1).astype(np.float32))
 '''
 PARTS = {
     "objectives": ("triplet", "Triplet", OBJECTIVE),

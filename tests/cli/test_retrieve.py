@@ -1,5 +1,6 @@
 """`unidiff index` and `unidiff retrieve`."""
 
+import csv
 import json
 import re
 import shutil
@@ -24,7 +25,8 @@ def test_json_is_a_list_of_hits_and_nothing_else(exported, catalogue):
     assert done.returncode == 0, done.stderr
     hits = json.loads(done.stdout)
     assert [hit["rank"] for hit in hits] == [1, 2, 3, 4, 5]
-    assert all(set(hit) == {"rank", "score", "id", "caption", "path", "attributes"} for hit in hits)
+    keys = {"rank", "score", "id", "caption", "path", "attributes", "views"}
+    assert all(set(hit) == keys for hit in hits)
     assert Path(hits[0]["path"]).is_file() and hits[0]["attributes"]["color"]
     scores = [hit["score"] for hit in hits]
     assert scores == sorted(scores, reverse=True) and scores[0] <= 1
@@ -43,7 +45,9 @@ def test_it_prints_a_table_and_writes_a_sheet(unidiff, exported, tmp_path):
 def test_a_hit_shows_its_file_in_80_columns(unidiff, exported, monkeypatch):
     options = {"width": 80, "soft_wrap": True, "color_system": None, **console.PLAIN}
     monkeypatch.setattr(console, "out", Console(force_terminal=True, **options))
-    code, out, _ = unidiff("-C", exported.root, "retrieve", "red dress", "-k", "60")
+    code, out, _ = unidiff(
+        "-C", exported.root, "retrieve", "red dress", "-k", "60", "--group-by", "none"
+    )
     names = re.findall(r"/(p\d{3}-\d\.png) *│", out)
     assert code == 0 and len(set(names)) == 60 and max(map(len, out.splitlines())) <= 80
     code, out, _ = unidiff("-C", exported.root, "status")
@@ -74,8 +78,72 @@ def test_a_text_and_an_image_may_be_said_by_name(
     assert both not in (by_text, by_image)
 
 
+def test_a_query_of_parts_with_a_filter_as_typed(unidiff, exported, catalogue):
+    command = ("-C", exported.root, "retrieve", "dress", "--json", "-k", "9", "--group-by", "none")
+    image = catalogue / "images" / "p007-1.png"
+    options = ("--plus", f"{image}^0.5", "--minus", "blue", "--where", "color = 'red'")
+    code, out, err = unidiff(*command, *options)
+    assert code == 0, err
+    assert {hit["attributes"]["color"] for hit in json.loads(out)} == {"red"}
+    assert json.loads(unidiff(*command, "--plus", "in red")[1]) != json.loads(unidiff(*command)[1])
+    for wrong, says in (
+        (("--where", "colr = 'red'"), "Did you mean 'color'"),
+        (("--where", "color ="), "is not complete"),
+        (("--plus", "none.jpg"), "There is no image none.jpg"),
+        (("--plus", "^2"), "part of the query is empty"),
+        (("--group-by", "colr"), "Did you mean 'color'"),
+    ):
+        code, out, err = unidiff(*command, *wrong)
+        assert code == 2 and out == "" and says in err, err
+    code, out, err = unidiff(*command, "--where", "color = 'pink with dots'")
+    assert code == 0 and json.loads(out) == [] and "No image passes the filter" in err
+
+
+def test_many_queries_of_a_file_are_answered_as_each_by_itself(
+    unidiff, exported, catalogue, tmp_path
+):
+    image = catalogue / "images" / "p007-1.png"
+    file = tmp_path / "queries.txt"
+    file.write_text(f"red dress\n\n{image}\nblue hat\nred dress\n", encoding="utf-8")
+    command = ("-C", exported.root, "retrieve", "-k", "4")
+    code, out, err = unidiff(*command, "--batch", file, "--json")
+    assert code == 0, err
+    answers = json.loads(out)
+    assert [each["query"] for each in answers] == ["red dress", str(image), "blue hat"]
+    for each in answers:
+        alone = json.loads(unidiff(*command, each["query"], "--json")[1])
+        assert [hit["id"] for hit in alone] == [hit["id"] for hit in each["hits"]]
+    code, out, _ = unidiff(*command, "--batch", file, "--csv")
+    rows = list(csv.DictReader(out.splitlines()))
+    assert code == 0 and len(rows) == 12
+    wanted = [(each["query"], hit["id"]) for each in answers for hit in each["hits"]]
+    assert [(row["query"], row["id"]) for row in rows] == wanted
+    assert Path(rows[0]["path"]).is_file() and rows[0]["rank"] == "1"
+    code, out, _ = unidiff(*command, "--batch", file)
+    assert code == 0 and "blue hat" in out
+
+
+def test_a_batch_that_cannot_be_read_is_refused(unidiff, exported, tmp_path):
+    command = ("-C", exported.root, "retrieve")
+    (tmp_path / "empty").write_text("\n \n")
+    (tmp_path / "odd").write_bytes(b"\xff\xfe\x00r")
+    (tmp_path / "missing-image").write_text("red dress\nnone.jpg\n")
+    for arguments, says in (
+        (("--batch", tmp_path / "empty"), "holds no query"),
+        (("--batch", tmp_path / "odd"), "it is no UTF-8 text"),
+        (("--batch", tmp_path / "none"), "No such file"),
+        (("--batch", tmp_path / "missing-image"), "There is no image none.jpg"),
+        (("--batch", tmp_path / "empty", "dress"), "A query and --batch were given"),
+        (("dress", "--json", "--csv"), "--json and --csv were given"),
+    ):
+        code, out, err = unidiff(*command, *arguments)
+        assert code == 2 and out == "" and says in err, err
+
+
 def test_a_k_above_the_catalogue_gives_all_of_it(unidiff, exported):
-    out = unidiff("-C", exported.root, "retrieve", "dress", "-k", "999", "--json")[1]
+    out = unidiff(
+        "-C", exported.root, "retrieve", "dress", "-k", "999", "--json", "--group-by", "none"
+    )[1]
     assert len(json.loads(out)) == 60
 
 
@@ -100,8 +168,10 @@ def test_diffdis_answers_otherwise_than_clip(unidiff, project, catalogue):
     options = ("-C", project.root)
     code, out, err = unidiff(*options, "train", "--recipe", "diffdis", "--set", "train.steps=1")
     assert code == 0 and "exports/001-diffdis" in out, err
-    query = (*options, "retrieve", "red dress", "-k", "60", "--json", "--encoder")
-    clip, diffdis = (json.loads(unidiff(*query, name)[1]) for name in ("clip", "diffdis"))
+    query = (*options, "retrieve", "red dress", "-k", "60", "--group-by", "none", "--json")
+    clip, diffdis = (
+        json.loads(unidiff(*query, "--encoder", name)[1]) for name in ("clip", "diffdis")
+    )
     assert len(diffdis) == 60
     assert [hit["id"] for hit in clip] != [hit["id"] for hit in diffdis]
     image = catalogue / "images" / "p007-1.png"
@@ -125,6 +195,17 @@ def test_an_index_of_another_export_names_the_command(unidiff, copied):
     copied.make_current("002-other")
     code, _, err = unidiff("-C", copied.root, "retrieve", "dress")
     assert code == 1 and "001-fashion, not with 002-other" in err and "Run: unidiff index" in err
+
+
+def test_an_index_of_another_unidiff_is_made_again_by_the_command_it_names(unidiff, copied):
+    receipt = Receipt.read(copied.path("index"))
+    del receipt.settings["schema"]
+    (copied.path("index") / "items.arrow").unlink()
+    close(copied.path("index"), receipt, 0)
+    code, _, err = unidiff("-C", copied.root, "retrieve", "dress")
+    assert code == 1 and "built by another unidiff.\nRun: unidiff index\n" in err
+    assert unidiff("-C", copied.root, "index")[0] == 0
+    assert unidiff("-C", copied.root, "retrieve", "dress")[0] == 0
 
 
 def test_an_index_of_other_shards_names_the_command(unidiff, copied):

@@ -104,7 +104,7 @@ def test_scans_may_be_allowed(tmp_path):
 
 def test_a_query_of_many_scans_is_refused(tmp_path):
     # It imports torch, which the processes that import this module do not need.
-    from unidiff_cli.retrieval.retriever import open_query
+    from unidiff_cli.retrieval.query import open_query
 
     with pytest.raises(UsageError, match="scans"):
         open_query(many_scans(5000))

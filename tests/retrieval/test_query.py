@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from unidiff_cli.errors import UsageError
-from unidiff_cli.retrieval.query import split_query
+from unidiff_cli.retrieval.query import read_part, split_query
 
 
 @pytest.fixture
@@ -77,3 +77,36 @@ def test_no_query_and_two_images_are_refused(words, tmp_path, monkeypatch):
         Image.new("RGB", (8, 8)).save(word)
     with pytest.raises(UsageError, match="nothing to search for|2 images"):
         split_query(words)
+
+
+@pytest.mark.parametrize(
+    ("word", "content", "weight"),
+    [
+        ("in red", "in red", 1.0),
+        ("in red^0.5", "in red", 0.5),
+        ("in red ^ 2", "in red", 2.0),
+        ("a^b", "a^b", 1.0),
+        ("5^", "5^", 1.0),
+        ("x^0", "x", 0.0),
+    ],
+)
+def test_a_part_has_its_weight_behind_it(word, content, weight):
+    part = read_part(word)
+    assert (part.content, part.weight) == (content, weight)
+
+
+def test_a_part_that_names_a_file_is_an_image(tmp_path):
+    file = tmp_path / "here.png"
+    Image.new("RGB", (9, 8)).save(file)
+    for word, weight in ((str(file), 1.0), (f"{file}^0.25", 0.25)):
+        part = read_part(word)
+        assert part.content.size == (9, 8) and part.weight == weight
+    odd = tmp_path / "x^2"
+    Image.new("RGB", (7, 8)).save(odd, "PNG")
+    assert read_part(str(odd)).content.size == (7, 8), "a name that is there is no weight"
+
+
+@pytest.mark.parametrize(("word", "says"), [("no.jpg^2", "no image no.jpg"), (" ^2", "is empty")])
+def test_a_part_that_is_nothing_is_refused(word, says):
+    with pytest.raises(UsageError, match=says):
+        read_part(word)

@@ -13,7 +13,10 @@ from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import NotReady, UsageError
 from unidiff_cli.models import encoders
 from unidiff_cli.project.receipt import Receipt
-from unidiff_cli.retrieval.retriever import open_query
+from unidiff_cli.retrieval.composition import Part
+from unidiff_cli.retrieval.items import Items
+from unidiff_cli.retrieval.provenance import SCHEMA
+from unidiff_cli.retrieval.query import open_query
 
 
 @pytest.fixture
@@ -45,24 +48,79 @@ def test_a_long_text_says_which_words_are_not_read(finished, caplog, monkeypatch
 
 
 def test_a_search_covers_the_whole_catalogue_not_a_split(retriever):
-    assert len(retriever.search("red dress", k=99)) == 60
+    assert len(retriever.search("red dress", k=99, group_by="none")) == 60
 
 
 def test_text_image_and_both_give_different_answers(retriever, image):
     answers = [
-        [hit.id for hit in retriever.search(text, query, k=60)]
+        [hit.id for hit in retriever.search(text, query, k=60, group_by="none")]
         for text, query in (("red dress", None), (None, image), ("red dress", image))
     ]
     assert answers[0] != answers[1] != answers[2] != answers[0]
 
 
-def test_the_query_of_a_text_and_an_image_is_the_mean_of_their_embeddings(retriever, image):
-    text = retriever.encoder.embed_captions(["red dress"])[0]
-    both = text + retriever.encoder.embed_images([open_query(image)])[0]
-    rows, scores = retriever.index.search(both / np.linalg.norm(both), 3)
-    hits = retriever.search("red dress", image, k=3)
-    assert [hit.id for hit in hits] == [retriever.rows[row].id for row in rows]
-    assert [hit.score for hit in hits] == pytest.approx(scores.tolist(), abs=1e-5)
+def test_a_text_and_an_image_decide_alike_whatever_their_scale(retriever, image):
+    parts = np.stack(
+        [
+            retriever.encoder.embed_captions(["red dress"])[0],
+            retriever.encoder.embed_images([open_query(image)])[0],
+        ]
+    )
+    scores = retriever.index.embeddings(np.arange(60)) @ parts.T
+    wanted = ((scores - scores.mean(0)) / scores.std(0)).sum(1)
+    hits = retriever.search("red dress", image, k=60, group_by="none")
+    ids = [row.id for row in retriever.items.rows(np.argsort(-wanted).tolist())]
+    assert [hit.id for hit in hits][:10] == ids[:10]
+
+
+def test_parts_are_wanted_and_unwanted_by_their_weights(retriever, image):
+    def ids(**query):
+        return [h.id for h in retriever.search("red dress", k=60, group_by="none", **query)]
+
+    plain, photo = ids(), Part(open_query(image))
+    assert ids(plus=[photo]) == [
+        hit.id for hit in retriever.search("red dress", image, k=60, group_by="none")
+    ]
+    assert ids(plus=[Part("hat", 0.0)]) == plain
+    middle = retriever.search("red dress", k=60, group_by="none")[30]
+    strong = Part(retriever.image(middle), 9.0)
+    far, near = ids(minus=[strong]), ids(plus=[strong])
+    assert near.index(middle.id) < 30 < far.index(middle.id)
+    with pytest.raises(UsageError, match="only what is unwanted"):
+        retriever.search(minus=[photo])
+
+
+def test_a_filter_leaves_only_what_it_lets_through(retriever):
+    hits = retriever.search("dress", k=60, where="color = 'red'", group_by="none")
+    assert hits and {hit.attributes["color"] for hit in hits} == {"red"}
+    every = retriever.search("dress", k=60, group_by="none")
+    assert [hit.id for hit in hits] == [h.id for h in every if h.attributes["color"] == "red"]
+    assert retriever.search("dress", where="color = 'no such'") == []
+    with pytest.raises(UsageError, match="no column 'colour'. Did you mean 'color'"):
+        retriever.search("dress", where="colour = 'red'")
+
+
+def test_the_images_of_a_product_are_one_hit_and_its_views(retriever):
+    every = retriever.search("red dress", k=60, group_by="none")
+    assert all(not hit.views for hit in every)
+    hits = retriever.search("red dress", k=60)
+    products = [hit.row.group for hit in hits]
+    assert products == list(dict.fromkeys(hit.row.group for hit in every))
+    for hit in hits:
+        others = [h for h in every if h.row.group == hit.row.group and h.id != hit.id]
+        assert [view.id for view in hit.views] == [other.id for other in others]
+        assert [view.score for view in hit.views] == pytest.approx([h.score for h in others])
+    assert len(retriever.search("red dress", k=5)) == 5
+    assert any(hit.views for hit in hits)
+
+
+def test_hits_are_grouped_by_any_column(retriever):
+    hits = retriever.search("red dress", k=60, group_by="color")
+    colours = [hit.attributes["color"] for hit in hits]
+    assert len(colours) == len(set(colours)) == len(set(colours) & set(COLORS)) > 1
+    assert all(len(hit.views) <= 10 for hit in hits)
+    with pytest.raises(UsageError, match="no column 'colr'. Did you mean 'color'"):
+        retriever.search("red dress", group_by="colr")
 
 
 def test_two_queries_of_one_retriever_equal_two_calls_of_the_stage(finished, retriever, image):
@@ -71,9 +129,9 @@ def test_two_queries_of_one_retriever_equal_two_calls_of_the_stage(finished, ret
         assert retriever.search(text, query, k=5) == retrieve(finished, text, query, k=5)
 
 
-def test_it_opens_the_shards_and_the_model_once(finished, monkeypatch):
+def test_it_opens_the_index_and_the_model_once_and_reads_no_shards(finished, monkeypatch):
     calls = []
-    for owner, name in ((Shards, "open"), (encoders, "load_encoder")):
+    for owner, name in ((Shards, "rows"), (Items, "open"), (encoders, "load_encoder")):
         real = getattr(owner, name)
 
         def counted(*args, real=real, name=name, **options):
@@ -95,7 +153,7 @@ def test_a_query_image_is_a_path_bytes_or_an_image(retriever, image):
 
 def test_a_hit_as_json_leaves_its_row_out_and_its_image_is_in_the_shards(retriever, image):
     [hit] = retriever.search(image=image, k=1)
-    assert set(hit.plain()) == {"rank", "score", "id", "caption", "path", "attributes"}
+    assert set(hit.plain()) == {"rank", "score", "id", "caption", "path", "attributes", "views"}
     with Image.open(image) as opened:
         assert retriever.image(hit).size == opened.size
 
@@ -113,7 +171,7 @@ def test_the_sheet_shows_the_query_and_the_hits(finished, image, tmp_path):
 
 def test_the_index_names_its_kind_and_the_export(finished):
     receipt = Receipt.read(finished.path("index"))
-    assert receipt.settings == {"export": "001-fashion", "kind": "flat"}
+    assert receipt.settings == {"export": "001-fashion", "kind": "flat", "schema": SCHEMA}
     assert [folder.name for folder in finished.path("index").iterdir() if folder.is_dir()] == [
         "clip"
     ]

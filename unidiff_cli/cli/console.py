@@ -6,6 +6,7 @@ of it goes through `printable`: no text of a catalogue, a file or a library comm
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import logging
@@ -178,6 +179,15 @@ def show_json(value: Any) -> None:
     """One JSON document on stdout; in ASCII where stdout cannot hold every character."""
     ascii_only = not is_utf8(sys.stdout.encoding)
     _show(json.dumps(value, indent=2, ensure_ascii=ascii_only, default=str) + "\n")
+
+
+def show_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table on stdout as CSV, its first line the names of the columns."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    _show(text.getvalue())
 
 
 def show_file(path: Path) -> None:

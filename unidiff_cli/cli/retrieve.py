@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,8 +20,13 @@ from unidiff_cli.cli.options import (
     say_done,
     sheet_file,
 )
+from unidiff_cli.errors import UsageError
 from unidiff_cli.models.encoders import CLIP
 
+if TYPE_CHECKING:
+    from unidiff_cli.retrieval.retriever import Hit
+
+COLUMNS = ("rank", "score", "views", "caption", "path")
 EXAMPLE = (
     'Examples: unidiff retrieve query.jpg · unidiff retrieve "black yoga pants" -k 5 · both at once'
 )
@@ -62,6 +67,32 @@ def retrieve_command(
         typer.Option("--image", metavar="FILE", help="The image, whatever its name looks like."),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
+    plus: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plus",
+            metavar="PART",
+            help='Also like this text or image; "in red^0.5" weighs half. May be repeated.',
+        ),
+    ] = None,
+    minus: Annotated[
+        list[str] | None,
+        typer.Option("--minus", metavar="PART", help="Unlike this text or image."),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            metavar="FILTER",
+            help="Only these, by attributes: \"gender = 'men' and price < 50\".",
+        ),
+    ] = None,
+    group_by: Annotated[
+        str,
+        typer.Option(
+            "--group-by", metavar="COLUMN", help="One hit for each value of a column; none: off."
+        ),
+    ] = "product",
     encoder: Annotated[
         str,
         typer.Option("--encoder", help="Image encoder: clip, or diffdis if the export has it."),
@@ -75,21 +106,74 @@ def retrieve_command(
             callback=sheet_file,
         ),
     ] = None,
+    batch: Annotated[
+        Path | None,
+        typer.Option(
+            "--batch", metavar="FILE", help="Many queries, one a line: texts or paths of images."
+        ),
+    ] = None,
     export: ExportName = None,
     json_out: Json = False,
+    csv_out: Annotated[bool, typer.Option("--csv", help="Print the hits as CSV.")] = False,
 ) -> None:
-    """Find the nearest products, by image, by text, or by both."""
-    from unidiff_cli.retrieval.query import split_query
-    from unidiff_cli.retrieval.retrieve import retrieve
+    """Find the nearest products, by image, by text, or by several of both."""
+    from unidiff_cli.retrieval.query import read_batch, split_query
+    from unidiff_cli.retrieval.retrieve import retrieve, retrieve_batch
 
-    words, file = split_query(query or (), text, image)
-    hits = retrieve(
-        open_project(context), words, file, k=k, export=export, encoder=encoder, sheet_to=sheet
-    )
-    if json_out:
-        console.show_json([hit.plain() for hit in hits])
+    if json_out and csv_out:
+        raise UsageError("--json and --csv were given.", "Give one of them.")
+    project = open_project(context)
+    answers: dict[str, list[Hit]]
+    if batch:
+        if query or text or image or plus or minus or sheet:
+            raise UsageError("A query and --batch were given.", "Give one of them.")
+        queries = list(dict.fromkeys(read_batch(batch)))
+        found = retrieve_batch(
+            project,
+            queries,
+            k=k,
+            where=where,
+            group_by=group_by,
+            export=export,
+            encoder=encoder,
+        )
+        answers = dict(zip(queries, found, strict=True))
     else:
-        rows = [[hit.rank, f"{hit.score:.3f}", hit.caption, hit.path] for hit in hits]
-        console.show_table(["rank", "score", "caption", "path"], rows, path="path")
+        words, file = split_query(query or (), text, image)
+        hits = retrieve(
+            project,
+            words,
+            file,
+            k=k,
+            plus=plus or (),
+            minus=minus or (),
+            where=where,
+            group_by=group_by,
+            export=export,
+            encoder=encoder,
+            sheet_to=sheet,
+        )
+        answers = {" ".join([*([str(file)] if file else []), *([words] if words else [])]): hits}
+    if json_out:
+        plain = {asked: [hit.plain() for hit in hits] for asked, hits in answers.items()}
+        many = [{"query": asked, "hits": hits} for asked, hits in plain.items()]
+        console.show_json(many if batch else next(iter(plain.values())))
+    elif csv_out:
+        rows = [
+            [asked, *_cells(hit, hit.score), hit.id]
+            for asked, hits in answers.items()
+            for hit in hits
+        ]
+        console.show_csv(["query", *COLUMNS, "id"], rows)
+    else:
+        for asked, hits in answers.items():
+            title = asked if batch else ""
+            rows = [_cells(hit, f"{hit.score:.3f}") for hit in hits]
+            console.show_table(COLUMNS, rows, title, path="path")
         if sheet:
             console.say(str(sheet))
+
+
+def _cells(hit: Hit, score: float | str) -> list[Any]:
+    """A hit as a row of COLUMNS."""
+    return [hit.rank, score, len(hit.views) + 1, hit.caption, hit.path]

@@ -33,7 +33,7 @@ _DATE = re.compile(
     r"\d{4}-\d{1,2}-\d{1,2}(?:[T ]\d{1,2}:\d{2}.*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}(?: \d.*)?"
     r"|\d{4}/\d{1,2}/\d{1,2}"
 )
-_LIST = re.compile(r"\s*[|;,]\s*")
+LIST = re.compile(r"\s*[|;,]\s*")
 # Names of files, addresses, and codes such as SKU-12: no kinds of things.
 _CODE = re.compile(r"\S*[\d/\\@]\S*|\S+\.[a-z]{3,4}")
 _ANSWERS = frozenset("yes no true false y n t f on off enabled disabled active inactive".split())
@@ -178,7 +178,7 @@ def _is_json(cell: Any) -> bool:
 
 def _are_lists(texts: Sequence[str]) -> bool:
     """Whether short words stand between separators in most texts, and repeat."""
-    items = [[item for item in _LIST.split(text) if item] for text in texts]
+    items = [[item for item in LIST.split(text) if item] for text in texts]
     several = sum(len(parts) > 1 for parts in items)
     flat = [item for parts in items for item in parts]
     is_short = all(len(item) <= MAX_LENGTH and item.count(" ") < 4 for item in flat)

@@ -12,11 +12,12 @@ from unidiff_cli.config.schema import Section
 
 
 class Neighbours(NamedTuple):
-    """The nearest rows of a query, best first; equal scores in the order of the rows."""
+    """The nearest rows of each query, best first; equal scores in the order of the rows."""
 
-    # (k,) int64, row numbers of the embeddings that the index was built of.
+    # (Q, k) int64, row numbers of the embeddings that the index was built of. All queries find
+    # equally many: k, or as many as there are.
     rows: np.ndarray
-    # (k,) float32, their cosines with the query.
+    # (Q, k) float32, their inner products with the query.
     scores: np.ndarray
 
 
@@ -39,5 +40,12 @@ class Index(Section):
         """Takes the index that `save` wrote there. Raises Damaged for any other file."""
 
     @abstractmethod
-    def search(self, query: np.ndarray, k: int) -> Neighbours:
-        """The k nearest rows of a unit query (D,), or all N where k is larger."""
+    def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Neighbours:
+        """The k nearest rows of each query (Q, D), or all where k is larger.
+
+        Only rows that `allowed` (N,), bool, lets through are found.
+        """
+
+    @abstractmethod
+    def embeddings(self, rows: np.ndarray) -> np.ndarray:
+        """The stored embeddings (M, D) of some rows (M,)."""

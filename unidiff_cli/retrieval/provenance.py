@@ -8,6 +8,9 @@ from unidiff_cli.errors import NotReady
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import QUICK, Receipt
 
+# The version of what an index's folder holds: raise it when its files change.
+SCHEMA = 2
+
 
 def index_inputs(
     project: Project, export: str | None, hashed: int | None = QUICK
@@ -29,6 +32,8 @@ def current_index(project: Project, export: str | None) -> tuple[Path, Receipt]:
     folder, inputs = index_inputs(project, export)
     receipt = project.receipt("index", hashed=QUICK)
     command = "unidiff index" + (f" --export {export}" if export else "")
+    if receipt.settings.get("schema") != SCHEMA:
+        raise NotReady("The index was built by another unidiff.", f"Run: {command}")
     if receipt.settings["export"] != folder.name:
         raise NotReady(
             f"The index was built with {receipt.settings['export']}, not with {folder.name}.",

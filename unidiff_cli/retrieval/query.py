@@ -1,7 +1,8 @@
-"""The words of a query as typed: which of them are a text, and which is an image."""
+"""A query as typed: which words are a text and which are an image, and the weight of a part."""
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -9,8 +10,13 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from unidiff_cli.data.sample import FOREIGN_SUFFIXES, IMAGE_SUFFIXES
+from PIL import Image
+
+from unidiff_cli.data.decode import decode_query
+from unidiff_cli.data.locations import InMemory, locate
+from unidiff_cli.data.sample import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, Reason
 from unidiff_cli.errors import UsageError
+from unidiff_cli.retrieval.composition import Part
 
 logger = logging.getLogger("unidiff")
 
@@ -18,6 +24,8 @@ logger = logging.getLogger("unidiff")
 PATH = re.compile(r"(\.{0,2}|~)[/\\]|[a-zA-Z]:[/\\]")
 # Characters of a word that a message repeats.
 BRIEF = 60
+# A part's weight, as written: "in red^0.5".
+_WEIGHT = re.compile(r"(.*?)\s*\^\s*(\d+(?:\.\d+)?)", re.S)
 
 
 def split_query(
@@ -38,7 +46,7 @@ def split_query(
             logger.info("%s", reading)
     given = [*map(Path, images), *([image] if image else [])]
     if len(given) > 1:
-        raise UsageError(f"{len(given)} images were given.", "Give one, and a text if you like.")
+        raise UsageError(f"{len(given)} images were given.", "Give the others with --plus.")
     whole = " ".join([*texts, *([text] if text else [])])
     if not whole and not given:
         raise UsageError(
@@ -46,6 +54,60 @@ def split_query(
             'Give an image or a text: unidiff retrieve "red dress"',
         )
     return whole or None, given[0] if given else None
+
+
+def read_part(word: str) -> Part:
+    """A part of a query: an image where the word names a file, else a text; "in red^0.5" weighs ½.
+
+    Raises UsageError for a word that can only be a file and is not there, or is no image.
+    """
+    if os.path.isfile(word):
+        return Part(open_query(word))
+    content, weight = weighted(word)
+    if os.path.isfile(content):
+        return Part(open_query(content), weight)
+    _refuse_missing(content)
+    if not content.strip():
+        raise UsageError(
+            "A part of the query is empty.", 'Give a text or an image: --plus "in red"'
+        )
+    return Part(content, weight)
+
+
+def weighted(word: str) -> tuple[str, float]:
+    """A part's words and its weight: "in red^0.5" is ("in red", 0.5), and "in red" weighs 1."""
+    found = _WEIGHT.fullmatch(word.strip())
+    return (found[1], float(found[2])) if found else (word, 1.0)
+
+
+def open_query(source: str | Path | bytes) -> Image.Image:
+    """A query image, prepared as the catalogue's images are: rotated by EXIF, on white, sRGB.
+
+    Raises UsageError for a file, or the bytes of one, that is no image.
+    """
+    location = InMemory("query", source) if isinstance(source, bytes) else locate(source)
+    image = decode_query(location)
+    if isinstance(image, Reason):
+        name = "The query" if isinstance(source, bytes) else source
+        raise UsageError(
+            f"{name} cannot be read as an image: {image.text}.", "Give a JPEG, PNG or WebP file."
+        )
+    return Image.open(io.BytesIO(image.data)).convert("RGB")
+
+
+def read_batch(file: Path) -> list[str]:
+    """The queries of a file, one a line. Raises UsageError where it has none or is no text."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = getattr(problem, "strerror", None) or "it is no UTF-8 text"
+        raise UsageError(
+            f"{file} cannot be read: {reason}.", "Name a text file with one query a line."
+        ) from None
+    queries = [line.strip() for line in lines if line.strip()]
+    if not queries:
+        raise UsageError(f"{file} holds no query.", "Write one query a line.")
+    return queries
 
 
 def _refuse_missing(word: str) -> None:

@@ -1,4 +1,4 @@
-"""The stage `retrieve`: a query in words or as a file, answered by the index of the catalogue."""
+"""The stage `retrieve`: queries in words or as files, answered by the index of the catalogue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from unidiff_cli.data.caption_length import warn_of_cut
 from unidiff_cli.models.encoders import CLIP
 from unidiff_cli.project.project import Project
 from unidiff_cli.reports.contact_sheet import contact_sheet
-from unidiff_cli.retrieval.retriever import Hit, Retriever, open_query
+from unidiff_cli.retrieval.query import read_part
+from unidiff_cli.retrieval.retriever import PRODUCT, Hit, Retriever, open_query
 from unidiff_cli.system import naming
 
 
@@ -21,23 +22,54 @@ def retrieve(
     image: str | Path | None = None,
     *,
     k: int = 10,
+    plus: Sequence[str] = (),
+    minus: Sequence[str] = (),
+    where: str | None = None,
+    group_by: str = PRODUCT,
     export: str | None = None,
     encoder: str = CLIP,
     sheet_to: Path | None = None,
 ) -> list[Hit]:
     """The k nearest images of the catalogue, best first, by `Retriever.search`.
 
-    `sheet_to` also writes them as a contact sheet. Raises UsageError for a query that cannot be
-    read, an unknown export or image encoder, NotReady for an index that is missing or stale.
+    Each of `plus` and `minus` is a text or the path of an image, with its weight behind a ^.
+    `sheet_to` also writes the hits as a contact sheet. Raises UsageError for a query that cannot be
+    read, an unknown export, image encoder or column, NotReady for an index that is missing or
+    stale.
     """
     query = open_query(image) if image is not None else None
+    wanted, unwanted = ([read_part(word) for word in words] for words in (plus, minus))
     retriever = Retriever.open(project, export, encoder)
-    warn_of_cut(retriever.encoder.model.window, [text or ""], "text")
-    hits = retriever.search(text, query, k)
+    texts = [text or "", *(p.content for p in (*wanted, *unwanted) if isinstance(p.content, str))]
+    warn_of_cut(retriever.encoder.model.window, texts, "text")
+    hits = retriever.search(
+        text, query, k, plus=wanted, minus=unwanted, where=where, group_by=group_by
+    )
     if sheet_to is not None:
         with naming(sheet_to):
             _sheet(retriever, query, hits).save(sheet_to)
     return hits
+
+
+def retrieve_batch(
+    project: Project,
+    queries: Sequence[str],
+    *,
+    k: int = 10,
+    where: str | None = None,
+    group_by: str = PRODUCT,
+    export: str | None = None,
+    encoder: str = CLIP,
+) -> list[list[Hit]]:
+    """The hits of many queries, each a text or the path of an image, by `Retriever.search_all`.
+
+    Raises what `retrieve` raises, before anything is searched.
+    """
+    parts = [read_part(query) for query in queries]
+    retriever = Retriever.open(project, export, encoder)
+    texts = [part.content for part in parts if isinstance(part.content, str)]
+    warn_of_cut(retriever.encoder.model.window, texts, "text")
+    return retriever.search_all([[part] for part in parts], k, where=where, group_by=group_by)
 
 
 def _sheet(retriever: Retriever, query: Image.Image | None, hits: Sequence[Hit]) -> Image.Image:

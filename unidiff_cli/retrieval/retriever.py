@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,44 @@ from PIL import Image
 
 from unidiff_cli import registry
 from unidiff_cli.data.batch import open_image
-from unidiff_cli.data.decode import decode_query
-from unidiff_cli.data.locations import InMemory, locate
-from unidiff_cli.data.sample import Reason
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.errors import UsageError, nearest
 from unidiff_cli.models import encoders
 from unidiff_cli.models.encoders import CLIP, ImageEncoder
 from unidiff_cli.project.project import Project
+from unidiff_cli.retrieval.composition import Part, compose, read_covariance
 from unidiff_cli.retrieval.index import Index
+from unidiff_cli.retrieval.items import Items
 from unidiff_cli.retrieval.provenance import current_index
+from unidiff_cli.retrieval.query import open_query
+from unidiff_cli.retrieval.where import mask_of
+
+logger = logging.getLogger("unidiff")
 
 QueryImage = Image.Image | str | Path | bytes
+# What `group_by` says: a hit for each product, or for each image.
+PRODUCT, NO_GROUPS = "product", "none"
+# Other images of a hit's group that it names.
+MOST_VIEWS = 10
+# Neighbours that are looked at for each hit, where those of a group are one hit.
+PER_HIT = 4
+
+
+@dataclass(frozen=True)
+class View:
+    """Another image of a hit's product."""
+
+    id: str
+    path: str
+    score: float
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One answer: `score` is a cosine, `path` the image in the catalogue, `row` its sample."""
+    """One answer: `score` is the cosine with the query, `path` the image in the catalogue.
+
+    `views` are other images of its product, nearest first, at most ten. `row` is its sample.
+    """
 
     rank: int
     score: float
@@ -36,22 +58,31 @@ class Hit:
     caption: str
     path: str
     attributes: dict[str, Any]
-    row: Row = field(repr=False)
+    views: tuple[View, ...] = ()
+    row: Row = field(repr=False, kw_only=True)
 
     def plain(self) -> dict[str, Any]:
         """The hit as JSON can hold it, without its row."""
-        return {name: value for name, value in vars(self).items() if name != "row"}
+        plain = {name: value for name, value in vars(self).items() if name != "row"}
+        return plain | {"views": [asdict(view) for view in self.views]}
 
 
 class Retriever:
-    """Finds the nearest images of a catalogue to a text, an image or both.
+    """Finds the nearest images of a catalogue to texts, images and several of both.
 
-    `open` reads the index and loads the model; `search` then only embeds its query.
+    `open` maps the index and loads the model; `search` then only embeds its query.
     """
 
-    def __init__(self, shards: Shards, index: Index, encoder: ImageEncoder) -> None:
-        self.shards, self.index, self.encoder = shards, index, encoder
-        self.rows = shards.rows()
+    def __init__(
+        self,
+        shards: Shards,
+        items: Items,
+        index: Index,
+        covariance: np.ndarray,
+        encoder: ImageEncoder,
+    ) -> None:
+        self.shards, self.items, self.index, self.encoder = shards, items, index, encoder
+        self._covariance = covariance
 
     @classmethod
     def open(cls, project: Project, export: str | None = None, encoder: str = CLIP) -> Retriever:
@@ -67,63 +98,152 @@ class Retriever:
                 f"Export {folder.name} has no image encoder '{encoder}'.{nearest(encoder, known)}",
                 f"Its image encoders: {', '.join(known)}.",
             )
-        shards = Shards.open(project.path("shards"))
+        shards = Shards.open(project.path("shards"), read=False)
+        place = project.path("index", encoder)
         index: Index = registry.load("indexes", receipt.settings["kind"])()
-        index.open(project.path("index", encoder))
-        return cls(shards, index, encoders.load_encoder(project, folder, encoder))
+        index.open(place)
+        items, covariance = Items.open(project.path("index")), read_covariance(place)
+        model = encoders.load_encoder(project, folder, encoder)
+        return cls(shards, items, index, covariance, model)
 
     def search(
-        self, text: str | None = None, image: QueryImage | None = None, k: int = 10
+        self,
+        text: str | None = None,
+        image: QueryImage | None = None,
+        k: int = 10,
+        *,
+        plus: Sequence[Part] = (),
+        minus: Sequence[Part] = (),
+        where: str | None = None,
+        group_by: str = PRODUCT,
     ) -> list[Hit]:
         """The k nearest images, best first.
 
-        With a text and an image these are the nearest to the mean of the two embeddings. Raises
-        UsageError where there is neither, or the image cannot be read.
+        A text, an image and the parts of `plus` count by their weights, and those of `minus` count
+        against. Only images that the filter `where` lets through are found. Of images of an equal
+        value in the column `group_by` only the nearest is a hit, the others are its views; "none"
+        makes each a hit. Raises UsageError where there is nothing to search for, an image cannot be
+        read, or a column is unknown.
         """
-        query = self._embed(text, image)
-        rows, scores = self.index.search(query, k)
+        # A blank text is none.
+        text = (text or "").strip()
+        parts = [Part(text)] if text else []
+        if image is not None:
+            parts.append(Part(image if isinstance(image, Image.Image) else open_query(image)))
+        unwanted = [Part(part.content, -part.weight) for part in minus]
+        query = [*parts, *plus, *unwanted]
+        [hits] = self.search_all([query], k, where=where, group_by=group_by)
+        return hits
+
+    def search_all(
+        self,
+        queries: Sequence[Sequence[Part]],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        group_by: str = PRODUCT,
+    ) -> list[list[Hit]]:
+        """The hits of several queries, each of one part or more; all are searched at once."""
+        allowed = None if where is None else mask_of(where, self.items)
+        if allowed is not None and not allowed.any():
+            logger.info("No image passes the filter.")
+        codes = self._groups(group_by)
+        embeddings = self.embed(queries)
+        found = self._neighbours(embeddings, k, allowed, codes)
         return [
-            self._hit(rank, self.rows[row], float(score))
-            for rank, (row, score) in enumerate(zip(rows, scores, strict=True), 1)
+            [
+                self._hit(rank, row, score, query, allowed, codes)
+                for rank, (row, score) in enumerate(neighbours, 1)
+            ]
+            for query, neighbours in zip(embeddings, found, strict=True)
         ]
+
+    def embed(self, queries: Sequence[Sequence[Part]]) -> np.ndarray:
+        """The unit vectors (Q, D) of queries. Raises UsageError for one without a wanted part."""
+        if not all(queries):
+            raise UsageError(
+                "There is nothing to search for.",
+                'Give an image or a text: unidiff retrieve "red dress"',
+            )
+        parts = [part for query in queries for part in query]
+        texts = [part.content for part in parts if isinstance(part.content, str)]
+        images = [part.content for part in parts if not isinstance(part.content, str)]
+        captions = iter(self.encoder.embed_captions(texts))
+        pictures = iter(self.encoder.embed_images(images))
+        embeddings = [
+            np.stack([next(captions if isinstance(p.content, str) else pictures) for p in query])
+            for query in queries
+        ]
+        return np.stack(
+            [
+                compose(each, [part.weight for part in query], self._covariance)
+                for each, query in zip(embeddings, queries, strict=True)
+            ]
+        )
 
     def image(self, hit: Hit) -> Image.Image:
         """The image of a hit, RGB, as the shards hold it."""
         return open_image(self.shards, hit.row)
 
-    def _embed(self, text: str | None, image: QueryImage | None) -> np.ndarray:
-        """The unit embedding (D,) of a query."""
-        # A blank text is none.
-        text = (text or "").strip()
-        if not text and image is None:
-            raise UsageError(
-                "There is nothing to search for.",
-                'Give an image or a text: unidiff retrieve "red dress"',
-            )
-        query = np.zeros(self.encoder.dimension, np.float32)
-        if text:
-            query += self.encoder.embed_captions([text])[0]
-        if image is not None:
-            opened = image if isinstance(image, Image.Image) else open_query(image)
-            query += self.encoder.embed_images([opened])[0]
-        query /= max(float(np.linalg.norm(query)), 1e-12)
-        return query
+    def _groups(self, group_by: str) -> np.ndarray | None:
+        if group_by == NO_GROUPS:
+            return None
+        return self.items.groups if group_by == PRODUCT else self.items.codes(group_by)
 
-    def _hit(self, rank: int, row: Row, score: float) -> Hit:
+    def _neighbours(
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, codes: np.ndarray | None
+    ) -> list[list[tuple[int, float]]]:
+        """Each query's k nearest rows with their scores, of each group the first."""
+        there = len(self.items) if allowed is None else int(allowed.sum())
+        found: list[list[tuple[int, float]]] = [[] for _ in queries]
+        open_queries, wanted = np.arange(len(queries)), k if codes is None else PER_HIT * k
+        # A query that finds too few groups is asked again for more rows.
+        while len(open_queries):
+            rows, scores = self.index.search(queries[open_queries], wanted, allowed)
+            for query, row, score in zip(open_queries, rows, scores, strict=True):
+                first = slice(k) if codes is None else _first_of_each(codes[row])[:k]
+                found[query] = list(zip(row[first].tolist(), score[first].tolist(), strict=True))
+            if wanted >= there:
+                break
+            open_queries = np.array([q for q in open_queries if len(found[q]) < k], int)
+            wanted = min(PER_HIT * wanted, there)
+        return found
+
+    def _hit(
+        self,
+        rank: int,
+        number: int,
+        score: float,
+        query: np.ndarray,
+        allowed: np.ndarray | None,
+        codes: np.ndarray | None,
+    ) -> Hit:
+        [row] = self.items.rows([number])
+        views = () if codes is None else self._views(number, query, allowed, codes)
         path = self.shards.image_address(row)
-        return Hit(rank, round(score, 6), row.id, row.captions[0], path, row.attributes, row)
+        caption = row.captions[0]
+        return Hit(rank, round(score, 6), row.id, caption, path, row.attributes, views, row=row)
 
-
-def open_query(source: str | Path | bytes) -> Image.Image:
-    """A query image, prepared as the catalogue's images are: rotated by EXIF, on white, sRGB.
-
-    Raises UsageError for a file, or the bytes of one, that is no image.
-    """
-    location = InMemory("query", source) if isinstance(source, bytes) else locate(source)
-    image = decode_query(location)
-    if isinstance(image, Reason):
-        name = "The query" if isinstance(source, bytes) else source
-        raise UsageError(
-            f"{name} cannot be read as an image: {image.text}.", "Give a JPEG, PNG or WebP file."
+    def _views(
+        self, row: int, query: np.ndarray, allowed: np.ndarray | None, codes: np.ndarray
+    ) -> tuple[View, ...]:
+        """The other images of a hit's group, nearest first."""
+        if codes[row] < 0:
+            return ()
+        same = codes == codes[row]
+        same[row] = False
+        if allowed is not None:
+            same &= allowed
+        if not same.any():
+            return ()
+        rows, scores = (found[0] for found in self.index.search(query[None], MOST_VIEWS, same))
+        views = zip(self.items.rows(rows.tolist()), scores.tolist(), strict=True)
+        return tuple(
+            View(view.id, self.shards.image_address(view), round(score, 6)) for view, score in views
         )
-    return Image.open(io.BytesIO(image.data)).convert("RGB")
+
+
+def _first_of_each(codes: np.ndarray) -> np.ndarray:
+    """The places of the first row of each group, in their order; −1 is a group of its own."""
+    labels = np.where(codes < 0, -1 - np.arange(len(codes)), codes)
+    return np.sort(np.unique(labels, return_index=True)[1])

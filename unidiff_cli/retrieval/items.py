@@ -1,0 +1,128 @@
+"""The catalogue's rows as an index holds them: Arrow columns that are mapped, not read.
+
+Opening takes as long for a million rows as for one. A hit reads its own row, a filter its columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.ipc
+
+from unidiff_cli.data.attributes import Attribute, infer
+from unidiff_cli.data.shards import Row, rows_of, table_of
+from unidiff_cli.data.typed_columns import typed_columns
+from unidiff_cli.errors import Damaged, UsageError, nearest
+from unidiff_cli.system import first_line
+
+FILE = "items.arrow"
+# Rows of a block; a hit's row is found within its block.
+BLOCK = 16_384
+# Before the name of an attribute, so that it is no field of a row.
+PREFIX = "@"
+# What a filter may ask of every row, and the field that answers it.
+FIELDS = {"id": "id", "product": "group", "split": "split", "path": "path"}
+REDO = "Run: unidiff index --force"
+
+
+def write_items(
+    folder: Path, rows: Sequence[Row], attributes: Mapping[str, Attribute] | None
+) -> None:
+    """Writes the rows with their attributes as typed columns, found here where not given."""
+    cells = [row.attributes for row in rows]
+    table = table_of(rows)
+    for name, field in FIELDS.items():
+        if name in ("product", "split"):
+            place = table.column_names.index(field)
+            table = table.set_column(place, field, table[field].dictionary_encode())
+    known = infer(cells) if attributes is None else attributes
+    for name, column in typed_columns(cells, known).items():
+        table = table.append_column(PREFIX + name, column)
+    with pyarrow.OSFile(str(folder / FILE), "wb") as file:
+        with pyarrow.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table.unify_dictionaries(), max_chunksize=BLOCK)
+
+
+class Items:
+    """The rows of an index, by their number among its embeddings."""
+
+    def __init__(self, table: pyarrow.Table) -> None:
+        self._table = table
+        ours = [name for name in table.column_names if not name.startswith(PREFIX)]
+        self._rows = table.select(ours)
+
+    @classmethod
+    def open(cls, folder: Path) -> Items:
+        """The rows that `write_items` wrote. Raises Damaged for any other file."""
+        try:
+            file = pyarrow.memory_map(str(folder / FILE))
+            return cls(pyarrow.ipc.open_file(file).read_all())
+        except (OSError, pyarrow.ArrowException) as problem:
+            raise Damaged(
+                f"{folder / FILE} is not what was written: {first_line(problem)}.", REDO
+            ) from problem
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def rows(self, numbers: Iterable[int]) -> list[Row]:
+        """The rows of these numbers."""
+        return [rows_of(self._rows.slice(number, 1))[0] for number in numbers]
+
+    def contents(self) -> list[str]:
+        """The sha256 of each image's bytes."""
+        return self._rows["content"].to_pylist()
+
+    @property
+    def attributes(self) -> list[str]:
+        """The names of the attributes."""
+        return [n.removeprefix(PREFIX) for n in self._table.column_names if n.startswith(PREFIX)]
+
+    def column(self, name: str) -> pyarrow.ChunkedArray:
+        """An attribute, or a field that every row has; its name may be in another case.
+
+        Raises UsageError for any other, naming the nearest.
+        """
+        places = {**FIELDS, **{each: PREFIX + each for each in self.attributes}}
+        wanted = name if name in places else _alike(name, places)
+        if wanted is None:
+            raise UsageError(
+                f"The catalogue has no column '{name}'.{nearest(name, places)}",
+                f"Its columns: {', '.join(sorted(places))}.",
+            )
+        return self._table[places[wanted]]
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """(N,) int32: equal for the images of one product, as prepare found them."""
+        return _codes(self._table[FIELDS["product"]])
+
+    def codes(self, name: str) -> np.ndarray:
+        """(N,) int32: equal for rows of an equal value of a column; −1 where there is none.
+
+        Raises UsageError for an unknown column, and one of lists.
+        """
+        column = self.column(name)
+        if pyarrow.types.is_list(column.type):
+            raise UsageError(
+                f"'{name}' holds lists, so its rows form no groups.", "Name another column."
+            )
+        return _codes(column)
+
+
+def _codes(column: pyarrow.ChunkedArray) -> np.ndarray:
+    if not pyarrow.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    chunks = column.unify_dictionaries().chunks
+    parts = [chunk.indices.fill_null(-1).to_numpy() for chunk in chunks]
+    return np.concatenate([np.zeros(0, np.int32), *parts])
+
+
+def _alike(name: str, places: Iterable[str]) -> str | None:
+    """The one column of this name in another case; None for none and for several."""
+    found = [each for each in places if each.casefold() == name.casefold()]
+    return found[0] if len(found) == 1 else None
