@@ -1,6 +1,6 @@
 """Stable Diffusion 1.5 and CLIP ViT-L/14 at their real size, random weights: the whole chain once.
 
-About 12 GB of memory, 20 GB of disk and ten minutes on two cores; `make test-all` runs it where
+About 17 GB of memory, 20 GB of disk and half an hour on two cores; `make test-all` runs it where
 the machine has them.
 """
 
