@@ -110,6 +110,10 @@ def write(folder: Path, separator: str, header: str, rows, images) -> Path:
     return folder
 
 
+# Every image is a hit.
+ALL = ("--group-by", "none", "--json")
+
+
 @pytest.mark.parametrize("system", FEEDS)
 def test_the_rows_an_owner_expects_are_retrieved(unidiff, tmp_path, finished, tiny_base, system):
     *feed, expected = FEEDS[system]
@@ -118,7 +122,7 @@ def test_the_rows_an_owner_expects_are_retrieved(unidiff, tmp_path, finished, ti
     code, out, err = unidiff("-C", project.root, "prepare", shop, "--force")
     assert code == 0 and "bad rows" in out and f"columns of {system}'s" in err, out
     assert unidiff("-C", project.root, "index")[0] == 0
-    code, out, err = unidiff("-C", project.root, "retrieve", "a dress", "-k", "99", "--json")
+    code, out, err = unidiff("-C", project.root, "retrieve", "a dress", "-k", "99", *ALL)
     assert code == 0, err
     hits = {Path(hit["path"]).relative_to(shop).as_posix(): hit for hit in json.loads(out)}
     assert {path: hit["caption"] for path, hit in hits.items()} == {

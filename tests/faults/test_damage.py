@@ -134,7 +134,7 @@ def test_status_notices_a_file_of_another_size_or_none(measured, tmp_path):
 @pytest.mark.parametrize("kind", ["flip", "hole"])
 def test_a_stage_makes_a_damaged_folder_again(measured, tmp_path, kind, caplog):
     project = copy_project(measured, tmp_path)
-    [file] = project.path("index", "clip").iterdir()
+    file = project.path("index", "clip", "embeddings.safetensors")
     whole = file.read_bytes()
     file.write_bytes(damage(whole, kind, len(whole) - 10, 5))
     index(project)

@@ -202,7 +202,8 @@ def headers():
 
 @pytest.mark.parametrize(("data"), [data for _, data in headers()], ids=[n for n, _ in headers()])
 def test_an_index_of_another_header_is_damaged(tmp_path, data):
-    from unidiff_cli.retrieval.indexes.flat import FILE, Flat
+    from unidiff_cli.retrieval.embedding_file import FILE
+    from unidiff_cli.retrieval.indexes.flat import Flat
 
     (tmp_path / FILE).write_bytes(data)
     with pytest.raises(Damaged, match="unidiff index --force"):
@@ -213,10 +214,14 @@ def test_a_retriever_says_so(finished, tmp_path):
     from tests.support.projects import copy_project
 
     project = copy_project(finished, tmp_path)
-    (file,) = project.path("index").rglob("*.safetensors")
-    file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(Damaged, match="unidiff index"):
-        Retriever.open(project)
+    files = [f for f in project.path("index").rglob("*") if f.suffix in (".arrow", ".safetensors")]
+    assert len(files) == 3
+    for file in files:
+        whole = file.read_bytes()
+        file.write_bytes(whole[:100])
+        with pytest.raises(Damaged, match="unidiff index"):
+            Retriever.open(project)
+        file.write_bytes(whole)
 
 
 def test_old_names_of_a_vae_load_alike(tmp_path):

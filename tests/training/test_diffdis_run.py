@@ -22,7 +22,7 @@ from unidiff_cli.models import loading, sources
 from unidiff_cli.models.dual_stream import DualStream
 from unidiff_cli.models.encoders import CLIP, DIFFDIS, embed_captions, encoder_of
 from unidiff_cli.project.checkpoints import BEST, tensors
-from unidiff_cli.retrieval.indexes.flat import FILE
+from unidiff_cli.retrieval.embedding_file import FILE
 
 
 @pytest.fixture(scope="module")

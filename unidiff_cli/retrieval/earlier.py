@@ -13,7 +13,6 @@ from unidiff_cli.errors import Damaged, NotReady
 from unidiff_cli.models.encoders import ImageEncoder
 from unidiff_cli.progress import Counter
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import QUICK
 from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.items import Items
 from unidiff_cli.retrieval.provenance import SCHEMA
@@ -31,7 +30,8 @@ class Earlier:
     def of(cls, project: Project, export: str, inputs: dict[str, str]) -> Earlier | None:
         """The project's index, if the same export made it and it is whole."""
         try:
-            receipt = project.receipt("index", hashed=QUICK)
+            # All of it: what is taken over has no other check.
+            receipt = project.receipt("index", hashed=None)
             settings, name = receipt.settings, f"exports/{export}"
             if settings.get("schema") != SCHEMA or receipt.inputs.get(name) != inputs[name]:
                 return None

@@ -24,7 +24,7 @@ def map_embeddings(folder: Path) -> np.ndarray:
     """The embeddings (N, D) that `write_embeddings` wrote. Raises Damaged for any other file."""
     try:
         return _mapped(folder / FILE)
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise Damaged(
             f"{folder / FILE} is not what was written: {first_line(problem)}.",
             "Run: unidiff index --force",
