@@ -38,7 +38,8 @@ def test_days_that_are_the_same_everywhere_are_days_and_others_stay_text():
         None,
         None,
     ]
-    assert column(["05.01.2026", "01/02/2026"], "date") == ["05.01.2026", "01/02/2026"]
+    for cells in (["05.01.2026", "01/02/2026"], ["2026-01-05", "06.01.2026"]):
+        assert column(cells, "date") == cells
 
 
 def test_lists_of_any_kind():

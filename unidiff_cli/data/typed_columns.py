@@ -41,9 +41,9 @@ def _column(cells: Sequence[Any], attribute: Attribute) -> pyarrow.Array:
     if attribute.type == "number":
         return pyarrow.array(_numbers(cells), pyarrow.float64())
     if attribute.type == "date":
-        days = [_day(cell) for cell in cells]
-        if any(days):
-            return pyarrow.array(days, pyarrow.date32())
+        # One that is written otherwise would silently have no day: then all stay text.
+        if all(_DATE.match(text) for cell in cells if (text := cell_text(cell))):
+            return pyarrow.array([_day(cell) for cell in cells], pyarrow.date32())
     if attribute.type == "list":
         return pyarrow.array([_items(cell) for cell in cells], pyarrow.list_(pyarrow.string()))
     texts = [cell_text(cell) or None for cell in cells]
