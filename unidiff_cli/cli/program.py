@@ -20,6 +20,7 @@ from unidiff_cli.cli import (
     prepare,
     recipes,
     retrieve,
+    serve,
     status,
     train,
     verify,
@@ -85,6 +86,7 @@ app.command("export", epilog=train.EXPORT_EXAMPLE)(train.export_command)
 app.command("index")(retrieve.index_command)
 app.command("generate", epilog=generate.EXAMPLE)(generate.generate_command)
 app.command("retrieve", epilog=retrieve.EXAMPLE)(retrieve.retrieve_command)
+app.command("serve", epilog=serve.EXAMPLE)(serve.serve_command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate_command)
 app.command("compare", epilog=evaluate.COMPARE_EXAMPLE)(evaluate.compare_command)
 app.command("ablate", epilog=experiments.EXAMPLE)(experiments.ablate_command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,11 +65,13 @@ class Generator:
         guidance: Guidance | None = None,
         negative: str = "",
         on_progress: Progress | None = None,
+        on_step: Callable[[], None] | None = None,
     ) -> Iterator[GeneratedImage]:
         """One image for each prompt and its seed, in order, sampled as they are asked for.
 
         An image depends on its record only, not on the others of the call. `guidance` is that of
-        the options by default.
+        the options by default. `on_step` is called after each denoising step of a batch; what it
+        raises ends the sampling.
         """
         options = options or self.options
         guidance = guidance or self.guidance(options)[0]
@@ -82,6 +84,7 @@ class Generator:
             negative=negative,
             batch_size=options.batch_size,
             on_progress=partial(on_progress, "generating") if on_progress else None,
+            on_step=on_step,
         )
         for prompt, seed, image in zip(prompts, seeds, images, strict=True):
             record = GenerationRecord(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -47,11 +47,11 @@ class GenerationRecord(Section):
         return self.model_dump(mode="json")
 
 
-def write_image(file: Path, image: Image.Image, record: GenerationRecord) -> None:
-    """Writes an image as a PNG file that holds its record."""
+def write_image(file: Path | IO[bytes], image: Image.Image, record: GenerationRecord) -> None:
+    """Writes an image as a PNG, into a file or a stream, that holds its record."""
     chunks = PngInfo()
     chunks.add_text(KEY, json.dumps(record.plain()))
-    image.save(file, pnginfo=chunks)
+    image.save(file, "PNG", pnginfo=chunks)
 
 
 def read_record(file: Path) -> GenerationRecord:

@@ -194,8 +194,11 @@ class BaseModel(DualEncoder):
         steps: int,
         guidance: Guidance,
         negative: str = "",
+        on_step: Callable[[], None] | None = None,
     ) -> list[Image]:
         """An image a prompt, by the base's own scheduler, from the CPU generator of its seed.
+
+        `on_step` is called after each step; what it raises ends the sampling.
 
         With guidance that only has a scale it is the image of the pipeline that `save` writes.
         """

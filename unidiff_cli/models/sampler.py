@@ -7,7 +7,7 @@ the batch size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from unidiff_cli.errors import UsageError
@@ -30,8 +30,11 @@ def generate_images(
     negative: str = "",
     batch_size: int = 8,
     on_progress: Counter | None = None,
+    on_step: Callable[[], None] | None = None,
 ) -> Iterator[Image]:
     """One RGB image a prompt, in order; each depends on its prompt and its seed only.
+
+    `on_step` is called after each denoising step of a batch; what it raises ends the sampling.
 
     Raises UsageError for more steps than the base's schedule has.
     """
@@ -48,6 +51,7 @@ def generate_images(
             steps=steps,
             guidance=guidance,
             negative=negative,
+            on_step=on_step,
         )
         if on_progress:
             on_progress(stop, len(prompts))

@@ -27,9 +27,12 @@ BLOCK = 16_384
 
 @dataclass(frozen=True)
 class Part:
-    """A text or an image of a query; a weight below 0 asks for what is unlike it."""
+    """A text or an image of a query; a weight below 0 asks for what is unlike it.
 
-    content: str | Image.Image
+    An image may stand there as its unit embedding (D,).
+    """
+
+    content: str | Image.Image | np.ndarray
     weight: float = 1.0
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow
+import pyarrow.compute as pc
 import pyarrow.ipc
 
 from unidiff_cli.data.attributes import Attribute, infer
@@ -72,6 +73,11 @@ class Items:
     def rows(self, numbers: Iterable[int]) -> list[Row]:
         """The rows of these numbers."""
         return [rows_of(self._rows.slice(number, 1))[0] for number in numbers]
+
+    def number(self, name: str) -> int | None:
+        """The number of the row of an id; None where there is none."""
+        number = pc.index(self._table["id"], name).as_py()
+        return None if number < 0 else number
 
     def contents(self) -> list[str]:
         """The sha256 of each image's bytes."""

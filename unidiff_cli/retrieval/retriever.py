@@ -140,13 +140,21 @@ class Retriever:
         queries: Sequence[Sequence[Part]],
         k: int = 10,
         *,
-        where: str | None = None,
+        where: str | Sequence[str] | None = None,
         group_by: str = PRODUCT,
+        without: Sequence[str] = (),
     ) -> list[list[Hit]]:
-        """The hits of several queries, each of one part or more; all are searched at once."""
-        allowed = None if where is None else mask_of(where, self.items)
+        """The hits of several queries, each of one part or more; all are searched at once.
+
+        Every filter of `where` must let a hit through. The products of the images whose ids
+        `without` names are left out.
+        """
+        allowed = self.allowed(where)
         if allowed is not None and not allowed.any():
             logger.info("No image passes the filter.")
+        if without:
+            others = ~np.isin(self.items.groups, self.items.groups[self._numbers(without)])
+            allowed = others if allowed is None else allowed & others
         codes = self._groups(group_by)
         embeddings = self.embed(queries)
         found = self._neighbours(embeddings, k, allowed, codes)
@@ -167,19 +175,58 @@ class Retriever:
             )
         parts = [part for query in queries for part in query]
         texts = [part.content for part in parts if isinstance(part.content, str)]
-        images = [part.content for part in parts if not isinstance(part.content, str)]
+        images = [part.content for part in parts if isinstance(part.content, Image.Image)]
         captions = iter(self.encoder.embed_captions(texts))
         pictures = iter(self.encoder.embed_images(images))
-        embeddings = [
-            np.stack([next(captions if isinstance(p.content, str) else pictures) for p in query])
-            for query in queries
-        ]
+
+        def embedding(part: Part) -> np.ndarray:
+            if isinstance(part.content, np.ndarray):
+                return part.content
+            return next(captions if isinstance(part.content, str) else pictures)
+
+        embeddings = [np.stack([embedding(part) for part in query]) for query in queries]
         return np.stack(
             [
                 compose(each, [part.weight for part in query], self._covariance)
                 for each, query in zip(embeddings, queries, strict=True)
             ]
         )
+
+    def like(self, name: str, weight: float = 1.0) -> Part:
+        """An image of the catalogue as a part of a query, by its id. Raises UsageError."""
+        [embedding] = self.index.embeddings(self._numbers([name]))
+        return Part(embedding, weight)
+
+    def allowed(self, where: str | Sequence[str] | None) -> np.ndarray | None:
+        """The rows (N,) that all filters let through; None where there is none. Raises UsageError.
+
+        See `mask_of`.
+        """
+        filters = [where] if isinstance(where, str) else where
+        return np.all([mask_of(each, self.items) for each in filters], axis=0) if filters else None
+
+    def first(self, k: int, *, where: str | Sequence[str] | None = None) -> list[Row]:
+        """The first k products that filters let through, in the catalogue's order, an image each.
+
+        Raises UsageError for an unknown column.
+        """
+        allowed = self.allowed(where)
+        numbers = np.arange(len(self.items)) if allowed is None else np.flatnonzero(allowed)
+        first = np.unique(self.items.groups[numbers], return_index=True)[1]
+        return self.items.rows(np.sort(numbers[first])[:k].tolist())
+
+    def views(self, name: str) -> list[Row]:
+        """The images of the product of an image, which is the first. Raises UsageError."""
+        [number] = self._numbers([name])
+        same = np.flatnonzero(self.items.groups == self.items.groups[number])
+        return self.items.rows([number, *(n for n in same[: MOST_VIEWS + 1] if n != number)])
+
+    def _numbers(self, names: Sequence[str]) -> np.ndarray:
+        """The rows (M,) of images by their ids. Raises UsageError where there is none."""
+        numbers = [self.items.number(name) for name in names]
+        if missing := [each for each, n in zip(names, numbers, strict=True) if n is None]:
+            raise UsageError(f"The index has no image '{missing[0]}'.", "Give the id of a hit.")
+        return np.array(numbers, np.int64)
 
     def image(self, hit: Hit) -> Image.Image:
         """The image of a hit, RGB, as the shards hold it."""

@@ -8,7 +8,7 @@ folder has no UNet, so a base is read from both and their text weights are compa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -170,6 +170,7 @@ class StableDiffusion(Clip, BaseModel):
         steps: int,
         guidance: Guidance,
         negative: str = "",
+        on_step: Callable[[], None] | None = None,
     ) -> list[Image]:
         """By the base's own scheduler: the images of its diffusers pipeline, and its loop."""
         scheduler, text = self.pipeline.scheduler, self.encode_text(prompts)
@@ -187,6 +188,8 @@ class StableDiffusion(Clip, BaseModel):
             else:
                 prediction = self.denoise(x, t, text)
             z = scheduler.step(prediction, t, z, **options, return_dict=False)[0]
+            if on_step:
+                on_step()
         pixels = self.decode_latents(z).round().byte().permute(0, 2, 3, 1)
         return [fromarray(image) for image in pixels.cpu().numpy()]
 
