@@ -17,6 +17,9 @@ demo: .venv/.installed  ## the main job on a rendered shop, without GPU or netwo
 	@echo
 	@echo "Look at:"
 	@ls demo/project/report/report.html demo/project/outputs/*/sheet.png demo/*.png demo/project/runs/*/previews/*.png demo/project/shards/report.html
+	@echo
+	@echo "Search the shop in a browser, at http://127.0.0.1:8000:"
+	@echo "$(BIN)/pip install -e '.[serve]' && $(BIN)/unidiff -C demo/project serve"
 
 test: .venv/.test  ## the tests, under twenty minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"

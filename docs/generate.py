@@ -18,7 +18,13 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "unidiff_cli"
 BEGIN, END = "<!-- tree -->\n", "<!-- end of tree -->\n"
 # Folders of data: their files are no modules.
-DATA = {"models/embedded", "reports/templates", "data/prompts"}
+DATA = {
+    "models/embedded",
+    "reports/templates",
+    "data/prompts",
+    "service/static",
+    "service/templates",
+}
 
 
 def first_sentence(module: Path) -> str:

@@ -2,7 +2,7 @@
 
     from unidiff_cli import Project, Recipe, load_recipe
     from unidiff_cli import prepare, train, export, index, evaluate, compare, generate, retrieve
-    from unidiff_cli import Generator, Part, Retriever
+    from unidiff_cli import Client, Generator, Part, Retriever
 
 The names load on first use, so `import unidiff_cli` is cheap, and torch waits until a stage needs
 it.
@@ -39,6 +39,7 @@ _MODULES = {
     "retrieve": "retrieval.retrieve",
     "Retriever": "retrieval.retriever",
     "Part": "retrieval.composition",
+    "Client": "service.client",
 }
 __all__ = ["__version__", *_MODULES]
 

@@ -10,7 +10,7 @@ from unidiff_cli.retrieval.where import mask_of
 
 CELLS = [
     {
-        "color": ["red", "blue", "it's \"odd\""][n % 3],
+        "color": ["red", "blue", 'it\'s "odd"'][n % 3],
         "price": f"{10 + n}.00",
         "tags": ["new", "sale"] if n % 2 else ["new"],
         "sku": f"SKU-{n}",
@@ -46,7 +46,7 @@ def test_what_each_image_has_of_its_own_is_no_choice(facets):
 
 
 def test_texts_lists_and_missing_cells_are_counted(facets):
-    assert counts(facets, "color") == {"red": 20, "blue": 20, "it's \"odd\"": 20}
+    assert counts(facets, "color") == {"red": 20, "blue": 20, 'it\'s "odd"': 20}
     assert counts(facets, "tags") == {"new": 60, "sale": 30}
     assert counts(facets, "size") == {"s": 8, "xl": 7}
 
@@ -60,7 +60,7 @@ def test_numbers_are_counted_in_ranges_that_hold_all(facets, items):
         assert mask_of(where, items).sum() == choice.count
 
 
-@pytest.mark.parametrize("value", ["red", "it's \"odd\""])
+@pytest.mark.parametrize("value", ["red", 'it\'s "odd"'])
 def test_what_is_chosen_is_what_was_counted(facets, items, value):
     [where] = filters_of({"color": [value]}, facets.columns)
     assert mask_of(where, items).sum() == 20

@@ -136,7 +136,8 @@ def test_an_item_has_its_captions_attributes_and_views(client, retriever):
 
 
 @pytest.mark.parametrize(
-    "name", ["none", "..%2F..%2Funidiff.yaml", "../../unidiff.yaml", "%00", "000000007/../x", "ü" * 99]
+    "name",
+    ["none", "..%2F..%2Funidiff.yaml", "../../unidiff.yaml", "%00", "000000007/../x", "ü" * 99],
 )
 @pytest.mark.parametrize("part", ["", "/image", "/thumbnail"])
 def test_nothing_but_an_id_gives_anything(client, name, part):
@@ -228,7 +229,9 @@ def test_health_and_metrics(client, finished):
 
 def test_the_document_describes_every_route_and_loads_nothing_from_elsewhere(client):
     document = client.get("/openapi.json").json()
-    assert {"/v1/retrieve", "/v1/generate", "/v1/items/{id}", "/healthz"} <= document["paths"].keys()
+    assert {"/v1/retrieve", "/v1/generate", "/v1/items/{id}", "/healthz"} <= document[
+        "paths"
+    ].keys()
     page = client.get("/docs").text
     assert "swagger" in page and "http://" not in page and "https://" not in page
     assert client.get("/static-docs/swagger-ui-bundle.js").status_code == 200

@@ -18,7 +18,9 @@ def guarded(finished):
         yield client
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", ""]
+)
 def test_another_name_is_not_answered(client, host):
     assert client.get("/healthz", headers={"host": host}).status_code == 421
 

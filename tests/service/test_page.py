@@ -102,7 +102,15 @@ def test_what_cannot_be_answered_is_said_on_the_page(client, address, words):
 
 
 def test_odd_addresses_ask_for_nothing(client):
-    for address in ("/?n=x", "/?n=-1", "/?n=99999", "/?f=none", "/?f=none:x", "/?f=:x", "/?f=color:"):
+    for address in (
+        "/?n=x",
+        "/?n=-1",
+        "/?n=99999",
+        "/?f=none",
+        "/?f=none:x",
+        "/?f=:x",
+        "/?f=color:",
+    ):
         assert client.get(address).status_code == 200, address
 
 
@@ -144,7 +152,9 @@ def test_nothing_of_a_catalogue_is_script(tmp_path, finished, recipe):
         for n in range(12):
             photo(n).save(shop / f"{n}.jpg")
             cell = f"{SCRIPT}{n % 2}"
-            writer.writerow([f"{n}.jpg", f"a {cell} {n}", f"id/{n}{SCRIPT}", cell, cell + str(n), cell])
+            writer.writerow(
+                [f"{n}.jpg", f"a {cell} {n}", f"id/{n}{SCRIPT}", cell, cell + str(n), cell]
+            )
     project = copy_project(finished, tmp_path)
     prepare(project, recipe, shop)
     index(project)

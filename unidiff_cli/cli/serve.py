@@ -22,8 +22,11 @@ def serve_command(
     context: typer.Context,
     host: Annotated[
         str,
-        typer.Option("--host", help="The address to listen on; others than this machine's own "
-                     "need a token in UNIDIFF_TOKEN."),
+        typer.Option(
+            "--host",
+            help="The address to listen on; others than this machine's own "
+            "need a token in UNIDIFF_TOKEN.",
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", min=0, max=65_535, help="The port; 0 takes any free one.")

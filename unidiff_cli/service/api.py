@@ -161,7 +161,7 @@ def cancel(request: Request, id: str) -> JobAnswer:
 async def events(request: Request, id: str) -> StreamingResponse:
     """Server-sent events named by the state, each with the whole generation as its data."""
     job = _job(request, id)
-    stream = _events(job, service_of(request))
+    stream = _events(job)
     headers = {"cache-control": "no-store"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
@@ -180,7 +180,7 @@ def _job(request: Request, name: str) -> Job:
     return job
 
 
-async def _events(job: Job, service: Service) -> AsyncIterator[bytes]:
+async def _events(job: Job) -> AsyncIterator[bytes]:
     told, quiet = None, 0.0
     while True:
         now = (job.state, job.done, len(job.images))
@@ -191,8 +191,7 @@ async def _events(job: Job, service: Service) -> AsyncIterator[bytes]:
         elif quiet >= HEARTBEAT:
             quiet = 0.0
             yield b": still here\n\n"
-        # What still runs when the service stops may end after this stream.
-        if job.ended or service.draining:
+        if job.ended:
             return
         await asyncio.sleep(LOOK)
         quiet += LOOK

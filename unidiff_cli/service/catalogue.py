@@ -10,7 +10,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from unidiff_cli import machine
 from unidiff_cli.data.shards import Row
@@ -92,7 +91,8 @@ class Catalogue:
         return [facet for facet in found if facet.choices]
 
 
-class State(NamedTuple):
+@dataclass(frozen=True)
+class State:
     """What decides which index and model are in force; equal while nothing changed."""
 
     current: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from unidiff_cli.errors import EnvironmentProblem, WorkError
+from unidiff_cli.errors import EnvironmentProblem, UnidiffError, WorkError
 
 
 class Client:
@@ -85,7 +85,9 @@ class Client:
                         yield job
         finally:
             if not ended:
-                self._asked("DELETE", place)
+                # Where nobody is there any more, nothing is generated either.
+                with suppress(UnidiffError):
+                    self._asked("DELETE", place)
 
     def image(self, address: str) -> bytes:
         """The bytes of an image, by the address that an answer gives."""

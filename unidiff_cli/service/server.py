@@ -76,9 +76,7 @@ def is_local(host: str) -> bool:
 class _Server(uvicorn.Server):
     """uvicorn's, that hears our signals in place of its own."""
 
-    def __init__(
-        self, config: uvicorn.Config, service: Service, caught: Callable[[], int]
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, caught: Callable[[], int]) -> None:
         super().__init__(config)
         self._service, self._caught = service, caught
 

@@ -48,7 +48,7 @@ class Service:
         self.metrics.waiting.set_function(lambda: self.turns.waiting)
         self.metrics.queued.set_function(lambda: len(self.jobs))
         self.metrics.images.set_function(lambda: len(self.catalogue.items))
-        # Set once it takes no more, so that streams end.
+        # Set once it takes no more.
         self.draining = False
 
     @property
