@@ -19,8 +19,8 @@ from unidiff_cli.project.project import Project
 logger = logging.getLogger("unidiff")
 
 FOLDER = "unfinished-index"
-# Images of a block: what a kill loses at most.
-BLOCK = 512
+# Images of a block, which is what a kill loses at most, and of a batch, of which it has several.
+BLOCK, BATCH = 512, 64
 
 
 class Blocks:
@@ -55,7 +55,7 @@ class Blocks:
         left = [row for start in missing for row in parts[start]]
         if done := len(rows) - len(left):
             logger.info("%s images were embedded by a command that was stopped.", f"{done:,}")
-        batches = encoder.embed_stream(shards, left)
+        batches = encoder.embed_stream(shards, left, BATCH)
         for start in missing:
             size = len(parts[start])
             block = embeddings[start : start + size]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,7 +34,10 @@ AIM = 0.993
 # Candidates beyond k: half precision orders nearly equal scores wrongly.
 SPARE = 10
 # A query is compared with at least so many embeddings for each that it finds.
-PART = 10
+PART = 50
+# A filter leaves hardly anything near a query where it lets less than this part of its share
+# through.
+HARDLY = 0.5
 
 
 class Ivf(Index):
@@ -100,37 +104,77 @@ class Ivf(Index):
         return self._embeddings[rows]
 
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Neighbours:
-        rows, cells, most = len(self._embeddings), self._cells.nprobe, self._cells.nlist
-        through = rows if allowed is None else int(np.count_nonzero(allowed))
-        # A query is compared with about so many embeddings, of which k must be a small part.
-        compared = rows * cells / most
-        if through <= compared or k * PART > compared:
-            return search_exactly(self._embeddings, queries, k, allowed)
+        rows, cells = len(self._embeddings), self._cells.nlist
+        # The embeddings that a query is compared with, of which k must be a small part.
+        compared = max(rows * self._cells.nprobe / cells, PART * k)
         queries = np.ascontiguousarray(queries, np.float32)
-        # What a filter leaves of each cell is fewer, so as many more cells are looked into.
-        wider = min(most, math.ceil(cells * rows / through))
-        candidates = self._candidates(queries, min(k + SPARE, through), wider, allowed)
-        return self._ranked(queries, candidates, min(k, through), allowed)
+        if compared >= (rows if allowed is None else np.count_nonzero(allowed)):
+            return search_exactly(self._embeddings, queries, k, allowed)
+        if allowed is None:
+            return self._search_cells(queries, k, math.ceil(compared * cells / rows))
+        needed = self._cells_needed(queries, compared, allowed)
+        found = Neighbours(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), "f4"))
+        for part, search in (
+            (needed > 0, partial(self._search_cells, cells=int(needed.max()))),
+            (needed == 0, partial(search_exactly, self._embeddings)),
+        ):
+            if part.any():
+                found.rows[part], found.scores[part] = search(queries[part], k=k, allowed=allowed)
+        return found
 
-    def _candidates(
-        self, queries: np.ndarray, k: int, cells: int, allowed: np.ndarray | None
+    def _cells_needed(
+        self, queries: np.ndarray, compared: float, allowed: np.ndarray
     ) -> np.ndarray:
-        """The k nearest rows (Q, k) in so many cells; −1 where there are fewer."""
+        """How many cells (Q,), the nearest first, hold so many allowed rows.
+
+        0 where a filter leaves hardly anything near a query, as color = 'blue' of "red dress": what
+        it leaves is then far away, all over the cells.
+        """
+        centres, sizes, rows = self._contents
+        # Of an empty cell `reduceat` would give the first row of the next one.
+        filled = np.flatnonzero(sizes)
+        starts = np.cumsum(sizes)[filled] - sizes[filled]
+        counts = np.zeros(len(sizes), np.int64)
+        counts[filled] = np.add.reduceat(allowed[rows], starts, dtype=np.int64)
+        nearest = np.argsort(-(queries @ centres.T), axis=1)
+        within = np.cumsum(counts[nearest], axis=1)
+        near = math.ceil(compared * len(sizes) / len(rows))
+        expected = sizes[nearest[:, :near]].sum(axis=1) * allowed.mean()
+        return np.where(
+            within[:, near - 1] < HARDLY * expected, 0, (within < compared).sum(axis=1) + 1
+        )
+
+    @cached_property
+    def _contents(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The centres (C, D), the numbers of rows (C,), and the rows (N,), cell after cell."""
+        import faiss
+
+        lists = self._cells.invlists
+        sizes = np.array([lists.list_size(cell) for cell in range(self._cells.nlist)])
+        rows = [
+            faiss.rev_swig_ptr(lists.get_ids(cell), int(size))
+            for cell, size in enumerate(sizes)
+            if size
+        ]
+        centres = self._cells.quantizer.reconstruct_n(0, self._cells.nlist)
+        return centres, sizes, np.concatenate(rows)
+
+    def _search_cells(
+        self, queries: np.ndarray, k: int, cells: int, allowed: np.ndarray | None = None
+    ) -> Neighbours:
+        """The k nearest rows of each query's nearest cells."""
         import faiss
 
         options: dict[str, object] = {"nprobe": cells}
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")
             options["sel"] = faiss.IDSelectorBitmap(bits)
-        return self._cells.search(queries, k, params=faiss.SearchParametersIVF(**options))[1]
-
-    def _ranked(
-        self, queries: np.ndarray, candidates: np.ndarray, k: int, allowed: np.ndarray | None
-    ) -> Neighbours:
-        """The k best of each query's candidates (Q, ≥ k) by their embeddings."""
+        parameters = faiss.SearchParametersIVF(**options)
+        _, candidates = self._cells.search(queries, k + SPARE, params=parameters)
         rows = np.empty((len(queries), k), np.int64)
         scores = np.empty((len(queries), k), np.float32)
         for number, (query, near) in enumerate(zip(queries, candidates, strict=True)):
+            # −1 where the cells hold fewer.
             near = near[near >= 0]
             if len(near) < k:
                 found = search_exactly(self._embeddings, query[None], k, allowed)
