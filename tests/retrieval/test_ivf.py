@@ -36,7 +36,7 @@ def recall(found, expected):
 
 def test_it_looks_into_few_cells_and_finds_nearly_all(index, data):
     embeddings, queries = data
-    assert 1 <= index._cells.nprobe < index._cells.nlist / 4
+    assert 1 <= index.probes < index.cells / 4
     found = index.search(queries[200:], 10)
     assert recall(found, nearest_rows(embeddings, queries[200:], 10)) >= 0.98
     assert recall(found, nearest_rows(embeddings, queries[200:], 10)) < 1, "it is approximate"
@@ -84,7 +84,7 @@ def test_what_is_calibrated_is_stored_with_it(index, data, tmp_path):
     index.save(tmp_path)
     opened = Ivf()
     opened.open(tmp_path)
-    assert opened._cells.nprobe == index._cells.nprobe
+    assert opened.probes == index.probes
     for one, other in zip(index.search(data[1], 10), opened.search(data[1], 10), strict=True):
         assert np.array_equal(one, other)
 
@@ -95,7 +95,7 @@ def test_what_no_few_cells_answer_is_searched_in_all(data):
     index.build(embeddings)
     impossible = Questions(embeddings[:2], np.array([-1, -1]), np.full((2, 10), 2.0, np.float32))
     index.calibrate([impossible])
-    assert index._cells.nprobe == index._cells.nlist
+    assert index.probes == index.cells
 
 
 @pytest.mark.parametrize("damage", [lambda data: b"", lambda data: b"\xff" * 50])

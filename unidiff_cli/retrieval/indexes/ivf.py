@@ -51,6 +51,16 @@ class Ivf(Index):
     # A faiss.IndexIVF of half-precision codes.
     _cells: Any = PrivateAttr()
 
+    @property
+    def cells(self) -> int:
+        """How many cells there are."""
+        return self._cells.nlist
+
+    @property
+    def probes(self) -> int:
+        """How many of them a search looks into, the nearest first, where nothing asks for more."""
+        return self._cells.nprobe
+
     def build(self, embeddings: np.ndarray) -> None:
         import faiss
 
@@ -68,7 +78,7 @@ class Ivf(Index):
 
     def calibrate(self, questions: Sequence[Questions]) -> None:
         """Looks into as few cells as find the answers to each of several questions."""
-        most, low = self._cells.nlist, 1
+        most, low = self.cells, 1
         while low < most and not self._reaches(low, questions):
             low *= 2
         high, low = min(low, most), low // 2
@@ -104,9 +114,9 @@ class Ivf(Index):
         return self._embeddings[rows]
 
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Neighbours:
-        rows, cells = len(self._embeddings), self._cells.nlist
+        rows, cells = len(self._embeddings), self.cells
         # The embeddings that a query is compared with, of which k must be a small part.
-        compared = max(rows * self._cells.nprobe / cells, PART * k)
+        compared = max(rows * self.probes / cells, PART * k)
         queries = np.ascontiguousarray(queries, np.float32)
         if compared >= (rows if allowed is None else np.count_nonzero(allowed)):
             return search_exactly(self._embeddings, queries, k, allowed)
@@ -150,13 +160,13 @@ class Ivf(Index):
         import faiss
 
         lists = self._cells.invlists
-        sizes = np.array([lists.list_size(cell) for cell in range(self._cells.nlist)])
+        sizes = np.array([lists.list_size(cell) for cell in range(self.cells)])
         rows = [
             faiss.rev_swig_ptr(lists.get_ids(cell), int(size))
             for cell, size in enumerate(sizes)
             if size
         ]
-        centres = self._cells.quantizer.reconstruct_n(0, self._cells.nlist)
+        centres = self._cells.quantizer.reconstruct_n(0, self.cells)
         return centres, sizes, np.concatenate(rows)
 
     def _search_cells(
