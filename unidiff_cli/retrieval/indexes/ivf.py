@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -114,60 +113,46 @@ class Ivf(Index):
         return self._embeddings[rows]
 
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Neighbours:
-        rows, cells = len(self._embeddings), self.cells
-        # The embeddings that a query is compared with, of which k must be a small part.
-        compared = max(rows * self.probes / cells, PART * k)
+        rows = len(self._embeddings)
         queries = np.ascontiguousarray(queries, np.float32)
-        if compared >= (rows if allowed is None else np.count_nonzero(allowed)):
+        # So many that k is a small part of the rows in them.
+        cells = max(self.probes, math.ceil(PART * k * self.cells / max(rows, 1)))
+        share = 1 if allowed is None else np.count_nonzero(allowed) / max(rows, 1)
+        # As many rows as that pass the filter: these alone are compared as fast.
+        if share * self.cells <= cells:
             return search_exactly(self._embeddings, queries, k, allowed)
         if allowed is None:
-            return self._search_cells(queries, k, math.ceil(compared * cells / rows))
-        needed = self._cells_needed(queries, compared, allowed)
+            return self._search_cells(queries, k, cells)
+        near = self._shares(queries, cells, allowed)
+        # What a filter hardly leaves near a query, as color = 'blue' of "red dress", is far away
+        # in any of the cells.
+        far = near < HARDLY * share
         found = Neighbours(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), "f4"))
-        for part, search in (
-            (needed > 0, partial(self._search_cells, cells=int(needed.max()))),
-            (needed == 0, partial(search_exactly, self._embeddings)),
-        ):
-            if part.any():
-                found.rows[part], found.scores[part] = search(queries[part], k=k, allowed=allowed)
+        if far.any():
+            found.rows[far], found.scores[far] = search_exactly(
+                self._embeddings, queries[far], k, allowed
+            )
+        if not far.all():
+            # With fewer rows in each as many more cells are looked into.
+            wider = min(self.cells, math.ceil(cells / min(share, near[~far].min())))
+            found.rows[~far], found.scores[~far] = self._search_cells(
+                queries[~far], k, wider, allowed
+            )
         return found
 
-    def _cells_needed(
-        self, queries: np.ndarray, compared: float, allowed: np.ndarray
-    ) -> np.ndarray:
-        """How many cells (Q,), the nearest first, hold so many allowed rows.
-
-        0 where a filter leaves hardly anything near a query, as color = 'blue' of "red dress": what
-        it leaves is then far away, all over the cells.
-        """
-        centres, sizes, rows = self._contents
-        # Of an empty cell `reduceat` would give the first row of the next one.
-        filled = np.flatnonzero(sizes)
-        starts = np.cumsum(sizes)[filled] - sizes[filled]
-        counts = np.zeros(len(sizes), np.int64)
-        counts[filled] = np.add.reduceat(allowed[rows], starts, dtype=np.int64)
-        nearest = np.argsort(-(queries @ centres.T), axis=1)
-        within = np.cumsum(counts[nearest], axis=1)
-        near = math.ceil(compared * len(sizes) / len(rows))
-        expected = sizes[nearest[:, :near]].sum(axis=1) * allowed.mean()
-        return np.where(
-            within[:, near - 1] < HARDLY * expected, 0, (within < compared).sum(axis=1) + 1
-        )
-
-    @cached_property
-    def _contents(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The centres (C, D), the numbers of rows (C,), and the rows (N,), cell after cell."""
+    def _shares(self, queries: np.ndarray, cells: int, allowed: np.ndarray) -> np.ndarray:
+        """The share (Q,) of the rows in so many cells near each query that a filter allows."""
         import faiss
 
         lists = self._cells.invlists
-        sizes = np.array([lists.list_size(cell) for cell in range(self.cells)])
-        rows = [
-            faiss.rev_swig_ptr(lists.get_ids(cell), int(size))
-            for cell, size in enumerate(sizes)
-            if size
-        ]
-        centres = self._cells.quantizer.reconstruct_n(0, self.cells)
-        return centres, sizes, np.concatenate(rows)
+        _, nearest = self._cells.quantizer.search(queries, cells)
+        counts = np.zeros((len(queries), 2))
+        for query, near in enumerate(nearest.tolist()):
+            for cell in near:
+                if size := lists.list_size(cell):
+                    rows = faiss.rev_swig_ptr(lists.get_ids(cell), size)
+                    counts[query] += np.count_nonzero(allowed[rows]), size
+        return counts[:, 0] / np.maximum(counts[:, 1], 1)
 
     def _search_cells(
         self, queries: np.ndarray, k: int, cells: int, allowed: np.ndarray | None = None
