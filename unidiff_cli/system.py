@@ -19,7 +19,7 @@ from unidiff_cli.errors import EnvironmentProblem, UnidiffError, UsageError
 PACKAGE = "unidiff-cli"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # Modules that are named otherwise than the package they come in.
-PACKAGES = {"PIL": "pillow", "cleanfid": "clean-fid", "ruamel": "ruamel.yaml"}
+PACKAGES = {"PIL": "pillow", "cleanfid": "clean-fid", "faiss": "faiss-cpu", "ruamel": "ruamel.yaml"}
 # "(os error 28)" of safetensors, "[Errno 28]" of pyarrow.
 _NUMBER = re.compile(r"\b(?:os error|errno) (\d+)", re.IGNORECASE)
 # What transformers and diffusers put in the place of a class that cannot be imported.

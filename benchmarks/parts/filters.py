@@ -60,9 +60,14 @@ def _write(folder: Path, embeddings: np.ndarray) -> None:
     index = Flat()
     index.build(embeddings)
     index.save(folder)
+    write_catalogue(folder, len(embeddings))
+
+
+def write_catalogue(folder: Path, count: int) -> None:
+    """Writes so many rows with a colour and a price, which `FILTERS` ask for."""
     rng = np.random.default_rng(1)
-    colours = rng.integers(0, len(COLOURS), len(embeddings)).tolist()
-    prices = rng.integers(0, 10_000, len(embeddings)).tolist()
+    colours = rng.integers(0, len(COLOURS), count).tolist()
+    prices = rng.integers(0, 10_000, count).tolist()
     rows = [
         Row(
             f"{n:09d}",

@@ -105,7 +105,7 @@ def wrong(
     """Queries whose answers (Q, k) are not the nearest by products in double, but for rounding."""
     outside = 0
     for query, found in zip(queries.astype(float), rows, strict=True):
-        scores = _in_double(embeddings, query)
+        scores = in_double(embeddings, query)
         if allowed is not None:
             scores = np.where(allowed, scores, -np.inf)
         best = np.sort(scores)[: -len(found) - 1 : -1]
@@ -114,6 +114,7 @@ def wrong(
     return outside
 
 
-def _in_double(embeddings: np.ndarray, query: np.ndarray) -> np.ndarray:
+def in_double(embeddings: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """The products (N,) of embeddings (N, D) with a query (D,), in double."""
     blocks = range(0, len(embeddings), 16_384)
     return np.concatenate([embeddings[b : b + 16_384].astype(float) @ query for b in blocks])

@@ -10,6 +10,7 @@ from tests.support.catalogue import photo
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import Retriever, index, prepare, retrieve
 from unidiff_cli.models.encoders import ClipEncoder
+from unidiff_cli.project.receipt import Receipt, close
 
 
 @pytest.fixture
@@ -20,13 +21,13 @@ def project(finished, tmp_path):
 @pytest.fixture
 def embedded(monkeypatch):
     """How many images were embedded, call by call."""
-    counts, real = [], ClipEncoder.embed
+    counts, real = [], ClipEncoder.embed_pixels
 
-    def counted(self, images):
-        counts.append(len(images))
-        return real(self, images)
+    def counted(self, pixels):
+        counts.append(len(pixels))
+        return real(self, pixels)
 
-    monkeypatch.setattr(ClipEncoder, "embed", counted)
+    monkeypatch.setattr(ClipEncoder, "embed_pixels", counted)
     return counts
 
 
@@ -58,3 +59,22 @@ def test_an_index_of_another_export_or_a_damaged_one_is_not_used(project, change
     file.write_bytes(file.read_bytes()[:-8])
     assert index(project).counts == {"images": 60, "embedded": 60}
     assert retrieve(project, "red dress", k=3)
+
+
+def test_an_index_of_a_kind_that_is_no_longer_installed_is_made_anew(project, tiny_base, changed):
+    receipt = Receipt.read(project.path("index"))
+    receipt.settings["kind"] = "gone"
+    close(project.path("index"), receipt, 0)
+    prepare(project, load_recipe(tiny_base), changed)
+    assert index(project).counts == {"images": 60, "embedded": 60}
+    assert retrieve(project, "red dress", k=3)
+
+
+def test_an_approximate_index_is_taken_over_and_says_its_recall(project, changed, tiny_base):
+    receipt = index(project, kind="ivf")
+    assert receipt.counts == {"images": 60, "embedded": 0}
+    recall = receipt.figures["clip"]["recall@10"]
+    assert set(recall) == {"images", "captions"} and all(0.9 <= v <= 1 for v in recall.values())
+    assert retrieve(project, "red dress", k=3)
+    prepare(project, load_recipe(tiny_base), changed)
+    assert index(project, kind="ivf").counts == {"images": 60, "embedded": 1}

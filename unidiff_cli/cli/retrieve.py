@@ -24,6 +24,7 @@ from unidiff_cli.errors import UsageError
 from unidiff_cli.models.encoders import CLIP
 
 if TYPE_CHECKING:
+    from unidiff_cli.project.receipt import Receipt
     from unidiff_cli.retrieval.retriever import Hit
 
 COLUMNS = ("rank", "score", "views", "caption", "path")
@@ -37,11 +38,24 @@ def index_command(
     export: ExportName = None,
     assignments: Assignments = None,
     force: Force = False,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Put the index from before in place of this one.")
+    ] = False,
 ) -> None:
     """Embed every image of the catalogue with an export's image encoders."""
     from unidiff_cli.config.load import read_recipe
     from unidiff_cli.retrieval.build import index
+    from unidiff_cli.retrieval.rollback import roll_back
 
+    if rollback:
+        if export or assignments or force:
+            raise UsageError("--rollback and another option were given.", "Give --rollback alone.")
+        project = open_project(context)
+        receipt = roll_back(project)
+        say_done(project, "index", None, receipt)
+        _say_kind(receipt)
+        console.note(f"It is of {receipt.settings['export']}. --rollback again undoes this.")
+        return
     project = announced_project(context)
     recipe = read_recipe(
         project_file=project.file, environ=os.environ, assignments=assignments or ()
@@ -51,7 +65,18 @@ def index_command(
         receipt = index(
             project, export=export, kind=recipe.index.kind, force=force, on_progress=bars
         )
-    say_done(project, "index", before, receipt, 'unidiff retrieve "red dress"')
+    say_done(project, "index", before, receipt)
+    _say_kind(receipt)
+    console.note('Next: unidiff retrieve "red dress"')
+
+
+def _say_kind(receipt: Receipt) -> None:
+    """Prints the kind of an index, with the recall that was measured where it is approximate."""
+    console.say(f"kind: {receipt.settings['kind']}")
+    for encoder, figures in receipt.figures.items():
+        for name, values in figures.items():
+            recall = ", ".join(f"{value:.3f} for {queries}" for queries, value in values.items())
+            console.say(f"{encoder}, {name}: {recall}")
 
 
 def retrieve_command(

@@ -499,15 +499,23 @@ class Generate(Section):
             raise ValueError(f"{value!r} is neither auto nor a finite number from 0 on") from None
 
 
+# The kind of index that the number of images decides.
+AUTO_INDEX = "auto"
+
+
 class IndexSettings(Section):
     """How the embeddings of the catalogue's images are searched."""
 
-    kind: str = Field("flat", description="the kind of index; flat: exact, compares with all")
+    kind: str = Field(
+        AUTO_INDEX,
+        description="the kind of index; flat: exact, compares with all; ivf: approximate; "
+        "auto: by the number of images",
+    )
 
     @field_validator("kind")
     @classmethod
     def _known(cls, value: str) -> str:
-        known = registry.names("indexes")
+        known = (AUTO_INDEX, *registry.names("indexes"))
         if value not in known:
             raise ValueError(f"there is no index named '{value}'.{nearest(value, known)}")
         return value

@@ -7,7 +7,7 @@ is called, so that a command line and objectives can use the names.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from unidiff_cli.errors import UsageError
@@ -47,9 +47,17 @@ class ImageEncoder(ABC):
         self.model.to(device)
         return self
 
-    @abstractmethod
     def embed(self, images: Sequence[Image]) -> Tensor:
         """Unit embeddings (N, D) of images, float32, without gradient."""
+        return self.embed_pixels(self.pixels(images))
+
+    @abstractmethod
+    def pixels(self, images: Sequence[Image]) -> Tensor:
+        """Images as the encoder reads them, uint8 (N, 3, side, side). Threads may call it."""
+
+    @abstractmethod
+    def embed_pixels(self, pixels: Tensor) -> Tensor:
+        """Unit embeddings (N, D) of `pixels`, float32, without gradient."""
 
     @abstractmethod
     def embed_batch(self, batch: Batch) -> Tensor:
@@ -62,7 +70,9 @@ class ImageEncoder(ABC):
         on_progress: Counter | None = None,
     ) -> np.ndarray:
         """Unit embeddings (N, D) of images, float32."""
-        return self._in_batches(images.__getitem__, len(images), batch_size, on_progress)
+        starts = range(0, len(images), batch_size)
+        batches = (self.embed(images[start : start + batch_size]) for start in starts)
+        return self._joined((batch.cpu().numpy() for batch in batches), len(images), on_progress)
 
     def embed_rows(
         self,
@@ -72,33 +82,40 @@ class ImageEncoder(ABC):
         on_progress: Counter | None = None,
     ) -> np.ndarray:
         """Unit embeddings (N, D) of a catalogue's rows, float32."""
+        return self._joined(self.embed_stream(shards, rows, batch_size), len(rows), on_progress)
+
+    def embed_stream(
+        self, shards: Shards, rows: Sequence[Row], batch_size: int = 64
+    ) -> Iterator[np.ndarray]:
+        """The same in batches (B, D), whose images are decoded and resized in threads, ahead."""
+        import torch
+
+        from unidiff_cli.data.ahead import ahead
         from unidiff_cli.data.batch import open_image
 
-        def images(part: slice) -> list[Image]:
-            return [open_image(shards, row) for row in rows[part]]
+        def pixels(part: Sequence[Row]) -> Tensor:
+            return self.pixels([open_image(shards, row) for row in part])
 
-        return self._in_batches(images, len(rows), batch_size, on_progress)
+        for batch in ahead(pixels, rows, batch_size):
+            yield self.embed_pixels(torch.cat(batch)).cpu().numpy()
 
     def embed_captions(self, captions: Sequence[str], batch_size: int = 64) -> np.ndarray:
         """Unit embeddings (N, D) of captions, float32, by the model's text tower."""
         return embed_captions(self.model, captions, batch_size)
 
-    def _in_batches(
-        self,
-        images: Callable[[slice], Sequence[Image]],
-        count: int,
-        batch_size: int,
-        on_progress: Counter | None,
+    def _joined(
+        self, batches: Iterable[np.ndarray], count: int, on_progress: Counter | None
     ) -> np.ndarray:
+        """Batches (B, D) of so many rows as one array (N, D)."""
         import numpy as np
 
-        parts = []
-        for start in range(0, count, batch_size):
-            stop = min(start + batch_size, count)
-            parts.append(self.embed(images(slice(start, stop))).cpu().numpy())
+        joined, done = np.empty((count, self.dimension), np.float32), 0
+        for batch in batches:
+            joined[done : done + len(batch)] = batch
+            done += len(batch)
             if on_progress:
-                on_progress(stop, count)
-        return np.concatenate(parts) if parts else np.zeros((0, self.dimension), np.float32)
+                on_progress(done, count)
+        return joined
 
 
 class ClipEncoder(ImageEncoder):
@@ -109,14 +126,14 @@ class ClipEncoder(ImageEncoder):
     def __init__(self, model: DualEncoder) -> None:
         self.model = model
 
-    def embed(self, images: Sequence[Image]) -> Tensor:
-        return self._embed(self.model.clip_pixels(images))
+    def pixels(self, images: Sequence[Image]) -> Tensor:
+        return self.model.clip_pixels(images)
 
     def embed_batch(self, batch: Batch) -> Tensor:
         assert batch.clip_pixels is not None
-        return self._embed(batch.clip_pixels)
+        return self.embed_pixels(batch.clip_pixels)
 
-    def _embed(self, pixels: Tensor) -> Tensor:
+    def embed_pixels(self, pixels: Tensor) -> Tensor:
         import torch
 
         with torch.no_grad():
@@ -141,8 +158,11 @@ class DiffdisEncoder(ImageEncoder):
             )
         self.model, self.stream = model, stream
 
-    def embed(self, images: Sequence[Image]) -> Tensor:
-        return self._embed(self.model.encode_latents(self.model.diffusion_pixels(images)).mean)
+    def pixels(self, images: Sequence[Image]) -> Tensor:
+        return self.model.diffusion_pixels(images)
+
+    def embed_pixels(self, pixels: Tensor) -> Tensor:
+        return self._embed(self.model.encode_latents(pixels).mean)
 
     def embed_batch(self, batch: Batch) -> Tensor:
         from unidiff_cli.models.forward import latents_of

@@ -136,19 +136,20 @@ def _open_to_readers(file: Path) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path, listing: Listing) -> Iterator[Path]:
+def atomic_folder(path: Path, listing: Listing, previous: Path | None = None) -> Iterator[Path]:
     """A fresh folder to fill; at the end it takes the place of `path` with all its files on disk.
 
-    The caller writes the closing file, which `listing` reads, last. After an error `path` is as it
-    was. After a kill `recover` puts the old or the new one there. A link stays a link: the folder
-    that it names is replaced. What somebody puts into the old folder meanwhile stays there. One
-    process at a time may write a folder. Raises WorkError where `path` holds what is not ours.
+    The old one becomes `previous`, if that is given, in place of what was there. The caller writes
+    the closing file, which `listing` reads, last. After an error `path` is as it was. After a kill
+    `recover` puts the old or the new one there. A link stays a link: the folder that it names is
+    replaced. What somebody puts into the old folder meanwhile stays there. One process at a time
+    may write a folder. Raises WorkError where `path` or `previous` holds what is not ours.
     """
     path = _followed(path)
     fresh, old = _beside(path, NEW), _beside(path, OLD)
     _put_back(old, path, listing)
-    refuse_foreign(old, listing)
-    refuse_foreign(path, listing)
+    for folder in (old, path, *([previous] if previous else [])):
+        refuse_foreign(folder, listing)
     _delete_unfinished(path, listing)
     make_folder(path.parent)
     _beside(path, UNFINISHED).touch()
@@ -157,13 +158,50 @@ def atomic_folder(path: Path, listing: Listing) -> Iterator[Path]:
         with naming(path):
             yield fresh
             sync_below(fresh)
-        if path.exists():
-            os.replace(path, old)
-        os.replace(fresh, path)
-        sync(path.parent)
+        _take_place(fresh, path, old, at_once=previous is not None)
+        if previous and old.exists() and listing(old) is not None:
+            delete_folder(previous, listing)
+            rename(old, previous)
     finally:
         _put_back(old, path, listing)
         _delete_unfinished(path, listing)
+
+
+def _take_place(fresh: Path, path: Path, old: Path, at_once: bool) -> None:
+    """Puts a folder where another is, which becomes `old`; `at_once` no reader misses both."""
+    if at_once and path.exists():
+        # What is beside is then the old folder, into which somebody may have put a file.
+        _beside(path, UNFINISHED).unlink(missing_ok=True)
+        if _exchange(fresh, path):
+            rename(fresh, old)
+            return
+    if path.exists():
+        os.replace(path, old)
+    os.replace(fresh, path)
+    sync(path.parent)
+
+
+def swap_folders(first: Path, second: Path) -> None:
+    """Lets two folders change places, at once where the system can."""
+    if not _exchange(first, second):
+        old = _beside(first, OLD)
+        os.replace(first, old)
+        os.replace(second, first)
+        os.replace(old, second)
+    sync(first.parent)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Lets two folders change places in one step; False where the system has none for it."""
+    import ctypes
+
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False
+    # AT_FDCWD and RENAME_EXCHANGE of Linux, see rename(2).
+    here, flag = -100, 2
+    return renameat2(here, os.fsencode(first), here, os.fsencode(second), flag) == 0
 
 
 def refuse_foreign(path: Path, listing: Listing) -> None:

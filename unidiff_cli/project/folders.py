@@ -28,6 +28,9 @@ class Folder:
     redo: str = " --force"
 
 
+# The index that was in the place of the one that is there now.
+PREVIOUS_INDEX = "previous-index"
+
 # The folders of a project by name, in the order of the work. Every other list is made from it.
 FOLDERS = {
     "shards": Folder("unidiff prepare CATALOG", always=True),
@@ -40,6 +43,7 @@ FOLDERS = {
     ),
     "exports": Folder("unidiff export", always=True, several=True),
     "index": Folder("unidiff index", always=True),
+    PREVIOUS_INDEX: Folder("unidiff index"),
     "report": Folder("unidiff evaluate", always=True),
     "comparison": Folder("unidiff compare"),
     "folds": Folder("unidiff evaluate --folds 5"),

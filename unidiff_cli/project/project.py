@@ -262,16 +262,25 @@ class Project:
 
     @contextmanager
     def writing(
-        self, *names: str, receipt: Receipt, started: float | None = None
+        self,
+        *names: str,
+        receipt: Receipt,
+        started: float | None = None,
+        previous: str | None = None,
     ) -> Iterator[Path]:
         """A fresh folder to fill; at the end its receipt goes in and it takes the place of the old.
 
+        The old one becomes the folder `previous`, where that is given and neither is a link.
         A failure or a kill leaves the old folder as it was. The caller fills `receipt` meanwhile;
         its seconds are those since `started` (of time.monotonic), by default since now.
         Raises WorkError, before anything is written, where the folder holds what is not ours.
         """
         started = time.monotonic() if started is None else started
-        with atomic_folder(self.path(*names), listing) as fresh:
+        path, before = self.path(*names), self.path(previous) if previous else None
+        # A link may lead to another disk, where a folder cannot be renamed to.
+        if before and (path.is_symlink() or before.is_symlink()):
+            before = None
+        with atomic_folder(path, listing, before) as fresh:
             yield fresh
             signals.check()
             close(fresh, receipt, time.monotonic() - started)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from unidiff_cli.errors import Damaged
 from unidiff_cli.project import checkpoints
-from unidiff_cli.project.folders import FOLDERS
+from unidiff_cli.project.folders import FOLDERS, PREVIOUS_INDEX
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 
@@ -34,6 +34,20 @@ def folders(project: Project) -> list[FolderState]:
             parts = [f"{name}/{part}" for part in several.get(name, ())]
             states += [_state(project, folder) for folder in parts or [name]]
     return states
+
+
+def rolled_back(project: Project, index: Receipt) -> bool:
+    """Whether an index of another export stands where that of the current one was before."""
+    try:
+        previous = Receipt.read(project.path(PREVIOUS_INDEX))
+    except Damaged:
+        return False
+    current = project.current_export()
+    return (
+        previous is not None
+        and previous.settings.get("export") == current
+        and index.settings.get("export") != current
+    )
 
 
 def next_command(states: list[FolderState]) -> str:
@@ -72,13 +86,17 @@ def _state(project: Project, folder: str) -> FolderState:
     if changed:
         return FolderState(folder, "stale", f"{' and '.join(changed)} changed since")
     export = receipt.settings.get("export")
-    if export and current and export != current:
+    back = folder == "index" and rolled_back(project, receipt)
+    of_another = export and current and export != current
+    if of_another and not back and folder != PREVIOUS_INDEX:
         return FolderState(folder, "stale", f"of {export}, and {current} is the current export")
     counts = receipt.counts.items()
     contents = ", ".join(
         f"{v:,} {k.replace('_', ' ')}" for k, v in counts if isinstance(v, int) and v
     )
     mark = " (current)" if folder == f"exports/{current}" else ""
+    if folder == PREVIOUS_INDEX or back:
+        mark = f" of {export} ({'rolled back' if back else 'unidiff index --rollback'})"
     return FolderState(folder, "ready", contents + mark)
 
 

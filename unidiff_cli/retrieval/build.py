@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -13,14 +15,24 @@ from unidiff_cli.data import attributes
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.models import encoders
 from unidiff_cli.models.encoders import ImageEncoder
-from unidiff_cli.progress import Counter, Progress
+from unidiff_cli.progress import Progress, labelled
+from unidiff_cli.project.folders import PREVIOUS_INDEX
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
+from unidiff_cli.retrieval.blocks import Blocks
+from unidiff_cli.retrieval.choice import choose_kind
 from unidiff_cli.retrieval.composition import write_covariance
 from unidiff_cli.retrieval.earlier import Earlier
+from unidiff_cli.retrieval.exact import nearest_rows
 from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.items import write_items
 from unidiff_cli.retrieval.provenance import SCHEMA, index_inputs
+from unidiff_cli.retrieval.recall import K, Questions
+
+logger = logging.getLogger("unidiff")
+
+# Images, and captions, that the recall of an approximate index is measured with.
+QUERIES = 512
 
 
 def index(
@@ -34,39 +46,65 @@ def index(
     """Embeds every image of the catalogue, all splits, with each image encoder of an export.
 
     Images that an index of the same export holds already keep their embeddings, but with `force`.
-    `kind` is the kind of index, by default that of a recipe that names none. `index/` holds one
-    index for each encoder, in a folder of its name, and is bound to the export and the shards by
-    their hashes. Raises NotReady, UsageError.
+    Work that was stopped goes on from its last block. `kind` is the kind of index, by default that
+    of a recipe that names none. `index/` holds one index for each encoder, in a folder of its name,
+    and is bound to the export and the shards by their hashes. The index that it replaces is in
+    `previous-index/`. An approximate one has its recall in the receipt's figures. Raises NotReady,
+    UsageError.
     """
-    kind = kind or IndexSettings().kind
-    new_index = registry.load("indexes", kind)
     with project.lock(existing=True):
         folder, inputs = index_inputs(project, export, hashed=None)
+        images = int(project.receipt("shards").counts["samples"])
+        kind, sentence = choose_kind(kind or IndexSettings().kind, images)
         settings = {"export": folder.name, "kind": kind, "schema": SCHEMA}
         finished = project.finished("index", settings=settings, inputs=inputs)
         if finished and not force:
             return finished
+        logger.info("%s", sentence)
         shards = Shards.open(project.path("shards"))
         rows = shards.rows()
         earlier = None if force else Earlier.of(project, folder.name, inputs)
-        embed = earlier.embed if earlier else _embed_all
         counts = {"images": len(rows), "embedded": earlier.unknown(rows) if earlier else len(rows)}
         receipt = Receipt("index", settings, inputs, counts=counts)
-        progress = partial(on_progress, "indexing") if on_progress else None
-        with project.writing("index", receipt=receipt) as fresh:
+        blocks = Blocks(project, inputs[f"exports/{folder.name}"])
+        progress = labelled(on_progress, "indexing")
+        with project.writing("index", receipt=receipt, previous=PREVIOUS_INDEX) as fresh:
             write_items(fresh, rows, attributes.from_figures(shards.receipt.figures))
             for name, encoder in encoders.load_encoders(project, folder).items():
                 encoder.to(machine.device())
-                embeddings = embed(encoder, shards, rows, progress)
+                embed = partial(blocks.embed, encoder, shards, on_progress=progress)
+                embeddings = earlier.embed(encoder, rows, embed) if earlier else embed(rows)
                 (fresh / name).mkdir()
-                built: Index = new_index()
-                built.build(embeddings)
-                built.save(fresh / name)
-                write_covariance(fresh / name, embeddings)
+                if recall := _write(fresh / name, kind, embeddings, encoder, rows):
+                    receipt.figures[name] = {f"recall@{K}": recall}
+        blocks.delete()
         return receipt
 
 
-def _embed_all(
-    encoder: ImageEncoder, shards: Shards, rows: Sequence[Row], on_progress: Counter | None
-) -> np.ndarray:
-    return encoder.embed_rows(shards, rows, on_progress=on_progress)
+def _write(
+    folder: Path, kind: str, embeddings: np.ndarray, encoder: ImageEncoder, rows: Sequence[Row]
+) -> dict[str, float]:
+    """Writes the index of one encoder; gives its recall by the kind of query where it is not 1."""
+    built: Index = registry.load("indexes", kind)()
+    built.build(embeddings)
+    recall = {}
+    if not built.exact:
+        questions = [_questions(encoder, embeddings, rows, seed) for seed in (0, 1)]
+        built.calibrate(list(questions[0].values()))
+        recall = {name: round(each.recall(built.search), 4) for name, each in questions[1].items()}
+    built.save(folder)
+    write_covariance(folder, embeddings)
+    return recall
+
+
+def _questions(
+    encoder: ImageEncoder, embeddings: np.ndarray, rows: Sequence[Row], seed: int
+) -> dict[str, Questions]:
+    """Images and captions of the catalogue as queries, others for seed 0 than for seed 1."""
+    numbers = np.random.default_rng(0).permutation(len(rows))[seed::2][:QUERIES]
+    captions = encoder.embed_captions([rows[number].captions[0] for number in numbers])
+    search = partial(nearest_rows, embeddings)
+    return {
+        "images": Questions.ask(search, embeddings[numbers], numbers),
+        "captions": Questions.ask(search, captions),
+    }

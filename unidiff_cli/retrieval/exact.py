@@ -65,7 +65,7 @@ def _better(
         touched = np.flatnonzero(better.any(axis=1))
         for query in touched:
             columns = np.flatnonzero(better[query])
-            rows[query], scores[query] = _best(
+            rows[query], scores[query] = best_of(
                 np.concatenate([rows[query], columns + start]),
                 np.concatenate([scores[query], products[query, columns]]),
                 k,
@@ -73,14 +73,14 @@ def _better(
         return rows, scores
     columns = np.arange(start, start + products.shape[1])
     pairs = [
-        _best(np.concatenate([r, columns]), np.concatenate([s, p]), k)
+        best_of(np.concatenate([r, columns]), np.concatenate([s, p]), k)
         for r, s, p in zip(rows, scores, products, strict=True)
     ]
     return np.stack([r for r, _ in pairs]), np.stack([s for _, s in pairs])
 
 
-def _best(rows: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of some scores, best first; equal ones in the order of their rows."""
+def best_of(rows: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows and scores (≤ k,) of the k best, best first; equal ones in the order of rows."""
     if k < len(scores):
         kept = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
         rows, scores = rows[kept], scores[kept]

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
 from unidiff_cli.config.schema import Section
-
-
-class Neighbours(NamedTuple):
-    """The nearest rows of each query, best first; equal scores in the order of the rows."""
-
-    # (Q, k) int64, row numbers of the embeddings that the index was built of. All queries find
-    # equally many: k, or as many as there are.
-    rows: np.ndarray
-    # (Q, k) float32, their inner products with the query.
-    scores: np.ndarray
+from unidiff_cli.retrieval.recall import Neighbours, Questions
 
 
 class Index(Section):
@@ -26,10 +18,19 @@ class Index(Section):
 
     # Whether a search gives the very rows and scores of a comparison with every embedding.
     exact: ClassVar[bool]
+    # `index.kind: auto` takes the kind with the most images here of those that the catalogue has;
+    # None: never.
+    images_from: ClassVar[int | None] = None
 
     @abstractmethod
     def build(self, embeddings: np.ndarray) -> None:
         """Takes the unit embeddings of the catalogue's images, float32 (N, D)."""
+
+    def calibrate(self, questions: Sequence[Questions]) -> None:
+        """Sets how far a search goes, so that the answers to questions are found.
+
+        An exact kind is not asked, and another one need not do anything.
+        """
 
     @abstractmethod
     def save(self, folder: Path) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from unidiff_cli.errors import NotReady
+from unidiff_cli.errors import Damaged, NotReady
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import QUICK, Receipt
+from unidiff_cli.project.status import rolled_back
+
+logger = logging.getLogger("unidiff")
+
+Value = TypeVar("Value")
 
 # The version of what an index's folder holds: raise it when its files change.
 SCHEMA = 2
@@ -27,10 +35,14 @@ def index_inputs(
 def current_index(project: Project, export: str | None) -> tuple[Path, Receipt]:
     """The export's folder and the receipt of its index.
 
-    Raises NotReady where the index is missing, or was made of another export or other shards.
+    By default the current export, or that of an index that was rolled back, with a note. Raises
+    NotReady where the index is missing, or was made of another export or other shards.
     """
-    folder, inputs = index_inputs(project, export)
     receipt = project.receipt("index", hashed=QUICK)
+    if export is None and rolled_back(project, receipt):
+        export = receipt.settings["export"]
+        logger.info("The index was rolled back, so that export %s answers.", export)
+    folder, inputs = index_inputs(project, export)
     command = "unidiff index" + (f" --export {export}" if export else "")
     if receipt.settings.get("schema") != SCHEMA:
         raise NotReady("The index was built by another unidiff.", f"Run: {command}")
@@ -45,3 +57,23 @@ def current_index(project: Project, export: str | None) -> tuple[Path, Receipt]:
             f"The index is stale: {changed} changed since it was built.", f"Run: {command}"
         )
     return folder, receipt
+
+
+def read_index(
+    project: Project, export: str | None, read: Callable[[Path, Receipt], Value]
+) -> Value:
+    """What `read` makes of the export's folder and its index, all of one index.
+
+    It is read again where another index took its place meanwhile. Raises what `current_index` and
+    `read` raise.
+    """
+    while True:
+        before = Receipt.read(project.path("index"))
+        try:
+            value = read(*current_index(project, export))
+        except Damaged:
+            if Receipt.read(project.path("index")) == before:
+                raise
+        else:
+            if Receipt.read(project.path("index")) == before:
+                return value

@@ -18,10 +18,11 @@ from unidiff_cli.errors import UsageError, nearest
 from unidiff_cli.models import encoders
 from unidiff_cli.models.encoders import CLIP, ImageEncoder
 from unidiff_cli.project.project import Project
+from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.retrieval.composition import Part, compose, read_covariance
 from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.items import Items
-from unidiff_cli.retrieval.provenance import current_index
+from unidiff_cli.retrieval.provenance import read_index
 from unidiff_cli.retrieval.query import open_query
 from unidiff_cli.retrieval.where import mask_of
 
@@ -91,18 +92,22 @@ class Retriever:
         Raises NotReady for an index that is missing or stale, Damaged for one that is not what was
         written, UsageError for an unknown export or image encoder.
         """
-        folder, receipt = current_index(project, export)
-        known = encoders.available_encoders(folder)
-        if encoder not in known:
-            raise UsageError(
-                f"Export {folder.name} has no image encoder '{encoder}'.{nearest(encoder, known)}",
-                f"Its image encoders: {', '.join(known)}.",
-            )
+
+        def read(folder: Path, receipt: Receipt) -> tuple[Path, Items, Index, np.ndarray]:
+            known = encoders.available_encoders(folder)
+            if encoder not in known:
+                raise UsageError(
+                    f"Export {folder.name} has no image encoder '{encoder}'."
+                    f"{nearest(encoder, known)}",
+                    f"Its image encoders: {', '.join(known)}.",
+                )
+            place = project.path("index", encoder)
+            index: Index = registry.load("indexes", receipt.settings["kind"])()
+            index.open(place)
+            return folder, Items.open(project.path("index")), index, read_covariance(place)
+
+        folder, items, index, covariance = read_index(project, export, read)
         shards = Shards.open(project.path("shards"), read=False)
-        place = project.path("index", encoder)
-        index: Index = registry.load("indexes", receipt.settings["kind"])()
-        index.open(place)
-        items, covariance = Items.open(project.path("index")), read_covariance(place)
         model = encoders.load_encoder(project, folder, encoder)
         return cls(shards, items, index, covariance, model)
 

@@ -23,6 +23,7 @@ from unidiff_cli.objectives import Objective, general_images, needs_of, trained_
 from unidiff_cli.progress import Progress
 from unidiff_cli.project import run_log
 from unidiff_cli.project.files import make_folder
+from unidiff_cli.project.folders import PREVIOUS_INDEX
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, is_closed
 from unidiff_cli.training.blocks import Blocks, fill_neighbours
@@ -75,7 +76,8 @@ def train(
         # What we refuse.
         for written in ("exports", "runs"):
             project.folder(written)
-        project.refuse_foreign("index")
+        for written in ("index", PREVIOUS_INDEX):
+            project.refuse_foreign(written)
         world = recipe.train.processes or max(1, machine.gpu_count())
         _check(recipe, shards, world)
         base = loading.load_base(recipe.base, recipe.image_size)

@@ -1,4 +1,4 @@
-"""Exact search: every query is compared with all embeddings, enough for a million images."""
+"""Exact search: every query is compared with all embeddings, the fastest way for some 100,000."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Flat(Index):
     """All embeddings in one matrix, compared with every query."""
 
     exact: ClassVar[bool] = True
+    images_from: ClassVar[int | None] = 0
 
     # (N, D) float32, of the file and not in memory once it is opened.
     _embeddings: np.ndarray = PrivateAttr()
