@@ -16,7 +16,6 @@ from unidiff_cli.models.encoders import ImageEncoder
 from unidiff_cli.progress import Counter, Progress
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
-from unidiff_cli.retrieval.composition import write_covariance
 from unidiff_cli.retrieval.earlier import Earlier
 from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.items import write_items
@@ -62,7 +61,6 @@ def index(
                 built: Index = new_index()
                 built.build(embeddings)
                 built.save(fresh / name)
-                write_covariance(fresh / name, embeddings)
         return receipt
 
 

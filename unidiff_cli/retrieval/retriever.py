@@ -18,7 +18,7 @@ from unidiff_cli.errors import UsageError, nearest
 from unidiff_cli.models import encoders
 from unidiff_cli.models.encoders import CLIP, ImageEncoder
 from unidiff_cli.project.project import Project
-from unidiff_cli.retrieval.composition import Part, compose, read_covariance
+from unidiff_cli.retrieval.composition import Part, compose
 from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.items import Items
 from unidiff_cli.retrieval.provenance import current_index
@@ -73,16 +73,8 @@ class Retriever:
     `open` maps the index and loads the model; `search` then only embeds its query.
     """
 
-    def __init__(
-        self,
-        shards: Shards,
-        items: Items,
-        index: Index,
-        covariance: np.ndarray,
-        encoder: ImageEncoder,
-    ) -> None:
+    def __init__(self, shards: Shards, items: Items, index: Index, encoder: ImageEncoder) -> None:
         self.shards, self.items, self.index, self.encoder = shards, items, index, encoder
-        self._covariance = covariance
 
     @classmethod
     def open(cls, project: Project, export: str | None = None, encoder: str = CLIP) -> Retriever:
@@ -102,9 +94,9 @@ class Retriever:
         place = project.path("index", encoder)
         index: Index = registry.load("indexes", receipt.settings["kind"])()
         index.open(place)
-        items, covariance = Items.open(project.path("index")), read_covariance(place)
+        items = Items.open(project.path("index"))
         model = encoders.load_encoder(project, folder, encoder)
-        return cls(shards, items, index, covariance, model)
+        return cls(shards, items, index, model)
 
     def search(
         self,
@@ -176,7 +168,7 @@ class Retriever:
         ]
         return np.stack(
             [
-                compose(each, [part.weight for part in query], self._covariance)
+                compose(each, [part.weight for part in query])
                 for each, query in zip(embeddings, queries, strict=True)
             ]
         )
