@@ -18,6 +18,7 @@ BUILT_IN = (
     "clip_score",
     "cmmd",
     "collapse",
+    "composed",
     "denoise_loss",
     "diffusion_classifier",
     "diversity",
@@ -25,6 +26,7 @@ BUILT_IN = (
     "fid",
     "image_recall",
     "kid",
+    "ndcg",
     "near_copies",
     "precision_recall",
     "r_precision",
@@ -97,6 +99,7 @@ def outputs():
     arrays = {
         "image_embeds": unit(normal(60)),
         "text_embeds": unit(normal(60, seed=1)),
+        "composed.words": unit(normal(4, seed=12)),
         "probe_image_embeds": objects,
         "probe_text_embeds": names,
         "retention.photos": objects,

@@ -59,15 +59,14 @@ def test_text_image_and_both_give_different_answers(retriever, image):
     assert answers[0] != answers[1] != answers[2] != answers[0]
 
 
-def test_a_text_and_an_image_decide_alike_whatever_their_scale(retriever, image):
+def test_a_text_and_an_image_add_their_scores(retriever, image):
     parts = np.stack(
         [
             retriever.encoder.embed_captions(["red dress"])[0],
             retriever.encoder.embed_images([open_query(image)])[0],
         ]
     )
-    scores = retriever.index.embeddings(np.arange(60)) @ parts.T
-    wanted = ((scores - scores.mean(0)) / scores.std(0)).sum(1)
+    wanted = (retriever.index.embeddings(np.arange(60)) @ parts.T).sum(1)
     hits = retriever.search("red dress", image, k=60, group_by="none")
     ids = [row.id for row in retriever.items.rows(np.argsort(-wanted).tolist())]
     assert [hit.id for hit in hits][:10] == ids[:10]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -15,6 +16,7 @@ from unidiff_cli.data.captions import same_text
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.evaluation.extractors import Extractor, load_extractors, scorer
 from unidiff_cli.evaluation.probe import ProbeSet
+from unidiff_cli.evaluation.ranking import distinct_images
 
 if TYPE_CHECKING:
     from unidiff_cli.data.shards import Row, Shards
@@ -111,6 +113,21 @@ class EvalSet:
         """The attributes that name kinds, by the types that prepare found: each row's class."""
         known = attributes.from_figures(self.shards.receipt.figures)
         return attributes.class_columns([row.attributes for row in self.rows], known)
+
+    def class_column(self, wanted: Sequence[str]) -> list[str | None] | None:
+        """The class column whose name has one of the wanted words; None where none has one."""
+        name = attributes.column_for(self.class_columns, wanted)
+        return None if name is None else self.class_columns[name]
+
+    @property
+    def contents(self) -> list[str]:
+        """What tells images apart: their bytes."""
+        return [row.content or row.id for row in self.rows]
+
+    @cached_property
+    def distinct_images(self) -> np.ndarray:
+        """The numbers of the rows, one for each image that differs byte by byte."""
+        return distinct_images(self.contents)
 
     @cached_property
     def groups(self) -> list[str]:

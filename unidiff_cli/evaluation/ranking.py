@@ -111,6 +111,11 @@ def _place(row: np.ndarray, right: np.ndarray) -> tuple[int, float]:
     return int(wrong[0]), float((so_far / (so_far + wrong)).mean())
 
 
+def distinct_images(contents: Sequence[str]) -> np.ndarray:
+    """The numbers of the images of these contents (N,), one for each that differs."""
+    return np.sort(np.unique(np.array(contents, object), return_index=True)[1])
+
+
 def hits(rank: np.ndarray, k: int) -> np.ndarray:
     """1.0 for a query with a right answer among the k best, else 0.0, (Q,)."""
     return (rank < k).astype(float)

@@ -21,7 +21,6 @@ from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.retrieval.blocks import Blocks
 from unidiff_cli.retrieval.choice import choose_kind
-from unidiff_cli.retrieval.composition import write_covariance
 from unidiff_cli.retrieval.earlier import Earlier
 from unidiff_cli.retrieval.exact import nearest_rows
 from unidiff_cli.retrieval.index import Index
@@ -93,7 +92,6 @@ def _write(
         built.calibrate(list(questions[0].values()))
         recall = {name: round(each.recall(built.search), 4) for name, each in questions[1].items()}
     built.save(folder)
-    write_covariance(folder, embeddings)
     return recall
 
 

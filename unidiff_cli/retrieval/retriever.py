@@ -19,7 +19,7 @@ from unidiff_cli.models import encoders
 from unidiff_cli.models.encoders import CLIP, ImageEncoder
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
-from unidiff_cli.retrieval.composition import Part, compose, read_covariance
+from unidiff_cli.retrieval.composition import Part, compose
 from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.items import Items
 from unidiff_cli.retrieval.provenance import read_index
@@ -75,15 +75,11 @@ class Retriever:
     """
 
     def __init__(
-        self,
-        shards: Shards,
-        items: Items,
-        index: Index,
-        covariance: np.ndarray,
-        encoder: ImageEncoder,
+        self, shards: Shards, items: Items, index: Index, encoder: ImageEncoder, export: str
     ) -> None:
         self.shards, self.items, self.index, self.encoder = shards, items, index, encoder
-        self._covariance = covariance
+        # The name of the export whose model it is.
+        self.export = export
 
     @classmethod
     def open(cls, project: Project, export: str | None = None, encoder: str = CLIP) -> Retriever:
@@ -93,7 +89,7 @@ class Retriever:
         written, UsageError for an unknown export or image encoder.
         """
 
-        def read(folder: Path, receipt: Receipt) -> tuple[Path, Items, Index, np.ndarray]:
+        def read(folder: Path, receipt: Receipt) -> tuple[Path, Items, Index]:
             known = encoders.available_encoders(folder)
             if encoder not in known:
                 raise UsageError(
@@ -104,12 +100,12 @@ class Retriever:
             place = project.path("index", encoder)
             index: Index = registry.load("indexes", receipt.settings["kind"])()
             index.open(place)
-            return folder, Items.open(project.path("index")), index, read_covariance(place)
+            return folder, Items.open(project.path("index")), index
 
-        folder, items, index, covariance = read_index(project, export, read)
+        folder, items, index = read_index(project, export, read)
         shards = Shards.open(project.path("shards"), read=False)
         model = encoders.load_encoder(project, folder, encoder)
-        return cls(shards, items, index, covariance, model)
+        return cls(shards, items, index, model, folder.name)
 
     def search(
         self,
@@ -192,7 +188,7 @@ class Retriever:
         embeddings = [np.stack([embedding(part) for part in query]) for query in queries]
         return np.stack(
             [
-                compose(each, [part.weight for part in query], self._covariance)
+                compose(each, [part.weight for part in query])
                 for each, query in zip(embeddings, queries, strict=True)
             ]
         )

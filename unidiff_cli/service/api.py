@@ -70,10 +70,7 @@ async def retrieve(
     k: Annotated[int, Form(ge=1)] = 10,
     others: Annotated[bool, Form(description="Leave out the products of `item`.")] = False,
 ) -> Retrieved:
-    """Each part is standardised over the catalogue, so that neither text nor image decides alone.
-
-    `score` is the cosine of a hit with the whole query.
-    """
+    """The query is the weighted sum of its parts; `score` is the cosine of a hit with it."""
     service = service_of(request)
     catalogue = service.catalogue
     if k > service.limits.hits:

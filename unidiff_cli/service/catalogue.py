@@ -38,9 +38,8 @@ class Filter:
 class Catalogue:
     """An index with its model and the choices of its attributes."""
 
-    def __init__(self, retriever: Retriever, export: str) -> None:
-        self.retriever, self.export = retriever, export
-        self.items = retriever.items
+    def __init__(self, retriever: Retriever) -> None:
+        self.retriever, self.export, self.items = retriever, retriever.export, retriever.items
         self._facets = Facets(self.items)
         self._counted = lru_cache(MOST_COUNTS)(self._count)
 
@@ -49,7 +48,7 @@ class Catalogue:
         """Maps the index and loads the model. Raises what `Retriever.open` raises."""
         retriever = Retriever.open(project, export, encoder)
         retriever.encoder.to(machine.device())
-        return cls(retriever, project.export(export).name)
+        return cls(retriever)
 
     def search(
         self,

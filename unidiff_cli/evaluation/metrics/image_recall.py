@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from unidiff_cli.data.attributes import COLOURS, KINDS, column_for
+from unidiff_cli.data.attributes import COLOURS, KINDS
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.ranking import (
     Ranking,
     chance_precision,
     chance_recall,
+    distinct_images,
     hits,
     rank_answers,
 )
@@ -89,11 +90,6 @@ def _askers(
     return kept, [places for places in members.values() if len(places) > 1]
 
 
-def distinct_images(contents: Sequence[str]) -> np.ndarray:
-    """The numbers of the images, one for each that differs byte by byte."""
-    return np.sort(np.unique(np.array(contents, object), return_index=True)[1])
-
-
 class ImageRecall(Metric):
     """R@1, R@5 and mean average precision of held-out images as queries for the others.
 
@@ -130,8 +126,8 @@ class ImageRecall(Metric):
     }
 
     def check(self, eval_set: EvalSet) -> None:
-        kinds = _column(eval_set, KINDS)
-        if kinds is None and not query_count(eval_set.groups, _contents(eval_set)):
+        kinds = eval_set.class_column(KINDS)
+        if kinds is None and not query_count(eval_set.groups, eval_set.contents):
             raise WorkError(
                 "No held-out product has two images, and no column names kinds.",
                 "Leave image_recall out of evaluate.metrics and --gate.",
@@ -177,28 +173,22 @@ class ImageRecall(Metric):
         return outputs.remember(self, "product", lambda: _search(outputs))
 
     def _of_colour(self, outputs: ModelOutputs) -> Search | None:
-        colours = _column(outputs.eval_set, COLOURS)
+        colours = outputs.eval_set.class_column(COLOURS)
         if colours is None:
             return None
         return outputs.remember(self, "colour", lambda: _search(outputs, colours))
 
     def _kinds(self, outputs: ModelOutputs) -> tuple[np.ndarray, np.ndarray] | None:
         """The images of a kind with neighbours (Q,), and the share of these of it too (Q,)."""
-        kinds = _column(outputs.eval_set, KINDS)
+        kinds = outputs.eval_set.class_column(KINDS)
         if kinds is None:
             return None
         return outputs.remember(self, "kinds", lambda: _kind_shares(outputs, kinds))
 
 
-def _column(eval_set: EvalSet, wanted: Sequence[str]) -> Sequence[str | None] | None:
-    """The class column whose name has one of the wanted words; None where none has one."""
-    name = column_for(eval_set.class_columns, wanted)
-    return None if name is None else eval_set.class_columns[name]
-
-
 def _search(outputs: ModelOutputs, colours: Sequence[str | None] = ()) -> Search | None:
     return search_by_image(
-        outputs.image_embeds, outputs.eval_set.groups, _contents(outputs.eval_set), colours
+        outputs.image_embeds, outputs.eval_set.groups, outputs.eval_set.contents, colours
     )
 
 
@@ -206,9 +196,7 @@ def _kind_shares(
     outputs: ModelOutputs, kinds: Sequence[str | None]
 ) -> tuple[np.ndarray, np.ndarray]:
     groups = outputs.eval_set.groups
-    kept = np.array(
-        [n for n in distinct_images(_contents(outputs.eval_set)) if kinds[n] is not None], np.int64
-    )
+    kept = np.array([n for n in outputs.eval_set.distinct_images if kinds[n] is not None], np.int64)
     embeds = outputs.image_embeds[kept]
     # Images of a product that are passed over on the way to those of others.
     most = max(np.unique([groups[n] for n in kept], return_counts=True)[1])
@@ -223,8 +211,3 @@ def _kind_shares(
             queries.append(row)
             shares.append(np.mean([kinds[n] == kinds[row] for n in others[:NEIGHBOURS]]))
     return np.array(queries, np.int64), np.array(shares)
-
-
-def _contents(eval_set: EvalSet) -> list[str]:
-    """What tells images apart: their bytes."""
-    return [row.content or row.id for row in eval_set.rows]
