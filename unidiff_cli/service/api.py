@@ -104,7 +104,7 @@ async def retrieve(
 
 @router.get("/v1/items/{id:path}/image", response_class=Response, summary="An image's pixels")
 def image(request: Request, id: str) -> Response:
-    data = service_of(request).image(_known(request, id))
+    data = service_of(request).image(id)
     kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
     kind = "image/webp" if data[8:12] == b"WEBP" else kind
     return Response(data, media_type=kind, headers=CACHED)
@@ -112,20 +112,14 @@ def image(request: Request, id: str) -> Response:
 
 @router.get("/v1/items/{id:path}/thumbnail", response_class=Response, summary="A small JPEG")
 def thumbnail(request: Request, id: str) -> Response:
-    data = service_of(request).thumbnail(_known(request, id))
+    data = service_of(request).thumbnail(id)
     return Response(data, media_type="image/jpeg", headers=CACHED)
 
 
 @router.get("/v1/items/{id:path}", summary="An image of the catalogue with its product's views")
 def item(request: Request, id: str) -> ItemAnswer:
-    catalogue = service_of(request).catalogue
-    return ItemAnswer.of_views(catalogue.retriever.views(_known(request, id)))
-
-
-def _known(request: Request, name: str) -> str:
-    if service_of(request).catalogue.items.number(name) is None:
-        raise Refused(404, "The catalogue has no such image.")
-    return name
+    service = service_of(request)
+    return ItemAnswer.of_views(service.views(id, service.catalogue))
 
 
 @router.post("/v1/generate", status_code=202, summary="Images of a prompt, in the background")

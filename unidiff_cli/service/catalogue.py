@@ -21,7 +21,7 @@ from unidiff_cli.retrieval.composition import Part
 from unidiff_cli.retrieval.facets import Chosen, Facet, Facets, filters_of
 from unidiff_cli.retrieval.retriever import PRODUCT, Hit, Retriever
 
-logger = logging.getLogger("unidiff")
+logger = logging.getLogger("unidiff.service")
 
 # Counts of facets that are kept for a catalogue.
 MOST_COUNTS = 256

@@ -18,7 +18,7 @@ from unidiff_cli.generation.record import write_image
 from unidiff_cli.project.project import Project
 from unidiff_cli.service.limits import Limits
 
-logger = logging.getLogger("unidiff")
+logger = logging.getLogger("unidiff.service")
 
 WAITING, RUNNING, DONE, CANCELLED, FAILED = "waiting", "running", "done", "cancelled", "failed"
 ENDED = (DONE, CANCELLED, FAILED)

@@ -158,9 +158,7 @@ async def item(request: Request, id: str) -> Response:
     """A product: its images, what is known of it, and the products that are most like it."""
     service = service_of(request)
     catalogue = service.catalogue
-    if catalogue.items.number(id) is None:
-        raise Refused(404, "The catalogue has no such image.")
-    views = catalogue.retriever.views(id)
+    views = await to_thread.run_sync(service.views, id, catalogue)
     parts = service.parts(catalogue, like=[(id, 1.0)])
     hits = await service.turns(
         catalogue.search, parts, NEIGHBOURS, Filter({}), without=[views[0].id]
@@ -178,7 +176,8 @@ async def item(request: Request, id: str) -> Response:
 async def keep(request: Request, image: Annotated[UploadFile, File()]) -> dict[str, str]:
     """Keeps a query image, so that the page's address can name it."""
     service, data = service_of(request), await image.read()
-    return {"image": await to_thread.run_sync(keep_query, service.queries, data)}
+    # One at a time: a large image takes much memory while it is decoded.
+    return {"image": await service.turns(keep_query, service.queries, data)}
 
 
 @router.get("/queries/{name}")

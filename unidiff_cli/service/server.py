@@ -18,7 +18,7 @@ from unidiff_cli.service.app import create_app
 from unidiff_cli.service.limits import Limits
 from unidiff_cli.service.service import Service
 
-logger = logging.getLogger("unidiff")
+logger = logging.getLogger("unidiff.service")
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Connections that wait to be taken.
@@ -59,10 +59,24 @@ def serve(
         timeout_graceful_shutdown=service.limits.drain,
         h11_max_incomplete_event_size=64 << 10,
     )
-    with signals.held() as caught, listener:
+    with signals.held() as caught, listener, _without_notes_on_queries():
         if on_start:
             on_start(_address(listener), service)
         _Server(config, service, caught).run([listener])
+
+
+@contextmanager
+def _without_notes_on_queries() -> Iterator[None]:
+    """Within it only the service itself says more than warnings: clients ask much."""
+    ours = logging.getLogger("unidiff")
+    level, shown = ours.level, ours.getEffectiveLevel()
+    logger.setLevel(shown)
+    ours.setLevel(max(shown, logging.WARNING))
+    try:
+        yield
+    finally:
+        ours.setLevel(level)
+        logger.setLevel(logging.NOTSET)
 
 
 def is_local(host: str) -> bool:

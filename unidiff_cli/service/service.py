@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 
 from anyio import to_thread
@@ -15,13 +14,12 @@ from unidiff_cli.project.project import Project
 from unidiff_cli.retrieval.composition import Part
 from unidiff_cli.retrieval.query import open_query
 from unidiff_cli.service.catalogue import Catalogue, Current
+from unidiff_cli.service.guard import Refused
 from unidiff_cli.service.images import Kept, thumbnail
 from unidiff_cli.service.jobs import Jobs
 from unidiff_cli.service.limits import Limits
 from unidiff_cli.service.metrics import Metrics
 from unidiff_cli.service.turns import Turns
-
-logger = logging.getLogger("unidiff")
 
 # Seconds between two looks whether another index is there.
 WATCH = 2.0
@@ -68,19 +66,21 @@ class Service:
         self.draining = True
         self.jobs.stop()
 
-    def row(self, name: str, catalogue: Catalogue) -> Row:
-        """The row of an id. Raises UsageError where there is none."""
-        return catalogue.retriever.views(name)[0]
+    def views(self, name: str, catalogue: Catalogue) -> list[Row]:
+        """The images of the product of an image, which is the first. Raises Refused."""
+        known(name, catalogue)
+        return catalogue.retriever.views(name)
 
     def image(self, name: str) -> bytes:
-        """The bytes of an image of the catalogue. Raises UsageError, Damaged."""
+        """The bytes of an image of the catalogue. Raises Refused, Damaged."""
         catalogue = self.catalogue
-        return catalogue.retriever.shards.image_bytes(self.row(name, catalogue))
+        [row] = catalogue.items.rows([known(name, catalogue)])
+        return catalogue.retriever.shards.image_bytes(row)
 
     def thumbnail(self, name: str) -> bytes:
-        """A small JPEG of an image of the catalogue. Raises UsageError, Damaged."""
+        """A small JPEG of an image of the catalogue. Raises Refused, Damaged."""
         catalogue = self.catalogue
-        row = self.row(name, catalogue)
+        [row] = catalogue.items.rows([known(name, catalogue)])
         small = self.thumbnails.get(row.content)
         if small is None:
             small = thumbnail(catalogue.retriever.shards.image_bytes(row))
@@ -118,3 +118,11 @@ class Service:
             *(Part(open_query(data), weight) for data, weight in images),
             *(catalogue.retriever.like(name, weight) for name, weight in like),
         ]
+
+
+def known(name: str, catalogue: Catalogue) -> int:
+    """The number of an image among a catalogue's. Raises Refused where there is none."""
+    number = catalogue.items.number(name)
+    if number is None:
+        raise Refused(404, "The catalogue has no such image.")
+    return number
