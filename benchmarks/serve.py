@@ -1,10 +1,12 @@
 """What the service bears: many clients at once, killed and restarted under load.
 
-    python -m benchmarks.serve PROJECT --out DIR [--clients 64] [--seconds 60]
+    python -m benchmarks.serve PROJECT --out DIR [--clients 64] [--seconds 60] [--rows 100000]
 
 Each client searches by text, by image and with a filter, and fetches thumbnails, one request after
 another over the loopback address. Reported are requests a second, times, statuses and memory. Then
-the service is killed under load, started again, and must answer as before. Writes OUT/serve.json.
+the service is killed under load, started again, and must answer as before. Last, what the page
+needs of a catalogue of so many rows is timed: its facets, its first products, a filtered search.
+Writes OUT/serve.json.
 """
 
 import argparse
@@ -17,6 +19,8 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -24,7 +28,14 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from benchmarks.measurement import machine_facts
+from benchmarks.measurement import machine_facts, seconds
+from unidiff_cli.data.attributes import infer
+from unidiff_cli.data.shards import Row
+from unidiff_cli.retrieval.composition import Part
+from unidiff_cli.retrieval.indexes.flat import Flat
+from unidiff_cli.retrieval.items import Items, write_items
+from unidiff_cli.retrieval.retriever import Retriever
+from unidiff_cli.service.catalogue import Catalogue, Filter
 
 TEXTS = ("red dress", "black jacket", "blue shirt with long sleeves", "shoes", "a bag")
 # Seconds between two looks at the memory.
@@ -101,14 +112,14 @@ class Load:
         return answer
 
 
-def measure(project: Path, clients: int, seconds: float, where: str) -> dict[str, Any]:
+def measure(project: Path, clients: int, length: float, where: str) -> dict[str, Any]:
     """Times, statuses and memory under load, and what a kill under load leaves."""
     process, address = started(project)
     memory = []
     try:
         before = httpx2.post(f"{address}/v1/retrieve", data={"text": TEXTS[0]}).json()
         load, begun = Load(address, clients, where), time.monotonic()
-        while time.monotonic() - begun < seconds:
+        while time.monotonic() - begun < length:
             time.sleep(EVERY)
             memory.append(psutil.Process(process.pid).memory_info().rss / 1e6)
         load.stop()
@@ -139,18 +150,52 @@ def measure(project: Path, clients: int, seconds: float, where: str) -> dict[str
     return figures
 
 
+def measure_page(count: int) -> dict[str, float]:
+    """Milliseconds of what a page needs of a catalogue of so many rows, as made up here."""
+    rng = np.random.default_rng(0)
+    colors, kinds = rng.integers(0, 12, count), rng.integers(0, 60, count)
+    prices, embeddings = rng.gamma(2, 20, count), rng.standard_normal((count, 512))
+    embeddings = (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype("f4")
+    rows = []
+    for n in range(count):
+        cells = {"color": f"c{colors[n]}", "kind": f"k{kinds[n]}", "price": f"{prices[n]:.2f}"}
+        rows.append(Row(f"{n:09d}", f"{n:09d}", "train", f"p{n // 5}", ("a product",), cells))
+    # Neither a model nor images take part.
+    encoder = SimpleNamespace(embed_captions=lambda texts: [], embed_images=lambda images: [])
+    shards = SimpleNamespace(image_address=lambda row: "")
+    with TemporaryDirectory() as folder:
+        write_items(Path(folder), rows, infer([row.attributes for row in rows]))
+        index = Flat()
+        index.build(embeddings)
+        retriever = Retriever(shards, Items.open(Path(folder)), index, encoder, "")  # type: ignore[arg-type]
+        opened, catalogue = seconds(lambda: Catalogue(retriever))
+        filtered = Filter({"color": ["c1"], "price": ["20..40"]}, "kind != 'k3'")
+        query = [Part(embeddings[0])]
+        work = {
+            "facets": lambda: catalogue.facets(filtered),
+            "facets_again": lambda: catalogue.facets(filtered),
+            "first": lambda: catalogue.first(24, Filter({})),
+            "search": lambda: catalogue.search(query, 24, Filter({})),
+            "filtered_search": lambda: catalogue.search(query, 24, filtered),
+        }
+        figures = {"open": opened} | {name: seconds(each)[0] for name, each in work.items()}
+    return {name: round(1e3 * value, 1) for name, value in figures.items()}
+
+
 def main() -> None:
     given = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     given.add_argument("project", type=Path)
     given.add_argument("--out", type=Path, required=True)
     given.add_argument("--clients", type=int, default=64)
     given.add_argument("--seconds", type=float, default=60)
+    given.add_argument("--rows", type=int, default=100_000)
     given.add_argument("--where", default="color = 'red'")
     options = given.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     figures = machine_facts() | measure(
         options.project, options.clients, options.seconds, options.where
     )
+    figures["page_ms"] = measure_page(options.rows)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "serve.json").write_text(json.dumps(figures, indent=1))
     print(json.dumps(figures, indent=1))
