@@ -51,9 +51,10 @@ def test_a_new_index_leaves_the_one_before_it(project):
     assert not [folder for folder in verify(project) if folder.damage]
 
 
-def test_an_index_that_is_up_to_date_leaves_the_one_before_it(project):
+@pytest.mark.parametrize("force", [False, True])
+def test_the_same_work_again_leaves_the_one_before_it(project, force):
     before = Receipt.read(project.path(PREVIOUS_INDEX))
-    index(project)
+    index(project, force=force)
     assert Receipt.read(project.path(PREVIOUS_INDEX)) == before
 
 
@@ -122,7 +123,7 @@ def test_without_an_index_before_it_is_refused(finished):
 def test_what_is_not_ours_is_neither_swapped_nor_replaced(project):
     photo = project.path(PREVIOUS_INDEX) / "photo.jpg"
     photo.write_bytes(b"mine")
-    for work in (lambda: roll_back(project), lambda: index(project, force=True)):
+    for work in (lambda: roll_back(project), lambda: index(project, kind="ivf")):
         with pytest.raises(WorkError, match=r"photo\.jpg, which unidiff did not write"):
             work()
     assert photo.read_bytes() == b"mine" and export_of(project, "index") == "002-other"
@@ -132,7 +133,7 @@ def test_the_index_of_a_linked_folder_is_not_kept(finished, tmp_path):
     project = copy_project(finished, tmp_path)
     project.path("index").rename(tmp_path / "elsewhere")
     project.path("index").symlink_to(tmp_path / "elsewhere")
-    index(project, force=True)
+    index(project, kind="ivf")
     assert project.path("index").is_symlink() and not project.path(PREVIOUS_INDEX).exists()
 
 
@@ -152,8 +153,9 @@ def test_folders_change_places_where_the_system_has_no_step_for_it(tmp_path, mon
 def test_an_index_takes_its_place_with_and_without_that_step(project, at_once, monkeypatch):
     if not at_once:
         monkeypatch.setattr("unidiff_cli.project.files._exchange", lambda first, second: False)
-    index(project, force=True)
-    assert export_of(project, "index") == export_of(project, PREVIOUS_INDEX) == "002-other"
+    index(project, kind="ivf")
+    kinds = [Receipt.read(project.path(f)).settings["kind"] for f in ("index", PREVIOUS_INDEX)]
+    assert kinds == ["ivf", "flat"] and export_of(project, PREVIOUS_INDEX) == "002-other"
     assert not [p for p in project.root.iterdir() if p.name.endswith((".new", ".old"))]
 
 
@@ -175,6 +177,7 @@ def test_a_reader_never_misses_the_index(project, tmp_path):
     for _ in range(50):
         swap_folders(project.path("index"), project.path(PREVIOUS_INDEX))
     index(project, force=True)
+    index(project, kind="ivf")
     stop.touch()
     assert reader.communicate(timeout=60)[1] == ""
 
