@@ -2,13 +2,16 @@
 
 import logging
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from tests.support.folders import finish
 from tests.support.projects import copy_project, load_recipe
-from unidiff_cli import index, prepare, retrieve
+from tests.support.source import ROOT
+from unidiff_cli import Project, index, prepare, retrieve
 from unidiff_cli.errors import NotReady, WorkError
 from unidiff_cli.project.files import swap_folders
 from unidiff_cli.project.folders import PREVIOUS_INDEX
@@ -194,3 +197,41 @@ def test_what_is_read_is_all_of_one_index(project):
 
     assert read_index(project, None, read) == "001-fashion"
     assert seen == ["002-other", "001-fashion"]
+
+
+KILLED = """
+import sys
+from tests.support.kills import kill_at_rename
+from unidiff_cli import Project
+from unidiff_cli.project.receipt import Receipt
+kill_at_rename(int(sys.argv[2]))
+project = Project(sys.argv[1])
+with project.lock():
+    receipt = Receipt("index", {"text": "new"})
+    with project.writing("index", receipt=receipt, previous="previous-index", at_once=True) as new:
+        (new / "file.txt").write_text("new")
+"""
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_kill_after_the_swap_leaves_the_new_folder_and_nothing_beside(tmp_path, at):
+    project = Project(tmp_path / "shop")
+    with project.lock():
+        finish(project, "index", text="old")
+    command = [sys.executable, "-c", KILLED, str(project.root), str(at)]
+    assert subprocess.run(command, cwd=ROOT, timeout=60).returncode == -signal.SIGKILL
+    assert project.receipt("index").settings == {"text": "new"}
+    with project.lock():
+        finish(project, "index", text="next")
+    assert project.receipt("index").settings == {"text": "next"}
+    assert not [p for p in project.root.iterdir() if p.name.startswith(".index")]
+
+
+def test_what_is_put_into_the_old_index_meanwhile_stays(project):
+    receipt = Receipt("index", {"text": "new"})
+    with project.writing("index", receipt=receipt, previous=PREVIOUS_INDEX, at_once=True) as fresh:
+        (fresh / "file.txt").write_text("new")
+        (project.path("index") / "photo.jpg").write_bytes(b"mine")
+    assert (project.path(PREVIOUS_INDEX) / "photo.jpg").read_bytes() == b"mine"
+    with pytest.raises(WorkError, match=r"photo\.jpg, which unidiff did not write"):
+        index(project, kind="ivf")
