@@ -6,7 +6,7 @@ exact        10 nearest of 100k × 512, for 1, 16, 256 queries   against the pro
 filters      one query of 100k × 512 with filters               against the same without
 million      the same of 1M × 512, and its opening
 approximate  10 nearest of 1M × 512 by `ivf`, with filters      against exact search
-embedding    512 photos by nano's vision tower                  against the tower on ready tensors
+embedding    256 photos by nano's vision tower                  against the tower on ready tensors
 
 Peers are measured where they are installed: pip install faiss-cpu usearch. Whatever is compared is
 timed in turns in one process of its own, on all cores, and its answers are checked against products

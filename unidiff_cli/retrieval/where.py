@@ -52,6 +52,8 @@ GRAMMAR = r"""
 EXAMPLE = "gender = 'men' and price < 50 and color in ('red', 'orange')"
 # Characters of a filter, and how deep it may be nested.
 MOST, DEEPEST = 10_000, 50
+# Values of a column that are compared one by one.
+FEW = 4
 ORDER: dict[str, Callable[[Any, Any], Any]] = {
     "<": pc.less,
     "<=": pc.less_equal,
@@ -198,7 +200,13 @@ def _by_codes(
     chunks = []
     for chunk in column.unify_dictionaries().chunks:
         answers = [holds(same_text(value)) for value in chunk.dictionary.to_pylist()]
-        chunks.append(pyarrow.array(answers, pyarrow.bool_()).take(chunk.indices))
+        true = [code for code, answer in enumerate(answers) if answer]
+        if len(true) <= FEW:
+            # Ten times as fast as a look-up; −1 is no code.
+            equal = [pc.equal(chunk.indices, code) for code in true or [-1]]
+            chunks.append(_joined(equal, pc.or_))
+        else:
+            chunks.append(pyarrow.array(answers, pyarrow.bool_()).take(chunk.indices))
     return chunks
 
 
@@ -212,6 +220,9 @@ def _plain(mask: pyarrow.Array) -> np.ndarray:
 
 def _values(column: pyarrow.ChunkedArray) -> list[str]:
     """The different texts of a column."""
+    if pyarrow.types.is_dictionary(column.type):
+        dictionaries = column.unify_dictionaries().chunks[:1]
+        return [value for chunk in dictionaries for value in chunk.dictionary.to_pylist()]
     flat = pc.list_flatten(column) if pyarrow.types.is_list(column.type) else column
     return [value for value in pc.unique(flat).to_pylist() if value is not None]
 
