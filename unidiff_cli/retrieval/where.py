@@ -69,7 +69,7 @@ def mask_of(where: str, items: Items) -> np.ndarray:
     that its column has not.
     """
     mask = _Masks(items).transform(_parse(where))
-    return np.concatenate([np.zeros(0, bool), *map(_plain, pc.fill_null(mask, False).chunks)])
+    return np.concatenate([np.zeros(0, bool), *map(_unpacked, pc.fill_null(mask, False).chunks)])
 
 
 @cache
@@ -197,17 +197,18 @@ def _by_codes(
 ) -> list[pyarrow.BooleanArray]:
     if not pyarrow.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    chunks = []
-    for chunk in column.unify_dictionaries().chunks:
-        answers = [holds(same_text(value)) for value in chunk.dictionary.to_pylist()]
-        true = [code for code, answer in enumerate(answers) if answer]
-        if len(true) <= FEW:
-            # Ten times as fast as a look-up; −1 is no code.
-            equal = [pc.equal(chunk.indices, code) for code in true or [-1]]
-            chunks.append(_joined(equal, pc.or_))
-        else:
-            chunks.append(pyarrow.array(answers, pyarrow.bool_()).take(chunk.indices))
-    return chunks
+    chunks = column.unify_dictionaries().chunks
+    if not chunks:
+        return []
+    # Once unified, all have one dictionary.
+    answers = [holds(same_text(value)) for value in chunks[0].dictionary.to_pylist()]
+    true = [code for code, answer in enumerate(answers) if answer]
+    if len(true) > FEW:
+        known = pyarrow.array(answers, pyarrow.bool_())
+        return [known.take(chunk.indices) for chunk in chunks]
+    # Comparing is faster than looking up, in the type of the codes. −1 is no code.
+    codes = [pyarrow.scalar(code, chunks[0].indices.type) for code in true or [-1]]
+    return [_joined([pc.equal(chunk.indices, code) for code in codes], pc.or_) for chunk in chunks]
 
 
 def _chunked(array: pyarrow.Array) -> pyarrow.ChunkedArray:
@@ -216,6 +217,13 @@ def _chunked(array: pyarrow.Array) -> pyarrow.ChunkedArray:
 
 def _plain(mask: pyarrow.Array) -> np.ndarray:
     return mask.to_numpy(zero_copy_only=False)
+
+
+def _unpacked(mask: pyarrow.BooleanArray) -> np.ndarray:
+    """A mask without nulls, several times as fast as Arrow's own way."""
+    bits = np.frombuffer(mask.buffers()[1] or b"", np.uint8)
+    end = mask.offset + len(mask)
+    return np.unpackbits(bits, count=end, bitorder="little")[mask.offset :].view(bool)
 
 
 def _values(column: pyarrow.ChunkedArray) -> list[str]:
