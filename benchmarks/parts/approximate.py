@@ -61,13 +61,13 @@ class Approximate:
             figures["first_search_ms"] = 1e3 * seconds(lambda: index.search(images[:1], 10))[0]
             exact = map_embeddings(folder)
             for kind, queries in asked.items():
-                found = index.search(queries, self.k).rows
-                figures[f"recall_{kind}"] = recall_in_double(embeddings, queries, found)
-                found = index.search(queries, 4 * self.k).rows
-                figures[f"recall_{kind}_40"] = recall_in_double(embeddings, queries, found)
+                scores = in_double(embeddings, queries.T.astype(float))
+                for k in (self.k, 4 * self.k):
+                    figures[f"recall_{kind}_{k}"] = recall_of(index.search(queries, k).rows, scores)
+                figures |= self._filters(scores, index, items, queries, kind)
             for count in self.batches:
                 figures |= self._times(exact, index, images[:count])
-            return figures | self._filters(embeddings, index, items, asked["images"])
+            return figures | self._filter_times(index, items, images)
 
     def _times(self, exact: np.ndarray, index: Ivf, asked: np.ndarray) -> dict[str, float]:
         count = len(asked)
@@ -82,10 +82,18 @@ class Approximate:
         }
 
     def _filters(
-        self, embeddings: np.ndarray, index: Ivf, items: Items, queries: np.ndarray
+        self, scores: np.ndarray, index: Ivf, items: Items, queries: np.ndarray, kind: str
     ) -> dict[str, float]:
+        """The recall of searches with filters; one by one, as one query is searched."""
+        figures = {}
+        for name, where in FILTERS.items():
+            mask = mask_of(where, items)
+            rows = [index.search(query[None], self.k, mask).rows[0] for query in queries]
+            figures[f"{name}_recall_{kind}"] = recall_of(np.stack(rows), scores, mask)
+        return figures
+
+    def _filter_times(self, index: Ivf, items: Items, queries: np.ndarray) -> dict[str, float]:
         """One query with filters, whose rows are found for each search anew."""
-        figures: dict[str, float] = {}
         candidates = {
             "unfiltered": lambda: index.search(queries[:1], self.k),
             **{
@@ -98,12 +106,10 @@ class Approximate:
             },
         }
         spent, _ = in_turns(candidates, self.rounds)
-        for name, where in FILTERS.items():
-            mask = mask_of(where, items)
+        figures = {f"{n}_ms": 1e3 * float(np.median(t)) for n, t in spent.items()}
+        for name in FILTERS:
             figures |= ratio(f"{name}_of_unfiltered", spent[name], spent["unfiltered"])
-            found = index.search(queries[:50], self.k, mask).rows
-            figures[f"{name}_recall"] = recall_in_double(embeddings, queries[:50], found, mask)
-        return figures | {f"{n}_ms": 1e3 * float(np.median(t)) for n, t in spent.items()}
+        return figures
 
 
 def captions_near(images: np.ndarray) -> np.ndarray:
@@ -116,17 +122,15 @@ def captions_near(images: np.ndarray) -> np.ndarray:
     return captions / np.linalg.norm(captions, axis=1, keepdims=True)
 
 
-def recall_in_double(
-    embeddings: np.ndarray, queries: np.ndarray, rows: np.ndarray, allowed: np.ndarray | None = None
-) -> float:
-    """The share of rows (Q, k) that are among the k nearest by products in double."""
+def recall_of(rows: np.ndarray, scores: np.ndarray, allowed: np.ndarray | None = None) -> float:
+    """The share of rows (Q, k) that are among the k with the best scores (N, Q)."""
     right = 0
-    for query, found in zip(queries.astype(float), rows, strict=True):
-        scores = in_double(embeddings, query)
+    for query, found in enumerate(rows):
+        of_query = scores[:, query]
         if allowed is not None:
-            scores[~allowed] = -np.inf
-        least = np.partition(scores, -len(found))[-len(found)]
-        right += int((scores[np.unique(found)] >= least - ROUNDING).sum())
+            of_query = np.where(allowed, of_query, -np.inf)
+        least = np.partition(of_query, -len(found))[-len(found)]
+        right += int((of_query[np.unique(found)] >= least - ROUNDING).sum())
     return right / rows.size
 
 

@@ -115,6 +115,6 @@ def wrong(
 
 
 def in_double(embeddings: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """The products (N,) of embeddings (N, D) with a query (D,), in double."""
+    """The products (N,) or (N, Q) of embeddings (N, D) with a query (D,) or several (D, Q)."""
     blocks = range(0, len(embeddings), 16_384)
     return np.concatenate([embeddings[b : b + 16_384].astype(float) @ query for b in blocks])

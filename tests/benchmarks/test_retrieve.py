@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.parts.approximate import captions_near, recall_in_double
-from benchmarks.parts.nearest import catalogue, wrong
+from benchmarks.parts.approximate import captions_near, recall_of
+from benchmarks.parts.nearest import catalogue, in_double, wrong
 from benchmarks.retrieve import BENCHMARK, CHECKS, PARTS, QUICK
 from unidiff_cli.retrieval.exact import nearest_rows
 
@@ -27,16 +27,17 @@ def test_wrong_answers_are_counted():
     assert wrong(embeddings, queries, rows) >= 2
 
 
-def test_recall_in_double_counts_by_hand():
+def test_recall_counts_by_hand():
     embeddings, queries = catalogue(2_000, 32, 20)
+    scores = in_double(embeddings, queries.T.astype(float))
     rows = nearest_rows(embeddings, queries, 10).rows
-    assert recall_in_double(embeddings, queries, rows) == 1
+    assert recall_of(rows, scores) == 1
     far = nearest_rows(embeddings, -queries, 10).rows
-    assert recall_in_double(embeddings, queries, far) == 0
+    assert recall_of(far, scores) == 0
     rows[:, :5] = far[:, :5]
-    assert recall_in_double(embeddings, queries, rows) == 0.5
+    assert recall_of(rows, scores) == 0.5
     rows[:] = rows[:, 9:]
-    assert recall_in_double(embeddings, queries, rows) == pytest.approx(0.1)
+    assert recall_of(rows, scores) == pytest.approx(0.1)
 
 
 def test_captions_lie_as_far_from_their_images_as_those_of_clip():

@@ -41,6 +41,8 @@ WRONG = [
     ("export --alpha nan", 2, "--alpha"),
     ("export --format difusers", 2, "no exporter named 'difusers'. Did you mean 'diffusers'?"),
     ("index", 1, "Run: unidiff prepare CATALOG"),
+    ("index --rollback", 1, "There is no project at"),
+    ("index --rollback --force", 2, "Give --rollback alone"),
     ("index --set index.kind=flatt", 2, "no index named 'flatt'. Did you mean 'flat'?"),
     ("evaluate", 1, "Run: unidiff prepare CATALOG"),
     ("evaluate --alphas a,b", 2, "--alphas cannot read 'a,b'"),

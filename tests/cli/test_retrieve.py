@@ -14,6 +14,7 @@ from rich.console import Console
 from tests.support.cli import UNIDIFF
 from tests.support.projects import copy_project
 from unidiff_cli.cli import console
+from unidiff_cli.project.folders import PREVIOUS_INDEX
 from unidiff_cli.project.receipt import Receipt, close
 
 
@@ -155,6 +156,34 @@ def test_an_index_that_is_up_to_date_is_left(unidiff, exported):
 def test_force_indexes_again_with_progress(unidiff, exported):
     code, out, err = unidiff("-C", exported.root, "index", "--force")
     assert code == 0 and "indexing: 60 of 60" in err and "60 images" in out
+
+
+def test_the_kind_of_index_and_its_recall_are_printed(unidiff, copied):
+    code, out, err = unidiff("-C", copied.root, "index", "--force")
+    assert code == 0 and "kind: flat" in out and "recall" not in out
+    assert "The index is of the kind flat, exact, as always below" in err
+    code, out, err = unidiff("-C", copied.root, "index", "--set", "index.kind=ivf")
+    assert code == 0 and "kind: ivf" in out and "as index.kind says" in err
+    assert re.search(r"clip, recall@10: \d\.\d{3} for images, \d\.\d{3} for captions", out)
+    again = unidiff("-C", copied.root, "index", "--set", "index.kind=ivf")
+    assert "Nothing to do" in again[2] and again[1] == out
+
+
+def test_one_step_back_and_forth_as_typed(unidiff, copied):
+    shutil.rmtree(copied.path(PREVIOUS_INDEX), ignore_errors=True)
+    code, out, err = unidiff("-C", copied.root, "index", "--rollback")
+    assert code == 1 and out == "" and "holds no index from before" in err
+    shutil.copytree(copied.path("exports", "001-fashion"), copied.path("exports", "002-other"))
+    copied.make_current("002-other")
+    assert unidiff("-C", copied.root, "index")[0] == 0
+    code, out, err = unidiff("-C", copied.root, "index", "--rollback")
+    assert code == 0 and "60 images" in out and "kind: flat" in out
+    assert "It is of 001-fashion. --rollback again undoes this." in err
+    code, out, err = unidiff("-C", copied.root, "retrieve", "dress", "--json")
+    assert code == 0 and json.loads(out) and "rolled back, so that export 001-fashion" in err
+    assert "rolled back" in unidiff("-C", copied.root, "status")[1]
+    assert unidiff("-C", copied.root, "verify")[0] == 0
+    assert "It is of 002-other." in unidiff("-C", copied.root, "index", "--rollback")[2]
 
 
 def test_an_encoder_that_the_export_has_not_is_refused(unidiff, exported):

@@ -2,13 +2,16 @@
 
 import logging
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from tests.support.folders import finish
 from tests.support.projects import copy_project, load_recipe
-from unidiff_cli import index, prepare, retrieve
+from tests.support.source import ROOT
+from unidiff_cli import Project, index, prepare, retrieve
 from unidiff_cli.errors import NotReady, WorkError
 from unidiff_cli.project.files import swap_folders
 from unidiff_cli.project.folders import PREVIOUS_INDEX
@@ -51,9 +54,10 @@ def test_a_new_index_leaves_the_one_before_it(project):
     assert not [folder for folder in verify(project) if folder.damage]
 
 
-def test_an_index_that_is_up_to_date_leaves_the_one_before_it(project):
+@pytest.mark.parametrize("force", [False, True])
+def test_the_same_work_again_leaves_the_one_before_it(project, force):
     before = Receipt.read(project.path(PREVIOUS_INDEX))
-    index(project)
+    index(project, force=force)
     assert Receipt.read(project.path(PREVIOUS_INDEX)) == before
 
 
@@ -122,7 +126,7 @@ def test_without_an_index_before_it_is_refused(finished):
 def test_what_is_not_ours_is_neither_swapped_nor_replaced(project):
     photo = project.path(PREVIOUS_INDEX) / "photo.jpg"
     photo.write_bytes(b"mine")
-    for work in (lambda: roll_back(project), lambda: index(project, force=True)):
+    for work in (lambda: roll_back(project), lambda: index(project, kind="ivf")):
         with pytest.raises(WorkError, match=r"photo\.jpg, which unidiff did not write"):
             work()
     assert photo.read_bytes() == b"mine" and export_of(project, "index") == "002-other"
@@ -132,7 +136,7 @@ def test_the_index_of_a_linked_folder_is_not_kept(finished, tmp_path):
     project = copy_project(finished, tmp_path)
     project.path("index").rename(tmp_path / "elsewhere")
     project.path("index").symlink_to(tmp_path / "elsewhere")
-    index(project, force=True)
+    index(project, kind="ivf")
     assert project.path("index").is_symlink() and not project.path(PREVIOUS_INDEX).exists()
 
 
@@ -152,8 +156,9 @@ def test_folders_change_places_where_the_system_has_no_step_for_it(tmp_path, mon
 def test_an_index_takes_its_place_with_and_without_that_step(project, at_once, monkeypatch):
     if not at_once:
         monkeypatch.setattr("unidiff_cli.project.files._exchange", lambda first, second: False)
-    index(project, force=True)
-    assert export_of(project, "index") == export_of(project, PREVIOUS_INDEX) == "002-other"
+    index(project, kind="ivf")
+    kinds = [Receipt.read(project.path(f)).settings["kind"] for f in ("index", PREVIOUS_INDEX)]
+    assert kinds == ["ivf", "flat"] and export_of(project, PREVIOUS_INDEX) == "002-other"
     assert not [p for p in project.root.iterdir() if p.name.endswith((".new", ".old"))]
 
 
@@ -175,6 +180,7 @@ def test_a_reader_never_misses_the_index(project, tmp_path):
     for _ in range(50):
         swap_folders(project.path("index"), project.path(PREVIOUS_INDEX))
     index(project, force=True)
+    index(project, kind="ivf")
     stop.touch()
     assert reader.communicate(timeout=60)[1] == ""
 
@@ -191,3 +197,41 @@ def test_what_is_read_is_all_of_one_index(project):
 
     assert read_index(project, None, read) == "001-fashion"
     assert seen == ["002-other", "001-fashion"]
+
+
+KILLED = """
+import sys
+from tests.support.kills import kill_at_rename
+from unidiff_cli import Project
+from unidiff_cli.project.receipt import Receipt
+kill_at_rename(int(sys.argv[2]))
+project = Project(sys.argv[1])
+with project.lock():
+    receipt = Receipt("index", {"text": "new"})
+    with project.writing("index", receipt=receipt, previous="previous-index", at_once=True) as new:
+        (new / "file.txt").write_text("new")
+"""
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_kill_after_the_swap_leaves_the_new_folder_and_nothing_beside(tmp_path, at):
+    project = Project(tmp_path / "shop")
+    with project.lock():
+        finish(project, "index", text="old")
+    command = [sys.executable, "-c", KILLED, str(project.root), str(at)]
+    assert subprocess.run(command, cwd=ROOT, timeout=60).returncode == -signal.SIGKILL
+    assert project.receipt("index").settings == {"text": "new"}
+    with project.lock():
+        finish(project, "index", text="next")
+    assert project.receipt("index").settings == {"text": "next"}
+    assert not [p for p in project.root.iterdir() if p.name.startswith(".index")]
+
+
+def test_what_is_put_into_the_old_index_meanwhile_stays(project):
+    receipt = Receipt("index", {"text": "new"})
+    with project.writing("index", receipt=receipt, previous=PREVIOUS_INDEX, at_once=True) as fresh:
+        (fresh / "file.txt").write_text("new")
+        (project.path("index") / "photo.jpg").write_bytes(b"mine")
+    assert (project.path(PREVIOUS_INDEX) / "photo.jpg").read_bytes() == b"mine"
+    with pytest.raises(WorkError, match=r"photo\.jpg, which unidiff did not write"):
+        index(project, kind="ivf")

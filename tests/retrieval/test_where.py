@@ -152,3 +152,17 @@ def test_a_filter_crosses_blocks_of_rows(tmp_path, monkeypatch):
 def test_an_index_of_no_rows_lets_nothing_through(tmp_path):
     items = items_of([], tmp_path)
     assert mask_of("split = 'test'", items).shape == (0,)
+
+
+@pytest.mark.parametrize("few", [0, 4])
+def test_values_are_compared_or_looked_up_alike(items, monkeypatch, few):
+    """The way that is faster depends on how many values fit."""
+    monkeypatch.setattr("unidiff_cli.retrieval.where.FEW", few)
+    for where, rows in (
+        ("color contains 'e'", [0, 1, 2, 5]),
+        ("not color contains 'e'", [3]),
+        ("color = 'green'", []),
+        ("color != 'green'", [0, 1, 2, 3, 5]),
+        ("tags contains 'e'", [0, 1, 3]),
+    ):
+        assert np.flatnonzero(mask_of(where, items)).tolist() == rows

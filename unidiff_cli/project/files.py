@@ -136,14 +136,17 @@ def _open_to_readers(file: Path) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path, listing: Listing, previous: Path | None = None) -> Iterator[Path]:
+def atomic_folder(
+    path: Path, listing: Listing, previous: Path | None = None, at_once: bool = False
+) -> Iterator[Path]:
     """A fresh folder to fill; at the end it takes the place of `path` with all its files on disk.
 
-    The old one becomes `previous`, if that is given, in place of what was there. The caller writes
-    the closing file, which `listing` reads, last. After an error `path` is as it was. After a kill
-    `recover` puts the old or the new one there. A link stays a link: the folder that it names is
-    replaced. What somebody puts into the old folder meanwhile stays there. One process at a time
-    may write a folder. Raises WorkError where `path` or `previous` holds what is not ours.
+    The old one becomes `previous`, if that is given, in place of what was there. `at_once`, where
+    the system can, no reader misses both. The caller writes the closing file, which `listing`
+    reads, last. After an error `path` is as it was. After a kill `recover` puts the old or the new
+    one there. A link stays a link: the folder that it names is replaced. What somebody puts into
+    the old folder meanwhile stays there. One process at a time may write a folder. Raises WorkError
+    where `path` or `previous` holds what is not ours.
     """
     path = _followed(path)
     fresh, old = _beside(path, NEW), _beside(path, OLD)
@@ -158,7 +161,7 @@ def atomic_folder(path: Path, listing: Listing, previous: Path | None = None) ->
         with naming(path):
             yield fresh
             sync_below(fresh)
-        _take_place(fresh, path, old, at_once=previous is not None)
+        _take_place(fresh, path, old, at_once)
         if previous and old.exists() and listing(old) is not None:
             delete_folder(previous, listing)
             rename(old, previous)

@@ -267,10 +267,12 @@ class Project:
         receipt: Receipt,
         started: float | None = None,
         previous: str | None = None,
+        at_once: bool = False,
     ) -> Iterator[Path]:
         """A fresh folder to fill; at the end its receipt goes in and it takes the place of the old.
 
         The old one becomes the folder `previous`, where that is given and neither is a link.
+        `at_once` a reader misses neither.
         A failure or a kill leaves the old folder as it was. The caller fills `receipt` meanwhile;
         its seconds are those since `started` (of time.monotonic), by default since now.
         Raises WorkError, before anything is written, where the folder holds what is not ours.
@@ -280,7 +282,7 @@ class Project:
         # A link may lead to another disk, where a folder cannot be renamed to.
         if before and (path.is_symlink() or before.is_symlink()):
             before = None
-        with atomic_folder(path, listing, before) as fresh:
+        with atomic_folder(path, listing, before, at_once) as fresh:
             yield fresh
             signals.check()
             close(fresh, receipt, time.monotonic() - started)

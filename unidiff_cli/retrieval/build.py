@@ -67,7 +67,11 @@ def index(
         receipt = Receipt("index", settings, inputs, counts=counts)
         blocks = Blocks(project, inputs[f"exports/{folder.name}"])
         progress = labelled(on_progress, "indexing")
-        with project.writing("index", receipt=receipt, previous=PREVIOUS_INDEX) as fresh:
+        old = Receipt.read(project.path("index"))
+        # The same work once more is no step that one could want to take back.
+        again = old is not None and old.same_work(settings, inputs)
+        previous = None if again else PREVIOUS_INDEX
+        with project.writing("index", receipt=receipt, previous=previous, at_once=True) as fresh:
             write_items(fresh, rows, attributes.from_figures(shards.receipt.figures))
             for name, encoder in encoders.load_encoders(project, folder).items():
                 encoder.to(machine.device())

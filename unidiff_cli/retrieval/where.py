@@ -52,6 +52,8 @@ GRAMMAR = r"""
 EXAMPLE = "gender = 'men' and price < 50 and color in ('red', 'orange')"
 # Characters of a filter, and how deep it may be nested.
 MOST, DEEPEST = 10_000, 50
+# Values of a column that are compared one by one.
+FEW = 4
 ORDER: dict[str, Callable[[Any, Any], Any]] = {
     "<": pc.less,
     "<=": pc.less_equal,
@@ -67,7 +69,7 @@ def mask_of(where: str, items: Items) -> np.ndarray:
     that its column has not.
     """
     mask = _Masks(items).transform(_parse(where))
-    return np.concatenate([np.zeros(0, bool), *map(_plain, pc.fill_null(mask, False).chunks)])
+    return np.concatenate([np.zeros(0, bool), *map(_unpacked, pc.fill_null(mask, False).chunks)])
 
 
 @cache
@@ -195,11 +197,18 @@ def _by_codes(
 ) -> list[pyarrow.BooleanArray]:
     if not pyarrow.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    chunks = []
-    for chunk in column.unify_dictionaries().chunks:
-        answers = [holds(same_text(value)) for value in chunk.dictionary.to_pylist()]
-        chunks.append(pyarrow.array(answers, pyarrow.bool_()).take(chunk.indices))
-    return chunks
+    chunks = column.unify_dictionaries().chunks
+    if not chunks:
+        return []
+    # Once unified, all have one dictionary.
+    answers = [holds(same_text(value)) for value in chunks[0].dictionary.to_pylist()]
+    true = [code for code, answer in enumerate(answers) if answer]
+    if len(true) > FEW:
+        known = pyarrow.array(answers, pyarrow.bool_())
+        return [known.take(chunk.indices) for chunk in chunks]
+    # Comparing is faster than looking up, in the type of the codes. −1 is no code.
+    codes = [pyarrow.scalar(code, chunks[0].indices.type) for code in true or [-1]]
+    return [_joined([pc.equal(chunk.indices, code) for code in codes], pc.or_) for chunk in chunks]
 
 
 def _chunked(array: pyarrow.Array) -> pyarrow.ChunkedArray:
@@ -210,8 +219,18 @@ def _plain(mask: pyarrow.Array) -> np.ndarray:
     return mask.to_numpy(zero_copy_only=False)
 
 
+def _unpacked(mask: pyarrow.BooleanArray) -> np.ndarray:
+    """A mask without nulls, several times as fast as Arrow's own way."""
+    bits = np.frombuffer(mask.buffers()[1] or b"", np.uint8)
+    end = mask.offset + len(mask)
+    return np.unpackbits(bits, count=end, bitorder="little")[mask.offset :].view(bool)
+
+
 def _values(column: pyarrow.ChunkedArray) -> list[str]:
     """The different texts of a column."""
+    if pyarrow.types.is_dictionary(column.type):
+        dictionaries = column.unify_dictionaries().chunks[:1]
+        return [value for chunk in dictionaries for value in chunk.dictionary.to_pylist()]
     flat = pc.list_flatten(column) if pyarrow.types.is_list(column.type) else column
     return [value for value in pc.unique(flat).to_pylist() if value is not None]
 

@@ -34,6 +34,8 @@ AIM = 0.993
 SPARE = 10
 # A query is compared with at least so many embeddings for each that it finds.
 PART = 50
+# Rows of a cell that are tested for a filter in the time in which one is compared.
+TESTS = 30
 # A filter leaves hardly anything near a query where it lets less than this part of its share
 # through.
 HARDLY = 0.5
@@ -118,8 +120,8 @@ class Ivf(Index):
         # So many that k is a small part of the rows in them.
         cells = max(self.probes, math.ceil(PART * k * self.cells / max(rows, 1)))
         share = 1 if allowed is None else np.count_nonzero(allowed) / max(rows, 1)
-        # As many rows as that pass the filter: these alone are compared as fast.
-        if share * self.cells <= cells:
+        # Where few rows pass a filter they are compared alone, faster than they are looked for.
+        if share * min(1, TESTS * share) * self.cells <= cells:
             return search_exactly(self._embeddings, queries, k, allowed)
         if allowed is None:
             return self._search_cells(queries, k, cells)
