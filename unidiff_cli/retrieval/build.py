@@ -20,6 +20,8 @@ from unidiff_cli.retrieval.earlier import Earlier
 from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.items import write_items
 from unidiff_cli.retrieval.provenance import SCHEMA, index_inputs
+from unidiff_cli.retrieval.thresholds import calibrate, write_threshold
+from unidiff_cli.retrieval.words import write_words
 
 
 def index(
@@ -54,6 +56,7 @@ def index(
         progress = partial(on_progress, "indexing") if on_progress else None
         with project.writing("index", receipt=receipt) as fresh:
             write_items(fresh, rows, attributes.from_figures(shards.receipt.figures))
+            write_words(fresh, rows)
             for name, encoder in encoders.load_encoders(project, folder).items():
                 encoder.to(machine.device())
                 embeddings = embed(encoder, shards, rows, progress)
@@ -61,6 +64,7 @@ def index(
                 built: Index = new_index()
                 built.build(embeddings)
                 built.save(fresh / name)
+                write_threshold(fresh / name, calibrate(rows, embeddings))
         return receipt
 
 

@@ -9,7 +9,7 @@ from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import QUICK, Receipt
 
 # The version of what an index's folder holds: raise it when its files change.
-SCHEMA = 2
+SCHEMA = 3
 
 
 def index_inputs(
