@@ -3,14 +3,25 @@
 import numpy as np
 import pytest
 
-from tests.evaluation.test_image_recall import rows
-from tests.support.evaluation import GivenOutputs, eval_set_of, unit
+from tests.support.evaluation import GivenOutputs, eval_set_of, rows_of, unit
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.metrics.ndcg import Ndcg, grades_of, ndcg
 
 PRODUCTS = ["a", "a", "a", "b", "c", "d", "e"]
 COLOURS = ["red", "red", "blue", "red", "blue", "red", None]
 KINDS = ["hat", "hat", "hat", "hat", "hat", "bag", "hat"]
+
+
+def rows(groups, colours=(), kinds=()):
+    """A row an image, of these products."""
+    cells = [
+        {**({"color": colours[n]} if colours else {}), **({"category": kinds[n]} if kinds else {})}
+        for n in range(len(groups))
+    ]
+    made = rows_of(*(f"thing {n}" for n in range(len(groups))), attributes=cells)
+    for row, group in zip(made, groups, strict=True):
+        row.group = group
+    return made
 
 
 def test_by_hand_grades_are_what_an_answer_shares():

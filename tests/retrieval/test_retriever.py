@@ -17,6 +17,8 @@ from unidiff_cli.retrieval.composition import Part
 from unidiff_cli.retrieval.items import Items
 from unidiff_cli.retrieval.provenance import SCHEMA
 from unidiff_cli.retrieval.query import open_query
+from unidiff_cli.retrieval.retrieve import retrieve_batch
+from unidiff_cli.retrieval.thresholds import Threshold
 
 
 @pytest.fixture
@@ -74,7 +76,8 @@ def test_a_text_and_an_image_add_their_scores(retriever, image):
 
 def test_parts_are_wanted_and_unwanted_by_their_weights(retriever, image):
     def ids(**query):
-        return [h.id for h in retriever.search("red dress", k=60, group_by="none", **query)]
+        hits = retriever.search("red dress", k=60, group_by="none", words=False, **query)
+        return [hit.id for hit in hits]
 
     plain, photo = ids(), Part(open_query(image))
     assert ids(plus=[photo]) == [
@@ -225,3 +228,59 @@ def test_a_query_that_is_no_image_is_refused(finished, retriever, tmp_path):
 def test_a_blank_text_finds_nothing(retriever):
     with pytest.raises(UsageError, match="nothing to search for"):
         retriever.search(" \n")
+
+
+# ---------------------------------------------------------------- words
+
+
+def test_images_that_hold_a_word_of_the_text_come_first(retriever):
+    product = retriever.items.rows([30])[0].attributes["product"]
+    hits = retriever.search(product, k=60, group_by="none")
+    assert hits[0].attributes["product"] == product and len(hits) == 60
+    assert len({hit.id for hit in hits}) == 60
+    named = [hit.attributes["product"] == product for hit in hits]
+    assert named == sorted(named, reverse=True)
+    scores = [hit.score for hit in hits[sum(named) :]]
+    assert scores == sorted(scores, reverse=True)
+    assert retriever.search(product)[0].row.group == hits[0].row.group
+
+
+def test_without_words_the_cosine_alone_decides(retriever):
+    product = retriever.items.rows([30])[0].attributes["product"]
+    scores = [h.score for h in retriever.search(product, k=60, group_by="none", words=False)]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_words_keep_to_the_filter(retriever):
+    hits = retriever.search("red dress", k=60, where="color = 'blue'", group_by="none")
+    assert {hit.attributes["color"] for hit in hits} == {"blue"}
+
+
+def test_words_of_no_image_are_said(finished, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("unidiff"), "propagate", True)
+    caplog.set_level(logging.INFO, "unidiff")
+    retrieve(finished, "red drss", k=1)
+    retrieve_batch(finished, ["red dress", "submarine"], k=1)
+    assert [record.message for record in caplog.records if record.name == "unidiff"] == [
+        "No caption and no attribute has the word 'drss'. Did you mean 'dress'?",
+        "submarine: No caption and no attribute has the word 'submarine'.",
+    ]
+
+
+# ---------------------------------------------------------------- no good match
+
+
+def test_an_image_like_none_of_the_catalogue_is_said_to_match_none(retriever, image, monkeypatch):
+    query, noise = [Part(open_query(image))], Image.effect_noise((48, 48), 200).convert("RGB")
+    monkeypatch.setattr(retriever, "threshold", Threshold(0.99, 30))
+    assert retriever.doubts(query, retriever.search(image=image)) == []
+    (doubt,) = retriever.doubts([Part(noise)], retriever.search(image=noise))
+    assert doubt.startswith("No good match: the best score is 0.")
+    assert doubt.endswith("95 % of the images whose product is in the catalogue reach 0.990.")
+    assert retriever.doubts([*query, Part("hat")], retriever.search("hat", noise)) == []
+
+
+def test_without_enough_validation_images_nothing_is_said(retriever, monkeypatch):
+    noise = Image.effect_noise((48, 48), 200).convert("RGB")
+    monkeypatch.setattr(retriever, "threshold", Threshold(None, 3))
+    assert retriever.doubts([Part(noise)], retriever.search(image=noise)) == []

@@ -118,6 +118,10 @@ def retrieve_command(
             "--group-by", metavar="COLUMN", help="One hit for each value of a column; none: off."
         ),
     ] = "product",
+    words: Annotated[
+        bool,
+        typer.Option("--words/--no-words", help="Images that hold a word of the text come first."),
+    ] = True,
     encoder: Annotated[
         str,
         typer.Option("--encoder", help="Image encoder: clip, or diffdis if the export has it."),
@@ -159,6 +163,7 @@ def retrieve_command(
             k=k,
             where=where,
             group_by=group_by,
+            words=words,
             export=export,
             encoder=encoder,
         )
@@ -174,6 +179,7 @@ def retrieve_command(
             minus=minus or (),
             where=where,
             group_by=group_by,
+            words=words,
             export=export,
             encoder=encoder,
             sheet_to=sheet,

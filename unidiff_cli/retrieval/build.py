@@ -27,6 +27,8 @@ from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.items import write_items
 from unidiff_cli.retrieval.provenance import SCHEMA, index_inputs
 from unidiff_cli.retrieval.recall import K, Questions
+from unidiff_cli.retrieval.thresholds import calibrate, write_threshold
+from unidiff_cli.retrieval.words import write_words
 
 logger = logging.getLogger("unidiff")
 
@@ -73,6 +75,7 @@ def index(
         previous = None if again else PREVIOUS_INDEX
         with project.writing("index", receipt=receipt, previous=previous, at_once=True) as fresh:
             write_items(fresh, rows, attributes.from_figures(shards.receipt.figures))
+            write_words(fresh, rows)
             for name, encoder in encoders.load_encoders(project, folder).items():
                 encoder.to(machine.device())
                 embed = partial(blocks.embed, encoder, shards, on_progress=progress)
@@ -96,6 +99,7 @@ def _write(
         built.calibrate(list(questions[0].values()))
         recall = {name: round(each.recall(built.search), 4) for name, each in questions[1].items()}
     built.save(folder)
+    write_threshold(folder, calibrate(rows, embeddings))
     return recall
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from unidiff_cli.models.encoders import CLIP
 from unidiff_cli.project.project import Project
 from unidiff_cli.reports.contact_sheet import contact_sheet
 from unidiff_cli.retrieval.query import read_part
-from unidiff_cli.retrieval.retriever import PRODUCT, Hit, Retriever, open_query
+from unidiff_cli.retrieval.retriever import PRODUCT, Hit, Retriever, open_query, parts_of
 from unidiff_cli.system import naming
+
+logger = logging.getLogger("unidiff")
 
 
 def retrieve(
@@ -26,6 +29,7 @@ def retrieve(
     minus: Sequence[str] = (),
     where: str | None = None,
     group_by: str = PRODUCT,
+    words: bool = True,
     export: str | None = None,
     encoder: str = CLIP,
     sheet_to: Path | None = None,
@@ -33,21 +37,22 @@ def retrieve(
     """The k nearest images of the catalogue, best first, by `Retriever.search`.
 
     Each of `plus` and `minus` is a text or the path of an image, with its weight behind a ^.
-    `sheet_to` also writes the hits as a contact sheet. Raises UsageError for a query that cannot be
-    read, an unknown export, image encoder or column, NotReady for an index that is missing or
-    stale.
+    `sheet_to` also writes the hits as a contact sheet. A note says where they may be no good match.
+    Raises UsageError for a query that cannot be read, an unknown export, image encoder or column,
+    NotReady for an index that is missing or stale.
     """
-    query = open_query(image) if image is not None else None
+    picture = open_query(image) if image is not None else None
     wanted, unwanted = ([read_part(word) for word in words] for words in (plus, minus))
     retriever = Retriever.open(project, export, encoder)
     texts = [text or "", *(p.content for p in (*wanted, *unwanted) if isinstance(p.content, str))]
     warn_of_cut(retriever.encoder.model.window, texts, "text")
-    hits = retriever.search(
-        text, query, k, plus=wanted, minus=unwanted, where=where, group_by=group_by
-    )
+    query = parts_of(text, picture, wanted, unwanted)
+    [hits] = retriever.search_all([query], k, where=where, group_by=group_by, words=words)
+    for doubt in retriever.doubts(query, hits):
+        logger.info("%s", doubt)
     if sheet_to is not None:
         with naming(sheet_to):
-            _sheet(retriever, query, hits).save(sheet_to)
+            _sheet(retriever, picture, hits).save(sheet_to)
     return hits
 
 
@@ -58,18 +63,24 @@ def retrieve_batch(
     k: int = 10,
     where: str | None = None,
     group_by: str = PRODUCT,
+    words: bool = True,
     export: str | None = None,
     encoder: str = CLIP,
 ) -> list[list[Hit]]:
     """The hits of many queries, each a text or the path of an image, by `Retriever.search_all`.
 
-    Raises what `retrieve` raises, before anything is searched.
+    A note says of which queries they may be no good match. Raises what `retrieve` raises, before
+    anything is searched.
     """
-    parts = [read_part(query) for query in queries]
+    parts = [[read_part(query)] for query in queries]
     retriever = Retriever.open(project, export, encoder)
-    texts = [part.content for part in parts if isinstance(part.content, str)]
+    texts = [part.content for [part] in parts if isinstance(part.content, str)]
     warn_of_cut(retriever.encoder.model.window, texts, "text")
-    return retriever.search_all([[part] for part in parts], k, where=where, group_by=group_by)
+    answers = retriever.search_all(parts, k, where=where, group_by=group_by, words=words)
+    for query, asked, hits in zip(queries, parts, answers, strict=True):
+        for doubt in retriever.doubts(asked, hits):
+            logger.info("%s: %s", query, doubt)
+    return answers
 
 
 def _sheet(retriever: Retriever, query: Image.Image | None, hits: Sequence[Hit]) -> Image.Image:

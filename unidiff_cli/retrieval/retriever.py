@@ -20,11 +20,13 @@ from unidiff_cli.models.encoders import CLIP, ImageEncoder
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.retrieval.composition import Part, compose
-from unidiff_cli.retrieval.index import Index
+from unidiff_cli.retrieval.index import Index, Neighbours
 from unidiff_cli.retrieval.items import Items
 from unidiff_cli.retrieval.provenance import read_index
 from unidiff_cli.retrieval.query import open_query
+from unidiff_cli.retrieval.thresholds import Threshold, read_threshold
 from unidiff_cli.retrieval.where import mask_of
+from unidiff_cli.retrieval.words import Words
 
 logger = logging.getLogger("unidiff")
 
@@ -75,9 +77,17 @@ class Retriever:
     """
 
     def __init__(
-        self, shards: Shards, items: Items, index: Index, encoder: ImageEncoder, export: str
+        self,
+        shards: Shards,
+        items: Items,
+        words: Words,
+        index: Index,
+        threshold: Threshold,
+        encoder: ImageEncoder,
+        export: str,
     ) -> None:
         self.shards, self.items, self.index, self.encoder = shards, items, index, encoder
+        self._words, self.threshold = words, threshold
         # The name of the export whose model it is.
         self.export = export
 
@@ -89,7 +99,7 @@ class Retriever:
         written, UsageError for an unknown export or image encoder.
         """
 
-        def read(folder: Path, receipt: Receipt) -> tuple[Path, Items, Index]:
+        def read(folder: Path, receipt: Receipt) -> tuple[Path, Items, Words, Index, Threshold]:
             known = encoders.available_encoders(folder)
             if encoder not in known:
                 raise UsageError(
@@ -100,12 +110,13 @@ class Retriever:
             place = project.path("index", encoder)
             index: Index = registry.load("indexes", receipt.settings["kind"])()
             index.open(place)
-            return folder, Items.open(project.path("index")), index
+            items, words = (kind.open(project.path("index")) for kind in (Items, Words))
+            return folder, items, words, index, read_threshold(place)
 
-        folder, items, index = read_index(project, export, read)
+        folder, items, words, index, threshold = read_index(project, export, read)
         shards = Shards.open(project.path("shards"), read=False)
         model = encoders.load_encoder(project, folder, encoder)
-        return cls(shards, items, index, model, folder.name)
+        return cls(shards, items, words, index, threshold, model, folder.name)
 
     def search(
         self,
@@ -117,23 +128,19 @@ class Retriever:
         minus: Sequence[Part] = (),
         where: str | None = None,
         group_by: str = PRODUCT,
+        words: bool = True,
     ) -> list[Hit]:
         """The k nearest images, best first.
 
         A text, an image and the parts of `plus` count by their weights, and those of `minus` count
-        against. Only images that the filter `where` lets through are found. Of images of an equal
-        value in the column `group_by` only the nearest is a hit, the others are its views; "none"
-        makes each a hit. Raises UsageError where there is nothing to search for, an image cannot be
-        read, or a column is unknown.
+        against. Images that hold a word of a text alone come first, unless `words` is False. Only
+        images that the filter `where` lets through are found. Of images of an equal value in the
+        column `group_by` only the nearest is a hit, the others are its views; "none" makes each a
+        hit. Raises UsageError where there is nothing to search for, an image cannot be read, or a
+        column is unknown.
         """
-        # A blank text is none.
-        text = (text or "").strip()
-        parts = [Part(text)] if text else []
-        if image is not None:
-            parts.append(Part(image if isinstance(image, Image.Image) else open_query(image)))
-        unwanted = [Part(part.content, -part.weight) for part in minus]
-        query = [*parts, *plus, *unwanted]
-        [hits] = self.search_all([query], k, where=where, group_by=group_by)
+        query = parts_of(text, image, plus, minus)
+        [hits] = self.search_all([query], k, where=where, group_by=group_by, words=words)
         return hits
 
     def search_all(
@@ -144,6 +151,7 @@ class Retriever:
         where: str | Sequence[str] | None = None,
         group_by: str = PRODUCT,
         without: Sequence[str] = (),
+        words: bool = True,
     ) -> list[list[Hit]]:
         """The hits of several queries, each of one part or more; all are searched at once.
 
@@ -158,7 +166,11 @@ class Retriever:
             allowed = others if allowed is None else allowed & others
         codes = self._groups(group_by)
         embeddings = self.embed(queries)
-        found = self._neighbours(embeddings, k, allowed, codes)
+        named = [
+            self._named(text, embedding, allowed) if words and (text := text_alone(query)) else None
+            for query, embedding in zip(queries, embeddings, strict=True)
+        ]
+        found = self._neighbours(embeddings, k, allowed, codes, named)
         return [
             [
                 self._hit(rank, row, score, query, allowed, codes)
@@ -234,6 +246,22 @@ class Retriever:
             raise UsageError(f"The index has no image '{missing[0]}'.", "Give the id of a hit.")
         return np.array(numbers, np.int64)
 
+    def doubts(self, query: Sequence[Part], hits: Sequence[Hit]) -> list[str]:
+        """Why the hits of a query may be no good match, in whole sentences; [] for no reason.
+
+        Of a text alone, which of its words no image has; of an image alone, that its best hit is
+        below the threshold.
+        """
+        if text := text_alone(query):
+            return self._words.missing(text)
+        reached = self.threshold.score
+        if len(query) != 1 or reached is None or not hits or hits[0].score >= reached:
+            return []
+        return [
+            f"No good match: the best score is {hits[0].score:.3f}, and 95 % of the images whose "
+            f"product is in the catalogue reach {reached:.3f}."
+        ]
+
     def image(self, hit: Hit) -> Image.Image:
         """The image of a hit, RGB, as the shards hold it."""
         return open_image(self.shards, hit.row)
@@ -243,10 +271,25 @@ class Retriever:
             return None
         return self.items.groups if group_by == PRODUCT else self.items.codes(group_by)
 
+    def _named(self, text: str, query: np.ndarray, allowed: np.ndarray | None) -> Neighbours:
+        """The rows (M,) that hold a word of a text, best first, and their cosines (M,)."""
+        rows, fits = self._words.search(text, allowed)
+        scores = self.index.embeddings(rows) @ query
+        order = np.lexsort([rows, -scores, -fits])
+        return Neighbours(rows[order], scores[order])
+
     def _neighbours(
-        self, queries: np.ndarray, k: int, allowed: np.ndarray | None, codes: np.ndarray | None
+        self,
+        queries: np.ndarray,
+        k: int,
+        allowed: np.ndarray | None,
+        codes: np.ndarray | None,
+        named: Sequence[Neighbours | None],
     ) -> list[list[tuple[int, float]]]:
-        """Each query's k nearest rows with their scores, of each group the first."""
+        """Each query's k nearest rows with their scores, of each group the first.
+
+        The rows that are `named` by a query's words come before all others.
+        """
         there = len(self.items) if allowed is None else int(allowed.sum())
         found: list[list[tuple[int, float]]] = [[] for _ in queries]
         open_queries, wanted = np.arange(len(queries)), k if codes is None else PER_HIT * k
@@ -254,6 +297,7 @@ class Retriever:
         while len(open_queries):
             rows, scores = self.index.search(queries[open_queries], wanted, allowed)
             for query, row, score in zip(open_queries, rows, scores, strict=True):
+                row, score = _first(named[query], row, score)
                 first = slice(k) if codes is None else _first_of_each(codes[row])[:k]
                 found[query] = list(zip(row[first].tolist(), score[first].tolist(), strict=True))
             if wanted >= there:
@@ -294,6 +338,42 @@ class Retriever:
         return tuple(
             View(view.id, self.shards.image_address(view), round(score, 6)) for view, score in views
         )
+
+
+def parts_of(
+    text: str | None,
+    image: QueryImage | None,
+    plus: Sequence[Part] = (),
+    minus: Sequence[Part] = (),
+) -> list[Part]:
+    """The parts of a query, those of `minus` with weights below 0; a blank text is none.
+
+    Raises UsageError for an image that cannot be read.
+    """
+    text = (text or "").strip()
+    parts = [Part(text)] if text else []
+    if image is not None:
+        parts.append(Part(image if isinstance(image, Image.Image) else open_query(image)))
+    return [*parts, *plus, *(Part(part.content, -part.weight) for part in minus)]
+
+
+def text_alone(query: Sequence[Part]) -> str | None:
+    """The text of a query that has no other part."""
+    [first, *others] = query
+    return None if others or not isinstance(first.content, str) else first.content
+
+
+def _first(
+    named: Neighbours | None, rows: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Named rows, and then those of rows (M,) that are not among them, with their scores."""
+    if named is None:
+        return rows, scores
+    others = ~np.isin(rows, named.rows)
+    return (
+        np.concatenate([named.rows, rows[others]]),
+        np.concatenate([named.scores, scores[others]]),
+    )
 
 
 def _first_of_each(codes: np.ndarray) -> np.ndarray:

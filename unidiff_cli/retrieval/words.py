@@ -1,0 +1,164 @@
+"""Full text: the images whose captions and short attributes hold the words of a query, by BM25.
+
+Names and SKUs are words that no model knows, and SQLite's FTS5 finds them. It has one document for
+each image: its captions, its product, and its attributes of text.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from unidiff_cli.data.attributes import MAX_LENGTH
+from unidiff_cli.data.captions import cell_text
+from unidiff_cli.data.shards import Row
+from unidiff_cli.errors import Damaged, EnvironmentProblem, nearest
+from unidiff_cli.system import first_line
+
+FILE = "words.sqlite"
+# Words of a query that are looked up: no text tower reads more.
+MOST = 64
+# Letters of a word that is reported missing, so that "a", "for" and "mit" are not.
+LEAST = 4
+_WORD = re.compile(r"[^\W_]+")
+
+
+class Matches(NamedTuple):
+    """The rows (M,) that hold a word of a query, and how well they fit, BM25 (M,), best first."""
+
+    rows: np.ndarray
+    scores: np.ndarray
+
+
+def write_words(folder: Path, rows: Sequence[Row]) -> None:
+    """Writes the words of all rows. Raises EnvironmentProblem for a SQLite without FTS5."""
+    documents = ((number, _document(row)) for number, row in enumerate(rows))
+    database = sqlite3.connect(folder / FILE)
+    try:
+        database.execute(
+            "CREATE VIRTUAL TABLE words USING fts5(text, content='', "
+            "tokenize='unicode61 remove_diacritics 2')"
+        )
+    except sqlite3.OperationalError as problem:
+        raise EnvironmentProblem(
+            f"Python's SQLite cannot search full text: {first_line(problem)}.",
+            "Take a Python whose SQLite has FTS5, as Debian's and python.org's have.",
+        ) from problem
+    database.executemany("INSERT INTO words(rowid, text) VALUES (?, ?)", documents)
+    database.execute("INSERT INTO words(words) VALUES ('optimize')")
+    database.commit()
+    database.close()
+
+
+def _document(row: Row) -> str:
+    """What is searched of a row. A long attribute is a description of much else than the image."""
+    texts = [cell_text(v) for v in row.attributes.values() if isinstance(v, str | list)]
+    return "\n".join([*row.captions, row.group, *(t for t in texts if len(t) <= MAX_LENGTH)])
+
+
+def words_of(text: str) -> list[str]:
+    """The different words of a text, at most 64."""
+    return list(dict.fromkeys(_WORD.findall(text.casefold())))[:MOST]
+
+
+class Words:
+    """The words of a catalogue, opened for reading. Threads may share one."""
+
+    def __init__(self, database: sqlite3.Connection, file: Path) -> None:
+        self._database, self._file = database, file
+
+    @classmethod
+    def open(cls, folder: Path) -> Words:
+        """The words that `write_words` wrote. Raises Damaged for any other file."""
+        file = folder / FILE
+        words = cls(_open(file), file)
+        with words._reading():
+            words._database.execute("SELECT rowid FROM words LIMIT 1")
+        return words
+
+    def search(self, text: str, allowed: np.ndarray | None = None) -> Matches:
+        """The rows that hold a word of a text, best first; equal ones in their order.
+
+        Only rows that `allowed` (N,), bool, lets through are found.
+        """
+        words = words_of(text)
+        if not words:
+            return Matches(np.zeros(0, np.int64), np.zeros(0))
+        with self._reading():
+            # A smaller bm25() of SQLite is a better one.
+            found = self._database.execute(
+                "SELECT rowid, bm25(words) FROM words WHERE words MATCH ?",
+                [" OR ".join(map(_quoted, words))],
+            )
+            # Not through a list, which takes as long as the search.
+            table = np.fromiter(found, np.dtype([("row", np.int64), ("bm25", np.float64)]))
+        matches = Matches(table["row"], -table["bm25"])
+        if allowed is not None:
+            matches = Matches(*(each[allowed[matches.rows]] for each in matches))
+        order = np.lexsort([matches.rows, -matches.scores])
+        return Matches(*(each[order] for each in matches))
+
+    def missing(self, text: str) -> list[str]:
+        """The words of a text that no row holds, in whole sentences that name the nearest.
+
+        Only words of four letters or more, of alphabets that have capitals: others do not always
+        stand between blanks.
+        """
+        longer = [w for w in words_of(text) if len(w) >= LEAST and w.upper() != w]
+        return [
+            f"No caption and no attribute has the word '{word}'.{nearest(word, self._like(word))}"
+            for word in longer
+            if not self._holds(word)
+        ]
+
+    def _holds(self, word: str) -> bool:
+        with self._reading():
+            found = self._database.execute(
+                "SELECT rowid FROM words WHERE words MATCH ? LIMIT 1", [_quoted(word)]
+            )
+            return found.fetchone() is not None
+
+    def _like(self, word: str) -> list[str]:
+        """The catalogue's words that begin with the same letter."""
+        with self._reading():
+            self._database.execute(
+                "CREATE VIRTUAL TABLE IF NOT EXISTS temp.vocabulary "
+                "USING fts5vocab(main, words, row)"
+            )
+            found = self._database.execute(
+                "SELECT term FROM temp.vocabulary WHERE term >= ? AND term < ?",
+                [word[0], chr(ord(word[0]) + 1)],
+            )
+            return [term for (term,) in found]
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as problem:
+            raise _damaged(self._file, problem) from problem
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    try:
+        return sqlite3.connect(
+            f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
+        )
+    except sqlite3.Error as problem:
+        raise _damaged(file, problem) from problem
+
+
+def _damaged(file: Path, problem: Exception) -> Damaged:
+    return Damaged(
+        f"{file} is not what was written: {first_line(problem)}.", "Run: unidiff index --force"
+    )
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"'
