@@ -35,6 +35,8 @@ from unidiff_cli.retrieval.composition import Part
 from unidiff_cli.retrieval.indexes.flat import Flat
 from unidiff_cli.retrieval.items import Items, write_items
 from unidiff_cli.retrieval.retriever import Retriever
+from unidiff_cli.retrieval.thresholds import Threshold
+from unidiff_cli.retrieval.words import Words, write_words
 from unidiff_cli.service.catalogue import Catalogue, Filter
 
 TEXTS = ("red dress", "black jacket", "blue shirt with long sleeves", "shoes", "a bag")
@@ -167,7 +169,9 @@ def measure_page(count: int) -> dict[str, float]:
         write_items(Path(folder), rows, infer([row.attributes for row in rows]))
         index = Flat()
         index.build(embeddings)
-        retriever = Retriever(shards, Items.open(Path(folder)), index, encoder, "")  # type: ignore[arg-type]
+        write_words(Path(folder), rows)
+        items, words = Items.open(Path(folder)), Words.open(Path(folder))
+        retriever = Retriever(shards, items, words, index, Threshold(None, 0), encoder, "")  # type: ignore[arg-type]
         opened, catalogue = seconds(lambda: Catalogue(retriever))
         filtered = Filter({"color": ["c1"], "price": ["20..40"]}, "kind != 'k3'")
         query = [Part(embeddings[0])]

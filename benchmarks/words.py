@@ -3,9 +3,10 @@
     python -m benchmarks.words PROJECT [--base]
 
 Each kind of text is asked for the products of one split, among all images of the catalogue: R@1 and
-the share of right images among the first ten, of the cosine alone and of two ways to take the words
-in. `first` ranks by BM25 and images of equal words by the cosine, `sum` adds both standardised over
-the catalogue, `fused` adds 1/(60 + rank) of both.
+the share of right images among the first ten, of the cosine alone and of ways to take words in.
+`rare` is what `retrieve` does: images with rare words first, by how rare they are, and by the cosine
+where that is equal. `first` does so with all words by BM25, `sum` adds BM25 and the cosine
+standardised over the catalogue, `fused` adds 1/(60 + rank) of both.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from benchmarks.embedded import Embedded, arguments, embed_split, open_encoder
 from unidiff_cli.data.attributes import COLOURS, KINDS, column_for
-from unidiff_cli.retrieval.words import Words, write_words
+from unidiff_cli.retrieval.words import Words, words_of, write_words
 
 # Added to a rank before it is turned into a score (Cormack et al., SIGIR 2009).
 RANK = 60
@@ -61,16 +62,26 @@ def questions(everything: Embedded, split: str) -> dict[str, list[Question]]:
 
 def ways(words: Words, images: np.ndarray, text: str, query: np.ndarray) -> dict[str, np.ndarray]:
     """The scores (N,) of all images in each way."""
-    cosines, fits = images @ query, np.zeros(len(images))
+    cosines, fits, rare = images @ query, np.zeros(len(images)), np.zeros(len(images))
     matches = words.search(text)
-    fits[matches.rows] = matches.scores
+    rare[matches.rows] = matches.scores
+    for row, score in bm25(words, text):
+        fits[row] = score
     by_words = _ranks(fits)
     return {
         "cosine": cosines,
+        "rare": rare + 1e-6 * cosines,
         "first": fits + 1e-6 * cosines,
         "sum": _standardised(cosines) + _standardised(fits),
         "fused": 1 / (RANK + _ranks(cosines)) + np.where(fits > 0, 1 / (RANK + by_words), 0),
     }
+
+
+def bm25(words: Words, text: str) -> list[tuple[int, float]]:
+    """The rows that hold any word of a text, with SQLite's BM25, larger for better."""
+    asked = " OR ".join(f'"{word}"' for word in words_of(text))
+    query = "SELECT rowid, -bm25(words) FROM words WHERE words MATCH ?"
+    return words._database.execute(query, [asked]).fetchall() if asked else []
 
 
 def _ranks(scores: np.ndarray) -> np.ndarray:

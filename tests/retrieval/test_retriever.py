@@ -273,14 +273,14 @@ def test_words_of_no_image_are_said(finished, caplog, monkeypatch):
 def test_an_image_like_none_of_the_catalogue_is_said_to_match_none(retriever, image, monkeypatch):
     query, noise = [Part(open_query(image))], Image.effect_noise((48, 48), 200).convert("RGB")
     monkeypatch.setattr(retriever, "threshold", Threshold(0.99, 30))
-    assert retriever.doubts(query, retriever.search(image=image)) == []
-    (doubt,) = retriever.doubts([Part(noise)], retriever.search(image=noise))
+    assert retriever.notes(query, retriever.search(image=image)) == []
+    (doubt,) = retriever.notes([Part(noise)], retriever.search(image=noise))
     assert doubt.startswith("No good match: the best score is 0.")
     assert doubt.endswith("95 % of the images whose product is in the catalogue reach 0.990.")
-    assert retriever.doubts([*query, Part("hat")], retriever.search("hat", noise)) == []
+    assert retriever.notes([*query, Part("hat")], retriever.search("hat", noise)) == []
 
 
 def test_without_enough_validation_images_nothing_is_said(retriever, monkeypatch):
     noise = Image.effect_noise((48, 48), 200).convert("RGB")
     monkeypatch.setattr(retriever, "threshold", Threshold(None, 3))
-    assert retriever.doubts([Part(noise)], retriever.search(image=noise)) == []
+    assert retriever.notes([Part(noise)], retriever.search(image=noise)) == []

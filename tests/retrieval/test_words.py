@@ -46,6 +46,28 @@ def test_numbers_and_descriptions_are_no_words(words):
     assert words.search("red").scores[0] == pytest.approx(words.search("red").scores[1], rel=0.3)
 
 
+def test_words_that_many_images_have_are_left_to_the_model(tmp_path):
+    captions = [
+        f"a red {'dress' if n % 2 else 'hat'} {'Juno' if n % 30 == 0 else ''}" for n in range(90)
+    ]
+    write_words(
+        tmp_path,
+        [
+            SimpleNamespace(captions=(c,), group=str(n), attributes={})
+            for n, c in enumerate(captions)
+        ],
+    )
+    words = Words.open(tmp_path)
+    assert rows(words.search("red dress")) == []
+    # All that hold it are equal, so that the cosine orders them.
+    matches = words.search("a red Juno dress")
+    assert rows(matches) == [0, 30, 60] and len(set(matches.scores)) == 1
+    assert {word: found.tolist() for word, found in words.rare("red juno 7").items()} == {
+        "juno": [0, 30, 60],
+        "7": [7],
+    }
+
+
 def test_only_allowed_rows_are_found(words):
     assert rows(words.search("dress", np.array([False, True, True, True]))) == [2]
 

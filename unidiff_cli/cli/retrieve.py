@@ -120,7 +120,9 @@ def retrieve_command(
     ] = "product",
     words: Annotated[
         bool,
-        typer.Option("--words/--no-words", help="Images that hold a word of the text come first."),
+        typer.Option(
+            "--words/--no-words", help="Images with a rare word of the text, as a name, come first."
+        ),
     ] = True,
     encoder: Annotated[
         str,

@@ -37,9 +37,9 @@ def retrieve(
     """The k nearest images of the catalogue, best first, by `Retriever.search`.
 
     Each of `plus` and `minus` is a text or the path of an image, with its weight behind a ^.
-    `sheet_to` also writes the hits as a contact sheet. A note says where they may be no good match.
-    Raises UsageError for a query that cannot be read, an unknown export, image encoder or column,
-    NotReady for an index that is missing or stale.
+    `sheet_to` also writes the hits as a contact sheet. Notes say what decides them, and where they
+    may be no good match. Raises UsageError for a query that cannot be read, an unknown export,
+    image encoder or column, NotReady for an index that is missing or stale.
     """
     picture = open_query(image) if image is not None else None
     wanted, unwanted = ([read_part(word) for word in words] for words in (plus, minus))
@@ -48,8 +48,8 @@ def retrieve(
     warn_of_cut(retriever.encoder.model.window, texts, "text")
     query = parts_of(text, picture, wanted, unwanted)
     [hits] = retriever.search_all([query], k, where=where, group_by=group_by, words=words)
-    for doubt in retriever.doubts(query, hits):
-        logger.info("%s", doubt)
+    for note in retriever.notes(query, hits, words=words):
+        logger.info("%s", note)
     if sheet_to is not None:
         with naming(sheet_to):
             _sheet(retriever, picture, hits).save(sheet_to)
@@ -78,8 +78,8 @@ def retrieve_batch(
     warn_of_cut(retriever.encoder.model.window, texts, "text")
     answers = retriever.search_all(parts, k, where=where, group_by=group_by, words=words)
     for query, asked, hits in zip(queries, parts, answers, strict=True):
-        for doubt in retriever.doubts(asked, hits):
-            logger.info("%s: %s", query, doubt)
+        for note in retriever.notes(asked, hits, words=words):
+            logger.info("%s: %s", query, note)
     return answers
 
 

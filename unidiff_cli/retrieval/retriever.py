@@ -110,7 +110,7 @@ class Retriever:
             place = project.path("index", encoder)
             index: Index = registry.load("indexes", receipt.settings["kind"])()
             index.open(place)
-            items, words = (kind.open(project.path("index")) for kind in (Items, Words))
+            items, words = Items.open(project.path("index")), Words.open(project.path("index"))
             return folder, items, words, index, read_threshold(place)
 
         folder, items, words, index, threshold = read_index(project, export, read)
@@ -133,11 +133,11 @@ class Retriever:
         """The k nearest images, best first.
 
         A text, an image and the parts of `plus` count by their weights, and those of `minus` count
-        against. Images that hold a word of a text alone come first, unless `words` is False. Only
-        images that the filter `where` lets through are found. Of images of an equal value in the
-        column `group_by` only the nearest is a hit, the others are its views; "none" makes each a
-        hit. Raises UsageError where there is nothing to search for, an image cannot be read, or a
-        column is unknown.
+        against. Images that hold a rare word of a text alone, such as a name, come first, unless
+        `words` is False. Only images that the filter `where` lets through are found. Of images of
+        an equal value in the column `group_by` only the nearest is a hit, the others are its views;
+        "none" makes each a hit. Raises UsageError where there is nothing to search for, an image
+        cannot be read, or a column is unknown.
         """
         query = parts_of(text, image, plus, minus)
         [hits] = self.search_all([query], k, where=where, group_by=group_by, words=words)
@@ -246,14 +246,16 @@ class Retriever:
             raise UsageError(f"The index has no image '{missing[0]}'.", "Give the id of a hit.")
         return np.array(numbers, np.int64)
 
-    def doubts(self, query: Sequence[Part], hits: Sequence[Hit]) -> list[str]:
-        """Why the hits of a query may be no good match, in whole sentences; [] for no reason.
+    def notes(self, query: Sequence[Part], hits: Sequence[Hit], *, words: bool = True) -> list[str]:
+        """What decides the hits of a query, or why they may be no good match, in whole sentences.
 
-        Of a text alone, which of its words no image has; of an image alone, that its best hit is
-        below the threshold.
+        Of a text alone, which of its words were looked up and which no image has; of an image
+        alone, that its best hit is below the threshold.
         """
         if text := text_alone(query):
-            return self._words.missing(text)
+            rare = [f"'{word}'" for word in self._words.rare(text)] if words else []
+            first = [f"Images with {' or '.join(rare)} in their text come first."] if rare else []
+            return [*first, *self._words.missing(text)]
         reached = self.threshold.score
         if len(query) != 1 or reached is None or not hits or hits[0].score >= reached:
             return []
@@ -272,7 +274,7 @@ class Retriever:
         return self.items.groups if group_by == PRODUCT else self.items.codes(group_by)
 
     def _named(self, text: str, query: np.ndarray, allowed: np.ndarray | None) -> Neighbours:
-        """The rows (M,) that hold a word of a text, best first, and their cosines (M,)."""
+        """The rows (M,) that hold a rare word of a text, best first, and their cosines (M,)."""
         rows, fits = self._words.search(text, allowed)
         scores = self.index.embeddings(rows) @ query
         order = np.lexsort([rows, -scores, -fits])
@@ -296,7 +298,7 @@ class Retriever:
         # A query that finds too few groups is asked again for more rows.
         while len(open_queries):
             rows, scores = self.index.search(queries[open_queries], wanted, allowed)
-            for query, row, score in zip(open_queries, rows, scores, strict=True):
+            for query, row, score in zip(open_queries.tolist(), rows, scores, strict=True):
                 row, score = _first(named[query], row, score)
                 first = slice(k) if codes is None else _first_of_each(codes[row])[:k]
                 found[query] = list(zip(row[first].tolist(), score[first].tolist(), strict=True))

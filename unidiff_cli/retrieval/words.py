@@ -1,7 +1,8 @@
-"""Full text: the images whose captions and short attributes hold the words of a query, by BM25.
+"""Full text: the images whose captions and short attributes hold a rare word of a query.
 
 Names and SKUs are words that no model knows, and SQLite's FTS5 finds them. It has one document for
-each image: its captions, its product, and its attributes of text.
+each image: its captions, its product, and its attributes of text. A word that many images have, as
+"red" or "dress", is left to the model, which knows what it looks like.
 """
 
 from __future__ import annotations
@@ -24,13 +25,19 @@ from unidiff_cli.system import first_line
 FILE = "words.sqlite"
 # Words of a query that are looked up: no text tower reads more.
 MOST = 64
+# The most images that hold a word that is rare: so many, or this share of all.
+FEW, SHARE = 20, 0.01
 # Letters of a word that is reported missing, so that "a", "for" and "mit" are not.
 LEAST = 4
 _WORD = re.compile(r"[^\W_]+")
 
 
 class Matches(NamedTuple):
-    """The rows (M,) that hold a word of a query, and how well they fit, BM25 (M,), best first."""
+    """The rows (M,) that hold a rare word of a query, best first.
+
+    `scores` (M,) add the words' inverse document frequencies, ln(1 + images / those with the word),
+    so that rows that hold the same words are equal.
+    """
 
     rows: np.ndarray
     scores: np.ndarray
@@ -83,26 +90,28 @@ class Words:
         return words
 
     def search(self, text: str, allowed: np.ndarray | None = None) -> Matches:
-        """The rows that hold a word of a text, best first; equal ones in their order.
+        """The rows that hold a rare word of a text, best first; equal ones in their order.
 
         Only rows that `allowed` (N,), bool, lets through are found.
         """
-        words = words_of(text)
-        if not words:
-            return Matches(np.zeros(0, np.int64), np.zeros(0))
-        with self._reading():
-            # A smaller bm25() of SQLite is a better one.
-            found = self._database.execute(
-                "SELECT rowid, bm25(words) FROM words WHERE words MATCH ?",
-                [" OR ".join(map(_quoted, words))],
-            )
-            # Not through a list, which takes as long as the search.
-            table = np.fromiter(found, np.dtype([("row", np.int64), ("bm25", np.float64)]))
-        matches = Matches(table["row"], -table["bm25"])
+        count, found = self._count(), self.rare(text)
+        pairs = [(rows, np.full(len(rows), np.log1p(count / len(rows)))) for rows in found.values()]
+        rows, places = np.unique(
+            np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in pairs)]),
+            return_inverse=True,
+        )
+        weights = np.concatenate([np.zeros(0), *(weights for _, weights in pairs)])
+        scores = np.bincount(places, weights, len(rows))
         if allowed is not None:
-            matches = Matches(*(each[allowed[matches.rows]] for each in matches))
-        order = np.lexsort([matches.rows, -matches.scores])
-        return Matches(*(each[order] for each in matches))
+            rows, scores = rows[allowed[rows]], scores[allowed[rows]]
+        order = np.lexsort([rows, -scores])
+        return Matches(rows[order], scores[order])
+
+    def rare(self, text: str) -> dict[str, np.ndarray]:
+        """The rows (M,) of each word of a text that a few hold, and no more."""
+        most = max(FEW, int(SHARE * self._count()))
+        rows = {word: self._rows(word, most + 1) for word in words_of(text)}
+        return {word: each for word, each in rows.items() if 0 < len(each) <= most}
 
     def missing(self, text: str) -> list[str]:
         """The words of a text that no row holds, in whole sentences that name the nearest.
@@ -114,15 +123,22 @@ class Words:
         return [
             f"No caption and no attribute has the word '{word}'.{nearest(word, self._like(word))}"
             for word in longer
-            if not self._holds(word)
+            if not len(self._rows(word, 1))
         ]
 
-    def _holds(self, word: str) -> bool:
+    def _rows(self, word: str, most: int) -> np.ndarray:
+        """The first rows that hold a word, at most so many."""
         with self._reading():
             found = self._database.execute(
-                "SELECT rowid FROM words WHERE words MATCH ? LIMIT 1", [_quoted(word)]
+                "SELECT rowid FROM words WHERE words MATCH ? LIMIT ?", [_quoted(word), most]
             )
-            return found.fetchone() is not None
+            return np.array([row for (row,) in found], np.int64)
+
+    def _count(self) -> int:
+        """N, the number of all rows."""
+        with self._reading():
+            [(last,)] = self._database.execute("SELECT max(id) FROM words_docsize")
+            return 0 if last is None else last + 1
 
     def _like(self, word: str) -> list[str]:
         """The catalogue's words that begin with the same letter."""

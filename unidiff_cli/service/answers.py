@@ -70,9 +70,13 @@ class HitAnswer(ImageLinks):
 
 
 class Retrieved(BaseModel):
-    """The hits of a search, best first, and the export that found them."""
+    """The hits of a search, best first, and the export that found them.
+
+    `notes` say what decides them, or why they may be no good match.
+    """
 
     export: str
+    notes: list[str]
     hits: list[HitAnswer]
 
 

@@ -84,7 +84,7 @@ async def retrieve(
     wanted, unwanted = [await each.read() for each in image], [await e.read() for e in minus_image]
     names = [weighted(name) for name in item]
 
-    def search() -> list[HitAnswer]:
+    def search() -> Retrieved:
         parts = service.parts(
             catalogue,
             texts=[*map(weighted, text), *((t, -w) for t, w in map(weighted, minus_text))],
@@ -96,10 +96,11 @@ async def retrieve(
         )
         without = [name for name, _ in names] if others else ()
         filtered = Filter({}, where)
-        hits = catalogue.search(parts, k, filtered, group_by=group_by, without=without)
-        return [HitAnswer.of_hit(hit) for hit in hits]
+        hits, notes = catalogue.search(parts, k, filtered, group_by=group_by, without=without)
+        answers = [HitAnswer.of_hit(hit) for hit in hits]
+        return Retrieved(export=catalogue.export, notes=notes, hits=answers)
 
-    return Retrieved(export=catalogue.export, hits=await service.turns(search))
+    return await service.turns(search)
 
 
 @router.get("/v1/items/{id:path}/image", response_class=Response, summary="An image's pixels")

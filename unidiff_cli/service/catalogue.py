@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from unidiff_cli import machine
 from unidiff_cli.data.shards import Row
@@ -35,6 +36,13 @@ class Filter:
     where: str = ""
 
 
+class Found(NamedTuple):
+    """The hits of a search, and what is to be said of them."""
+
+    hits: list[Hit]
+    notes: list[str]
+
+
 class Catalogue:
     """An index with its model and the choices of its attributes."""
 
@@ -57,12 +65,12 @@ class Catalogue:
         filtered: Filter,
         group_by: str = PRODUCT,
         without: Sequence[str] = (),
-    ) -> list[Hit]:
-        """The k nearest images to a query of parts, by `Retriever.search_all`."""
+    ) -> Found:
+        """The k nearest images to a query of parts by `Retriever.search_all`, and notes on them."""
         [hits] = self.retriever.search_all(
             [parts], k, where=self.where(filtered), group_by=group_by, without=without
         )
-        return hits
+        return Found(hits, self.retriever.notes(parts, hits))
 
     def first(self, k: int, filtered: Filter) -> list[Row]:
         """The first k products that are left, where nothing is searched for."""

@@ -19,7 +19,7 @@ from unidiff_cli.retrieval.query import weighted
 from unidiff_cli.retrieval.retriever import Hit
 from unidiff_cli.service.answers import item_url
 from unidiff_cli.service.api import CACHED, service_of
-from unidiff_cli.service.catalogue import Catalogue, Filter, chosen_of
+from unidiff_cli.service.catalogue import Catalogue, Filter, Found, chosen_of
 from unidiff_cli.service.guard import COOKIE, Refused, digest_of
 from unidiff_cli.service.images import keep_query
 from unidiff_cli.service.service import Service
@@ -93,12 +93,13 @@ async def search(request: Request) -> Response:
     service, asked = service_of(request), Asked.of(request)
     catalogue, problem, status = service.catalogue, "", 200
     hits: list[Hit] = []
+    notes: list[str] = []
     rows: list[Row] = []
     facets: Any = []
     try:
         facets = await to_thread.run_sync(catalogue.facets, asked.filter)
         if asked.is_query:
-            hits = await service.turns(_search, service, catalogue, asked)
+            hits, notes = await service.turns(_search, service, catalogue, asked)
         elif asked.minus or asked.unlike:
             raise UsageError("The query says only what is unwanted.", "Add what to look for.")
         else:
@@ -114,6 +115,7 @@ async def search(request: Request) -> Response:
         "cards": cards,
         "facets": facets,
         "problem": problem,
+        "notes": notes,
         "more": len(cards) == asked.n < MOST_SHOWN,
         "captions": _captions(catalogue, [*asked.like, *asked.unlike]),
         "export": catalogue.export,
@@ -123,7 +125,7 @@ async def search(request: Request) -> Response:
     return templates.TemplateResponse(request, "search.html", values, status)
 
 
-def _search(service: Service, catalogue: Catalogue, asked: Asked) -> list[Hit]:
+def _search(service: Service, catalogue: Catalogue, asked: Asked) -> Found:
     wanted = [(asked.q, 1.0)] if asked.q else []
     parts = service.parts(
         catalogue,
@@ -160,7 +162,7 @@ async def item(request: Request, id: str) -> Response:
     catalogue = service.catalogue
     views = await to_thread.run_sync(service.views, id, catalogue)
     parts = service.parts(catalogue, like=[(id, 1.0)])
-    hits = await service.turns(
+    hits, _ = await service.turns(
         catalogue.search, parts, NEIGHBOURS, Filter({}), without=[views[0].id]
     )
     values = {
