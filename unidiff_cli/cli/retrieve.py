@@ -144,10 +144,10 @@ def retrieve_command(
         )
         answers = dict(zip(queries, found, strict=True))
     else:
-        words, file = split_query(query or (), text, image)
+        whole, file = split_query(query or (), text, image)
         hits = retrieve(
             project,
-            words,
+            whole,
             file,
             k=k,
             plus=plus or (),
@@ -159,7 +159,7 @@ def retrieve_command(
             encoder=encoder,
             sheet_to=sheet,
         )
-        answers = {" ".join([*([str(file)] if file else []), *([words] if words else [])]): hits}
+        answers = {" ".join([*([str(file)] if file else []), *([whole] if whole else [])]): hits}
     if json_out:
         plain = {asked: [hit.plain() for hit in hits] for asked, hits in answers.items()}
         many = [{"query": asked, "hits": hits} for asked, hits in plain.items()]

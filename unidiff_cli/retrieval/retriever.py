@@ -105,7 +105,7 @@ class Retriever:
         place = project.path("index", encoder)
         index: Index = registry.load("indexes", receipt.settings["kind"])()
         index.open(place)
-        items, words = (kind.open(project.path("index")) for kind in (Items, Words))
+        items, words = Items.open(project.path("index")), Words.open(project.path("index"))
         model = encoders.load_encoder(project, folder, encoder)
         return cls(shards, items, words, index, read_threshold(place), model)
 
@@ -236,7 +236,7 @@ class Retriever:
         while len(open_queries):
             rows, scores = self.index.search(queries[open_queries], wanted, allowed)
             for query, row, score in zip(open_queries, rows, scores, strict=True):
-                row, score = _first(named[query], row, score)
+                row, score = _first(named[int(query)], row, score)
                 first = slice(k) if codes is None else _first_of_each(codes[row])[:k]
                 found[query] = list(zip(row[first].tolist(), score[first].tolist(), strict=True))
             if wanted >= there:
