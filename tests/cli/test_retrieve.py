@@ -249,3 +249,17 @@ def test_a_missing_index_names_the_command(unidiff, copied):
     shutil.rmtree(copied.path("index"))
     code, out, err = unidiff("-C", copied.root, "retrieve", "dress", "--json")
     assert code == 1 and out == "" and "index is not there" in err and "Run: unidiff index" in err
+
+
+def test_words_of_captions_come_first_unless_they_are_turned_off(unidiff, exported):
+    def products(text, *options):
+        options = ("--text", text, "--json", "-k", "60", "--group-by", "none", *options)
+        code, out, _ = unidiff("-C", exported.root, "retrieve", *options)
+        assert code == 0
+        return [hit["attributes"]["product"] for hit in json.loads(out)]
+
+    last = products("dress")[-1]
+    named = [product == last for product in products(last)]
+    assert named[0] and named == sorted(named, reverse=True)
+    plain = [product == last for product in products(last, "--no-words")]
+    assert plain != sorted(plain, reverse=True) and sum(plain) == sum(named)

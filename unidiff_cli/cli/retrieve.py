@@ -154,7 +154,6 @@ def retrieve_command(
     if json_out and csv_out:
         raise UsageError("--json and --csv were given.", "Give one of them.")
     project = open_project(context)
-    answers: dict[str, list[Hit]]
     if batch:
         if query or text or image or plus or minus or sheet:
             raise UsageError("A query and --batch were given.", "Give one of them.")
@@ -171,10 +170,10 @@ def retrieve_command(
         )
         answers = dict(zip(queries, found, strict=True))
     else:
-        words, file = split_query(query or (), text, image)
+        whole, file = split_query(query or (), text, image)
         hits = retrieve(
             project,
-            words,
+            whole,
             file,
             k=k,
             plus=plus or (),
@@ -186,25 +185,39 @@ def retrieve_command(
             encoder=encoder,
             sheet_to=sheet,
         )
-        answers = {" ".join([*([str(file)] if file else []), *([words] if words else [])]): hits}
+        answers = {" ".join([*([str(file)] if file else []), *([whole] if whole else [])]): hits}
     if json_out:
-        plain = {asked: [hit.plain() for hit in hits] for asked, hits in answers.items()}
-        many = [{"query": asked, "hits": hits} for asked, hits in plain.items()]
-        console.show_json(many if batch else next(iter(plain.values())))
+        _print_json(answers, as_list=bool(batch))
     elif csv_out:
-        rows = [
-            [asked, *_cells(hit, hit.score), hit.id]
-            for asked, hits in answers.items()
-            for hit in hits
-        ]
-        console.show_csv(["query", *COLUMNS, "id"], rows)
+        _print_csv(answers)
     else:
-        for asked, hits in answers.items():
-            title = asked if batch else ""
-            rows = [_cells(hit, f"{hit.score:.3f}") for hit in hits]
-            console.show_table(COLUMNS, rows, title, path="path")
+        _print_tables(answers, titled=bool(batch))
         if sheet:
             console.say(str(sheet))
+
+
+# Hits by the query, as it was typed.
+Answers = dict[str, "list[Hit]"]
+
+
+def _print_json(answers: Answers, as_list: bool) -> None:
+    """The hits of the only query, or with `as_list` those of each."""
+    plain = {asked: [hit.plain() for hit in hits] for asked, hits in answers.items()}
+    many = [{"query": asked, "hits": hits} for asked, hits in plain.items()]
+    console.show_json(many if as_list else next(iter(plain.values())))
+
+
+def _print_csv(answers: Answers) -> None:
+    rows = [
+        [asked, *_cells(hit, hit.score), hit.id] for asked, hits in answers.items() for hit in hits
+    ]
+    console.show_csv(["query", *COLUMNS, "id"], rows)
+
+
+def _print_tables(answers: Answers, titled: bool) -> None:
+    for asked, hits in answers.items():
+        rows = [_cells(hit, f"{hit.score:.3f}") for hit in hits]
+        console.show_table(COLUMNS, rows, asked if titled else "", path="path")
 
 
 def _cells(hit: Hit, score: float | str) -> list[Any]:
