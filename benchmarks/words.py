@@ -2,11 +2,11 @@
 
     python -m benchmarks.words PROJECT [--base]
 
-Each kind of text is asked for the products of one split, among all images of the catalogue: R@1 and
-the share of right images among the first ten, of the cosine alone and of ways to take words in.
-`rare` is what `retrieve` does: images with rare words first, by how rare they are, and by the cosine
-where that is equal. `first` does so with all words by BM25, `sum` adds BM25 and the cosine
-standardised over the catalogue, `fused` adds 1/(60 + rank) of both.
+Each kind of text is asked for the products of one split, among all images of the catalogue: R@1
+and the share of right images among the first ten, of the cosine alone and of ways to take words in.
+`rare` is what `retrieve` does: images with rare words first, by how rare they are, then by the
+cosine. `first` does so with all words by BM25, `sum` adds BM25 and the cosine standardised over
+the catalogue, `fused` adds 1/(60 + rank) of both.
 """
 
 from __future__ import annotations
@@ -60,10 +60,12 @@ def questions(everything: Embedded, split: str) -> dict[str, list[Question]]:
     }
 
 
-def ways(words: Words, images: np.ndarray, text: str, query: np.ndarray) -> dict[str, np.ndarray]:
+def ways(
+    words: Words, groups: np.ndarray, images: np.ndarray, text: str, query: np.ndarray
+) -> dict[str, np.ndarray]:
     """The scores (N,) of all images in each way."""
     cosines, fits, rare = images @ query, np.zeros(len(images)), np.zeros(len(images))
-    matches = words.search(text)
+    matches = words.search(text, groups)
     rare[matches.rows] = matches.scores
     for row, score in bm25(words, text):
         fits[row] = score
@@ -106,12 +108,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_words(Path(folder), everything.rows)
         words = Words.open(Path(folder))
+        codes = np.unique(everything.groups.astype(str), return_inverse=True)[1]
         for split in ("val", "test"):
             for kind, asked in questions(everything, split).items():
                 embeds = encoder.embed_captions([text for text, _ in asked])
                 results: dict[str, list[tuple[float, float]]] = {}
                 for (text, right), query in zip(asked, embeds, strict=True):
-                    for name, scores in ways(words, everything.images, text, query).items():
+                    for name, scores in ways(words, codes, everything.images, text, query).items():
                         results.setdefault(name, []).append(measure(scores, right))
                 figures = _printed(results)
                 print(f"{split:4} {kind:25} n={len(asked):3}  {figures}")

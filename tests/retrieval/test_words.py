@@ -23,27 +23,32 @@ def words(tmp_path):
     return Words.open(tmp_path)
 
 
+def found(words, text, allowed=None, groups=None):
+    """The matches of a text, each row a product of its own."""
+    return words.search(text, np.arange(1000) if groups is None else groups, allowed)
+
+
 def rows(matches):
     return matches.rows.tolist()
 
 
 def test_who_holds_more_and_rarer_words_comes_first(words):
-    assert rows(words.search("red dress"))[0] == 0
-    assert set(rows(words.search("red dress"))) == {0, 1, 2}
-    scores = words.search("red dress").scores
+    assert rows(found(words, "red dress"))[0] == 0
+    assert set(rows(found(words, "red dress"))) == {0, 1, 2}
+    scores = found(words, "red dress").scores
     assert (np.diff(scores) <= 0).all() and (scores > 0).all()
 
 
 def test_products_names_and_lists_are_words_in_any_case_and_without_marks(words):
-    assert rows(words.search("sku-19"))[0] == 2
-    assert sorted(rows(words.search("JUNO"))) == [0, 3]
-    assert rows(words.search("otzi")) == rows(words.search("ötzi")) == [1]
-    assert rows(words.search("linen")) == [2]
+    assert rows(found(words, "sku-19"))[0] == 2
+    assert sorted(rows(found(words, "JUNO"))) == [0, 3]
+    assert rows(found(words, "otzi")) == rows(found(words, "ötzi")) == [1]
+    assert rows(found(words, "linen")) == [2]
 
 
 def test_numbers_and_descriptions_are_no_words(words):
-    assert rows(words.search("17")) == [0]
-    assert words.search("red").scores[0] == pytest.approx(words.search("red").scores[1], rel=0.3)
+    assert rows(found(words, "17")) == [0]
+    assert found(words, "red").scores[0] == pytest.approx(found(words, "red").scores[1], rel=0.3)
 
 
 def test_words_that_many_images_have_are_left_to_the_model(tmp_path):
@@ -58,29 +63,40 @@ def test_words_that_many_images_have_are_left_to_the_model(tmp_path):
         ],
     )
     words = Words.open(tmp_path)
-    assert rows(words.search("red dress")) == []
+    assert rows(found(words, "red dress")) == []
     # All that hold it are equal, so that the cosine orders them.
-    matches = words.search("a red Juno dress")
+    matches = found(words, "a red Juno dress")
     assert rows(matches) == [0, 30, 60] and len(set(matches.scores)) == 1
-    assert {word: found.tolist() for word, found in words.rare("red juno 7").items()} == {
+    rare = words.rare("red juno 7", np.arange(90))
+    assert {word: each.tolist() for word, each in rare.items()} == {
         "juno": [0, 30, 60],
         "7": [7],
     }
 
 
+def test_a_word_is_as_rare_as_the_products_that_have_it(tmp_path):
+    """However many images a product has."""
+    rows_of = [SimpleNamespace(captions=("Juno",), group="1", attributes={}) for _ in range(60)]
+    write_words(tmp_path, rows_of)
+    words = Words.open(tmp_path)
+    assert len(found(words, "juno", groups=np.zeros(60, int)).rows) == 60
+    assert len(found(words, "juno", groups=np.arange(60) // 12).rows) == 60
+    assert len(found(words, "juno", groups=np.arange(60) // 10).rows) == 0
+
+
 def test_only_allowed_rows_are_found(words):
-    assert rows(words.search("dress", np.array([False, True, True, True]))) == [2]
+    assert rows(found(words, "dress", np.array([False, True, True, True]))) == [2]
 
 
 @pytest.mark.parametrize("text", ["", "…", '"', "NOT AND", "a* OR (b", "x" * 5000, "漢字", "red\0"])
 def test_any_text_is_a_query(words, text):
-    assert len(words.search(text).rows) <= 4
+    assert len(found(words, text).rows) <= 4
     words.missing(text)
 
 
 def test_a_long_text_is_read_as_far_as_a_model_would(words):
     assert len(words_of(" ".join(map(str, range(1000))))) == 64
-    assert rows(words.search(" ".join(["red", *map(str, range(1000, 2000))])))[:2] == [0, 1]
+    assert rows(found(words, " ".join(["red", *map(str, range(1000, 2000))])))[:2] == [0, 1]
 
 
 def test_words_of_no_image_are_named_with_the_nearest(words):
@@ -95,7 +111,7 @@ def test_words_of_no_image_are_named_with_the_nearest(words):
 
 def test_an_empty_catalogue_has_no_words(tmp_path):
     write_words(tmp_path, [])
-    assert rows(Words.open(tmp_path).search("red")) == []
+    assert rows(found(Words.open(tmp_path), "red")) == []
 
 
 @pytest.mark.parametrize("size", [0, 100, 5000])
@@ -103,7 +119,7 @@ def test_a_damaged_file_is_named(words, tmp_path, size):
     file = tmp_path / FILE
     file.write_bytes(b"\xff" * size)
     with pytest.raises(Damaged, match="unidiff index --force"):
-        Words.open(tmp_path).search("red")
+        found(Words.open(tmp_path), "red")
 
 
 def test_a_missing_file_is_named(tmp_path):

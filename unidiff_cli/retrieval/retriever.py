@@ -253,7 +253,9 @@ class Retriever:
         alone, that its best hit is below the threshold.
         """
         if text := text_alone(query):
-            rare = [f"'{word}'" for word in self._words.rare(text)] if words else []
+            rare = (
+                [f"'{word}'" for word in self._words.rare(text, self.items.groups)] if words else []
+            )
             first = [f"Images with {' or '.join(rare)} in their text come first."] if rare else []
             return [*first, *self._words.missing(text)]
         reached = self.threshold.score
@@ -275,7 +277,7 @@ class Retriever:
 
     def _named(self, text: str, query: np.ndarray, allowed: np.ndarray | None) -> Neighbours:
         """The rows (M,) that hold a rare word of a text, best first, and their cosines (M,)."""
-        rows, fits = self._words.search(text, allowed)
+        rows, fits = self._words.search(text, self.items.groups, allowed)
         scores = self.index.embeddings(rows) @ query
         order = np.lexsort([rows, -scores, -fits])
         return Neighbours(rows[order], scores[order])

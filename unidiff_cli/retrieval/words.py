@@ -25,8 +25,10 @@ from unidiff_cli.system import first_line
 FILE = "words.sqlite"
 # Words of a query that are looked up: no text tower reads more.
 MOST = 64
-# The most images that hold a word that is rare: so many, or this share of all.
-FEW, SHARE = 20, 0.01
+# The most products that hold a word that is rare: so many, or this share of all.
+FEW, SHARE = 5, 0.01
+# Images of those products that are looked at, for each.
+IMAGES_EACH = 20
 # Letters of a word that is reported missing, so that "a", "for" and "mit" are not.
 LEAST = 4
 _WORD = re.compile(r"[^\W_]+")
@@ -89,13 +91,14 @@ class Words:
             words._database.execute("SELECT rowid FROM words LIMIT 1")
         return words
 
-    def search(self, text: str, allowed: np.ndarray | None = None) -> Matches:
+    def search(self, text: str, groups: np.ndarray, allowed: np.ndarray | None = None) -> Matches:
         """The rows that hold a rare word of a text, best first; equal ones in their order.
 
-        Only rows that `allowed` (N,), bool, lets through are found.
+        `groups` (N,) are equal for the images of a product. Only rows that `allowed` (N,), bool,
+        lets through are found.
         """
-        count, found = self._count(), self.rare(text)
-        pairs = [(rows, np.full(len(rows), np.log1p(count / len(rows)))) for rows in found.values()]
+        found = self.rare(text, groups).values()
+        pairs = [(rows, np.full(len(rows), np.log1p(len(groups) / len(rows)))) for rows in found]
         rows, places = np.unique(
             np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in pairs)]),
             return_inverse=True,
@@ -107,11 +110,16 @@ class Words:
         order = np.lexsort([rows, -scores])
         return Matches(rows[order], scores[order])
 
-    def rare(self, text: str) -> dict[str, np.ndarray]:
-        """The rows (M,) of each word of a text that a few hold, and no more."""
-        most = max(FEW, int(SHARE * self._count()))
-        rows = {word: self._rows(word, most + 1) for word in words_of(text)}
-        return {word: each for word, each in rows.items() if 0 < len(each) <= most}
+    def rare(self, text: str, groups: np.ndarray) -> dict[str, np.ndarray]:
+        """The rows (M,) of each word of a text that a few products hold, and no more."""
+        # The codes of products are counted on from 0.
+        most = max(FEW, int(SHARE * (groups.max(initial=-1) + 1)))
+        found = {}
+        for word in words_of(text):
+            rows = self._rows(word, most * IMAGES_EACH + 1)
+            if 0 < len(rows) <= most * IMAGES_EACH and len(np.unique(groups[rows])) <= most:
+                found[word] = rows
+        return found
 
     def missing(self, text: str) -> list[str]:
         """The words of a text that no row holds, in whole sentences that name the nearest.
@@ -133,12 +141,6 @@ class Words:
                 "SELECT rowid FROM words WHERE words MATCH ? LIMIT ?", [_quoted(word), most]
             )
             return np.array([row for (row,) in found], np.int64)
-
-    def _count(self) -> int:
-        """N, the number of all rows."""
-        with self._reading():
-            [(last,)] = self._database.execute("SELECT max(id) FROM words_docsize")
-            return 0 if last is None else last + 1
 
     def _like(self, word: str) -> list[str]:
         """The catalogue's words that begin with the same letter."""
