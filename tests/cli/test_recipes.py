@@ -26,7 +26,7 @@ def test_show_prints_the_file(unidiff, workplace):
 
 def test_show_resolved_prints_every_default_and_the_bases_numbers(unidiff, workplace, on_base):
     out = unidiff("recipes", "show", "fashion", "--resolved", *on_base)[1]
-    assert "checkpoint_every: 3" in out and "image_size: 32" in out and "kind: flat" in out
+    assert "checkpoint_every: 3" in out and "image_size: 32" in out and "kind: auto" in out
 
 
 def test_show_resolved_says_what_steps_auto_is_here(unidiff, workplace, on_base, prepared):

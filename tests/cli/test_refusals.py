@@ -41,7 +41,7 @@ WRONG = [
     ("export --alpha nan", 2, "--alpha"),
     ("export --format difusers", 2, "no exporter named 'difusers'. Did you mean 'diffusers'?"),
     ("index", 1, "Run: unidiff prepare CATALOG"),
-    ("index --rollback", 1, "There is no project at"),
+    ("index --rollback", 1, "project holds no index from before"),
     ("index --rollback --force", 2, "Give --rollback alone"),
     ("index --set index.kind=flatt", 2, "no index named 'flatt'. Did you mean 'flat'?"),
     ("evaluate", 1, "Run: unidiff prepare CATALOG"),

@@ -4,17 +4,8 @@ import pytest
 
 pytest.importorskip("fastapi", reason="comes with the extra `serve`")
 
-from starlette.testclient import TestClient
-
-from unidiff_cli.service.app import create_app
-from unidiff_cli.service.server import LOOPBACK
+from tests.support.service import client_of
 from unidiff_cli.service.service import Service
-
-HOST = "http://127.0.0.1:8000"
-
-
-def client_of(service, **options) -> TestClient:
-    return TestClient(create_app(service, hosts=LOOPBACK, **options), base_url=HOST)
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.service.conftest import client_of
 from tests.support.catalogue import write_catalogue
 from tests.support.projects import copy_project
+from tests.support.service import client_of
 from unidiff_cli import index, prepare
 from unidiff_cli.errors import NotReady
 from unidiff_cli.service.catalogue import Current, chosen_of

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.service.conftest import client_of
+from tests.support.service import client_of
 from unidiff_cli.service.guard import Guard
 from unidiff_cli.service.limits import Limits
 from unidiff_cli.service.service import Service

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.service.conftest import client_of
 from tests.support.catalogue import encoded, photo
+from tests.support.service import client_of
 from unidiff_cli import Retriever, index, prepare
 from unidiff_cli.service.page import Asked
 from unidiff_cli.service.service import Service

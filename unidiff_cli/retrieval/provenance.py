@@ -38,11 +38,13 @@ def current_index(project: Project, export: str | None) -> tuple[Path, Receipt]:
     By default the current export, or that of an index that was rolled back, with a note. Raises
     NotReady where the index is missing, or was made of another export or other shards.
     """
-    receipt = project.receipt("index", hashed=QUICK)
-    if export is None and rolled_back(project, receipt):
-        export = receipt.settings["export"]
+    there = Receipt.read(project.path("index"))
+    if export is None and there and rolled_back(project, there):
+        export = there.settings["export"]
         logger.info("The index was rolled back, so that export %s answers.", export)
+    # What comes before the index is named first where it is missing.
     folder, inputs = index_inputs(project, export)
+    receipt = project.receipt("index", hashed=QUICK)
     command = "unidiff index" + (f" --export {export}" if export else "")
     if receipt.settings.get("schema") != SCHEMA:
         raise NotReady("The index was built by another unidiff.", f"Run: {command}")
