@@ -44,8 +44,9 @@ def test_the_mean_finds_what_neither_part_finds_alone(embedded):
 
 
 def test_the_first_image_and_the_share_of_ten_are_measured():
-    right = np.array([True, False, True])
-    assert measure_words(np.array([0.1, 0.9, 0.5]), right) == (0.0, pytest.approx(2 / 3))
+    scores = np.array([0.1, 0.9, 0.5])
+    assert measure_words(scores, np.array([1, 0, 1])) == (0.0, pytest.approx(2 / 3))
+    assert measure_words(scores, np.array([0, -1, 1]))[0] == 1
 
 
 def test_words_come_first_and_the_cosine_decides_among_equals(embedded, tmp_path):
