@@ -23,7 +23,7 @@ from unidiff_cli.retrieval.words import Words, words_of, write_words
 
 # Added to a rank before it is turned into a score (Cormack et al., SIGIR 2009).
 RANK = 60
-# A text, and which of all rows are right, (N,).
+# A text, and how right each row is, (N,): 1 or 0, and −1 for one that is no answer.
 Question = tuple[str, np.ndarray]
 
 
@@ -39,25 +39,34 @@ def questions(everything: Embedded, split: str) -> dict[str, list[Question]]:
     def looks(text: str) -> list[Question]:
         pairs = sorted({(str(r.attributes[colour]), str(r.attributes[kind])) for r in rows})
         return [
-            (text.format(colour=c, kind=k), (colours == c) & (kinds == k)) for c, k in pairs if c
+            (text.format(colour=c, kind=k), ((colours == c) & (kinds == k)) * 1)
+            for c, k in pairs
+            if c
         ]
 
     return {
-        "SKU": [(group, groups == group) for group in sorted({row.group for row in rows})],
-        "name": [(n, names == n) for n in sorted({str(r.attributes["name"]) for r in rows})],
+        "SKU": [(group, (groups == group) * 1) for group in sorted({row.group for row in rows})],
+        "name": [(n, (names == n) * 1) for n in sorted({str(r.attributes["name"]) for r in rows})],
         "first word of the name": [
-            (n, first_names == n)
+            (n, (first_names == n) * 1)
             for n in sorted({str(r.attributes["name"]).split(" ")[0] for r in rows})
         ],
         "caption of another image": [
-            (row.captions[0], right & (everything.values("view") != row.attributes["view"]))
-            for row in rows
-            if (right := (groups == row.group) & (colours == row.attributes[colour])).sum() > 1
+            (row.captions[0], others)
+            for number, row in enumerate(everything.rows)
+            if row.split == split and (others := other_views(groups, colours, number)).max() == 1
         ],
         "colour and kind": looks("{colour} {kind}"),
         "the same in a sentence": looks("I am looking for a {colour} {kind} for my friend"),
         "colour in other letters": looks("{colour}ish thing"),
     }
+
+
+def other_views(groups: np.ndarray, colours: np.ndarray, number: int) -> np.ndarray:
+    """The other images of a row's product in its colour are right, and the row is no answer."""
+    right = ((groups == groups[number]) & (colours == colours[number])).astype(int)
+    right[number] = -1
+    return right
 
 
 def ways(
@@ -97,6 +106,7 @@ def _standardised(scores: np.ndarray) -> np.ndarray:
 
 def measure(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
     """Whether the first image is right, and the share of the first ten."""
+    scores = np.where(right < 0, -np.inf, scores)
     order = np.argsort(-scores, kind="stable")
     return float(right[order[0]]), float(right[order[:10]].mean())
 

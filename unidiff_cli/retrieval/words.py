@@ -25,8 +25,8 @@ from unidiff_cli.system import first_line
 FILE = "words.sqlite"
 # Words of a query that are looked up: no text tower reads more.
 MOST = 64
-# The most products that hold a word that is rare: so many, or this share of all.
-FEW, SHARE = 5, 0.01
+# The most products that hold a word that is rare: this share of all, within two bounds.
+SHARE, FEW, MANY = 0.05, 10, 1_000
 # Images of those products that are looked at, for each.
 IMAGES_EACH = 20
 # Letters of a word that is reported missing, so that "a", "for" and "mit" are not.
@@ -113,7 +113,7 @@ class Words:
     def rare(self, text: str, groups: np.ndarray) -> dict[str, np.ndarray]:
         """The rows (M,) of each word of a text that a few products hold, and no more."""
         # The codes of products are counted on from 0.
-        most = max(FEW, int(SHARE * (groups.max(initial=-1) + 1)))
+        most = min(max(FEW, int(SHARE * (groups.max(initial=-1) + 1))), MANY)
         found = {}
         for word in words_of(text):
             rows = self._rows(word, most * IMAGES_EACH + 1)
