@@ -71,6 +71,15 @@ def test_more_like_an_item_leaves_out_its_product(client, retriever):
     assert first[0] == "000000007" and own and not own & set(others)
 
 
+def test_rare_words_are_found_and_told_unless_they_are_turned_off(client, retriever):
+    row = retriever.items.rows([31])[0]
+    answer = client.post("/v1/retrieve", data={"text": row.group, "k": 1}).json()
+    assert answer["hits"][0]["product"] == row.group
+    assert answer["notes"] == [f"Images with '{row.group.lower()}' in their text come first."]
+    answer = client.post("/v1/retrieve", data={"text": row.group, "words": False}).json()
+    assert answer["notes"] == []
+
+
 def test_a_filter_leaves_what_it_lets_through(client):
     data = {"text": "dress", "where": "color = 'red'", "k": 60, "group_by": "none"}
     hits = client.post("/v1/retrieve", data=data).json()["hits"]

@@ -68,6 +68,7 @@ async def retrieve(
     where: Annotated[str, Form(description="gender = 'men' and price < 50")] = "",
     group_by: Annotated[str, Form(description="A column, or none.")] = PRODUCT,
     k: Annotated[int, Form(ge=1)] = 10,
+    words: Annotated[bool, Form(description="Images with a rare word of the text first.")] = True,
     others: Annotated[bool, Form(description="Leave out the products of `item`.")] = False,
 ) -> Retrieved:
     """The query is the weighted sum of its parts; `score` is the cosine of a hit with it."""
@@ -96,7 +97,9 @@ async def retrieve(
         )
         without = [name for name, _ in names] if others else ()
         filtered = Filter({}, where)
-        hits, notes = catalogue.search(parts, k, filtered, group_by=group_by, without=without)
+        hits, notes = catalogue.search(
+            parts, k, filtered, group_by=group_by, without=without, words=words
+        )
         answers = [HitAnswer.of_hit(hit) for hit in hits]
         return Retrieved(export=catalogue.export, notes=notes, hits=answers)
 

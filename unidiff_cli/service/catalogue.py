@@ -65,12 +65,18 @@ class Catalogue:
         filtered: Filter,
         group_by: str = PRODUCT,
         without: Sequence[str] = (),
+        words: bool = True,
     ) -> Found:
         """The k nearest images to a query of parts by `Retriever.search_all`, and notes on them."""
         [hits] = self.retriever.search_all(
-            [parts], k, where=self.where(filtered), group_by=group_by, without=without
+            [parts],
+            k,
+            where=self.where(filtered),
+            group_by=group_by,
+            without=without,
+            words=words,
         )
-        return Found(hits, self.retriever.notes(parts, hits))
+        return Found(hits, self.retriever.notes(parts, hits, words=words))
 
     def first(self, k: int, filtered: Filter) -> list[Row]:
         """The first k products that are left, where nothing is searched for."""
