@@ -192,6 +192,7 @@ def test_the_keys_of_another_packages_objective_are_checked(package, tmp_path):
     assert margin == "0.5" and "Did you mean 'margin'?" in problem
 
 
+@pytest.mark.slow
 def test_an_objective_trains(command):
     steps = ("train.steps=2", "train.checkpoint_every=2", "train.validate_every=2")
     assignments = [part for step in steps for part in ("--set", step)]

@@ -52,7 +52,10 @@ def test_the_first_image_and_the_share_of_ten_are_measured():
 def test_words_come_first_and_the_cosine_decides_among_equals(embedded, tmp_path):
     write_words(tmp_path, embedded.rows)
     query = np.array([0, 1, 0, 0.0])
-    orders = ways(Words.open(tmp_path), embedded.images, "a", query)
+    codes = np.arange(len(embedded.rows))
+    orders = ways(Words.open(tmp_path), codes, embedded.images, "a", query)
+    # So few images hold it that it is rare.
+    assert sorted(np.argsort(-orders["rare"])[:2]) == [2, 3]
     assert sorted(np.argsort(-orders["first"])[:4]) == [0, 1, 2, 3]
     assert sorted(np.argsort(-orders["first"])[:2]) == [2, 3]
     assert sorted(np.argsort(-orders["cosine"])[:4]) == [2, 3, 6, 7]

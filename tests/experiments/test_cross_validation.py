@@ -156,6 +156,7 @@ def test_an_interrupted_training_is_resumed(project, recipe_of, monkeypatch, req
     assert trainings == [(0, "001-fashion", "001-fashion"), (0, "001-fashion", None)]
 
 
+@pytest.mark.slow
 def test_the_recipe_that_is_asked_for_is_measured(project, recipe_of, trainings):
     first = evaluate_folds(project, recipe_of(RECALL), 2)
     other = evaluate_folds(project, recipe_of("train.seed=1", RECALL), 2)

@@ -214,7 +214,8 @@ def test_a_retriever_says_so(finished, tmp_path):
     from tests.support.projects import copy_project
 
     project = copy_project(finished, tmp_path)
-    files = [f for f in project.path("index").rglob("*") if f.suffix in (".arrow", ".safetensors")]
+    kinds = (".arrow", ".safetensors", ".sqlite")
+    files = [file for file in project.path("index").rglob("*") if file.suffix in kinds]
     assert len(files) == 3
     for file in files:
         whole = file.read_bytes()

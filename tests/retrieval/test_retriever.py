@@ -262,7 +262,9 @@ def test_words_of_no_image_are_said(finished, caplog, monkeypatch):
     retrieve(finished, "red drss", k=1)
     retrieve_batch(finished, ["red dress", "submarine"], k=1)
     assert [record.message for record in caplog.records if record.name == "unidiff"] == [
+        "Images with 'red' in their text come first.",
         "No caption and no attribute has the word 'drss'. Did you mean 'dress'?",
+        "red dress: Images with 'red' or 'dress' in their text come first.",
         "submarine: No caption and no attribute has the word 'submarine'.",
     ]
 

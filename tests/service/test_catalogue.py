@@ -50,7 +50,7 @@ def test_what_cannot_be_used_leaves_all_as_it_was(project, recipe, tmp_path):
 
 
 def test_a_project_without_an_index_is_not_served(prepared):
-    with pytest.raises(NotReady, match="unidiff index"):
+    with pytest.raises(NotReady, match="unidiff train"):
         Service(prepared)
 
 
