@@ -196,6 +196,8 @@ def test_a_generation_gives_the_images_of_the_command(client, finished, tmp_path
     name = f"{last['id']}-1"
     assert client.get(f"/queries/{name}").content == client.get(last["images"][1]["image"]).content
     assert client.get(f"/?image={name}").status_code == 200
+    for other in ("-2", "-9", "-²", "-x", ""):
+        assert client.get(f"/queries/{last['id']}{other}").status_code == 404
 
 
 @pytest.mark.parametrize(

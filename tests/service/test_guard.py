@@ -106,3 +106,6 @@ def test_a_body_of_unknown_length_and_one_that_does_not_come_are_given_up():
     full = Guard(never, Limits(body=100, bodies=50))
     assert answered(full, [], [(b"content-length", b"60")]) == 429
     assert answered(full, [], [(b"content-length", b"many")]) == 400
+    # Nor what comes without saying how much it is; after it there is room again.
+    assert answered(full, [b"x" * 60]) == 429
+    assert full._held == 0

@@ -74,12 +74,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         sender = _with_headers(send, scope["path"])
-        headers, held = Headers(scope=scope), 0
+        headers, pieces = Headers(scope=scope), list[bytes]()
         try:
             self._check(scope, headers)
-            body = await self._read(headers, receive)
-            held = len(body)
-            self._held += held
+            await self._read(headers, receive, pieces)
+            body = b"".join(pieces)
             await self._app(scope, _replay(body, receive), sender)
         except Refused as refused:
             response = problem(refused.status, refused.sentence, refused.retry)
@@ -87,7 +86,7 @@ class Guard:
                 response = RedirectResponse("/login", 303)
             await response(scope, receive, sender)
         finally:
-            self._held -= held
+            self._held -= sum(map(len, pieces))
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "")
@@ -101,8 +100,8 @@ class Guard:
             if not hmac.compare_digest(_given_digest(headers), digest_of(self._token)):
                 raise Refused(401, "Send the service's token: Authorization: Bearer TOKEN.")
 
-    async def _read(self, headers: Headers, receive: Receive) -> bytes:
-        """The whole body. Raises Refused for one that is too large or too slow."""
+    async def _read(self, headers: Headers, receive: Receive, pieces: list[bytes]) -> None:
+        """The whole body in pieces. Raises Refused for one that is too large or too slow."""
         most, limits = self._limits.body, self._limits
         try:
             stated = int(headers.get("content-length", 0))
@@ -112,7 +111,7 @@ class Guard:
             raise Refused(413, f"A request may have {most:,} bytes.")
         if self._held + stated > limits.bodies:
             raise Refused(429, "Too many images are being sent. Try again.", retry=True)
-        pieces, size = [], 0
+        size = 0
         try:
             async with asyncio.timeout(limits.reading):
                 more = True
@@ -122,12 +121,15 @@ class Guard:
                         raise Refused(400, "The client went away.")
                     pieces.append(message.get("body", b""))
                     size += len(pieces[-1])
+                    # As it comes, so that many at a time cannot each begin below the bound.
+                    self._held += len(pieces[-1])
                     if size > most:
                         raise Refused(413, f"A request may have {most:,} bytes.")
+                    if self._held > limits.bodies:
+                        raise Refused(429, "Too many images are being sent. Try again.", retry=True)
                     more = message.get("more_body", False)
         except TimeoutError:
             raise Refused(408, "The request came too slowly.") from None
-        return b"".join(pieces)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -91,7 +91,7 @@ class Service:
         """A query image that was sent, or a generated one, "job-n". Raises UsageError."""
         job_name, _, number = name.rpartition("-")
         job = self.jobs.get(job_name)
-        if job and number.isdigit() and int(number) < len(job.images):
+        if job and number.isascii() and number.isdigit() and int(number) < len(job.images):
             return job.images[int(number)]
         if (data := self.queries.get(name)) is None:
             raise UsageError("The image is no longer kept.", "Send it again.")
