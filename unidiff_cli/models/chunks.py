@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
@@ -19,3 +21,8 @@ def in_chunks(tower: Callable[[int, int], Any], rows: int, chunk: int) -> list[A
         return [tower(0, rows)]
     ends = ((first, min(first + chunk, rows)) for first in range(0, rows, chunk))
     return [checkpoint(tower, *each, use_reentrant=False) for each in ends]
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """The parts' rows after one another; a part that is alone as it is, not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

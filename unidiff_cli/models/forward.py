@@ -7,10 +7,11 @@ resume, a second forward and another number of processes take the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from torch import Tensor
 from unidiff_cli.data.batch import Batch
 from unidiff_cli.models.augment import augmented, recoloured
 from unidiff_cli.models.base import BaseModel, DualEncoder, Posterior, TextFeatures
-from unidiff_cli.models.chunks import in_chunks
+from unidiff_cli.models.chunks import in_chunks, joined
 from unidiff_cli.models.distributed import gather_rows, rank
 from unidiff_cli.models.features import FeatureQuery
 from unidiff_cli.models.gradient_cut import Cut, GradientFactors, scaled_gradient
@@ -35,14 +36,15 @@ class ForwardOptions:
     """How batches pass through a base.
 
     In training captions are dropped and rows gathered from all processes; else neither, and the
-    noise is the same at every step. CLIP's towers run `chunk` rows at a time; 0: all. `factors`
-    multiply gradients.
+    noise is the same at every step. CLIP's towers run `chunk` rows at a time and the denoiser
+    `denoise_chunk`; 0: all. `factors` multiply gradients.
     """
 
     seed: int
     training: bool = False
     chunk: int = 0
     factors: GradientFactors = GradientFactors()
+    denoise_chunk: int = 0
 
 
 def latents_of(base: BaseModel, batch: Batch) -> Posterior:
@@ -325,7 +327,21 @@ class ForwardPass:
 
     @cached_property
     def _denoise_pass(self) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.base.denoise_with_features(self.noisy_latents, self.timesteps, self.condition)
+        parts = self._denoiser(
+            self.base.denoise_with_features, self.noisy_latents, self.timesteps, self.condition
+        )
+        maps = {layer: joined([part[1][layer] for part in parts]) for layer in parts[0][1]}
+        return joined([part[0] for part in parts]), maps
+
+    def _denoiser(
+        self, run: Callable[..., Any], z_t: Tensor, t: Tensor, text: TextFeatures
+    ) -> list[Any]:
+        """What the denoiser makes of b rows, in the parts that it holds at a time."""
+
+        def tower(first: int, last: int) -> Any:
+            return run(z_t[first:last], t[first:last], text.rows(slice(first, last)))
+
+        return in_chunks(tower, len(z_t), self.options.denoise_chunk)
 
     @property
     def prediction(self) -> Tensor:
@@ -360,7 +376,8 @@ class ForwardPass:
         z_t, t = self._barely_noised(query.max_timestep, query.same_timestep)
         text = self._null_conditions()
         with torch.set_grad_enabled(torch.is_grad_enabled() and query.trains):
-            return self.base.features(z_t, t, text, query.layer)
+            run = partial(self.base.features, layer=query.layer)
+            return joined(self._denoiser(run, z_t, t, text))
 
     def denoised(self, max_timestep: int, prompt: str | None = None) -> Tensor:
         """ẑ₀ (b, c, h, w): the clean latents that the denoiser sees behind noise of
@@ -372,7 +389,8 @@ class ForwardPass:
         if prompt == "caption":
             return predicted_clean(self.noisy_latents, self.prediction, self.timesteps)
         z_t, t = self._barely_noised(max_timestep)
-        return predicted_clean(z_t, self.base.denoise(z_t, t, self._null_conditions()), t)
+        prediction = joined(self._denoiser(self.base.denoise, z_t, t, self._null_conditions()))
+        return predicted_clean(z_t, prediction, t)
 
     def _barely_noised(self, max_timestep: int, same: bool = False) -> tuple[Tensor, Tensor]:
         """z_t (b, c, h, w) and t (b,) below `max_timestep`; `same`: one t, keyed by the step."""

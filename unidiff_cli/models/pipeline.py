@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
 from unidiff_cli.errors import EnvironmentProblem, UsageError
+from unidiff_cli.models import skeleton
 from unidiff_cli.models.clip import read_clip, refuse_other_words
+from unidiff_cli.models.hub_cache import INDEX, cached_file
 from unidiff_cli.models.reading import read_model, reading
-from unidiff_cli.models.sources import Source
+from unidiff_cli.models.sources import TEXT_TOLERANCE, Source
 
-# Two copies of one text tower, one of them once stored in half precision.
-TOLERANCE = 2e-3
 # The models of a pipeline, by their folders.
 PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
 
@@ -66,7 +66,9 @@ def _whole_pipeline(source: str, variant: str | None) -> Any:
     }
     with reading("The base", source):
         folder = Path(source)
-        if not folder.is_dir():
+        if skeleton.wanted():
+            folder = _configs(source)
+        elif not folder.is_dir():
             download = StableDiffusionPipeline.download
             folder = Path(download(source, variant=variant, **options))
     models = {name: _part(kind, folder / name) for name, kind in PARTS.items()}
@@ -74,6 +76,16 @@ def _whole_pipeline(source: str, variant: str | None) -> Any:
         return StableDiffusionPipeline.from_pretrained(
             folder, dtype=torch.float32, **models, **options
         )
+
+
+def _configs(source: str) -> Path:
+    """The folder of a pipeline's configs, as far as they are here; nothing is downloaded."""
+    if (index := cached_file(source, INDEX)) is None:
+        raise EnvironmentProblem(
+            f"The configs of {source} are not on this machine.",
+            f"Fetch them, and no weights: unidiff base show {source}",
+        )
+    return index.parent
 
 
 def _part(kind: Any, folder: Path) -> Any:
@@ -94,11 +106,14 @@ def _share_text_tower(pipeline: Any, clip: Any, source: Source) -> None:
             f"{source.diffusion} was trained with.",
             "SD 1.x needs openai/clip-vit-large-patch14, or the CLIP folder that came with it.",
         )
+    if skeleton.wanted():
+        pipeline.text_encoder = clip.text_model
+        return
     gap = max(float((of_clip[k] - of_pipeline[k]).abs().max()) for k in shapes)
-    if gap > TOLERANCE and source.text is None:
+    if gap > TEXT_TOLERANCE and source.text is None:
         raise UsageError(
             f"The text weights of {source.diffusion} and {source.clip} differ by up to {gap:.3g} "
-            f"(tolerance {TOLERANCE}).",
+            f"(tolerance {TEXT_TOLERANCE}).",
             "Say which one wins: base: {diffusion: …, clip: …, text: diffusion} (or text: clip).",
         )
     if source.text != "clip":

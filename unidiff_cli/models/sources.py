@@ -20,7 +20,13 @@ from unidiff_cli import machine, registry
 from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import BaseFolders, Generate, Recipe
 from unidiff_cli.config.sources import ConfigSource, read_yaml
-from unidiff_cli.errors import UnidiffError, UsageError, nearest
+from unidiff_cli.errors import EnvironmentProblem, UnidiffError, UsageError, nearest
+from unidiff_cli.models.hub_cache import (
+    cached,
+    cached_file,
+    missing_of_model,
+    missing_of_pipeline,
+)
 from unidiff_cli.models.reading import broken
 from unidiff_cli.project.files import digest, file_digest
 from unidiff_cli.project.project import Project
@@ -32,6 +38,9 @@ SCORER = EMBEDDED / "nano_scorer"
 SD15 = BaseFolders(
     diffusion="stable-diffusion-v1-5/stable-diffusion-v1-5", clip="openai/clip-vit-large-patch14"
 )
+# By how much the weights of a base's two copies of one text tower may differ: one of them was once
+# stored in half precision.
+TEXT_TOLERANCE = 2e-3
 # The endings of the files that decide what a base computes.
 READ = (".safetensors", ".json", ".txt")
 # The file of the numbers that suit a base.
@@ -80,9 +89,16 @@ def resolve_base(base: Any) -> tuple[Any, Source]:
         value = folders.model_copy(update=halves).model_dump()
         return value, Source(**value, why="two sources, as the recipe says")
     if base == "auto":
-        if missing := missing_for_sd15():
+        if not machine.has_gpu():
             value, source = resolve_base("nano")
-            return value, replace(source, why=f"the embedded one, since {missing} (base: auto)")
+            reason = "the embedded one, since there is no GPU (base: auto)"
+            return value, replace(source, why=reason)
+        if missing := missing_for_sd15():
+            raise EnvironmentProblem(
+                f"With a GPU the base is {SD15.diffusion}, and {missing} (base: auto).",
+                f"Fetch it: unidiff base fetch {SD15.diffusion}; or name the embedded one of 64 "
+                "px: unidiff train --base nano",
+            )
         reason = "a GPU and these weights are here (base: auto)"
         return SD15.model_dump(), Source(SD15.diffusion, SD15.clip, None, reason)
     inside = embedded_bases()
@@ -175,7 +191,7 @@ def files_hash(base: Any) -> str:
                 for path in sorted(path for path in files if path.suffix in READ)
             ]
         else:
-            index = _cached(place, "model_index.json") or _cached(place, "config.json")
+            index = cached(place, "model_index.json") or cached(place, "config.json")
             parts.append((place, str(index)))
     return digest(parts)
 
@@ -192,25 +208,17 @@ LARGE = {
         "gradient_checkpointing": True,
     }
 }
-WEIGHTS = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model")
 
 
 def missing_for_sd15() -> str:
-    """Why SD 1.5 cannot be the base here; empty when it can."""
-    wanted = [(SD15.diffusion, file) for file in WEIGHTS] + [(SD15.clip, "model")]
-    for repo, file in wanted:
-        if not any(
-            _cached(repo, f"{file}{ending}") for ending in (".safetensors", ".fp16.safetensors")
-        ):
-            return f"{file} of {repo} is not in the hub cache"
-    return "" if machine.device().type == "cuda" else "there is no GPU"
-
-
-def _cached(repo: str, file: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    path = try_to_load_from_cache(repo, file)
-    return Path(path) if isinstance(path, str) else None
+    """What of SD 1.5 and its CLIP is not on this machine; empty where both are."""
+    for repo, missing in (
+        (SD15.diffusion, missing_of_pipeline(SD15.diffusion)),
+        (SD15.clip, missing_of_model(SD15.clip)),
+    ):
+        if missing:
+            return f"{missing[0]} of {repo} is not in the hub cache"
+    return ""
 
 
 def _config(source: str, file: str) -> dict[str, Any]:
@@ -225,12 +233,6 @@ def _config(source: str, file: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise _not_a_config(path)
     return config
-
-
-def cached_file(source: str, file: str) -> Path | None:
-    """A file of a folder or of the hub cache; None where it is not there."""
-    path = Path(source) / file if Path(source).is_dir() else _cached(source, file)
-    return path if path is not None and path.is_file() else None
 
 
 def _not_a_config(path: Path) -> UnidiffError:

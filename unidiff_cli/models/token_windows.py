@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.errors import EnvironmentProblem
+from unidiff_cli.models.hub_cache import cached_file
 from unidiff_cli.models.reading import reading
-from unidiff_cli.models.sources import Source, cached_file, resolve_base
+from unidiff_cli.models.sources import Source, resolve_base
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -43,7 +44,7 @@ def _folder(source: Source, fetch: bool) -> Path:
                 return path.parent
     raise EnvironmentProblem(
         f"The tokenizer of {source.diffusion} is not on this machine.",
-        "Fetch the base, or name another one in the recipe.",
+        f"Fetch it: unidiff base fetch {source.diffusion}; or name another one in the recipe.",
     )
 
 

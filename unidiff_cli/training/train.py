@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.alike_order import block_size
@@ -78,7 +76,7 @@ def train(
             project.folder(written)
         for written in ("index", PREVIOUS_INDEX):
             project.refuse_foreign(written)
-        world = recipe.train.processes or max(1, machine.gpu_count())
+        world = processes_of(recipe)
         _check(recipe, shards, world)
         base = loading.load_base(recipe.base, recipe.image_size)
         # Do.
@@ -99,9 +97,14 @@ def train(
         else:
             del base
             # Else what filled the cache would be missing on the first card.
-            torch.cuda.empty_cache()
+            machine.free_device_cache()
             _launch(job, world, on_step)
         return name, project.receipt("runs", name)
+
+
+def processes_of(recipe: Recipe) -> int:
+    """How many processes a run has: one for each GPU, unless the recipe says how many."""
+    return recipe.train.processes or max(1, machine.gpu_count())
 
 
 def _finished(

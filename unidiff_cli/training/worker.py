@@ -25,6 +25,7 @@ from unidiff_cli.training.job import Job
 from unidiff_cli.training.launch import OUTPUT
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import some_without_gradient
+from unidiff_cli.training.precision import mixed_precision
 from unidiff_cli.training.run import Run
 from unidiff_cli.training.trainer import Trainer
 
@@ -93,6 +94,8 @@ def work(
         if main:
             run.begin()
         run.restore()
+        if main:
+            run.disk.refuse()
         _loop(run, training, held_out or training, on_step)
     finally:
         _end(accelerator)
@@ -132,6 +135,7 @@ def _finish_step(run: Run, captions: list[str], caught: Callable[[], int]) -> No
     accelerator = run.trainer.accelerator
     if accelerator.is_main_process:
         tripped = run.measure(captions)
+        run.disk.watch()
         # Else the process that launched these says it.
         if accelerator.num_processes == 1:
             warn_of_collapse({"step": number, "tripped": tripped}, run.recipe)
@@ -159,10 +163,9 @@ def accelerator_for(job: Job) -> Accelerator:
     from accelerate.utils import ProjectConfiguration
 
     options, folder = job.recipe.train, str(job.folder)
-    auto = options.precision == "auto" and machine.bf16_supported()
     unused = some_without_gradient(job.recipe.active().values(), options)
     accelerator = Accelerator(
-        mixed_precision="bf16" if options.precision == "bf16" or auto else "no",
+        mixed_precision=mixed_precision(options),
         cpu=machine.device().type == "cpu",
         log_with="tensorboard",
         project_config=ProjectConfiguration(project_dir=folder, logging_dir=folder),
