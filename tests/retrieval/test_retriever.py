@@ -18,6 +18,7 @@ from unidiff_cli.retrieval.items import Items
 from unidiff_cli.retrieval.provenance import SCHEMA
 from unidiff_cli.retrieval.query import open_query
 from unidiff_cli.retrieval.retrieve import retrieve_batch
+from unidiff_cli.retrieval.synonyms import Synonym, learn, read_synonyms
 from unidiff_cli.retrieval.thresholds import Threshold
 
 
@@ -286,3 +287,26 @@ def test_without_enough_validation_images_nothing_is_said(retriever, monkeypatch
     noise = Image.effect_noise((48, 48), 200).convert("RGB")
     monkeypatch.setattr(retriever, "threshold", Threshold(None, 3))
     assert retriever.notes([Part(noise)], retriever.search(image=noise)) == []
+
+
+def test_a_filter_for_what_a_word_stands_for_is_offered_and_not_applied(
+    finished, caplog, monkeypatch
+):
+    known = {"rouge": Synonym("color", "red", 9, 9)}
+    monkeypatch.setattr("unidiff_cli.retrieval.opened.read_synonyms", lambda folder: known)
+    monkeypatch.setattr(logging.getLogger("unidiff"), "propagate", True)
+    hits = retrieve(finished, "rouge dress", k=60)
+    assert {hit.attributes["color"] for hit in hits} != {"red"}
+    assert """Only those: --where "color = 'red'\"""" in caplog.text
+    caplog.clear()
+    retrieve_batch(finished, ["rouge dress", "hat"], k=1)
+    assert caplog.text.count("rouge dress: In captions 'rouge' stands for color 'red'") == 1
+    caplog.clear()
+    retrieve(finished, "dress", minus=["rouge"], k=1)
+    retrieve(finished, "rouge dress", k=1, where="color = 'red'")
+    assert "stands for" not in caplog.text
+
+
+def test_an_index_learns_what_words_stand_for(finished):
+    rows = Shards.open(finished.path("shards")).rows()
+    assert read_synonyms(finished.path("index")) == learn(rows)

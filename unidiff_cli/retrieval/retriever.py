@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from unidiff_cli import registry
 from unidiff_cli.data.batch import open_image
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.errors import UsageError, nearest
@@ -20,13 +19,12 @@ from unidiff_cli.models.encoders import CLIP, ImageEncoder
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.retrieval.composition import Part, compose
-from unidiff_cli.retrieval.index import Index, Neighbours
-from unidiff_cli.retrieval.items import Items
+from unidiff_cli.retrieval.index import Neighbours
+from unidiff_cli.retrieval.opened import OpenedIndex
 from unidiff_cli.retrieval.provenance import read_index
 from unidiff_cli.retrieval.query import open_query
-from unidiff_cli.retrieval.thresholds import Threshold, read_threshold
+from unidiff_cli.retrieval.synonyms import Offer, offers
 from unidiff_cli.retrieval.where import mask_of
-from unidiff_cli.retrieval.words import Words
 
 logger = logging.getLogger("unidiff")
 
@@ -79,15 +77,13 @@ class Retriever:
     def __init__(
         self,
         shards: Shards,
-        items: Items,
-        words: Words,
-        index: Index,
-        threshold: Threshold,
+        opened: OpenedIndex,
         encoder: ImageEncoder,
         export: str,
     ) -> None:
-        self.shards, self.items, self.index, self.encoder = shards, items, index, encoder
-        self._words, self.threshold = words, threshold
+        self.shards, self.encoder = shards, encoder
+        self.items, self.index, self.threshold = opened.items, opened.index, opened.threshold
+        self._words, self._synonyms = opened.words, opened.synonyms
         # The name of the export whose model it is.
         self.export = export
 
@@ -99,7 +95,7 @@ class Retriever:
         written, UsageError for an unknown export or image encoder.
         """
 
-        def read(folder: Path, receipt: Receipt) -> tuple[Path, Items, Words, Index, Threshold]:
+        def read(folder: Path, receipt: Receipt) -> tuple[Path, OpenedIndex]:
             known = encoders.available_encoders(folder)
             if encoder not in known:
                 raise UsageError(
@@ -107,16 +103,13 @@ class Retriever:
                     f"{nearest(encoder, known)}",
                     f"Its image encoders: {', '.join(known)}.",
                 )
-            place = project.path("index", encoder)
-            index: Index = registry.load("indexes", receipt.settings["kind"])()
-            index.open(place)
-            items, words = Items.open(project.path("index")), Words.open(project.path("index"))
-            return folder, items, words, index, read_threshold(place)
+            kind = receipt.settings["kind"]
+            return folder, OpenedIndex.open(project.path("index"), kind, encoder)
 
-        folder, items, words, index, threshold = read_index(project, export, read)
+        folder, opened = read_index(project, export, read)
         shards = Shards.open(project.path("shards"), read=False)
         model = encoders.load_encoder(project, folder, encoder)
-        return cls(shards, items, words, index, threshold, model, folder.name)
+        return cls(shards, opened, model, folder.name)
 
     def search(
         self,
@@ -265,6 +258,18 @@ class Retriever:
             f"No good match: the best score is {hits[0].score:.3f}, and 95 % of the images whose "
             f"product is in the catalogue reach {reached:.3f}."
         ]
+
+    def offers(
+        self, query: Sequence[Part], where: str | Sequence[str] | None = None
+    ) -> list[Offer]:
+        """Filters for what words of the query's texts stand for in this catalogue's captions.
+
+        Only of wanted texts, and none of an attribute that `where` names already.
+        """
+        texts = [p.content for p in query if isinstance(p.content, str) and p.weight > 0]
+        given = [where] if isinstance(where, str) else where or []
+        found = offers(" ".join(texts), self._synonyms)
+        return [o for o in found if not any(o.synonym.column in filter_ for filter_ in given)]
 
     def image(self, hit: Hit) -> Image.Image:
         """The image of a hit, RGB, as the shards hold it."""

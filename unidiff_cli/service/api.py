@@ -20,6 +20,7 @@ from unidiff_cli.service.answers import (
     HitAnswer,
     ItemAnswer,
     JobAnswer,
+    OfferAnswer,
     Problem,
     Retrieved,
 )
@@ -97,11 +98,15 @@ async def retrieve(
         )
         without = [name for name, _ in names] if others else ()
         filtered = Filter({}, where)
-        hits, notes = catalogue.search(
+        found = catalogue.search(
             parts, k, filtered, group_by=group_by, without=without, words=words
         )
-        answers = [HitAnswer.of_hit(hit) for hit in hits]
-        return Retrieved(export=catalogue.export, notes=notes, hits=answers)
+        return Retrieved(
+            export=catalogue.export,
+            notes=found.notes,
+            offers=[OfferAnswer.of_offer(offer) for offer in found.offers],
+            hits=[HitAnswer.of_hit(hit) for hit in found.hits],
+        )
 
     return await service.turns(search)
 

@@ -21,6 +21,7 @@ from unidiff_cli.project.receipt import RECEIPT
 from unidiff_cli.retrieval.composition import Part
 from unidiff_cli.retrieval.facets import Chosen, Facet, Facets, filters_of
 from unidiff_cli.retrieval.retriever import PRODUCT, Hit, Retriever
+from unidiff_cli.retrieval.synonyms import Offer
 
 logger = logging.getLogger("unidiff.service")
 
@@ -37,10 +38,11 @@ class Filter:
 
 
 class Found(NamedTuple):
-    """The hits of a search, and what is to be said of them."""
+    """The hits of a search, what is to be said of them, and filters for words of the query."""
 
     hits: list[Hit]
     notes: list[str]
+    offers: list[Offer]
 
 
 class Catalogue:
@@ -76,7 +78,14 @@ class Catalogue:
             without=without,
             words=words,
         )
-        return Found(hits, self.retriever.notes(parts, hits, words=words))
+        notes = self.retriever.notes(parts, hits, words=words)
+        return Found(hits, notes, self.retriever.offers(parts, self.where(filtered)))
+
+    def choice(self, offer: Offer) -> str | None:
+        """What an offer's filter is as a choice of an attribute; None where it is no choice."""
+        known = offer.synonym
+        is_text = self._facets.columns.get(known.column) is False
+        return f"{known.column}:{known.value}" if is_text else None
 
     def first(self, k: int, filtered: Filter) -> list[Row]:
         """The first k products that are left, where nothing is searched for."""
