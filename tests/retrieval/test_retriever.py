@@ -293,6 +293,7 @@ def test_a_filter_for_what_a_word_stands_for_is_offered_and_not_applied(
     finished, caplog, monkeypatch
 ):
     known = {"rouge": Synonym("color", "red", 9, 9)}
+    caplog.set_level(logging.INFO, "unidiff")
     monkeypatch.setattr("unidiff_cli.retrieval.opened.read_synonyms", lambda folder: known)
     monkeypatch.setattr(logging.getLogger("unidiff"), "propagate", True)
     hits = retrieve(finished, "rouge dress", k=60)
