@@ -117,7 +117,9 @@ def _of_column(
     }
     products: dict[tuple[str, str], set[str]] = defaultdict(set)
     for value, held, group in zip(values, words, groups, strict=True):
-        for word in held if value is not None else ():
+        if value is None:
+            continue
+        for word in held:
             if (word, value) in likely:
                 products[word, value].add(group)
     for pair, those in products.items():
