@@ -20,6 +20,7 @@ from unidiff_cli.retrieval.query import open_query
 from unidiff_cli.retrieval.retrieve import retrieve_batch
 from unidiff_cli.retrieval.synonyms import Synonym, learn, read_synonyms
 from unidiff_cli.retrieval.thresholds import Threshold
+from unidiff_cli.retrieval.where import mask_of
 
 
 @pytest.fixture
@@ -311,3 +312,18 @@ def test_a_filter_for_what_a_word_stands_for_is_offered_and_not_applied(
 def test_an_index_learns_what_words_stand_for(finished):
     rows = Shards.open(finished.path("shards")).rows()
     assert read_synonyms(finished.path("index")) == learn(rows)
+
+
+def test_the_rows_of_a_filter_are_found_once_and_kept_as_they_are(retriever, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "unidiff_cli.retrieval.browsable.mask_of",
+        lambda where, items: asked.append(where) or mask_of(where, items),
+    )
+    first = retriever.allowed("color = 'red' or color = 'blue'")
+    retriever.search_all([[Part("dress")]], 3, where=["color = 'red' or color = 'blue'"])
+    both = retriever.allowed(["color = 'red' or color = 'blue'", "color != 'red'"])
+    assert asked == ["color = 'red' or color = 'blue'", "color != 'red'"]
+    assert 0 < both.sum() < first.sum()
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = True

@@ -13,8 +13,9 @@ from unidiff_cli.models.encoders import CLIP
 from unidiff_cli.project.project import Project
 from unidiff_cli.reports.contact_sheet import contact_sheet
 from unidiff_cli.retrieval.composition import Part
-from unidiff_cli.retrieval.query import read_part
-from unidiff_cli.retrieval.retriever import PRODUCT, Hit, Retriever, open_query, parts_of
+from unidiff_cli.retrieval.hits import Hit
+from unidiff_cli.retrieval.query import open_query, parts_of, read_part
+from unidiff_cli.retrieval.retriever import PRODUCT, Retriever
 from unidiff_cli.system import naming
 
 logger = logging.getLogger("unidiff")

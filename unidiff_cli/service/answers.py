@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from unidiff_cli.config.limits import MAX_SAMPLER_STEPS, MAX_SEED
 from unidiff_cli.data.shards import Row
-from unidiff_cli.retrieval.retriever import Hit
+from unidiff_cli.retrieval.hits import Hit
 from unidiff_cli.retrieval.synonyms import Offer
 from unidiff_cli.service.jobs import Job
 

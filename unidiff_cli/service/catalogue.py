@@ -20,7 +20,8 @@ from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import RECEIPT
 from unidiff_cli.retrieval.composition import Part
 from unidiff_cli.retrieval.facets import Chosen, Facet, Facets, filters_of
-from unidiff_cli.retrieval.retriever import PRODUCT, Hit, Retriever
+from unidiff_cli.retrieval.hits import Hit
+from unidiff_cli.retrieval.retriever import PRODUCT, Retriever
 from unidiff_cli.retrieval.synonyms import Offer
 
 logger = logging.getLogger("unidiff.service")

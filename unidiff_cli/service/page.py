@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from unidiff_cli.data.shards import Row
 from unidiff_cli.errors import UnidiffError, UsageError
+from unidiff_cli.retrieval.hits import Hit
 from unidiff_cli.retrieval.query import weighted
-from unidiff_cli.retrieval.retriever import Hit
 from unidiff_cli.retrieval.synonyms import Offer
 from unidiff_cli.service.answers import item_url
 from unidiff_cli.service.api import CACHED, service_of
