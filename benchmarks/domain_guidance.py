@@ -10,8 +10,10 @@ its difference to the lowest with the standard error of that difference, by the 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +21,8 @@ from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.evaluation.guidance import Judge, Trial
+from unidiff_cli.evaluation.image_features import cropped_images
+from unidiff_cli.evaluation.metrics.attributes import Attributes, judge_attribute
 from unidiff_cli.models.base import BaseModel, TextFeatures
 from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.loading import load_base
@@ -39,14 +43,39 @@ class FromBase:
         return torch.cat([first, self.own(with_caption, t, captions)])
 
 
-def describe(name: str, trial: Trial, lowest: Trial) -> str:
-    """A setting and its figures on one line; KID times 1,000."""
-    above, error = trial.above(lowest)
-    return (
-        f"{name:5} {trial.guidance.scale:<4g} KID {1e3 * trial.kid:6.2f}  above the lowest "
-        f"{1e3 * above:5.2f} ± {1e3 * error:.2f}  coverage {trial.coverage:.2f}  "
-        f"CLIP score {trial.clip_score:.3f}"
-    )
+@dataclass(frozen=True)
+class Measured:
+    """A setting by its figures, and the attributes that its images have as their prompts ask."""
+
+    name: str
+    trial: Trial
+    attributes: dict[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, name: str, judge: Judge, guidance: Guidance, real: np.ndarray) -> Measured:
+        """Generates the images of a setting; `real` (n, D) are the embeddings of the real ones."""
+        images, eval_set = judge.images(guidance), judge.eval_set
+        generated = eval_set.scorer.embed_images(images)[1]
+        embed = eval_set.scorer.embed_captions
+        judged = [
+            judge_attribute(name, column, generated, real, embed)
+            for name, column in Attributes().columns(eval_set).items()
+        ]
+        shares = {a.name: (a.hits.mean(), a.real_hits.mean()) for a in judged if a.recognized}
+        return cls(name, judge.judged(guidance, images), shares)
+
+    def line(self, lowest: Trial) -> str:
+        """The figures, with KID's distance to the lowest and its standard error."""
+        above, error = self.trial.above(lowest)
+        shares = "  ".join(
+            f"{name} {100 * share:.0f} (real images {100 * real:.0f}) %"
+            for name, (share, real) in self.attributes.items()
+        )
+        return (
+            f"{self.name:5} {self.trial.guidance.scale:<4g} KID {self.trial.kid:6.3f}  above the "
+            f"lowest {above:5.3f} ± {error:.3f}  coverage {self.trial.coverage:.2f}  "
+            f"CLIP score {self.trial.clip_score:.3f}  {shares}"
+        )
 
 
 def main() -> None:
@@ -72,13 +101,17 @@ def main() -> None:
     measured = recipe.model_copy(update={"evaluate": evaluate})
     eval_set = EvalSet.of(Shards.open(project.path("shards")), measured, tuned.window, None)
     judge = Judge(eval_set, tuned, None)
+    crops = cropped_images(
+        eval_set.shards, eval_set.generated_rows, tuned.image_size, evaluate.batch_size
+    )
+    real = eval_set.scorer.embed_images(crops)[1]
     guidances = [Guidance(scale) for scale in options.scales]
-    trials = [("own", judge.trial(guidance)) for guidance in guidances]
+    trials = [Measured.of("own", judge, each, real) for each in guidances]
     tuned.denoise = FromBase(tuned, base)  # type: ignore[method-assign]
-    trials += [("base", judge.trial(guidance)) for guidance in guidances]
-    lowest = min((trial for _, trial in trials), key=lambda trial: trial.kid)
-    for name, trial in trials:
-        print(describe(name, trial, lowest))
+    trials += [Measured.of("base", judge, each, real) for each in guidances]
+    lowest = min((each.trial for each in trials), key=lambda trial: trial.kid)
+    for each in trials:
+        print(each.line(lowest))
 
 
 if __name__ == "__main__":
