@@ -104,7 +104,7 @@ def main() -> None:
     crops = cropped_images(
         eval_set.shards, eval_set.generated_rows, tuned.image_size, evaluate.batch_size
     )
-    real = eval_set.scorer.embed_images(crops)[1]
+    real = eval_set.scorer.embed_images(list(crops))[1]
     guidances = [Guidance(scale) for scale in options.scales]
     trials = [Measured.of("own", judge, each, real) for each in guidances]
     tuned.denoise = FromBase(tuned, base)  # type: ignore[method-assign]
