@@ -38,7 +38,7 @@ CELLS = [
         "brand": "Böhm",
         "new": True,
     },
-    {"price": "5.00 EUR", "added": "2026-11-27", "tags": "red", "brand": ""},
+    {"price": "1e999", "added": "2026-11-27", "tags": "red", "brand": ""},
 ] * 10
 
 
@@ -59,7 +59,7 @@ def test_attributes_are_numbers_days_lists_and_texts(tmp_path):
         "brand": "Böhm",
         "new": "True",
     }
-    assert second == {"price": 5.0, "added": "2026-11-27", "tags": ["red"]}
+    assert second == {"added": "2026-11-27", "tags": ["red"]}
 
 
 def test_rows_without_attributes_have_none(tmp_path):

@@ -5,6 +5,7 @@ Opening takes as long for a million rows as for one. A hit reads its own row, a 
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -109,11 +110,7 @@ class Items:
         columns = [self._table[PREFIX + name].slice(start, size).to_pylist() for name in names]
         rows = zip(*columns, strict=True) if names else [()] * size
         return [
-            {
-                name: _plain(cell)
-                for name, cell in zip(names, cells, strict=True)
-                if cell is not None
-            }
+            {name: _plain(cell) for name, cell in zip(names, cells, strict=True) if _is_value(cell)}
             for cells in rows
         ]
 
@@ -158,6 +155,11 @@ def _type_of(column: pyarrow.DataType) -> str:
     if pyarrow.types.is_floating(column):
         return "number"
     return "date" if pyarrow.types.is_date(column) else "text"
+
+
+def _is_value(cell: Any) -> bool:
+    """Whether JSON has it: no null, and no number such as 1e999."""
+    return cell is not None and not (isinstance(cell, float) and not math.isfinite(cell))
 
 
 def _plain(cell: Any) -> Any:

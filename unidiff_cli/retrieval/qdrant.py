@@ -116,7 +116,7 @@ def open_collection(
     each by its name, `fields` the types of what filters may ask for. Raises UsageError for a
     collection that is there and is of another model, or that unidiff did not make.
     """
-    from qdrant_client.models import Distance, VectorParams
+    from qdrant_client.models import Distance, PayloadSchemaType, VectorParams
 
     if not client.collection_exists(address.name):
         _refuse_old(client, address)
@@ -126,7 +126,7 @@ def open_collection(
     _check(address, there.config, model, sizes)
     for field, kind in fields.items():
         if field not in there.payload_schema:
-            client.create_payload_index(address.name, field, kind)
+            client.create_payload_index(address.name, field, PayloadSchemaType(kind))
 
 
 def _refuse_old(client: QdrantClient, address: Address) -> None:
