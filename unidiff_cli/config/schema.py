@@ -328,6 +328,11 @@ class Lora(Section):
             raise ValueError("name a tower, or set train.lora to null")
         return value
 
+    @property
+    def kind(self) -> str:
+        """What people call it."""
+        return "DoRA" if self.dora else "LoRA"
+
     def rank_of(self, tower: str) -> int:
         """The rank of a tower's adapters."""
         return self._own(tower).rank or self.rank

@@ -40,4 +40,4 @@ def _adapter(options: Train, tower: str) -> str:
     if not options.by_adapters(tower):
         return ""
     assert options.lora is not None
-    return f" ({'DoRA' if options.lora.dora else 'LoRA'} of rank {options.lora.rank_of(tower)})"
+    return f" ({options.lora.kind} of rank {options.lora.rank_of(tower)})"
