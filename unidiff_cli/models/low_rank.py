@@ -160,6 +160,15 @@ class LowRank:
             if not key.startswith("base_layer.")
         }
 
+    def make_contiguous(self) -> None:
+        """Puts their tensors into the layout that DoRA's convolutions need.
+
+        `prepare_for_training` may give a denoiser's weights another, and peft reshapes these by
+        views.
+        """
+        for parameter in self.named_parameters().values():
+            parameter.data = parameter.data.contiguous()
+
     # ------------------------------------------------------------ without them
 
     @contextmanager

@@ -7,6 +7,7 @@ no program needs a second number to get the same weights.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -75,13 +76,13 @@ class Adapter(Exporter):
                 "Add --alpha 1, or export another format.",
             )
         tensors = base.adapter.tensors
-        names = base.pipeline_names.items()
-        if pipeline := {
-            f"{theirs}{key.removeprefix(ours)}": tensor.contiguous()
-            for ours, theirs in names
+        pipeline = {
+            _of_pipeline(f"{theirs}{key.removeprefix(ours)}"): tensor.contiguous()
+            for ours, theirs in base.pipeline_names.items()
             for key, tensor in tensors.items()
             if key.startswith(ours)
-        }:
+        }
+        if pipeline:
             save_file(pipeline, folder / PIPELINE, metadata={"format": "pt"})
         clip = {k.removeprefix(OWN_CLIP): x for k, x in tensors.items() if k.startswith(OWN_CLIP)}
         if clip:
@@ -95,6 +96,15 @@ class Adapter(Exporter):
             clip=json.dumps(_shown(source.clip)),
             pipeline=PIPELINE,
         )
+
+
+def _of_pipeline(key: str) -> str:
+    """A tensor's name as diffusers loads it.
+
+    It hands a text encoder's to transformers, which knows DoRA's magnitudes by their whole name
+    only; peft takes both.
+    """
+    return f"{key}.weight" if re.match(r"text_encoder.*\.lora_magnitude_vector$", key) else key
 
 
 def _write_peft(
