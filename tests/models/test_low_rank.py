@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from tests.support.adapters import adapters_in
 from tests.support.batches import batch_of
-from unidiff_cli.config.schema import Lora
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models import loading
-from unidiff_cli.models.low_rank import LowRank, Unadapted, adaptable_layers, blended, layer_of
+from unidiff_cli.models.low_rank import Unadapted, blended, layer_of
 from unidiff_cli.models.weights import Shares
 
 KINDS = ["attention", "linear", "convolutions"]
@@ -17,18 +17,6 @@ WORDS = ["red dress", "a hat"]
 @pytest.fixture
 def base(tiny_base):
     return loading.load_base(str(tiny_base), 32)
-
-
-def put_in(base, moved=True, **options):
-    """Adapters in a base, their tensors at random where they are to be moved."""
-    lora = Lora(rank=3, **options)
-    torch.manual_seed(0)
-    adapters = LowRank(base, lora, adaptable_layers(base, lora, base.parameter_groups()))
-    if moved:
-        with torch.no_grad():
-            for parameter in adapters.named_parameters().values():
-                parameter.add_(0.2 * torch.randn_like(parameter))
-    return adapters
 
 
 @torch.no_grad()
@@ -46,7 +34,7 @@ def outputs(base):
 @pytest.mark.parametrize("dora", [False, True])
 def test_fresh_adapters_compute_what_the_base_does(base, dora):
     before = outputs(base)
-    put_in(base, moved=False, targets=KINDS, dora=dora)
+    adapters_in(base, moved=False, targets=KINDS, dora=dora)
     torch.testing.assert_close(outputs(base), before, atol=2e-5 if dora else 0, rtol=0)
 
 
@@ -55,7 +43,7 @@ def test_fresh_adapters_compute_what_the_base_does(base, dora):
 def test_merged_weights_compute_what_the_adapters_do(base, dora, alpha):
     start = {name: x.clone() for name, x in base.state_dict().items()}
     before = outputs(base)
-    adapters = put_in(base, targets=KINDS, dora=dora, alpha=alpha)
+    adapters = adapters_in(base, targets=KINDS, dora=dora, alpha=alpha)
     tuned = outputs(base)
     assert (tuned - before).abs().max() > 0.05
     weights = adapters.taken_out()
@@ -68,7 +56,7 @@ def test_merged_weights_compute_what_the_adapters_do(base, dora, alpha):
 
 def test_the_base_computes_without_them_as_a_frozen_copy_would(base):
     frozen, pixels = base.frozen(), batch_of(2).clip_pixels
-    adapters = put_in(base)
+    adapters = adapters_in(base)
     trained = [p.requires_grad for p in adapters.named_parameters().values()]
     with torch.no_grad():
         texts = frozen.encode_text(WORDS).embeds, Unadapted(adapters).encode_text(WORDS).embeds
@@ -80,7 +68,7 @@ def test_the_base_computes_without_them_as_a_frozen_copy_would(base):
 
 def test_ranks_and_targets_are_the_towers_own(base):
     own = {"vision": {"rank": 5, "targets": ["fc1"]}, "text": {"targets": ["linear"]}}
-    adapters = put_in(base, towers=["vision", "text"], **own)
+    adapters = adapters_in(base, towers=["vision", "text"], **own)
     shapes = {name: tuple(p.shape) for name, p in adapters.named_parameters().items()}
     assert all(x[0] == (5 if "vision" in n else 3) for n, x in shapes.items() if "lora_A" in n)
     layers = {layer_of(name) for name in shapes}
@@ -99,12 +87,12 @@ def test_ranks_and_targets_are_the_towers_own(base):
 )
 def test_a_target_that_is_no_layer_is_refused_before_anything_changes(base, options, sentence):
     with pytest.raises(UsageError, match=sentence):
-        put_in(base, **options)
+        adapters_in(base, **options)
     assert not any(layer_of(name) for name in base.state_dict())
 
 
 def test_gradient_checkpointing_leaves_the_adapters_gradients_as_they_are(base):
-    adapters, gradients = put_in(base), []
+    adapters, gradients = adapters_in(base), []
     for checkpointed in (False, True):
         base.prepare_for_training(gradient_checkpointing=checkpointed)
         base.train().requires_grad_(False)
@@ -114,7 +102,8 @@ def test_gradient_checkpointing_leaves_the_adapters_gradients_as_they_are(base):
         batch = batch_of(2)
         text = base.encode_text(WORDS)
         noised = base.denoise(batch.latents[:, :4], torch.tensor([3, 700]), text)
-        (noised.square().sum() + base.encode_images(batch.clip_pixels).sum()).backward()
+        embeds = text.embeds.sum() + base.encode_images(batch.clip_pixels).sum()
+        (noised.square().sum() + embeds).backward()
         gradients.append([p.grad.clone() for p in adapters.named_parameters().values()])
     for plain, again in zip(*gradients, strict=True):
         assert plain.abs().max() > 0
@@ -122,7 +111,7 @@ def test_gradient_checkpointing_leaves_the_adapters_gradients_as_they_are(base):
 
 
 def test_a_blend_multiplies_each_towers_b_with_its_share(base):
-    factors = put_in(base, alpha=6.0).factors()
+    factors = adapters_in(base, alpha=6.0).factors()
     half = blended(factors, Shares(clip=0.5, denoiser=0.25))
     for key, tensor in factors.tensors.items():
         share = 1 if "lora_A" in key else 0.25 if key.startswith("unet.") else 0.5
@@ -130,5 +119,5 @@ def test_a_blend_multiplies_each_towers_b_with_its_share(base):
 
 
 def test_a_blend_of_dora_is_none(base):
-    factors = put_in(base, dora=True).factors()
+    factors = adapters_in(base, dora=True).factors()
     assert blended(factors, Shares(0.5, 1.0)) is None and blended(factors, Shares()) is factors

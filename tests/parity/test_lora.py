@@ -8,8 +8,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from tests.support.batches import batch_of
 from tests.support.base import write_base
+from tests.support.batches import batch_of
 from tests.support.projects import load_recipe
 from unidiff_cli.models.loading import load_base
 from unidiff_cli.training.adapter import adapted

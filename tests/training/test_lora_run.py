@@ -34,8 +34,8 @@ def trained(tmp_path_factory, prepared, tiny_base):
     """A project with a joint run by adapters, exported merged and as an adapter."""
     project = copy_project(prepared, tmp_path_factory.mktemp("lora"))
     name, _ = train(project, lora_recipe(tiny_base))
-    export(project, name)
-    export(project, name, format="adapter")
+    for format in ("diffusers", "adapter"):
+        export(project, name, format=format, choose_guidance=False)
     return project
 
 
@@ -56,7 +56,9 @@ def test_checkpoints_hold_the_adapters_and_their_moments_alone(trained, tiny_bas
     assert all(any(name.startswith(tower) for name in names) for tower in towers)
 
 
-@pytest.mark.parametrize("more", [HELD, ("train.lora.dora=true",)], ids=["lora", "dora"])
+@pytest.mark.parametrize(
+    "more", [HELD, pytest.param(("train.lora.dora=true",), marks=pytest.mark.slow)]
+)
 def test_a_run_that_is_cut_and_resumed_equals_one_that_is_not(project, tmp_path, tiny_base, more):
     recipe = lora_recipe(tiny_base, "train.measure_gradients_every=2", *more)
     name = assert_resumes_exactly(project, tmp_path, recipe, last=5)
@@ -102,7 +104,7 @@ def test_the_merged_export_goes_on_as_any_other(trained, tmp_path, tiny_base):
     project = copy_project(trained, tmp_path)
     index(project)
     assert retrieve(project, "red dress", k=2) and generate(project, ["red dress"], count=1)
-    half = export(project, alpha=0.5)[0]
+    half = export(project, alpha=0.5, choose_guidance=False)[0]
     tuned, blend, base = (
         loading.load_base(str(folder), 32).state_dict()
         for folder in (trained.export(), project.path("exports", half), tiny_base)
@@ -157,12 +159,13 @@ def test_plain_peft_and_diffusers_open_the_adapter_and_compute_the_same(trained,
     )
 
 
+@pytest.mark.slow
 def test_an_adapter_of_dora_opens_too(project, tiny_base):
     kinds = "train.lora.targets=[attention, linear, convolutions]"
     recipe = lora_recipe(tiny_base, "train.lora.dora=true", kinds, "train.lora.alpha=6")
     name, _ = train(project, recipe)
-    export(project, name)
-    export(project, name, format="adapter")
+    for format in ("diffusers", "adapter"):
+        export(project, name, format=format, choose_guidance=False)
     adapter = project.path("exports", "adapter", name)
     assert json.loads((adapter / "clip" / "adapter_config.json").read_text())["use_dora"]
     assert_same_outputs(
@@ -176,7 +179,7 @@ def test_an_adapter_of_dora_opens_too(project, tiny_base):
 def test_a_blended_adapter_is_the_blended_export(trained, tmp_path, tiny_base):
     project = copy_project(trained, tmp_path)
     options = {"alpha_clip": 0.5, "alpha_denoiser": 0.25}
-    name, _ = export(project, **options)
+    name, _ = export(project, choose_guidance=False, **options)
     export(project, format="adapter", **options)
     adapter = project.path("exports", "adapter", name)
     ours, theirs = plain_outputs(project.export()), plain_outputs(tiny_base, adapter)
@@ -199,7 +202,6 @@ def test_towers_without_adapters_train_their_weights_and_no_adapter_holds_them(p
     weights = tensors(run_of(project) / "checkpoints" / "step-000001", "weights")
     assert {layer_of(key) == "" for key in weights if key.startswith("clip.")} == {True}
     assert all(layer_of(key) for key in weights if key.startswith("unet."))
-    export(project, name)
     with pytest.raises(UsageError, match="also trained vision and text without adapters"):
         export(project, name, format="adapter")
 

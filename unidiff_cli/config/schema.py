@@ -299,7 +299,9 @@ class TowerLora(Section):
 class Lora(Section):
     """Adapters of low rank, through peft: they train, and the weights beside them stay."""
 
-    rank: Positive = Field(16, description="the rank r of each adapter")
+    rank: Positive = Field(
+        16, description="the rank r of each adapter; train.lora: null trains the weights instead"
+    )
     alpha: Annotated[float, Field(gt=0)] | None = Field(
         None, description="an adapter's product counts alpha / rank; null: as the rank, so once"
     )
@@ -307,7 +309,7 @@ class Lora(Section):
         False, description="DoRA: the size of each output's weights trains apart from its direction"
     )
     targets: Targets = Field(
-        ("attention",),
+        ("linear",),
         description="layers with an adapter: attention, linear, convolutions, or names as in peft",
     )
     lr_factor: Annotated[float, Field(gt=0)] = Field(

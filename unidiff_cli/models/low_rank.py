@@ -1,8 +1,8 @@
 """Adapters of low rank in a base's layers, through peft: put in, switched off, merged, taken out.
 
 W + (α/r)·B·A in place of W, where A (r, in) and B (out, r) train: LoRA, arXiv 2106.09685. DoRA
-trains the norm of each output's weights beside that, arXiv 2402.09353. B starts at 0, so a base with
-fresh adapters computes what it did.
+trains the norm of each output's weights beside that, arXiv 2402.09353. B starts at 0, so a base
+with fresh adapters computes what it did.
 """
 
 from __future__ import annotations

@@ -36,14 +36,12 @@ def depths(names: Sequence[str]) -> dict[str, int]:
             entered.add(match["tower"])
             found[name] = counts[match["tower"]] - 1 - int(match["number"])
         else:
-            ahead = [n for tower, n in counts.items() if name.startswith(tower) and tower not in entered]
-            found[name] = max(ahead, default=0)
+            ahead = (tower for tower in counts.keys() - entered if name.startswith(tower))
+            found[name] = max((counts[tower] for tower in ahead), default=0)
     return found
 
 
-def upper_part(
-    base: BaseModel, tower: Tower, options: Train
-) -> list[tuple[nn.Parameter, float]]:
+def upper_part(base: BaseModel, tower: Tower, options: Train) -> list[tuple[nn.Parameter, float]]:
     """The parameters of a tower that `train.last_layers` lets train, highest first, each with the
     share of the tower's rate that `train.layer_decay` gives it.
 

@@ -67,9 +67,7 @@ def some_without_gradient(objectives: Iterable[Objective], options: Train) -> bo
     return not trained_towers(objectives, options) <= covered
 
 
-def _part(
-    module: TrainingModule, tower: Tower, options: Train
-) -> list[tuple[nn.Parameter, float]]:
+def _part(module: TrainingModule, tower: Tower, options: Train) -> list[tuple[nn.Parameter, float]]:
     """What trains of a tower, each parameter with its share of the tower's rate.
 
     New layers are those that objectives of this run brought; of a tower with adapters these alone.

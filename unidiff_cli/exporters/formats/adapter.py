@@ -43,9 +43,9 @@ pipe.load_lora_weights(folder)
 clip = PeftModel.from_pretrained(CLIPModel.from_pretrained({clip}), f"{{folder}}/clip")
 ```
 
-It fits the base that it was trained on and no other. The text tower's adapters are in both files: a
-run that trained no tower of a pipeline has no `{pipeline}`, and one that trained none of CLIP has no
-`clip/`."""
+It fits the base that it was trained on and no other. The text tower's adapters are in both places.
+Where the run trained nothing of a pipeline there is no `{pipeline}`,
+and where it trained nothing of CLIP there is no `clip/`."""
 
 
 class Adapter(Exporter):
@@ -107,9 +107,7 @@ def _of_pipeline(key: str) -> str:
     return f"{key}.weight" if re.match(r"text_encoder.*\.lora_magnitude_vector$", key) else key
 
 
-def _write_peft(
-    tensors: Mapping[str, Tensor], factors: Factors, base: str, folder: Path
-) -> None:
+def _write_peft(tensors: Mapping[str, Tensor], factors: Factors, base: str, folder: Path) -> None:
     """A folder of `PeftModel.from_pretrained`; B (…, r) of each layer says its rank."""
     from peft import LoraConfig
 
