@@ -87,11 +87,20 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
         alpha=alpha,
         alpha_clip=alpha["alpha"] if alpha else receipt.settings["alpha_clip"],
         alpha_denoiser=receipt.settings["alpha_denoiser"],
+        adapters=_adapters(recipe),
         objectives=escape(", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items())),
         validation=", ".join(f"{k} {v:.3g}" for k, v in validation.items())
         or "no validation split",
         measured=measured,
     )
+
+
+def _adapters(recipe: Recipe) -> str:
+    """The adapters of low rank that a run trained, in words; "" where the weights trained."""
+    if (lora := recipe.train.lora) is None:
+        return ""
+    ranks = ", ".join(f"{tower} {lora.rank_of(tower)}" for tower in lora.towers)
+    return f"{lora.kind} through peft, ranks: {ranks}"
 
 
 def _guidance(recipe: Recipe, receipt: Receipt) -> GuidanceFile:

@@ -12,10 +12,10 @@ Shapes, for B images, n captions and a batch's b rows that the denoiser sees:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from PIL.Image import Image
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from unidiff_cli.data.batch import Transform
 from unidiff_cli.data.token_window import TokenWindow
-from unidiff_cli.models.adapters import AddedLayers
+from unidiff_cli.models.adapters import AddedLayers, Factors
 from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.needs import Tower
 from unidiff_cli.models.schedule import NoiseSchedule
@@ -132,7 +132,8 @@ class DualEncoder(nn.Module, ABC):
 class BaseModel(DualEncoder):
     """A base: a dual encoder and the denoiser that reads its text tower.
 
-    A family loads one from a source, in fp32 on the CPU. `added` holds the layers attached to it.
+    A family loads one from a source, in fp32 on the CPU. `added` holds the layers attached to it,
+    and `adapter` the adapters of low rank that are merged into the weights it is exported with.
     """
 
     source: Source
@@ -140,6 +141,9 @@ class BaseModel(DualEncoder):
     image_size: int
     schedule: NoiseSchedule
     added: dict[str, AddedLayers]
+    adapter: Factors | None = None
+    # The names of its modules in a pipeline of diffusers, by their names here: the start of each.
+    pipeline_names: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     @abstractmethod

@@ -63,6 +63,8 @@ class Trainer:
         check_shares(module, options)
         self.shares = ShareKeeper(options.gradient_shares)
         self.base.prepare_for_training(options.gradient_checkpointing)
+        if module.adapters:
+            module.adapters.make_contiguous()
         module.to(accelerator.device)
         self.averaged = EMA(module, options.ema).to(accelerator.device)
         optimizer = adamw(groups)

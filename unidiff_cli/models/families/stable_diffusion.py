@@ -8,10 +8,10 @@ folder has no UNet, so a base is read from both and their text weights are compa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL.Image import Image, fromarray
@@ -39,6 +39,12 @@ ADDED: tuple[type[AddedLayers], ...] = (DualStream,)
 
 class StableDiffusion(Clip, BaseModel):
     """A Clip, and the `unet` and `vae` that share its text tower."""
+
+    # As all versions of transformers read them: 5 drops the second `text_model`.
+    pipeline_names: ClassVar[Mapping[str, str]] = {
+        "unet.": "unet.",
+        "clip.text_model.": "text_encoder.text_model.",
+    }
 
     def __init__(self, pipeline: Any, clip: CLIPModel, source: Source, image_size: int) -> None:
         super().__init__(clip, pipeline.tokenizer, image_processor(source.clip, clip))
