@@ -67,6 +67,13 @@ class Adapter(Exporter):
                 "cannot hold.",
                 "Export another format.",
             )
+        places = (*base.pipeline_names, OWN_CLIP)
+        if homeless := [key for key in base.adapter.tensors if not key.startswith(places)]:
+            raise UsageError(
+                f"No program would find {homeless[0]} in an adapter: the family of this base does "
+                "not say where a pipeline has it.",
+                "Export another format.",
+            )
 
     def write(self, base: BaseModel, folder: Path) -> None:
         """Raises UsageError for a blend of DoRA's weights."""
