@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support.base import BASES
 from unidiff_cli import registry
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models import loading
@@ -19,6 +20,7 @@ from unidiff_cli.models.dual_stream import DualStream
 from unidiff_cli.models.encoders import CLIP, DIFFDIS, available_encoders, encoder_of
 from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.schedule import DdpmSchedule, NoiseSchedule
+from unidiff_cli.models.sources import resolve_base
 
 CAPTIONS = ["red dress", "a hat", ""]
 
@@ -32,11 +34,16 @@ def images_of(count, side=40):
 # ---------------------------------------------------------------- BaseModel
 
 
-@pytest.fixture(params=registry.names("models"))
-def base(request, tiny_base):
-    """A tiny base of each family."""
-    folders = {"stable_diffusion": tiny_base}
-    return loading.load_base(str(folders[request.param]), 32)
+@pytest.fixture(params=BASES)
+def base(request, tiny_bases):
+    """A tiny base of each family, and of what is special in one."""
+    return loading.load_base(str(tiny_bases(request.param)), 32)
+
+
+def test_every_family_is_among_them(tiny_bases):
+    """A family without a tiny base would pass this file untested."""
+    families = {resolve_base(str(tiny_bases(name)))[1].family() for name in BASES}
+    assert families == set(registry.names("models"))
 
 
 def test_a_family_implements_the_whole_contract(base):

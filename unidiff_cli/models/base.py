@@ -203,6 +203,10 @@ class BaseModel(DualEncoder):
         With guidance that only has a scale it is the image of the pipeline that `save` writes.
         """
 
+    def flagged(self, images: Sequence[Image]) -> list[bool] | None:
+        """The verdict of the base's safety checker on images; None where it has no checker."""
+        return None
+
     @property
     @abstractmethod
     def sampler_name(self) -> str:
