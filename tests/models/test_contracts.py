@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.support.base import BASES
+from tests.support.base import BASES, bases
 from unidiff_cli import registry
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models import loading
@@ -34,9 +34,15 @@ def images_of(count, side=40):
 # ---------------------------------------------------------------- BaseModel
 
 
-@pytest.fixture(params=BASES)
+@pytest.fixture(params=bases())
 def base(request, tiny_bases):
     """A tiny base of each family, and of what is special in one."""
+    return loading.load_base(str(tiny_bases(request.param)), 32)
+
+
+@pytest.fixture(params=bases("sd1"))
+def lender(request, tiny_bases):
+    """A base for layers and encoders, whose own tests are longer."""
     return loading.load_base(str(tiny_bases(request.param)), 32)
 
 
@@ -287,10 +293,10 @@ KINDS = {"dual_stream": DualStream}
 
 
 @pytest.fixture(params=KINDS)
-def layers(request, base):
+def layers(request, lender):
     """Fresh layers of each kind, with the base they fit."""
     torch.manual_seed(0)
-    return KINDS[request.param].for_base(base), base
+    return KINDS[request.param].for_base(lender), lender
 
 
 def test_added_layers_are_implemented_whole(layers):
@@ -341,11 +347,11 @@ ENCODERS = (CLIP, DIFFDIS)
 
 
 @pytest.fixture(params=ENCODERS)
-def encoder(request, base):
+def encoder(request, lender):
     """Each image encoder, of a base that has all."""
     torch.manual_seed(0)
-    base.attach(DualStream.for_base(base))
-    return encoder_of(base.eval(), request.param)
+    lender.attach(DualStream.for_base(lender))
+    return encoder_of(lender.eval(), request.param)
 
 
 def test_an_encoder_gives_unit_embeddings_of_images_and_captions(encoder):
@@ -388,13 +394,13 @@ def test_a_batch_in_training_has_the_embeddings_of_its_images(encoder, prepared)
     assert np.allclose(embeds, encoder.embed_rows(shards, rows), atol=1e-4)
 
 
-def test_a_model_without_the_layers_has_no_such_encoder(base):
+def test_a_model_without_the_layers_has_no_such_encoder(lender):
     with pytest.raises(UsageError, match="no DiffDis layers"):
-        encoder_of(base, DIFFDIS)
+        encoder_of(lender, DIFFDIS)
 
 
-def test_the_encoders_of_an_export_are_seen_by_its_folder(base, tmp_path):
-    base.attach(DualStream.for_base(base))
-    base.save(tmp_path)
+def test_the_encoders_of_an_export_are_seen_by_its_folder(lender, tmp_path):
+    lender.attach(DualStream.for_base(lender))
+    lender.save(tmp_path)
     assert available_encoders(tmp_path) == [CLIP, DIFFDIS]
     assert available_encoders(tmp_path.parent) == [CLIP]

@@ -114,13 +114,22 @@ def write_base_xl(folder: Path, seed: int = 0, shared: int = 1) -> Path:
     return _written(folder, pipeline, clips[shared - 1], tokenizers[shared - 1])
 
 
-# A folder of each family and of what is special in one, by a name.
+# A folder of each family and of what is special in one, by a name. Short tests take QUICK of them.
+QUICK = ("sd1", "sdxl second")
 BASES = {
     "sd1": write_base,
     "sd2": write_base_2,
     "sdxl first": lambda folder: write_base_xl(folder, shared=1),
     "sdxl second": lambda folder: write_base_xl(folder, shared=2),
 }
+
+
+def bases(*quick: str):
+    """Parameters of a test: all of BASES, of which all but `quick` (QUICK) are slow."""
+    import pytest
+
+    quick = quick or QUICK
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in BASES]
 
 
 def _unet(**options):

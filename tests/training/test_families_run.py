@@ -64,7 +64,7 @@ def test_the_whole_chain(tiny_bases, tmp_path, catalogue, name):
     [folder] = generate(project, ["red dress"], count=2)
     images = [np.asarray(Image.open(folder / f"{n}.png")) for n in range(2)]
     assert all(image.shape == (32, 32, 3) and image.std() > 1 for image in images)
-    assert retrieve(project, ["red dress"])
+    assert retrieve(project, "red dress")
     assert loading.load_base(str(project.path("exports", made)), 32)
 
 

@@ -144,7 +144,7 @@ def _single_file(source: Source, layout: Layout) -> Any:
     config = str(_described(source))
     with reading("The base", source.diffusion):
         pipeline = layout.pipeline.from_single_file(
-            source.diffusion, config=config, dtype=torch.float32, **layout.left_out
+            source.diffusion, config=config, **layout.left_out
         )
     for name in layout.parts:
         # diffusers leaves a tensor that the file lacks without a value, and says nothing.
@@ -152,7 +152,7 @@ def _single_file(source: Source, layout: Layout) -> Any:
         if missing := sorted(key for key, tensor in state.items() if tensor.is_meta):
             reason = f"lacks {len(missing)} of the {len(state)} tensors of {name}: {missing[0]}, …"
             raise broken("The base", source.diffusion, reason)
-    return pipeline
+    return pipeline.to(dtype=torch.float32)
 
 
 def _described(source: Source) -> Path:

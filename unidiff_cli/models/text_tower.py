@@ -7,6 +7,7 @@ made of CLIP's own modules, so that training moves what both read and saving wri
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ TOLERANCE = 2e-3
 # What else than its weights decides what a tower computes.
 COMPUTES = ("hidden_act", "num_attention_heads")
 PROJECTION = "text_projection.weight"
+# Where a forward of this thread leaves what comes out of a watched layer.
+_kept: ContextVar[list[Tensor] | None] = ContextVar("kept", default=None)
 
 
 def share(encoders: Mapping[str, Any], clip: Any, source: Source) -> str:
@@ -55,13 +58,29 @@ def layers_read(encoder: Any) -> int:
     return len(_inner(encoder).encoder.layers)
 
 
-def hidden_states(tower: Any, ids: Tensor, layers: int) -> tuple[Tensor, Tensor]:
-    """States (n, L, d) of token ids (n, L) after so many layers, before the final norm.
+def watch(tower: Any, layers: int) -> None:
+    """Lets `hidden_states` read a tower's states after so many layers."""
+    tower.encoder.layers[layers - 1].register_forward_hook(_keep)
 
-    And the pooled output (n, d) of all layers, which a projection reads.
+
+def hidden_states(tower: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """States (n, L, d) of token ids (n, L) after the watched layer, before the final norm.
+
+    And the pooled output (n, d) of all layers, which a projection reads. transformers' own
+    `output_hidden_states` counts a layer twice that two models share.
     """
-    out = tower(input_ids=ids, output_hidden_states=True)
-    return out.hidden_states[layers], out.pooler_output
+    token = _kept.set(kept := [])
+    try:
+        pooled = tower(input_ids=ids).pooler_output
+    finally:
+        _kept.reset(token)
+    [states] = kept
+    return states, pooled
+
+
+def _keep(layer: Any, inputs: Any, output: Any) -> None:
+    if (kept := _kept.get()) is not None:
+        kept.append(output[0] if isinstance(output, tuple) else output)
 
 
 def _fits(encoder: Any, clip: Any) -> bool:

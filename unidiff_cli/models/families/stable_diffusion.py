@@ -16,9 +16,10 @@ from transformers import CLIPTextModel
 from unidiff_cli.models.base import TextFeatures
 from unidiff_cli.models.clip import unit
 from unidiff_cli.models.latent_diffusion import LatentDiffusion
-from unidiff_cli.models.pipeline import Layout
+from unidiff_cli.models.pipeline import Halves, Layout
 from unidiff_cli.models.safety import CHECKER, PROCESSOR
-from unidiff_cli.models.text_tower import hidden_states, layers_read
+from unidiff_cli.models.sources import Source
+from unidiff_cli.models.text_tower import hidden_states, layers_read, watch
 from unidiff_cli.models.unet import UnetText
 
 
@@ -32,11 +33,19 @@ class StableDiffusion(LatentDiffusion):
         beside=(CHECKER, PROCESSOR),
     )
 
+    def __init__(self, halves: Halves, source: Source, image_size: int) -> None:
+        super().__init__(halves, source, image_size)
+        layers, tower = layers_read(self.pipeline.text_encoder), self.clip.text_model
+        # Whether the denoiser reads the tower before its end.
+        self.reads_inside = layers < layers_read(tower)
+        if self.reads_inside:
+            watch(tower, layers)
+
     def encode_text(self, captions: Sequence[str]) -> TextFeatures:
-        tower, layers = self.clip.text_model, layers_read(self.pipeline.text_encoder)
-        if layers == layers_read(tower):
+        if not self.reads_inside:
             return super().encode_text(captions)
-        states, pooled = hidden_states(tower, self.token_ids(captions), layers)
+        tower = self.clip.text_model
+        states, pooled = hidden_states(tower, self.token_ids(captions))
         embeds = unit(self.clip.text_projection(pooled))
         return TextFeatures(tower.final_layer_norm(states), embeds)
 

@@ -21,7 +21,7 @@ from unidiff_cli.models.clip import token_ids, unit
 from unidiff_cli.models.latent_diffusion import LatentDiffusion
 from unidiff_cli.models.pipeline import Halves, Layout, tokenizer_of
 from unidiff_cli.models.sources import Source
-from unidiff_cli.models.text_tower import hidden_states, layers_read
+from unidiff_cli.models.text_tower import hidden_states, layers_read, watch
 from unidiff_cli.models.unet import UnetText
 
 FIRST, SECOND = "text_encoder", "text_encoder_2"
@@ -41,6 +41,13 @@ class StableDiffusionXl(LatentDiffusion):
         self.other = SECOND if self.shared == FIRST else FIRST
         # Never trained; here it moves with the base and counts in its weights.
         self.other_text: Any = getattr(self.pipeline, self.other).requires_grad_(False).eval()
+        for tower in (self.clip.text_model, self._other_tower):
+            watch(tower, layers_read(tower) - 1)
+
+    @property
+    def _other_tower(self) -> Any:
+        """The other encoder without its projection, where it has one."""
+        return self.other_text.text_model if self.other == SECOND else self.other_text
 
     def encode_text(self, captions: Sequence[str]) -> TextFeatures:
         """States of both towers, the second's pooled vector, and embeddings of the shared one.
@@ -53,20 +60,18 @@ class StableDiffusionXl(LatentDiffusion):
         states, pooled = self._read(clip.text_model, self.shared, captions)
         projected = clip.text_projection(pooled)
         with torch.no_grad():
-            encoder = self.other_text
-            tower = encoder.text_model if self.other == SECOND else encoder
-            other_states, other_pooled = self._read(tower, self.other, captions)
+            other_states, other_pooled = self._read(self._other_tower, self.other, captions)
         if self.other == FIRST:
             both, vector = [other_states, states], projected
         else:
-            both, vector = [states, other_states], encoder.text_projection(other_pooled)
+            both, vector = [states, other_states], self.other_text.text_projection(other_pooled)
         text = TextFeatures(torch.cat(both, dim=-1), unit(projected), vector)
         return self._zeroed(text, captions)
 
     def _read(self, tower: Any, name: str, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """States (n, L, d) before a tower's last layer, and its pooled output (n, d)."""
         ids = token_ids(tokenizer_of(self.pipeline, name), captions).to(self.device)
-        return hidden_states(tower, ids, layers_read(tower) - 1)
+        return hidden_states(tower, ids)
 
     def _zeroed(self, text: TextFeatures, captions: Sequence[str]) -> TextFeatures:
         empty = torch.tensor([not caption for caption in captions], device=self.device)
