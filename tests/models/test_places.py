@@ -69,12 +69,22 @@ def test_a_single_file_in_half_precision_loads_in_full(single_file):
     assert {p.dtype for p in base.parameters()} == {torch.float32}
 
 
-def test_a_single_file_without_a_tensor_is_refused(single_file):
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ("model.diffusion_model.out.2.weight", "lacks tensors of its denoiser or autoencoder"),
+        (
+            "cond_stage_model.transformer.text_model.final_layer_norm.bias",
+            "lacks 1 of the .* tensors of text_encoder: final_layer_norm.bias",
+        ),
+    ],
+)
+def test_a_single_file_without_a_tensor_is_refused(single_file, lost, said):
     value, _ = single_file("sd1")
     tensors = load_file(value["diffusion"])
-    del tensors["model.diffusion_model.out.2.weight"]
+    del tensors[lost]
     save_file(tensors, value["diffusion"])
-    with pytest.raises(EnvironmentProblem, match="lacks 1 of the .* unet: conv_out.weight"):
+    with pytest.raises(EnvironmentProblem, match=said):
         loading.load_base(value, 32)
 
 

@@ -143,11 +143,16 @@ def _single_file(source: Source, layout: Layout) -> Any:
     """The pipeline of a single file, every tensor of it from the file."""
     config = str(_described(source))
     with reading("The base", source.diffusion):
-        pipeline = layout.pipeline.from_single_file(
-            source.diffusion, config=config, **layout.left_out
-        )
+        try:
+            pipeline = layout.pipeline.from_single_file(
+                source.diffusion, config=config, **layout.left_out
+            )
+        # Of a tensor that has no value and is to be moved.
+        except NotImplementedError as problem:
+            reason = "lacks tensors of its denoiser or autoencoder"
+            raise broken("The base", source.diffusion, reason) from problem
     for name in layout.parts:
-        # diffusers leaves a tensor that the file lacks without a value, and says nothing.
+        # diffusers leaves a tensor of a text encoder that the file lacks without a value.
         state = getattr(pipeline, name).state_dict()
         if missing := sorted(key for key, tensor in state.items() if tensor.is_meta):
             reason = f"lacks {len(missing)} of the {len(state)} tensors of {name}: {missing[0]}, …"
