@@ -12,6 +12,6 @@ def test_a_family_that_names_no_place_for_its_denoiser_is_refused(tiny_base, mon
     base = loading.load_base(str(tiny_base), 32)
     base.adapter = adapters_in(base).factors()
     Adapter().check(base)
-    monkeypatch.setattr(type(base), "pipeline_names", {})
+    monkeypatch.setattr(type(base), "pipeline_names", property(lambda self: {}))
     with pytest.raises(UsageError, match="No program would find unet.* in an adapter"):
         Adapter().check(base)

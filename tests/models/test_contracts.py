@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support.base import BASES, bases
 from unidiff_cli import registry
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models import loading
@@ -19,6 +20,7 @@ from unidiff_cli.models.dual_stream import DualStream
 from unidiff_cli.models.encoders import CLIP, DIFFDIS, available_encoders, encoder_of
 from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.schedule import DdpmSchedule, NoiseSchedule
+from unidiff_cli.models.sources import resolve_base
 
 CAPTIONS = ["red dress", "a hat", ""]
 
@@ -32,11 +34,22 @@ def images_of(count, side=40):
 # ---------------------------------------------------------------- BaseModel
 
 
-@pytest.fixture(params=registry.names("models"))
-def base(request, tiny_base):
-    """A tiny base of each family."""
-    folders = {"stable_diffusion": tiny_base}
-    return loading.load_base(str(folders[request.param]), 32)
+@pytest.fixture(params=bases())
+def base(request, tiny_bases):
+    """A tiny base of each family, and of what is special in one."""
+    return loading.load_base(str(tiny_bases(request.param)), 32)
+
+
+@pytest.fixture(params=bases("sd1"))
+def lender(request, tiny_bases):
+    """A base for layers and encoders, whose own tests are longer."""
+    return loading.load_base(str(tiny_bases(request.param)), 32)
+
+
+def test_every_family_is_among_them(tiny_bases):
+    """A family without a tiny base would pass this file untested."""
+    families = {resolve_base(str(tiny_bases(name)))[1].family() for name in BASES}
+    assert families == set(registry.names("models"))
 
 
 def test_a_family_implements_the_whole_contract(base):
@@ -280,10 +293,10 @@ KINDS = {"dual_stream": DualStream}
 
 
 @pytest.fixture(params=KINDS)
-def layers(request, base):
+def layers(request, lender):
     """Fresh layers of each kind, with the base they fit."""
     torch.manual_seed(0)
-    return KINDS[request.param].for_base(base), base
+    return KINDS[request.param].for_base(lender), lender
 
 
 def test_added_layers_are_implemented_whole(layers):
@@ -334,11 +347,11 @@ ENCODERS = (CLIP, DIFFDIS)
 
 
 @pytest.fixture(params=ENCODERS)
-def encoder(request, base):
+def encoder(request, lender):
     """Each image encoder, of a base that has all."""
     torch.manual_seed(0)
-    base.attach(DualStream.for_base(base))
-    return encoder_of(base.eval(), request.param)
+    lender.attach(DualStream.for_base(lender))
+    return encoder_of(lender.eval(), request.param)
 
 
 def test_an_encoder_gives_unit_embeddings_of_images_and_captions(encoder):
@@ -381,13 +394,13 @@ def test_a_batch_in_training_has_the_embeddings_of_its_images(encoder, prepared)
     assert np.allclose(embeds, encoder.embed_rows(shards, rows), atol=1e-4)
 
 
-def test_a_model_without_the_layers_has_no_such_encoder(base):
+def test_a_model_without_the_layers_has_no_such_encoder(lender):
     with pytest.raises(UsageError, match="no DiffDis layers"):
-        encoder_of(base, DIFFDIS)
+        encoder_of(lender, DIFFDIS)
 
 
-def test_the_encoders_of_an_export_are_seen_by_its_folder(base, tmp_path):
-    base.attach(DualStream.for_base(base))
-    base.save(tmp_path)
+def test_the_encoders_of_an_export_are_seen_by_its_folder(lender, tmp_path):
+    lender.attach(DualStream.for_base(lender))
+    lender.save(tmp_path)
     assert available_encoders(tmp_path) == [CLIP, DIFFDIS]
     assert available_encoders(tmp_path.parent) == [CLIP]

@@ -53,12 +53,22 @@ Targets = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class BaseFolders(Section):
-    """A base in two parts: a Stable Diffusion and a CLIP, each a folder or a hub id."""
+    """A base in two parts: a Stable Diffusion and a CLIP, each a folder or a hub id.
 
-    diffusion: str = Field(description="folder or hub id of the Stable Diffusion pipeline")
+    A hub id may name its revision: owner/name@revision.
+    """
+
+    diffusion: str = Field(
+        description="folder, hub id or single .safetensors file of the Stable Diffusion pipeline"
+    )
     clip: str = Field(description="folder or hub id of the CLIP model")
     text: Literal["diffusion", "clip"] | None = Field(
         None, description="whose text tower to take where the two differ; null: refuse to choose"
+    )
+    config: str | None = Field(
+        None,
+        description="folder or hub id with the configs and tokenizers of a single file; null: "
+        "those of the first model of its kind, from the hub",
     )
 
 

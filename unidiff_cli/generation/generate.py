@@ -66,8 +66,18 @@ def generate(
         of_prompt = list(islice(images, candidates))
         if best_of:
             of_prompt = generator.rank(prompt, of_prompt)[:count]
+        _warn_of_flagged(prompt, of_prompt)
         folders.append(_write(project, prompt, of_prompt))
     return folders
+
+
+def _warn_of_flagged(prompt: str, images: Sequence[GeneratedImage]) -> None:
+    """Says how many images the base's safety checker flagged; they are written as they are."""
+    if count := sum(bool(record.flagged) for _, record in images):
+        logger.warning(
+            f"{count} of {len(images)} images of '{prompt}' are flagged by the base's safety "
+            'checker. They are written as they are; prompt.json says which: "flagged": true'
+        )
 
 
 def regenerate(

@@ -142,8 +142,14 @@ class BaseModel(DualEncoder):
     schedule: NoiseSchedule
     added: dict[str, AddedLayers]
     adapter: Factors | None = None
-    # The names of its modules in a pipeline of diffusers, by their names here: the start of each.
-    pipeline_names: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def pipeline_names(self) -> Mapping[str, str]:
+        """The names of its modules in a pipeline of diffusers, by those here: the starts of each.
+
+        An adapter in diffusers' layout holds the layers below these; empty where there is none.
+        """
+        return {}
 
     @classmethod
     @abstractmethod
@@ -206,6 +212,10 @@ class BaseModel(DualEncoder):
 
         With guidance that only has a scale it is the image of the pipeline that `save` writes.
         """
+
+    def flagged(self, images: Sequence[Image]) -> list[bool] | None:
+        """The verdict of the base's safety checker on images; None where it has no checker."""
+        return None
 
     @property
     @abstractmethod

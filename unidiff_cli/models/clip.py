@@ -16,6 +16,7 @@ from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 from unidiff_cli.data.batch import Transform
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.models.base import DualEncoder, TextFeatures
+from unidiff_cli.models.places import pretrained
 from unidiff_cli.models.reading import broken, read_model, reading
 
 # CLIP's tokenizer has each byte twice, within a word and at its end, and two marks.
@@ -48,9 +49,9 @@ class Clip(DualEncoder):
         """
         clip = read_clip(folder)
         with reading("The CLIP", folder):
-            tokenizer = CLIPTokenizer.from_pretrained(folder)
+            tokenizer = pretrained(CLIPTokenizer, folder)
             read = cls(clip, tokenizer, image_processor(folder, clip)).eval()
-        refuse_other_words("The CLIP", folder, tokenizer, clip)
+        refuse_other_words("The CLIP", folder, tokenizer, clip.config.text_config)
         return read
 
     def frozen(self) -> Clip:
@@ -80,14 +81,7 @@ class Clip(DualEncoder):
 
     def token_ids(self, captions: Sequence[str]) -> Tensor:
         """Token ids (n, L), int64, padded to the full length as Stable Diffusion does."""
-        ids = self.tokenizer(
-            list(captions),
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        return ids.input_ids.to(self.device)
+        return token_ids(self.tokenizer, captions).to(self.device)
 
     # ------------------------------------------------------------ images
 
@@ -117,6 +111,18 @@ class Clip(DualEncoder):
         return {"clip_pixels": partial(pixels, self.clip_processor)}
 
 
+def token_ids(tokenizer: Any, captions: Sequence[str]) -> Tensor:
+    """Token ids (n, L), int64, padded to a tokenizer's full length."""
+    ids = tokenizer(
+        list(captions),
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    return ids.input_ids
+
+
 def unit(x: Tensor) -> Tensor:
     """Rows scaled to length 1, in fp32 at least: half precision would round cosines to 1/256."""
     return nn.functional.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
@@ -127,12 +133,11 @@ def read_clip(folder: str | Path) -> Any:
     return read_model(CLIPModel, "The CLIP", folder)
 
 
-def refuse_other_words(what: str, folder: str | Path, tokenizer: Any, clip: Any) -> None:
-    """Raises the error of `broken` for a tokenizer that is not this CLIP's.
+def refuse_other_words(what: str, folder: str | Path, tokenizer: Any, text: Any) -> None:
+    """Raises the error of `broken` for a tokenizer that is not of the text tower with this config.
 
     transformers makes an empty one where the files are missing.
     """
-    text = clip.config.text_config
     if not LEAST_TOKENS <= len(tokenizer) <= text.vocab_size:
         reason = f"has a tokenizer of {len(tokenizer):,} tokens for {text.vocab_size:,} embeddings"
         raise broken(what, folder, reason)
@@ -149,7 +154,7 @@ def image_processor(folder: str | Path, clip: Any) -> CLIPImageProcessor:
     side = clip.config.vision_config.image_size
     with reading("The CLIP", folder):
         try:
-            processor = CLIPImageProcessor.from_pretrained(folder)
+            processor = pretrained(CLIPImageProcessor, folder)
         except OSError:
             if (Path(folder) / "preprocessor_config.json").exists():
                 raise

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.models.reading import reading
-from unidiff_cli.models.sources import Source, cached_file, resolve_base
+from unidiff_cli.models.places import cached_file, fetch_file
+from unidiff_cli.models.sources import Source, resolve_base
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -35,8 +36,8 @@ def token_window(base: Any, fetch: bool = False) -> TokenWindow:
 
 def _folder(source: Source, fetch: bool) -> Path:
     """The folder that holds the base's tokenizer."""
-    for place, below in ((source.diffusion, "tokenizer/"), (source.clip, "")):
-        if fetch and not Path(place).is_dir():
+    for place, below in ((source.description, "tokenizer/"), (source.clip, "")):
+        if fetch and not Path(place).exists():
             _fetch(place, below)
         for file in (WHOLE, "merges.txt"):
             if path := cached_file(place, f"{below}{file}"):
@@ -49,12 +50,11 @@ def _folder(source: Source, fetch: bool) -> Path:
 
 def _fetch(repository: str, below: str) -> None:
     """Brings a tokenizer's files into the hub cache, those that there are."""
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
     for file in (CONFIG, WHOLE, "vocab.json", "merges.txt"):
         with reading("The tokenizer", repository), suppress(EntryNotFoundError):
-            hf_hub_download(repository, f"{below}{file}")
+            fetch_file(repository, f"{below}{file}")
 
 
 def _tokenizer(folder: Path) -> Tokenizer:
