@@ -129,7 +129,7 @@ def _write_peft(tensors: Mapping[str, Tensor], factors: Factors, base: str, fold
         base_model_name_or_path=_shown(base),
     )
     folder.mkdir()
-    config.save_pretrained(folder)
+    config.save_pretrained(str(folder))
     named = {f"{PEFT}{key}": tensor.contiguous() for key, tensor in tensors.items()}
     save_file(named, folder / WEIGHTS, metadata={"format": "pt"})
 
