@@ -52,6 +52,8 @@ class Catalogue:
     def __init__(self, retriever: Retriever) -> None:
         self.retriever, self.export, self.items = retriever, retriever.export, retriever.items
         self._facets = Facets(self.items)
+        # The first look-up sorts the ids, a second for a million: no request waits for that.
+        self.items.number("")
         self._counted = lru_cache(MOST_COUNTS)(self._count)
 
     @classmethod
