@@ -40,7 +40,7 @@ def adaptable_layers(
     Only layers whose weight is among those of `trained`. Raises UsageError for a target that is no
     layer, and for a tower without one.
     """
-    tower_of = {id(p): t for t in options.towers for p in trained.get(t, ())}
+    tower_of: dict[int, Tower] = {id(p): t for t in options.towers for p in trained.get(t, ())}
     layers = {
         name: (module, tower_of[id(module.weight)])
         for name, module in base.named_modules()
