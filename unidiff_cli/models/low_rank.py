@@ -40,20 +40,19 @@ def adaptable_layers(
     Only layers whose weight is among those of `trained`. Raises UsageError for a target that is no
     layer, and for a tower without one.
     """
-    tower_of: dict[int, Tower] = {}
-    for tower in options.towers:
-        tower_of |= {id(parameter): tower for parameter in trained.get(tower, ())}
-    layers: dict[str, tuple[nn.Module, Tower]] = {}
-    for name, module in base.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv2d) and id(module.weight) in tower_of:
-            layers[name] = module, tower_of[id(module.weight)]
+    tower_of: dict[int, Tower] = {id(p): t for t in options.towers for p in trained.get(t, ())}
+    layers = {
+        name: (module, tower_of[id(module.weight)])
+        for name, module in base.named_modules()
+        if isinstance(module, tuple(KINDS.values())) and id(module.weight) in tower_of
+    }
     chosen = {
         name: tower
         for name, (module, tower) in layers.items()
         if any(_is_target(target, name, module) for target in options.targets_of(tower))
     }
-    for named in dict.fromkeys(tower_of.values()):
-        _refuse_unknown(options, named, layers)
+    for tower in dict.fromkeys(tower_of.values()):
+        _refuse_unknown(options, tower, layers)
     return chosen
 
 

@@ -37,8 +37,10 @@ def parameter_groups(module: TrainingModule, options: Train) -> list[dict[str, A
             for parameter, share in part:
                 if (parameter.ndim > 1) is not matrices:
                     continue
-                new = {"params": [], "lr": rate * share, "weight_decay": decay, "name": tower}
-                group = groups.setdefault((tower, matrices, share), new)
+                group = groups.setdefault(
+                    (tower, matrices, share),
+                    dict(params=[], lr=rate * share, weight_decay=decay, name=tower),
+                )
                 group["params"].append(parameter.requires_grad_(True))
     if not groups:
         raise UsageError(
