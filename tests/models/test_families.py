@@ -101,6 +101,65 @@ def test_sd2_reads_the_layer_before_the_last(load):
     assert not torch.allclose(moved[1].states, before.states, atol=1e-4)
 
 
+# ---------------------------------------------------------------- a CLIP that stands apart
+
+
+@torch.no_grad()
+def test_siglip_embeds_as_plain_transformers_does(tiny_bases):
+    from transformers import AutoImageProcessor, AutoTokenizer, SiglipModel
+
+    folder = tiny_bases("sd1 apart") / "clip"
+    model, words = SiglipModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    clip, images = Clip.read(folder), images_of(2)
+    options = {"padding": "max_length", "max_length": 16, "truncation": True}
+    tokens = words(["Red dress", "a hat"], return_tensors="pt", **options)
+    pixels = AutoImageProcessor.from_pretrained(folder)(images, return_tensors="pt")
+    text = model.get_text_features(**tokens).pooler_output
+    image = model.get_image_features(**pixels).pooler_output
+    text, image = (torch.nn.functional.normalize(x, dim=-1) for x in (text, image))
+    assert torch.allclose(clip.encode_text(["Red dress", "a hat"]).embeds, text, atol=1e-5)
+    assert torch.allclose(clip.encode_images(clip.clip_pixels(images)), image, atol=1e-5)
+    # One place more than a caption may fill.
+    assert clip.window.limit == 16
+
+
+def test_resizing_with_gradient_is_siglips_own(tiny_bases):
+    clip = Clip.read(tiny_bases("sd1 apart") / "clip")
+    images = images_of(2, side=64)
+    pixels = torch.stack([torch.from_numpy(np.array(i)).permute(2, 0, 1) for i in images])
+    resized = clip.clip_resize(pixels.float())
+    assert (resized - clip.clip_pixels(images).float()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("name", ["sd1", "sdxl"])
+def test_apart_the_denoiser_reads_what_it_did_and_no_gradient_reaches_it(load, tiny_bases, name):
+    folder = tiny_bases("sd1" if name == "sd1" else "sdxl first")
+    base, alone = load(f"{name} apart"), loading.load_base(str(folder), 32)
+    text, expected = base.encode_text(CAPTIONS), alone.encode_text(CAPTIONS)
+    assert torch.equal(text.states, expected.states) and not text.states.requires_grad
+    assert text.embeds.requires_grad and text.embeds.shape != expected.embeds.shape
+    assert not base.shares_text and alone.shares_text
+    assert base.window.limit == 16 and base.prompt_window.limit == 24
+
+
+def test_apart_pcgrad_has_nothing_to_part(load):
+    from tests.support.projects import load_recipe
+    from unidiff_cli.training.module import TrainingModule
+    from unidiff_cli.training.optimizer import shared_text_parameters
+
+    base = load("sd1 apart")
+    recipe = load_recipe(base.source.diffusion)
+    assert shared_text_parameters(TrainingModule(base, recipe.active(), seed=0)) == []
+
+
+def test_a_siglip_is_refused_until_it_is_said_to_stand_apart(tiny_bases):
+    clip = str(tiny_bases("sd1 apart") / "clip")
+    halves = {"diffusion": str(tiny_bases("sd1")), "clip": clip}
+    with pytest.raises(UsageError, match="With text: apart any CLIP or SigLIP will do"):
+        loading.load_base(halves, 32)
+    assert not loading.load_base({**halves, "text": "apart"}, 32).shares_text
+
+
 # ---------------------------------------------------------------- training
 
 
@@ -127,7 +186,7 @@ def test_both_readers_reach_the_shared_tower_also_with_checkpointing(load, name)
 def test_the_tower_that_is_not_shared_stays_as_it_was(load, name):
     base = load(name)
     base.encode_text(CAPTIONS[:2]).states.sum().backward()
-    other = list(base.other_text.parameters())
+    other = list(base.own_text.parameters())
     assert other and all(p.grad is None for p in other)
     trained = {id(p) for group in base.parameter_groups().values() for p in group}
     assert not trained & {id(p) for p in other}
@@ -165,6 +224,48 @@ def test_images_are_those_of_the_pipeline(load, tiny_bases, name, scale, negativ
     ).images
     assert np.abs(np.int16(ours) - np.int16(expected)).max() <= 1
     assert np.int16(ours).std() > 1
+
+
+# The public configs of SDXL's and SD 2.1's UNets.
+REAL = {
+    "sdxl": {
+        "block_out_channels": (320, 640, 1280),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": (1, 2, 10),
+        "attention_head_dim": (5, 10, 20),
+        "cross_attention_dim": 768 + 1280,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 1280 + 6 * 256,
+        "use_linear_projection": True,
+    },
+    "sd2": {
+        "attention_head_dim": (5, 10, 20, 20),
+        "cross_attention_dim": 1024,
+        "use_linear_projection": True,
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL)
+def test_the_real_unets_take_what_the_families_give(name):
+    """On the meta device, which has shapes and no numbers."""
+    from diffusers import UNet2DConditionModel
+
+    from unidiff_cli.models import unet as passes
+
+    with torch.device("meta"), torch.no_grad():
+        unet = UNet2DConditionModel(**REAL[name])
+        states = torch.empty(2, 77, REAL[name]["cross_attention_dim"])
+        sizes = {"text_embeds": torch.empty(2, 1280), "time_ids": torch.empty(2, 6)}
+        text = passes.UnetText(states, sizes if name == "sdxl" else None)
+        z, t = torch.empty(2, 4, 64, 64), torch.zeros(2, dtype=torch.long)
+        assert passes.whole(unet, z, t, text).shape == z.shape
+        for layer in passes.LAYERS:
+            half = passes.half_pass(unet, z, t, text, layer)
+            assert half.shape[:2] == (2, passes.feature_width(unet, layer))
 
 
 # ---------------------------------------------------------------- folders

@@ -42,13 +42,13 @@ class Layout:
 class Halves(NamedTuple):
     """A base's halves, fp32, and where the pipeline's parts lie.
 
-    `shared` names the pipeline's text encoder that is the CLIP's; `folder` is None for a single
-    file.
+    `shared` names the pipeline's text encoder that is the CLIP's, None where the CLIP stands apart;
+    `folder` is None for a single file.
     """
 
     pipeline: Any
     clip: Any
-    shared: str
+    shared: str | None
     folder: Path | None
 
 

@@ -38,6 +38,9 @@ SD15 = BaseFolders(
 READ = (".safetensors", ".json", ".txt")
 # The file of the numbers that suit a base.
 NUMBERS = "base.yaml"
+# The file that says of a base's folder that its CLIP stands apart, and what it holds.
+APART = "clip-apart.txt"
+APART_NOTE = "The CLIP in clip/ shares no text tower with the pipeline: unidiff, base.text: apart."
 # The folder of a base's DiffDis layers, beside its diffusers parts.
 DUAL_STREAM = "dual_stream"
 
@@ -141,7 +144,8 @@ def resolve_base(base: Any) -> tuple[Any, Source]:
                 "Give both: base: {diffusion: FOLDER, clip: FOLDER}",
             )
         folder = folder.absolute()
-        return str(folder), Source(str(folder), str(folder / "clip"), None, "a folder")
+        text = "apart" if (folder / APART).is_file() else None
+        return str(folder), Source(str(folder), str(folder / "clip"), text, "a folder")
     raise UsageError(
         f"There is no base '{base}'.{nearest(str(base), inside)}",
         f"Give auto, {', '.join(inside)}, a folder with model_index.json and clip/, "
