@@ -23,14 +23,14 @@ def prepared_with(recipe, catalogue, folder):
     return project
 
 
-def test_a_joint_step_moves_the_shared_tower_and_the_export_opens(
-    tiny_bases, tmp_path, catalogue
-):
+def test_a_joint_step_moves_the_shared_tower_and_the_export_opens(tiny_bases, tmp_path, catalogue):
     """One step of SDXL, in the short suite; the rest of the chain is below."""
     from diffusers import StableDiffusionXLPipeline
 
     folder = tiny_bases("sdxl second")
-    recipe = load_recipe(folder, "train.steps=1", "train.warmup=0", "train.measure_gradients_every=1")
+    recipe = load_recipe(
+        folder, "train.steps=1", "train.warmup=0", "train.measure_gradients_every=1"
+    )
     project = prepared_with(recipe, catalogue, tmp_path)
     train(project, recipe)
     name, _ = export(project, choose_guidance=False)

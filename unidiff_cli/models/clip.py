@@ -39,9 +39,7 @@ class Clip(DualEncoder):
     clip_mean: Tensor
     clip_std: Tensor
 
-    def __init__(
-        self, clip: Any, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor
-    ) -> None:
+    def __init__(self, clip: Any, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor) -> None:
         super().__init__()
         self.clip: Any = clip
         self.tokenizer, self.clip_processor = tokenizer, processor
@@ -160,7 +158,7 @@ def read_clip(folder: str | Path) -> Any:
 
 
 def read_tokenizer(folder: str | Path, clip: Any) -> Any:
-    """The tokenizer of a CLIP's folder. Raises the error of `broken` for one that is not its own."""
+    """The tokenizer of a CLIP's folder. Raises the error of `broken` for another CLIP's."""
     if is_siglip(clip):
         tokenizer = siglip_tokenizer(folder, clip)
     else:

@@ -38,9 +38,7 @@ SINGLE_FILES = {
     "conditioner.embedders.1.model.": Kind(
         "StableDiffusionXLPipeline", "stabilityai/stable-diffusion-xl-base-1.0"
     ),
-    "cond_stage_model.model.": Kind(
-        "StableDiffusionPipeline", "stabilityai/stable-diffusion-2-1"
-    ),
+    "cond_stage_model.model.": Kind("StableDiffusionPipeline", "stabilityai/stable-diffusion-2-1"),
     "cond_stage_model.transformer.": Kind(
         "StableDiffusionPipeline", "stable-diffusion-v1-5/stable-diffusion-v1-5"
     ),
@@ -84,7 +82,7 @@ def tensor_names(file: str | Path) -> list[str]:
 
 
 def pretrained(kind: Any, place: str | Path, **options: Any) -> Any:
-    """`kind.from_pretrained` of a folder or a hub id, at its revision. Raises whatever that does."""
+    """`kind.from_pretrained` of a folder or a hub id, at its revision. Raises what that does."""
     if Path(place).is_dir():
         return kind.from_pretrained(place, **options)
     repo, revision = hub_id(str(place))

@@ -90,11 +90,14 @@ def _keep(layer: Any, inputs: Any, output: Any) -> None:
 
 def _fits(encoder: Any, clip: Any) -> bool:
     """Whether an encoder has the shapes of the first layers of a CLIP's text tower."""
+    if is_siglip(clip):
+        return False
     known, text = _of_clip(clip), clip.config.text_config
-    return not is_siglip(clip) and all(
+    shapes = (
         key in known and known[key].shape == weight.shape
         for key, weight in _weights(encoder).items()
-    ) and all(getattr(encoder.config, key) == getattr(text, key) for key in COMPUTES)
+    )
+    return all(shapes) and all(getattr(encoder.config, k) == getattr(text, k) for k in COMPUTES)
 
 
 def _gap(encoder: Any, clip: Any) -> float:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.errors import EnvironmentProblem
-from unidiff_cli.models.reading import reading
 from unidiff_cli.models.places import cached_file, fetch_file
+from unidiff_cli.models.reading import reading
 from unidiff_cli.models.sources import Source, resolve_base
 
 if TYPE_CHECKING:
