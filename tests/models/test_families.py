@@ -360,7 +360,7 @@ def test_a_second_tower_that_differs_is_refused(tiny_bases, tmp_path):
         (
             "scheduler/scheduler_config.json",
             {"_class_name": "EDMEulerScheduler", "sigma_min": 0.002, "sigma_max": 80.0},
-            "an? EDMEulerScheduler, whose noise is not DDPM's",
+            "the scheduler EDMEulerScheduler, whose noise is not DDPM's",
         ),
         ("vae/config.json", {"latents_mean": [0.0] * 4}, "latents_mean"),
     ],

@@ -107,6 +107,22 @@ def test_a_single_file_without_configs_says_what_to_give(single_file, hub):
     assert "config: FOLDER" in refused.value.action
 
 
+def test_a_single_file_of_sd2_does_not_say_what_it_predicts(single_file):
+    value, _ = single_file("sd2")
+    with pytest.raises(UsageError, match="does not say whether it predicts the noise"):
+        loading.load_base({**value, "config": None}, 32)
+
+
+def test_a_mark_of_v_against_the_config_is_refused(single_file):
+    import torch
+
+    value, _ = single_file("sdxl first")
+    tensors = load_file(value["diffusion"])
+    save_file({**tensors, "v_pred": torch.zeros(0)}, value["diffusion"])
+    with pytest.raises(UsageError, match="predicts v, and the scheduler of .* says epsilon"):
+        loading.load_base(value, 32)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [(b"no safetensors at all", "no header"), (b"", "no header"), (None, "is no single file of")],
@@ -115,6 +131,7 @@ def test_what_is_no_single_file_of_ours_is_refused(tmp_path, tiny_base, content,
     import torch
 
     file = tmp_path / "model.safetensors"
+    # A LoRA; and what else there is.
     save_file({"lora.weight": torch.zeros(1)}, file)
     if content is not None:
         file.write_bytes(content)

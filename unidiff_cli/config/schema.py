@@ -69,7 +69,7 @@ class BaseFolders(Section):
     config: str | None = Field(
         None,
         description="folder or hub id with the configs and tokenizers of a single file; null: "
-        "those of the first model of its kind, from the hub",
+        "those of SD 1.5 or SDXL, from the hub",
     )
 
 

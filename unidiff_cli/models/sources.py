@@ -60,11 +60,18 @@ class Source:
     def description(self) -> str:
         """The place that holds the pipeline's configs and tokenizers.
 
-        Raises UsageError for a single file that unidiff does not read.
+        Raises UsageError for a single file that unidiff does not read, or not without its config.
         """
         if not places.is_single_file(self.diffusion):
             return self.diffusion
-        return self.config or self._single_file().config
+        place = self.config or self._single_file().config
+        if not place:
+            raise UsageError(
+                f"{self.diffusion} is an SD 2.x, and does not say whether it predicts the noise "
+                "(512 px) or v (768 px).",
+                "Give the folder or hub id of its configs: base: {diffusion: …, config: …, …}",
+            )
+        return place
 
     def family(self) -> str:
         """The part that reads this base. Raises UsageError for a pipeline class no part reads.
