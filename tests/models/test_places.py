@@ -45,7 +45,8 @@ def single_file(tiny_bases, tmp_path):
         folder = tiny_bases(name)
         base = loading.load_base(str(folder), 32)
         file = write_single_file(base.pipeline, tmp_path / "model.safetensors")
-        return {"diffusion": str(file), "clip": str(folder / "clip"), "config": str(folder)}, base
+        value = {"diffusion": str(file), "clip": str(folder / "clip"), "config": str(folder)}
+        return value if base.shares_text else value | {"text": "apart"}, base
 
     return written
 
@@ -72,7 +73,11 @@ def test_a_single_file_in_half_precision_loads_in_full(single_file):
 @pytest.mark.parametrize(
     ("lost", "said"),
     [
-        ("model.diffusion_model.out.2.weight", "lacks tensors of its denoiser or autoencoder"),
+        pytest.param(
+            "model.diffusion_model.out.2.weight",
+            "lacks tensors of its denoiser or autoencoder",
+            marks=pytest.mark.slow,
+        ),
         (
             "cond_stage_model.transformer.text_model.final_layer_norm.bias",
             "lacks 1 of the .* tensors of text_encoder: final_layer_norm.bias",
@@ -88,6 +93,7 @@ def test_a_single_file_without_a_tensor_is_refused(single_file, lost, said):
         loading.load_base(value, 32)
 
 
+@pytest.mark.slow
 def test_a_single_file_decides_the_numbers_and_the_hash(single_file, tiny_bases):
     value, _ = single_file("sdxl first")
     recipe = sources.load_recipe("fashion", assignments=[f"base={json.dumps(value)}"])
@@ -99,6 +105,7 @@ def test_a_single_file_decides_the_numbers_and_the_hash(single_file, tiny_bases)
     assert sources.files_hash(value) != before
 
 
+@pytest.mark.slow
 def test_a_single_file_without_configs_says_what_to_give(single_file, hub):
     value, _ = single_file("sdxl first")
     with pytest.raises(EnvironmentProblem) as refused:
@@ -107,12 +114,14 @@ def test_a_single_file_without_configs_says_what_to_give(single_file, hub):
     assert "config: FOLDER" in refused.value.action
 
 
+@pytest.mark.slow
 def test_a_single_file_of_sd2_does_not_say_what_it_predicts(single_file):
     value, _ = single_file("sd2")
     with pytest.raises(UsageError, match="does not say whether it predicts the noise"):
         loading.load_base({**value, "config": None}, 32)
 
 
+@pytest.mark.slow
 def test_a_mark_of_v_against_the_config_is_refused(single_file):
     import torch
 

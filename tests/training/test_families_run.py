@@ -23,8 +23,9 @@ def prepared_with(recipe, catalogue, folder):
     return project
 
 
+@pytest.mark.slow
 def test_a_joint_step_moves_the_shared_tower_and_the_export_opens(tiny_bases, tmp_path, catalogue):
-    """One step of SDXL, in the short suite; the rest of the chain is below."""
+    """One step of SDXL, from which nothing else moves."""
     from diffusers import StableDiffusionXLPipeline
 
     folder = tiny_bases("sdxl second")
