@@ -11,10 +11,14 @@ from safetensors.torch import load_file, save_file
 
 from tests.models.test_contracts import CAPTIONS, images_of
 from tests.support.base import bases
+from tests.support.batches import batch_of
+from tests.support.projects import load_recipe
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models import loading
 from unidiff_cli.models.clip import Clip
 from unidiff_cli.models.guidance import Guidance
+from unidiff_cli.training.module import TrainingModule
+from unidiff_cli.training.optimizer import parameter_groups, shared_text_parameters
 
 XL = [pytest.param("sdxl first", marks=pytest.mark.slow), "sdxl second"]
 
@@ -36,7 +40,7 @@ def plain_pipeline(folder):
 # ---------------------------------------------------------------- text
 
 
-@pytest.mark.parametrize("name", bases("sd2")[:2])
+@pytest.mark.parametrize("name", [pytest.param("sd1", marks=pytest.mark.slow), "sd2"])
 @torch.no_grad()
 def test_states_are_those_of_the_pipeline(load, tiny_bases, name):
     text = load(name).encode_text(CAPTIONS)
@@ -145,10 +149,6 @@ def test_apart_the_denoiser_reads_what_it_did_and_no_gradient_reaches_it(load, t
 
 
 def test_apart_pcgrad_has_nothing_to_part(load):
-    from tests.support.projects import load_recipe
-    from unidiff_cli.training.module import TrainingModule
-    from unidiff_cli.training.optimizer import shared_text_parameters
-
     base = load("sd1 apart")
     recipe = load_recipe(base.source.diffusion)
     assert shared_text_parameters(TrainingModule(base, recipe.active(), seed=0)) == []
@@ -196,6 +196,18 @@ def test_the_tower_that_is_not_shared_stays_as_it_was(load, name):
     with torch.no_grad():
         other[0].add_(1)
     assert base.weights_hash != before
+
+
+def test_a_joint_step_of_sdxl_reaches_what_trains_and_nothing_else(load):
+    base = load("sdxl second")
+    recipe = load_recipe(base.source.diffusion)
+    module = TrainingModule(base, recipe.active(), seed=0).train()
+    parameter_groups(module, recipe.train)
+    total, parts = module(batch_of(8))
+    total.backward()
+    assert {"contrastive", "denoise", "consistency"} <= set(parts) and total.isfinite()
+    without = [name for name, p in base.named_parameters() if p.grad is None]
+    assert without and all(name.startswith(("vae.", "own_text.")) for name in without)
 
 
 # ---------------------------------------------------------------- images
