@@ -137,7 +137,8 @@ def test_every_parameter_of_a_tower_is_the_bases_and_of_one_tower(base):
 
 def test_the_frozen_copy_has_the_same_embeddings_and_never_trains(base):
     frozen, pixels = base.frozen(), base.clip_pixels(images_of(2))
-    assert torch.equal(frozen.encode_images(pixels), base.encode_images(pixels))
+    # torch's attention, which SigLIP pools by, takes another path where nothing trains.
+    assert torch.allclose(frozen.encode_images(pixels), base.encode_images(pixels), atol=1e-6)
     assert torch.equal(frozen.encode_text(CAPTIONS).embeds, base.encode_text(CAPTIONS).embeds)
     assert not any(p.requires_grad for p in frozen.parameters())
     own = {id(p) for p in base.parameters()}
