@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.models.test_contracts import CAPTIONS, images_of
-from tests.support.base import bases
+from tests.support.base import BASES, bases
 from tests.support.batches import batch_of
+from tests.support.images import images_of
 from tests.support.projects import load_recipe
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models import loading
@@ -21,11 +21,7 @@ from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import parameter_groups, shared_text_parameters
 
 XL = [pytest.param("sdxl first", marks=pytest.mark.slow), "sdxl second"]
-
-
-@pytest.fixture
-def load(tiny_bases):
-    return lambda name: loading.load_base(str(tiny_bases(name)), 32)
+CAPTIONS = ["red dress", "a hat", ""]
 
 
 def plain_pipeline(folder):
@@ -42,16 +38,16 @@ def plain_pipeline(folder):
 
 @pytest.mark.parametrize("name", [pytest.param("sd1", marks=pytest.mark.slow), "sd2"])
 @torch.no_grad()
-def test_states_are_those_of_the_pipeline(load, tiny_bases, name):
-    text = load(name).encode_text(CAPTIONS)
+def test_states_are_those_of_the_pipeline(load_tiny, tiny_bases, name):
+    text = load_tiny(name).encode_text(CAPTIONS)
     expected, _ = plain_pipeline(tiny_bases(name)).encode_prompt(CAPTIONS, "cpu", 1, False)
     assert torch.allclose(text.states, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", XL)
 @torch.no_grad()
-def test_states_pooled_vector_and_zeros_are_those_of_the_sdxl_pipeline(load, tiny_bases, name):
-    text, pipeline = load(name).encode_text(CAPTIONS), plain_pipeline(tiny_bases(name))
+def test_states_pooled_vector_and_zeros_are_those_of_the_sdxl_pipeline(load_tiny, tiny_bases, name):
+    text, pipeline = load_tiny(name).encode_text(CAPTIONS), plain_pipeline(tiny_bases(name))
     states, zeros, pooled, pooled_zeros = pipeline.encode_prompt(CAPTIONS[:2])
     assert torch.allclose(text.states[:2], states, atol=1e-5)
     assert torch.allclose(text.pooled[:2], pooled, atol=1e-5)
@@ -62,8 +58,8 @@ def test_states_pooled_vector_and_zeros_are_those_of_the_sdxl_pipeline(load, tin
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_an_empty_caption_is_read_where_the_sdxl_pipeline_reads_it(load):
-    base = load("sdxl first")
+def test_an_empty_caption_is_read_where_the_sdxl_pipeline_reads_it(load_tiny):
+    base = load_tiny("sdxl first")
     base.pipeline.register_to_config(force_zeros_for_empty_prompt=False)
     text, pipeline = base.encode_text([""]), base.pipeline
     states, _, pooled, _ = pipeline.encode_prompt("", do_classifier_free_guidance=False)
@@ -72,8 +68,8 @@ def test_an_empty_caption_is_read_where_the_sdxl_pipeline_reads_it(load):
 
 
 @pytest.mark.parametrize("name", XL)
-def test_sizes_are_those_of_the_sdxl_pipeline(load, name):
-    base = load(name)
+def test_sizes_are_those_of_the_sdxl_pipeline(load_tiny, name):
+    base = load_tiny(name)
     with torch.no_grad():
         added = base.unet_text(base.encode_text(CAPTIONS)).added
     width = base.pipeline.text_encoder_2.config.projection_dim
@@ -83,19 +79,20 @@ def test_sizes_are_those_of_the_sdxl_pipeline(load, name):
     assert torch.equal(added["time_ids"], expected.expand(3, 6))
 
 
-@pytest.mark.parametrize("name", bases("sd2"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BASES)
 @torch.no_grad()
-def test_embeddings_are_those_of_the_clip_folder(load, tiny_bases, name):
-    base, clip = load(name), Clip.read(tiny_bases(name) / "clip")
+def test_embeddings_are_those_of_the_clip_folder(load_tiny, tiny_bases, name):
+    base, clip = load_tiny(name), Clip.read(tiny_bases(name) / "clip")
     pixels = base.clip_pixels(images_of(2))
     embeds = base.encode_text(CAPTIONS).embeds
     assert torch.allclose(embeds, clip.encode_text(CAPTIONS).embeds, atol=1e-5)
     assert torch.allclose(base.encode_images(pixels), clip.encode_images(pixels), atol=1e-5)
 
 
-def test_sd2_reads_the_layer_before_the_last(load):
+def test_sd2_reads_the_layer_before_the_last(load_tiny):
     """Its states move with that layer and not with the last one; embeddings move with both."""
-    base, moved = load("sd2"), {}
+    base, moved = load_tiny("sd2"), {}
     with torch.no_grad():
         before = base.encode_text(CAPTIONS)
         for number in (2, 1):
@@ -138,9 +135,11 @@ def test_resizing_with_gradient_is_siglips_own(tiny_bases):
 
 
 @pytest.mark.parametrize("name", ["sd1", pytest.param("sdxl", marks=pytest.mark.slow)])
-def test_apart_the_denoiser_reads_what_it_did_and_no_gradient_reaches_it(load, tiny_bases, name):
+def test_apart_the_denoiser_reads_what_it_did_and_no_gradient_reaches_it(
+    load_tiny, tiny_bases, name
+):
     folder = tiny_bases("sd1" if name == "sd1" else "sdxl first")
-    base, alone = load(f"{name} apart"), loading.load_base(str(folder), 32)
+    base, alone = load_tiny(f"{name} apart"), loading.load_base(str(folder), 32)
     text, expected = base.encode_text(CAPTIONS), alone.encode_text(CAPTIONS)
     assert torch.equal(text.states, expected.states) and not text.states.requires_grad
     assert text.embeds.requires_grad and text.embeds.shape != expected.embeds.shape
@@ -148,8 +147,8 @@ def test_apart_the_denoiser_reads_what_it_did_and_no_gradient_reaches_it(load, t
     assert base.window.limit == 16 and base.prompt_window.limit == 24
 
 
-def test_apart_pcgrad_has_nothing_to_part(load):
-    base = load("sd1 apart")
+def test_apart_pcgrad_has_nothing_to_part(load_tiny):
+    base = load_tiny("sd1 apart")
     recipe = load_recipe(base.source.diffusion)
     assert shared_text_parameters(TrainingModule(base, recipe.active(), seed=0)) == []
 
@@ -166,14 +165,14 @@ def test_a_siglip_is_refused_until_it_is_said_to_stand_apart(tiny_bases):
 
 
 @pytest.mark.parametrize("name", bases("sdxl second"))
-def test_both_readers_reach_the_shared_tower_also_with_checkpointing(load, name):
+def test_both_readers_reach_the_shared_tower_also_with_checkpointing(load_tiny, name):
     """The same gradient with and without it, of the states, the pooled vector and the embeddings.
 
     A state that is taken out of a tower by a hook could lose its graph.
     """
     gradients = []
     for checkpointing in (False, True):
-        base = load(name).train()
+        base = load_tiny(name).train()
         base.prepare_for_training(checkpointing)
         text = base.encode_text(CAPTIONS[:2])
         readers = [text.states, text.embeds, *([] if text.pooled is None else [text.pooled])]
@@ -185,8 +184,8 @@ def test_both_readers_reach_the_shared_tower_also_with_checkpointing(load, name)
 
 
 @pytest.mark.parametrize("name", XL)
-def test_the_tower_that_is_not_shared_stays_as_it_was(load, name):
-    base = load(name)
+def test_the_tower_that_is_not_shared_stays_as_it_was(load_tiny, name):
+    base = load_tiny(name)
     base.encode_text(CAPTIONS[:2]).states.sum().backward()
     other = list(base.own_text.parameters())
     assert other and all(p.grad is None for p in other)
@@ -198,8 +197,8 @@ def test_the_tower_that_is_not_shared_stays_as_it_was(load, name):
     assert base.weights_hash != before
 
 
-def test_a_joint_step_of_sdxl_reaches_what_trains_and_nothing_else(load):
-    base = load("sdxl second")
+def test_a_joint_step_of_sdxl_reaches_what_trains_and_nothing_else(load_tiny):
+    base = load_tiny("sdxl second")
     recipe = load_recipe(base.source.diffusion)
     module = TrainingModule(base, recipe.active(), seed=0).train()
     parameter_groups(module, recipe.train)
@@ -223,10 +222,10 @@ def test_a_joint_step_of_sdxl_reaches_what_trains_and_nothing_else(load):
     ],
     ids=["no", "empty", "words"],
 )
-def test_images_are_those_of_the_pipeline(load, tiny_bases, name, scale, negative):
+def test_images_are_those_of_the_pipeline(load_tiny, tiny_bases, name, scale, negative):
     prompts, seeds = ["red dress", "a hat"], [3, 4]
     guidance = Guidance(scale)
-    ours = load(name).generate(prompts, seeds, steps=4, guidance=guidance, negative=negative)
+    ours = load_tiny(name).generate(prompts, seeds, steps=4, guidance=guidance, negative=negative)
     expected = plain_pipeline(tiny_bases(name))(
         prompts,
         negative_prompt=[negative] * 2 if negative else None,
@@ -312,8 +311,8 @@ assert not any(name.startswith("unidiff") for name in sys.modules)
         ("sdxl first", {"class": "StableDiffusionXLPipeline", "layers": 2}),
     ],
 )
-def test_plain_code_opens_a_saved_base_with_the_trained_tower(load, tmp_path, name, opened):
-    base = load(name)
+def test_plain_code_opens_a_saved_base_with_the_trained_tower(load_tiny, tmp_path, name, opened):
+    base = load_tiny(name)
     with torch.no_grad():
         base.clip.text_model.encoder.layers[0].mlp.fc1.bias.add_(1)
     base.save(tmp_path)
@@ -326,8 +325,8 @@ def test_plain_code_opens_a_saved_base_with_the_trained_tower(load, tmp_path, na
 
 @pytest.mark.parametrize("name", XL)
 @torch.no_grad()
-def test_a_saved_sdxl_holds_the_trained_projection_where_it_is_read(load, tmp_path, name):
-    base = load(name)
+def test_a_saved_sdxl_holds_the_trained_projection_where_it_is_read(load_tiny, tmp_path, name):
+    base = load_tiny(name)
     base.clip.text_projection.weight.add_(1)
     base.save(tmp_path)
     text, pipeline = base.encode_text(CAPTIONS[:1]), plain_pipeline(tmp_path)
@@ -369,22 +368,17 @@ def test_a_second_tower_that_differs_is_refused(tiny_bases, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "change", "said"),
     [
         ("scheduler/scheduler_config.json", {"prediction_type": "sample"}, "predicts 'sample'"),
-        pytest.param(
+        (
             "scheduler/scheduler_config.json",
             {"_class_name": "EDMEulerScheduler", "sigma_min": 0.002, "sigma_max": 80.0},
             "the scheduler EDMEulerScheduler, whose noise is not DDPM's",
-            marks=pytest.mark.slow,
         ),
-        pytest.param(
-            "vae/config.json",
-            {"latents_mean": [0.0] * 4},
-            "latents_mean",
-            marks=pytest.mark.slow,
-        ),
+        ("vae/config.json", {"latents_mean": [0.0] * 4}, "latents_mean"),
     ],
 )
 def test_a_pipeline_that_works_in_another_way_is_refused(tiny_bases, tmp_path, file, change, said):

@@ -171,7 +171,7 @@ def test_the_family_of_a_hub_id_is_in_its_revision(hub):
         hub, "shop/sdxl", "v2", {"model_index.json": '{"_class_name": "StableDiffusionXLPipeline"}'}
     )
     value = {"diffusion": "shop/sdxl@v2", "clip": "shop/clip"}
-    assert "xl" in sources.resolve_base(value)[1].family()
+    assert sources.resolve_base(value)[1].family() == "stable_diffusion_xl"
     with pytest.raises(EnvironmentProblem, match="The base shop/sdxl cannot be loaded"):
         sources.resolve_base({**value, "diffusion": "shop/sdxl"})[1].family()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models.test_contracts import images_of
+from tests.support.images import images_of
 from unidiff_cli.models import loading
 from unidiff_cli.models.guidance import Guidance
 
@@ -73,6 +73,7 @@ def test_the_checker_is_no_part_of_the_weights(checked, tiny_base):
     assert set(base.state_dict()) == set(plain.state_dict())
 
 
+@pytest.mark.slow
 def test_a_record_holds_the_verdict_and_a_flagged_image_is_said(checked, tmp_path, caplog):
     from unidiff_cli.config.schema import Generate
     from unidiff_cli.generation.generate import _warn_of_flagged

@@ -187,9 +187,8 @@ def image_processor(folder: str | Path, clip: Any) -> CLIPImageProcessor:
     Raises the error of `broken` for one that makes images of another size.
     """
     side = clip.config.vision_config.image_size
-    kind, usual = CLIPImageProcessor, square
-    if is_siglip(clip):
-        kind, usual = SiglipImageProcessor, siglip_square
+    kind: Any = SiglipImageProcessor if is_siglip(clip) else CLIPImageProcessor
+    usual = siglip_square if is_siglip(clip) else square
     with reading("The CLIP", folder):
         try:
             processor = pretrained(kind, folder)

@@ -101,11 +101,10 @@ def pretrained(kind: Any, place: str | Path, **options: Any) -> Any:
 
 def cached_file(place: str, file: str) -> Path | None:
     """A file of a folder or of the hub cache; None where it is not there."""
+    path: Path | None = None
     if Path(place).is_dir():
         path = Path(place) / file
-    elif Path(place).exists() or Path(place).is_absolute():
-        return None
-    else:
+    elif not (Path(place).exists() or Path(place).is_absolute()):
         path = _in_hub_cache(place, file)
     return path if path is not None and path.is_file() else None
 

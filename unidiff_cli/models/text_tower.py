@@ -74,7 +74,8 @@ def hidden_states(tower: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
     And the pooled output (n, d) of all layers, which a projection reads. transformers' own
     `output_hidden_states` counts a layer twice that two models share.
     """
-    token = _kept.set(kept := [])
+    kept: list[Tensor] = []
+    token = _kept.set(kept)
     try:
         pooled = tower(input_ids=ids).pooler_output
     finally:
