@@ -35,6 +35,23 @@ def tiny_bases(tmp_path_factory, tiny_base):
 
 
 @pytest.fixture(scope="session")
+def load_tiny(tiny_bases):
+    """A tiny base of one's own by its name in BASES, at 32 px; read once and then copied."""
+    import copy
+
+    from unidiff_cli.models import loading
+
+    loaded = {}
+
+    def copy_of(name: str):
+        if name not in loaded:
+            loaded[name] = loading.load_base(str(tiny_bases(name)), 32)
+        return copy.deepcopy(loaded[name])
+
+    return copy_of
+
+
+@pytest.fixture(scope="session")
 def catalogue(tmp_path_factory) -> Path:
     return write_catalogue(tmp_path_factory.mktemp("catalogue") / "shop")
 

@@ -45,7 +45,8 @@ def single_file(tiny_bases, tmp_path):
         folder = tiny_bases(name)
         base = loading.load_base(str(folder), 32)
         file = write_single_file(base.pipeline, tmp_path / "model.safetensors")
-        return {"diffusion": str(file), "clip": str(folder / "clip"), "config": str(folder)}, base
+        value = {"diffusion": str(file), "clip": str(folder / "clip"), "config": str(folder)}
+        return value if base.shares_text else value | {"text": "apart"}, base
 
     return written
 
@@ -72,7 +73,11 @@ def test_a_single_file_in_half_precision_loads_in_full(single_file):
 @pytest.mark.parametrize(
     ("lost", "said"),
     [
-        ("model.diffusion_model.out.2.weight", "lacks tensors of its denoiser or autoencoder"),
+        pytest.param(
+            "model.diffusion_model.out.2.weight",
+            "lacks tensors of its denoiser or autoencoder",
+            marks=pytest.mark.slow,
+        ),
         (
             "cond_stage_model.transformer.text_model.final_layer_norm.bias",
             "lacks 1 of the .* tensors of text_encoder: final_layer_norm.bias",
@@ -88,6 +93,7 @@ def test_a_single_file_without_a_tensor_is_refused(single_file, lost, said):
         loading.load_base(value, 32)
 
 
+@pytest.mark.slow
 def test_a_single_file_decides_the_numbers_and_the_hash(single_file, tiny_bases):
     value, _ = single_file("sdxl first")
     recipe = sources.load_recipe("fashion", assignments=[f"base={json.dumps(value)}"])
@@ -99,12 +105,31 @@ def test_a_single_file_decides_the_numbers_and_the_hash(single_file, tiny_bases)
     assert sources.files_hash(value) != before
 
 
+@pytest.mark.slow
 def test_a_single_file_without_configs_says_what_to_give(single_file, hub):
     value, _ = single_file("sdxl first")
     with pytest.raises(EnvironmentProblem) as refused:
         loading.load_base({**value, "config": None}, 32)
     assert "those of stabilityai/stable-diffusion-xl-base-1.0 are not" in refused.value.fact
     assert "config: FOLDER" in refused.value.action
+
+
+@pytest.mark.slow
+def test_a_single_file_of_sd2_does_not_say_what_it_predicts(single_file):
+    value, _ = single_file("sd2")
+    with pytest.raises(UsageError, match="does not say whether it predicts the noise"):
+        loading.load_base({**value, "config": None}, 32)
+
+
+@pytest.mark.slow
+def test_a_mark_of_v_against_the_config_is_refused(single_file):
+    import torch
+
+    value, _ = single_file("sdxl first")
+    tensors = load_file(value["diffusion"])
+    save_file({**tensors, "v_pred": torch.zeros(0)}, value["diffusion"])
+    with pytest.raises(UsageError, match="predicts v, and the scheduler of .* says epsilon"):
+        loading.load_base(value, 32)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +140,7 @@ def test_what_is_no_single_file_of_ours_is_refused(tmp_path, tiny_base, content,
     import torch
 
     file = tmp_path / "model.safetensors"
+    # A LoRA; and what else there is.
     save_file({"lora.weight": torch.zeros(1)}, file)
     if content is not None:
         file.write_bytes(content)
@@ -145,7 +171,7 @@ def test_the_family_of_a_hub_id_is_in_its_revision(hub):
         hub, "shop/sdxl", "v2", {"model_index.json": '{"_class_name": "StableDiffusionXLPipeline"}'}
     )
     value = {"diffusion": "shop/sdxl@v2", "clip": "shop/clip"}
-    assert "xl" in sources.resolve_base(value)[1].family()
+    assert sources.resolve_base(value)[1].family() == "stable_diffusion_xl"
     with pytest.raises(EnvironmentProblem, match="The base shop/sdxl cannot be loaded"):
         sources.resolve_base({**value, "diffusion": "shop/sdxl"})[1].family()
 

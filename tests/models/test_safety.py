@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models.test_contracts import images_of
+from tests.support.images import images_of
 from unidiff_cli.models import loading
 from unidiff_cli.models.guidance import Guidance
 
@@ -38,7 +38,7 @@ def checked(tiny_base, tmp_path):
     return folder_of
 
 
-@pytest.mark.parametrize("flags", [True, False])
+@pytest.mark.parametrize("flags", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_verdict_is_given_and_the_image_is_the_same(checked, tiny_base, flags, caplog):
     base = loading.load_base(str(checked(flags)), 32)
     options = {"steps": 2, "guidance": Guidance(2.0)}
@@ -54,6 +54,7 @@ def test_a_base_without_a_checker_gives_no_verdict(tiny_base):
     assert loading.load_base(str(tiny_base), 32).flagged(images_of(1)) is None
 
 
+@pytest.mark.slow
 def test_an_export_keeps_the_checker_and_plain_diffusers_makes_nothing_black(checked, tmp_path):
     from diffusers import StableDiffusionPipeline
 
@@ -64,6 +65,7 @@ def test_an_export_keeps_the_checker_and_plain_diffusers_makes_nothing_black(che
     assert pipeline.safety_checker is None
 
 
+@pytest.mark.slow
 def test_the_checker_is_no_part_of_the_weights(checked, tiny_base):
     base, plain = (loading.load_base(str(f), 32) for f in (checked(True), tiny_base))
     base.flagged(images_of(1))
@@ -71,6 +73,7 @@ def test_the_checker_is_no_part_of_the_weights(checked, tiny_base):
     assert set(base.state_dict()) == set(plain.state_dict())
 
 
+@pytest.mark.slow
 def test_a_record_holds_the_verdict_and_a_flagged_image_is_said(checked, tmp_path, caplog):
     from unidiff_cli.config.schema import Generate
     from unidiff_cli.generation.generate import _warn_of_flagged

@@ -121,7 +121,38 @@ BASES = {
     "sd2": write_base_2,
     "sdxl first": lambda folder: write_base_xl(folder, shared=1),
     "sdxl second": lambda folder: write_base_xl(folder, shared=2),
+    "sd1 apart": lambda folder: apart(write_base(folder)),
+    "sdxl apart": lambda folder: apart(write_base_xl(folder)),
 }
+
+
+def apart(folder: Path) -> Path:
+    """A base's folder with a random SigLIP in the place of its CLIP."""
+    import shutil
+
+    shutil.rmtree(folder / "clip")
+    write_siglip(folder / "clip")
+    (folder / "clip-apart.txt").write_text("apart")
+    return folder
+
+
+def write_siglip(folder: Path, seed: int = 0) -> Path:
+    """A random SigLIP folder of 32 px, whose tokenizer falls back on bytes."""
+    import torch
+    from transformers import Siglip2Tokenizer, SiglipConfig, SiglipImageProcessor, SiglipModel
+
+    torch.manual_seed(seed)
+    size = {"hidden_size": 24, "intermediate_size": 48, "num_attention_heads": 2}
+    text = {"vocab_size": 640, "max_position_embeddings": 16, "num_hidden_layers": 2}
+    vision = {"image_size": 32, "patch_size": 8, "num_hidden_layers": 2}
+    model = SiglipModel(SiglipConfig(text_config=size | text, vision_config=size | vision))
+    words = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *map(chr, range(97, 123))]
+    words += [f"<0x{byte:02X}>" for byte in range(256)]
+    words += [f"<unused{number}>" for number in range(640 - len(words))]
+    tokenizer = Siglip2Tokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[])
+    for part in (model, tokenizer, SiglipImageProcessor(size={"height": 32, "width": 32})):
+        part.save_pretrained(folder)
+    return folder
 
 
 def bases(*quick: str):

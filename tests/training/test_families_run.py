@@ -23,8 +23,9 @@ def prepared_with(recipe, catalogue, folder):
     return project
 
 
+@pytest.mark.slow
 def test_a_joint_step_moves_the_shared_tower_and_the_export_opens(tiny_bases, tmp_path, catalogue):
-    """One step of SDXL, in the short suite; the rest of the chain is below."""
+    """One step of SDXL, from which nothing else moves."""
     from diffusers import StableDiffusionXLPipeline
 
     folder = tiny_bases("sdxl second")
@@ -39,7 +40,7 @@ def test_a_joint_step_moves_the_shared_tower_and_the_export_opens(tiny_bases, tm
     moved = [key for key, p in tuned.named_parameters() if not torch.equal(p, before[key])]
     for part in ("unet.", "clip.vision_model.", "clip.text_model.", "clip.text_projection."):
         assert any(key.startswith(part) for key in moved), part
-    assert not any(key.startswith(("vae.", "other_text.")) for key in moved)
+    assert not any(key.startswith(("vae.", "own_text.")) for key in moved)
     pipeline = StableDiffusionXLPipeline.from_pretrained(project.path("exports", name))
     weight = tuned.clip.text_projection.weight
     assert torch.equal(pipeline.text_encoder_2.text_projection.weight, weight)
@@ -55,7 +56,7 @@ def test_the_whole_chain(tiny_bases, tmp_path, catalogue, name):
         "train.gradient_checkpointing=true",
         "train.chunk=4",
         "train.measure_gradients_every=2",
-        "train.pcgrad=true",
+        f"train.pcgrad={str('apart' not in name).lower()}",
     )
     project = prepared_with(recipe, catalogue, tmp_path)
     assert_resumes_exactly(project, tmp_path, recipe, last=2)

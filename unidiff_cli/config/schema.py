@@ -61,14 +61,17 @@ class BaseFolders(Section):
     diffusion: str = Field(
         description="folder, hub id or single .safetensors file of the Stable Diffusion pipeline"
     )
-    clip: str = Field(description="folder or hub id of the CLIP model")
-    text: Literal["diffusion", "clip"] | None = Field(
-        None, description="whose text tower to take where the two differ; null: refuse to choose"
+    clip: str = Field(description="folder or hub id of the CLIP (of a SigLIP: text: apart)")
+    text: Literal["diffusion", "clip", "apart"] | None = Field(
+        None,
+        description="whose text tower to take where the two differ; apart: the denoiser keeps its "
+        "own, any CLIP or SigLIP will do, and only consistency and prior hold the two together; "
+        "null: refuse to choose",
     )
     config: str | None = Field(
         None,
         description="folder or hub id with the configs and tokenizers of a single file; null: "
-        "those of the first model of its kind, from the hub",
+        "those of SD 1.5 or SDXL, from the hub",
     )
 
 

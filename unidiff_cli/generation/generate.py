@@ -49,8 +49,8 @@ def generate(
     if empty := [prompt for prompt in prompts if not prompt.strip()]:
         raise UsageError(f"{len(empty)} of {len(prompts)} prompts are empty.", "Give each a text.")
     generator = Generator.open(project, export, options)
-    warn_of_cut(generator.base.window, prompts, "prompt")
-    warn_of_cut(generator.base.window, [negative], "negative prompt")
+    warn_of_cut(generator.base.prompt_window, prompts, "prompt")
+    warn_of_cut(generator.base.prompt_window, [negative], "negative prompt")
     guidance, why = generator.guidance()
     logger.info(f"guidance {guidance}: {why}")
     candidates = best_of or count

@@ -237,6 +237,16 @@ class BaseModel(DualEncoder):
     def prepare_for_training(self, gradient_checkpointing: bool) -> None:
         """Whatever makes training fast, or small in memory; no value changes."""
 
+    @property
+    def shares_text(self) -> bool:
+        """Whether the denoiser reads the text tower that retrieval reads."""
+        return True
+
+    @property
+    def prompt_window(self) -> TokenWindow:
+        """How much of a prompt the denoiser reads."""
+        return self.window
+
     def attach(self, layers: AddedLayers) -> None:
         """Adds layers to the base. Raises UsageError for layers that do not fit it."""
         layers.attach(self)

@@ -20,7 +20,7 @@ from unidiff_cli.models.reading import broken
 from unidiff_cli.models.sources import NUMBERS, Source
 
 FILE = "guidance.json"
-# Of a base that says nothing: those of diffusers' pipelines, by default Stable Diffusion's.
+# Of a base that says nothing: those of diffusers' pipelines, by their class.
 DEFAULT = Guidance(7.5)
 DEFAULTS = {"StableDiffusionXLPipeline": Guidance(5.0)}
 

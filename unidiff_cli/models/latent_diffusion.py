@@ -19,10 +19,11 @@ from PIL.Image import Image, fromarray
 from torch import Tensor, nn
 
 from unidiff_cli.data.batch import Transform
+from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.models import unet as unet_passes
 from unidiff_cli.models.adapters import AddedLayers
 from unidiff_cli.models.base import BaseModel, Posterior, TextFeatures
-from unidiff_cli.models.clip import Clip, image_processor, pixels, square
+from unidiff_cli.models.clip import Clip, image_processor, pixels, read_tokenizer, square
 from unidiff_cli.models.dual_stream import DualStream
 from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.needs import Tower
@@ -35,7 +36,7 @@ from unidiff_cli.models.pipeline import (
 )
 from unidiff_cli.models.safety import SafetyChecker, copy_checker
 from unidiff_cli.models.schedule import DdpmSchedule
-from unidiff_cli.models.sources import Source
+from unidiff_cli.models.sources import APART, APART_NOTE, Source
 from unidiff_cli.models.unet import UnetText
 from unidiff_cli.models.weights import weights_hash
 
@@ -56,13 +57,17 @@ class LatentDiffusion(Clip, BaseModel):
 
     def __init__(self, halves: Halves, source: Source, image_size: int) -> None:
         pipeline, clip, shared, self.folder = halves
-        super().__init__(clip, tokenizer_of(pipeline, shared), image_processor(source.clip, clip))
+        words = tokenizer_of(pipeline, shared) if shared else read_tokenizer(source.clip, clip)
+        super().__init__(clip, words, image_processor(source.clip, clip))
         self.unet: Any = pipeline.unet
         self.vae: Any = pipeline.vae.requires_grad_(False).eval()
         # For sampling and saving; it shares every module with this base.
         self.pipeline = pipeline
-        # The one of the pipeline's text encoders that is CLIP's tower.
+        # The one of the pipeline's text encoders that is CLIP's tower; none where it stands apart.
         self.shared = shared
+        # The others never train; here they move with the base and count in its weights.
+        others = {n: getattr(pipeline, n) for n in self.layout.text_encoders if n != shared}
+        self.own_text = nn.ModuleDict(others).requires_grad_(False).eval()
         self.source, self.image_size = source, image_size
         self.diffusion_processor = square(image_size)
         scheduler = pipeline.scheduler
@@ -73,9 +78,16 @@ class LatentDiffusion(Clip, BaseModel):
     def unet_text(self, text: TextFeatures) -> UnetText:
         """What the UNet reads of B captions."""
 
-    def _decisive(self) -> list[nn.Module]:
-        """The modules whose weights decide embeddings and images."""
-        return [self.clip, self.unet, self.vae]
+    @property
+    def shares_text(self) -> bool:
+        return self.shared is not None
+
+    @cached_property
+    def prompt_window(self) -> TokenWindow:
+        if self.shares_text:
+            return self.window
+        words = self.pipeline.tokenizer
+        return TokenWindow(words.backend_tokenizer, words.model_max_length)
 
     # ------------------------------------------------------------ reading and writing
 
@@ -96,13 +108,15 @@ class LatentDiffusion(Clip, BaseModel):
         self.clip.save_pretrained(folder / "clip", safe_serialization=True)
         self.tokenizer.save_pretrained(folder / "clip")
         self.clip_processor.save_pretrained(folder / "clip")
+        if not self.shares_text:
+            (folder / APART).write_text(f"{APART_NOTE}\n", encoding="utf-8")
         for layers in self.added.values():
             layers.save(folder)
 
     @property
     def weights_hash(self) -> str:
         added = [layers for layers in self.added.values() if isinstance(layers, nn.Module)]
-        return weights_hash(*self._decisive(), *added)
+        return weights_hash(self.clip, self.unet, self.vae, *self.own_text.values(), *added)
 
     @property
     def vision_hash(self) -> str:

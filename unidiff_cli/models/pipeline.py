@@ -15,7 +15,13 @@ from safetensors.torch import load_file, save_file
 from unidiff_cli.errors import EnvironmentProblem, UsageError
 from unidiff_cli.models import text_tower
 from unidiff_cli.models.clip import read_clip, refuse_other_words
-from unidiff_cli.models.places import described, hub_id, is_single_file
+from unidiff_cli.models.places import (
+    PREDICTS_V,
+    described,
+    hub_id,
+    is_single_file,
+    tensor_names,
+)
 from unidiff_cli.models.reading import broken, read_part, reading
 from unidiff_cli.models.schedule import Prediction
 from unidiff_cli.models.sources import Source
@@ -42,13 +48,13 @@ class Layout:
 class Halves(NamedTuple):
     """A base's halves, fp32, and where the pipeline's parts lie.
 
-    `shared` names the pipeline's text encoder that is the CLIP's; `folder` is None for a single
-    file.
+    `shared` names the pipeline's text encoder that is the CLIP's, None where the CLIP stands apart;
+    `folder` is None for a single file.
     """
 
     pipeline: Any
     clip: Any
-    shared: str
+    shared: str | None
     folder: Path | None
 
 
@@ -87,7 +93,7 @@ def _refuse_unknown(pipeline: Any, source: Source) -> None:
     scheduler, unet = pipeline.scheduler, pipeline.unet.config
     name, target = type(scheduler).__name__, scheduler.config.get("prediction_type", "epsilon")
     if not hasattr(scheduler, "alphas_cumprod"):
-        reason = f"a {name}, whose noise is not DDPM's"
+        reason = f"the scheduler {name}, whose noise is not DDPM's"
     elif target not in get_args(Prediction):
         reason = f"a scheduler that predicts '{target}'"
     elif pipeline.vae.config.get("latents_mean") is not None:
@@ -157,6 +163,13 @@ def _single_file(source: Source, layout: Layout) -> Any:
         if missing := sorted(key for key, tensor in state.items() if tensor.is_meta):
             reason = f"lacks {len(missing)} of the {len(state)} tensors of {name}: {missing[0]}, …"
             raise broken("The base", source.diffusion, reason)
+    target = pipeline.scheduler.config.get("prediction_type", "epsilon")
+    if PREDICTS_V in tensor_names(source.diffusion) and target != "v_prediction":
+        raise UsageError(
+            f"{source.diffusion} predicts v, and the scheduler of {source.description} says "
+            f"{target}.",
+            "Give a folder whose scheduler says v_prediction: base: {…, config: FOLDER}",
+        )
     return pipeline.to(dtype=torch.float32)
 
 

@@ -27,7 +27,10 @@ class HubId(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What a single file holds: the class of its pipeline, and where such a one is described."""
+    """What a single file holds: the class of its pipeline, and where such a one is described.
+
+    `config` is "" of models that come with ε and with v, which a file does not tell.
+    """
 
     pipeline: str
     config: str
@@ -38,11 +41,15 @@ SINGLE_FILES = {
     "conditioner.embedders.1.model.": Kind(
         "StableDiffusionXLPipeline", "stabilityai/stable-diffusion-xl-base-1.0"
     ),
-    "cond_stage_model.model.": Kind("StableDiffusionPipeline", "stabilityai/stable-diffusion-2-1"),
+    "cond_stage_model.model.": Kind("StableDiffusionPipeline", ""),
     "cond_stage_model.transformer.": Kind(
         "StableDiffusionPipeline", "stable-diffusion-v1-5/stable-diffusion-v1-5"
     ),
 }
+
+
+# The mark of an SDXL that predicts v, and that of one with a noise and latents of its own.
+PREDICTS_V, OWN_NOISE = "v_pred", "edm_mean"
 
 
 def hub_id(place: str) -> HubId:
@@ -62,6 +69,8 @@ def kind_of(file: str | Path) -> Kind | None:
     Raises ValueError where it is no safetensors file.
     """
     names = tensor_names(file)
+    if OWN_NOISE in names:
+        return None
     for start, kind in SINGLE_FILES.items():
         if any(name.startswith(start) for name in names):
             return kind
@@ -92,12 +101,10 @@ def pretrained(kind: Any, place: str | Path, **options: Any) -> Any:
 
 def cached_file(place: str, file: str) -> Path | None:
     """A file of a folder or of the hub cache; None where it is not there."""
-    path: Path | None
+    path: Path | None = None
     if Path(place).is_dir():
         path = Path(place) / file
-    elif Path(place).exists() or Path(place).is_absolute():
-        return None
-    else:
+    elif not (Path(place).exists() or Path(place).is_absolute()):
         path = _in_hub_cache(place, file)
     return path if path is not None and path.is_file() else None
 

@@ -38,6 +38,9 @@ SD15 = BaseFolders(
 READ = (".safetensors", ".json", ".txt")
 # The file of the numbers that suit a base.
 NUMBERS = "base.yaml"
+# The file that says of a base's folder that its CLIP stands apart, and what it holds.
+APART = "clip-apart.txt"
+APART_NOTE = "The CLIP in clip/ shares no text tower with the pipeline: unidiff, base.text: apart."
 # The folder of a base's DiffDis layers, beside its diffusers parts.
 DUAL_STREAM = "dual_stream"
 
@@ -57,11 +60,18 @@ class Source:
     def description(self) -> str:
         """The place that holds the pipeline's configs and tokenizers.
 
-        Raises UsageError for a single file that unidiff does not read.
+        Raises UsageError for a single file that unidiff does not read, or not without its config.
         """
         if not places.is_single_file(self.diffusion):
             return self.diffusion
-        return self.config or self._single_file().config
+        place = self.config or self._single_file().config
+        if not place:
+            raise UsageError(
+                f"{self.diffusion} is an SD 2.x, and does not say whether it predicts the noise "
+                "(512 px) or v (768 px).",
+                "Give the folder or hub id of its configs: base: {diffusion: …, config: …, …}",
+            )
+        return place
 
     def family(self) -> str:
         """The part that reads this base. Raises UsageError for a pipeline class no part reads.
@@ -141,7 +151,8 @@ def resolve_base(base: Any) -> tuple[Any, Source]:
                 "Give both: base: {diffusion: FOLDER, clip: FOLDER}",
             )
         folder = folder.absolute()
-        return str(folder), Source(str(folder), str(folder / "clip"), None, "a folder")
+        text = "apart" if (folder / APART).is_file() else None
+        return str(folder), Source(str(folder), str(folder / "clip"), text, "a folder")
     raise UsageError(
         f"There is no base '{base}'.{nearest(str(base), inside)}",
         f"Give auto, {', '.join(inside)}, a folder with model_index.json and clip/, "

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from unidiff_cli.errors import UsageError
+from unidiff_cli.models.siglip import is_siglip
 from unidiff_cli.models.sources import Source
 
 # Two copies of one text tower, one of them once stored in half precision.
@@ -24,11 +25,14 @@ PROJECTION = "text_projection.weight"
 _kept: ContextVar[list[Tensor] | None] = ContextVar("kept", default=None)
 
 
-def share(encoders: Mapping[str, Any], clip: Any, source: Source) -> str:
+def share(encoders: Mapping[str, Any], clip: Any, source: Source) -> str | None:
     """Builds the one of a pipeline's text encoders that is CLIP's of its modules; its name.
 
-    Raises UsageError where none has CLIP's shape, or where the weights differ.
+    None for a CLIP that stands apart. Raises UsageError where none has CLIP's shape, or where the
+    weights differ.
     """
+    if source.text == "apart":
+        return None
     fitting = [name for name, encoder in encoders.items() if _fits(encoder, clip)]
     if not fitting:
         raise UsageError(
@@ -36,7 +40,8 @@ def share(encoders: Mapping[str, Any], clip: Any, source: Source) -> str:
             f"{source.diffusion} was trained with.",
             "SD 1.x needs openai/clip-vit-large-patch14, SD 2.x "
             "laion/CLIP-ViT-H-14-laion2B-s32B-b79K, SDXL the first or "
-            "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k; or give the CLIP folder that came with it.",
+            "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k; or give the CLIP folder that came with it. "
+            "With text: apart any CLIP or SigLIP will do, and the denoiser keeps its own tower.",
         )
     gaps = {name: _gap(encoders[name], clip) for name in fitting}
     name = min(fitting, key=lambda name: gaps[name])
@@ -86,11 +91,14 @@ def _keep(layer: Any, inputs: Any, output: Any) -> None:
 
 def _fits(encoder: Any, clip: Any) -> bool:
     """Whether an encoder has the shapes of the first layers of a CLIP's text tower."""
+    if is_siglip(clip):
+        return False
     known, text = _of_clip(clip), clip.config.text_config
-    return all(
+    shapes = (
         key in known and known[key].shape == weight.shape
         for key, weight in _weights(encoder).items()
-    ) and all(getattr(encoder.config, key) == getattr(text, key) for key in COMPUTES)
+    )
+    return all(shapes) and all(getattr(encoder.config, k) == getattr(text, k) for k in COMPUTES)
 
 
 def _gap(encoder: Any, clip: Any) -> float:
@@ -122,4 +130,6 @@ def _weights(encoder: nn.Module) -> dict[str, Tensor]:
 
 def _of_clip(clip: Any) -> dict[str, Tensor]:
     """The weights of a CLIP's text tower and of its projection."""
-    return {**_weights(clip.text_model), PROJECTION: clip.text_projection.weight.detach()}
+    projection = getattr(clip.text_projection, "weight", None)
+    own = {} if projection is None else {PROJECTION: projection.detach()}
+    return {**_weights(clip.text_model), **own}

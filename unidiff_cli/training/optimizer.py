@@ -86,7 +86,8 @@ def _part(module: TrainingModule, tower: Tower, options: Train) -> list[tuple[nn
 
 def shared_text_parameters(module: TrainingModule) -> list[nn.Parameter]:
     """The trained parameters of the text tower where retrieval and generation both read it."""
-    if not (module.needs.text_embeds and module.needs.text_states):
+    read = module.needs.text_embeds and module.needs.text_states
+    if not (read and module.base.shares_text):
         return []
     return [p for p in module.base.parameter_groups()["text"] if p.requires_grad]
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import StableDiffusionXLPipeline
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from unidiff_cli.models.base import TextFeatures
@@ -38,40 +38,43 @@ class StableDiffusionXl(LatentDiffusion):
 
     def __init__(self, halves: Halves, source: Source, image_size: int) -> None:
         super().__init__(halves, source, image_size)
-        self.other = SECOND if self.shared == FIRST else FIRST
-        # Never trained; here it moves with the base and counts in its weights.
-        self.other_text: Any = getattr(self.pipeline, self.other).requires_grad_(False).eval()
-        for tower in (self.clip.text_model, self._other_tower):
+        for name in self.layout.text_encoders:
+            tower, _ = self._tower(name)
             watch(tower, layers_read(tower) - 1)
 
-    @property
-    def _other_tower(self) -> Any:
-        """The other encoder without its projection, where it has one."""
-        return self.other_text.text_model if self.other == SECOND else self.other_text
-
     def encode_text(self, captions: Sequence[str]) -> TextFeatures:
-        """States of both towers, the second's pooled vector, and embeddings of the shared one.
+        """States of both towers, the second's pooled vector, and embeddings of the CLIP.
 
         Of the empty caption states and vector are 0 where the pipeline says so
         (force_zeros_for_empty_prompt): SDXL learned without a caption by zeros, and its pipeline
         guides from them.
         """
-        clip = self.clip
-        states, pooled = self._read(clip.text_model, self.shared, captions)
-        projected = clip.text_projection(pooled)
-        with torch.no_grad():
-            other_states, other_pooled = self._read(self._other_tower, self.other, captions)
-        if self.other == FIRST:
-            both, vector = [other_states, states], projected
+        read = {name: self._read(name, captions) for name in self.layout.text_encoders}
+        states = torch.cat([states for states, _ in read.values()], dim=-1)
+        if self.shared is None:
+            embeds = super().encode_text(captions).embeds
         else:
-            both, vector = [states, other_states], self.other_text.text_projection(other_pooled)
-        text = TextFeatures(torch.cat(both, dim=-1), unit(projected), vector)
-        return self._zeroed(text, captions)
+            embeds = unit(read[self.shared][1])
+        return self._zeroed(TextFeatures(states, embeds, read[SECOND][1]), captions)
 
-    def _read(self, tower: Any, name: str, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """States (n, L, d) before a tower's last layer, and its pooled output (n, d)."""
+    def _read(self, name: str, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """States (n, L, d) before a tower's last layer, and its projected end token (n, p).
+
+        Without a projection the end token (n, d) itself. Without gradient where the tower is not
+        shared.
+        """
+        tower, projection = self._tower(name)
         ids = token_ids(tokenizer_of(self.pipeline, name), captions).to(self.device)
-        return hidden_states(tower, ids)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and name == self.shared):
+            states, pooled = hidden_states(tower, ids)
+            return states, projection(pooled) if projection else pooled
+
+    def _tower(self, name: str) -> tuple[Any, Any]:
+        """One of the text encoders, and its projection where it has one."""
+        if name == self.shared:
+            return self.clip.text_model, self.clip.text_projection
+        encoder = self.own_text[name]
+        return (encoder.text_model, encoder.text_projection) if name == SECOND else (encoder, None)
 
     def _zeroed(self, text: TextFeatures, captions: Sequence[str]) -> TextFeatures:
         empty = torch.tensor([not caption for caption in captions], device=self.device)
@@ -89,6 +92,3 @@ class StableDiffusionXl(LatentDiffusion):
         sizes = torch.tensor([[side, side, 0, 0, side, side]], dtype=torch.float32)
         sizes = sizes.to(self.device).expand(len(text.pooled), 6)
         return UnetText(text.states, {"text_embeds": text.pooled, "time_ids": sizes})
-
-    def _decisive(self) -> list[nn.Module]:
-        return [*super()._decisive(), self.other_text]
