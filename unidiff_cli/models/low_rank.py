@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from unidiff_cli.config.schema import Lora
 from unidiff_cli.errors import UsageError, nearest
@@ -41,11 +42,13 @@ def adaptable_layers(
     layer, and for a tower without one.
     """
     tower_of: dict[int, Tower] = {id(p): t for t in options.towers for p in trained.get(t, ())}
-    layers = {
-        name: (module, tower_of[id(module.weight)])
-        for name, module in base.named_modules()
-        if isinstance(module, tuple(KINDS.values())) and id(module.weight) in tower_of
-    }
+    layers: dict[str, tuple[nn.Module, Tower]] = {}
+    for name, module in base.named_modules():
+        # torch's own attention reads the weight of its projection, and no adapter in its place.
+        if isinstance(module, NonDynamicallyQuantizableLinear):
+            continue
+        if isinstance(module, nn.Linear | nn.Conv2d) and id(module.weight) in tower_of:
+            layers[name] = module, tower_of[id(module.weight)]
     chosen = {
         name: tower
         for name, (module, tower) in layers.items()
