@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
     from qdrant_client.models import PointStruct, Record
 
-# Points of a request: of 768 numbers as JSON some 4 MB, where Qdrant takes 32.
+# Points of a request: of 768 numbers as JSON some 4 MB.
 BATCH = 256
 # Ids of a page, where points of images that are gone are looked for.
 PAGE = 4_096
