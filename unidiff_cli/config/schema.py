@@ -64,14 +64,11 @@ class BaseFolders(Section):
     clip: str = Field(description="folder or hub id of the CLIP (of a SigLIP: text: apart)")
     text: Literal["diffusion", "clip", "apart"] | None = Field(
         None,
-        description="whose text tower to take where the two differ; apart: the denoiser keeps its "
-        "own, any CLIP or SigLIP will do, and only consistency and prior hold the two together; "
-        "null: refuse to choose",
+        description="whose text tower counts; apart: each its own, held together by consistency and prior only",
     )
     config: str | None = Field(
         None,
-        description="folder or hub id with the configs and tokenizers of a single file; null: "
-        "those of SD 1.5 or SDXL, from the hub",
+        description="folder or hub id that describes a single file's pipeline; null: that of SD 1.5 or SDXL",
     )
 
 
