@@ -55,7 +55,8 @@ Targets = Annotated[tuple[str, ...], Field(min_length=1)]
 class BaseFolders(Section):
     """A base in two parts: a Stable Diffusion and a CLIP, each a folder or a hub id.
 
-    A hub id may name its revision: owner/name@revision.
+    A hub id may name its revision: owner/name@revision. Without `text`, two text towers that differ
+    are refused. With `text: apart` the denoiser keeps its own, and any CLIP or SigLIP will do.
     """
 
     diffusion: str = Field(
@@ -64,11 +65,13 @@ class BaseFolders(Section):
     clip: str = Field(description="folder or hub id of the CLIP (of a SigLIP: text: apart)")
     text: Literal["diffusion", "clip", "apart"] | None = Field(
         None,
-        description="whose text tower counts; apart: each its own, held together by consistency and prior only",
+        description="whose text tower counts; apart: each its own, held together by consistency "
+        "and prior only",
     )
     config: str | None = Field(
         None,
-        description="folder or hub id that describes a single file's pipeline; null: that of SD 1.5 or SDXL",
+        description="folder or hub id that describes a single file's pipeline; null: that of "
+        "SD 1.5 or SDXL",
     )
 
 
