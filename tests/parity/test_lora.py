@@ -28,7 +28,8 @@ def test_twenty_steps_lose_what_diffusers_loses(tmp_path, prediction):
         folder,
         *("objectives.denoise.caption_drop=0", "objectives.denoise.snr_gamma=null"),
         *(f"train.steps={STEPS}", "train.warmup=0", "train.schedule=constant"),
-        *(f"train.lora.rank={RANK}", "train.lora.lr_factor=10", f"train.lr.denoiser={RATE / 10}"),
+        *(f"train.lora.rank={RANK}", "train.lora.targets=[attention]"),
+        *("train.lora.lr_factor=10", f"train.lr.denoiser={RATE / 10}"),
         "train.weight_decay=0.01",
         name="sd-only",
     )
