@@ -128,8 +128,13 @@ class LatentDiffusion(Clip, BaseModel):
 
     @property
     def pipeline_names(self) -> Mapping[str, str]:
-        # As all versions of transformers read them: 5 drops the second `text_model`.
-        return {"unet.": "unet.", "clip.text_model.": f"{self.shared}.text_model."}
+        names = {"unet.": "unet."}
+        if self.shared:
+            # As all versions of transformers read them: 5 drops the second `text_model`.
+            names["clip.text_model."] = f"{self.shared}.text_model."
+            if hasattr(getattr(self.pipeline, self.shared), "text_projection"):
+                names["clip.text_projection."] = f"{self.shared}.text_projection."
+        return names
 
     # ------------------------------------------------------------ training
 

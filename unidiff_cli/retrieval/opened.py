@@ -27,8 +27,13 @@ class OpenedIndex:
     @classmethod
     def open(cls, folder: Path, kind: str, encoder: str) -> OpenedIndex:
         """Maps the files of a folder. Raises Damaged for one that is not what was written."""
-        place = folder / encoder
-        index: Index = registry.load("indexes", kind)()
-        index.open(place)
+        index = open_index(folder, kind, encoder)
         items, words = Items.open(folder), Words.open(folder)
-        return cls(index, items, words, read_synonyms(folder), read_threshold(place))
+        return cls(index, items, words, read_synonyms(folder), read_threshold(folder / encoder))
+
+
+def open_index(folder: Path, kind: str, encoder: str) -> Index:
+    """The embeddings of one image encoder alone. Raises Damaged where they are not as written."""
+    index: Index = registry.load("indexes", kind)()
+    index.open(folder / encoder)
+    return index

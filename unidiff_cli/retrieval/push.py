@@ -19,7 +19,6 @@ from uuid import UUID, uuid5
 
 import numpy as np
 
-from unidiff_cli import registry
 from unidiff_cli.models import encoders
 from unidiff_cli.progress import Counter, Progress, labelled
 from unidiff_cli.project.files import digest
@@ -28,6 +27,7 @@ from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.retrieval import qdrant
 from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.items import Items
+from unidiff_cli.retrieval.opened import open_index
 from unidiff_cli.retrieval.provenance import read_index
 from unidiff_cli.retrieval.qdrant import OURS, Address
 
@@ -66,13 +66,12 @@ class _Source:
 
     @classmethod
     def open(cls, project: Project, export: Path, receipt: Receipt) -> _Source:
-        indexes: dict[str, Index] = {}
-        for name in encoders.available_encoders(export):
-            indexes[name] = registry.load("indexes", receipt.settings["kind"])()
-            indexes[name].open(project.path("index", name))
+        folder, kind = project.path("index"), receipt.settings["kind"]
+        names = encoders.available_encoders(export)
+        indexes = {name: open_index(folder, kind, name) for name in names}
         fingerprint = receipt.inputs[f"exports/{export.name}"]
         model = {"export": export.name, "fingerprint": fingerprint}
-        return cls(model, Items.open(project.path("index")), indexes)
+        return cls(model, Items.open(folder), indexes)
 
     def sizes(self) -> dict[str, int]:
         """The length of an embedding, by image encoder."""
