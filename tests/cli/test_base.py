@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from tests.support.cli import words
 from tests.support.hub import Hub, serving
@@ -53,16 +55,17 @@ def files_of(folder, left_out=()):
 
 @pytest.fixture
 def hub(tiny_base):
-    """The tiny base as two repositories, with what real ones hold beside: the same weights in half
-    and as a pickle, the whole in one file, and a safety checker."""
+    """The tiny base as two repositories, with what real ones hold beside: a safety checker, the
+    same weights in half and as a pickle, and the whole in one file."""
     sd, clip = files_of(tiny_base, ("clip", "made", "base.yaml")), files_of(tiny_base / "clip")
     index = json.loads(sd["model_index.json"])
     index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
     sd["model_index.json"] = json.dumps(index).encode()
     weights = "unet/diffusion_pytorch_model"
     extras = (f"{weights}.fp16.safetensors", f"{weights}.bin", "v1-5.safetensors")
-    extras += ("safety_checker/model.safetensors",)
     sd |= {name: b"not to be fetched" for name in extras}
+    sd["safety_checker/config.json"] = b"{}"
+    sd["safety_checker/model.safetensors"] = save({"weight": np.zeros((2, 3), np.float32)})
     return Hub({SD: sd, CLIP: clip}, {SD: "creativeml-openrail-m"})
 
 
@@ -81,6 +84,7 @@ def test_a_base_is_fetched_with_its_licence_first_and_shown(hub, tmp_path):
     assert before[0] == 0 and facts["licences"][SD] == "creativeml-openrail-m"
     assert facts["missing"] and facts["text_towers"] == "compared once the weights are here"
     parameters = {part["name"]: part["parameters"] for part in facts["parts"]}
+    assert parameters["safety_checker"] == 6
     assert parameters["unet"] > 100_000 and parameters["clip, vision tower"] > 10_000
     code, out, _ = fetched
     lines = out.splitlines()
@@ -92,7 +96,8 @@ def test_a_base_is_fetched_with_its_licence_first_and_shown(hub, tmp_path):
         after[0] == 0 and "the same weights, within" in after[1] and "here         yes" in after[1]
     )
     names = [name for name, _ in hub.asked]
-    unwanted = ("fp16", ".bin", "v1-5", "safety_checker")
+    unwanted = ("fp16", ".bin", "v1-5")
+    assert "safety_checker/model.safetensors" in names
     assert not [name for name in names if any(word in name for word in unwanted)]
 
 

@@ -11,12 +11,11 @@ import pytest
 from tests.support.projects import load_recipe, load_whole_recipe
 from unidiff_cli import machine
 from unidiff_cli.models import loading
+from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import batches_in_pairs, batches_of, filled
 from unidiff_cli.training.footprint import footprint
-from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.precision import accelerator_of
 from unidiff_cli.training.tensor_memory import TensorMemory
-from unidiff_cli.training.trainer import Trainer
 
 
 def real_memory(recipe, batches):
@@ -25,8 +24,7 @@ def real_memory(recipe, batches):
     memory = TensorMemory()
     memory.hold([*base.parameters(), *base.buffers()])
     with accelerator_of(options) as accelerator, memory:
-        module = TrainingModule(base, recipe.active(), 0, options.chunk, cached=True)
-        trainer = Trainer(accelerator, module, options)
+        trainer = trainer_of(accelerator, base, recipe)
         for batch in batches(base):
             for _ in trainer.steps(iter([filled(batch, base, recipe)])):
                 pass
@@ -101,6 +99,7 @@ PROBE = """
 import json, sys
 from unidiff_cli import machine
 from unidiff_cli.models.sources import load_recipe
+from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import batches_in_pairs
 from unidiff_cli.training.footprint import footprint
 from unidiff_cli.training.probe import probe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -127,7 +128,8 @@ def _memory_by_recipe(source: Source, bars: console.Bars) -> dict[str, dict[str,
     from unidiff_cli.training.example_batches import batches_in_pairs
     from unidiff_cli.training.footprint import footprint
 
-    base = f"base={{diffusion: {source.diffusion!r}, clip: {source.clip!r}}}"
+    places = {"diffusion": source.diffusion, "clip": source.clip, "text": source.text}
+    base = f"base={json.dumps(places)}"
     names = list(shipped_recipes())
     taken: dict[str, dict[str, int]] = {}
     for done, name in enumerate(names, 1):

@@ -7,11 +7,10 @@ resume, a second forward and another number of processes take the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,11 +18,12 @@ from torch import Tensor
 from unidiff_cli.data.batch import Batch
 from unidiff_cli.models.augment import augmented, recoloured
 from unidiff_cli.models.base import BaseModel, DualEncoder, Posterior, TextFeatures
-from unidiff_cli.models.chunks import in_chunks, joined
+from unidiff_cli.models.chunks import denoise_in_chunks, in_chunks, joined
 from unidiff_cli.models.distributed import gather_rows, rank
 from unidiff_cli.models.features import FeatureQuery
 from unidiff_cli.models.gradient_cut import Cut, GradientFactors, scaled_gradient
 from unidiff_cli.models.keyed_random import keyed_random
+from unidiff_cli.models.low_rank import Unadapted
 from unidiff_cli.models.needs import Needs, Tower
 from unidiff_cli.models.text_pass import TextCut, TextPass
 
@@ -70,7 +70,7 @@ class ForwardPass:
         batch: Batch,
         needs: Needs,
         options: ForwardOptions,
-        frozen: DualEncoder | None = None,
+        frozen: DualEncoder | Unadapted | None = None,
     ) -> None:
         self.base, self.batch, self.needs, self.frozen = base, batch, needs, frozen
         self.options = options
@@ -152,7 +152,9 @@ class ForwardPass:
 
     def zero(self, tower: Tower) -> Tensor:
         """A zero with a gradient to a tower, for a step in which a loss has no row."""
-        return self.base.parameter_groups()[tower][0].sum() * 0
+        parameters = self.base.parameter_groups()[tower]
+        trained = next((p for p in parameters if p.requires_grad), parameters[0])
+        return trained.sum() * 0
 
     def full_precision(self) -> AbstractContextManager[None]:
         """Where cosines are compared and pixels moved: autocast would do it in half precision."""
@@ -257,7 +259,7 @@ class ForwardPass:
         positions = [self.batch.positions[i] for i in rows]
         return keyed_random(self.options.seed, self.step, positions, name, (count,), uniform=True)
 
-    def _embedded(self, encoder: DualEncoder, pixels: Tensor) -> Tensor:
+    def _embedded(self, encoder: DualEncoder | Unadapted, pixels: Tensor) -> Tensor:
         def tower(first: int, last: int) -> Tensor:
             return encoder.encode_images(pixels[first:last].to(self.device))
 
@@ -327,21 +329,10 @@ class ForwardPass:
 
     @cached_property
     def _denoise_pass(self) -> tuple[Tensor, dict[str, Tensor]]:
-        parts = self._denoiser(
-            self.base.denoise_with_features, self.noisy_latents, self.timesteps, self.condition
-        )
+        run, chunk = self.base.denoise_with_features, self.options.denoise_chunk
+        parts = denoise_in_chunks(run, self.noisy_latents, self.timesteps, self.condition, chunk)
         maps = {layer: joined([part[1][layer] for part in parts]) for layer in parts[0][1]}
         return joined([part[0] for part in parts]), maps
-
-    def _denoiser(
-        self, run: Callable[..., Any], z_t: Tensor, t: Tensor, text: TextFeatures
-    ) -> list[Any]:
-        """What the denoiser makes of b rows, in the parts that it holds at a time."""
-
-        def tower(first: int, last: int) -> Any:
-            return run(z_t[first:last], t[first:last], text.rows(slice(first, last)))
-
-        return in_chunks(tower, len(z_t), self.options.denoise_chunk)
 
     @property
     def prediction(self) -> Tensor:
@@ -377,7 +368,7 @@ class ForwardPass:
         text = self._null_conditions()
         with torch.set_grad_enabled(torch.is_grad_enabled() and query.trains):
             run = partial(self.base.features, layer=query.layer)
-            return joined(self._denoiser(run, z_t, t, text))
+            return joined(denoise_in_chunks(run, z_t, t, text, self.options.denoise_chunk))
 
     def denoised(self, max_timestep: int, prompt: str | None = None) -> Tensor:
         """ẑ₀ (b, c, h, w): the clean latents that the denoiser sees behind noise of
@@ -389,7 +380,8 @@ class ForwardPass:
         if prompt == "caption":
             return predicted_clean(self.noisy_latents, self.prediction, self.timesteps)
         z_t, t = self._barely_noised(max_timestep)
-        prediction = joined(self._denoiser(self.base.denoise, z_t, t, self._null_conditions()))
+        text, chunk = self._null_conditions(), self.options.denoise_chunk
+        prediction = joined(denoise_in_chunks(self.base.denoise, z_t, t, text, chunk))
         return predicted_clean(z_t, prediction, t)
 
     def _barely_noised(self, max_timestep: int, same: bool = False) -> tuple[Tensor, Tensor]:

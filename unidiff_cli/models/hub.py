@@ -14,7 +14,8 @@ from typing import Any
 
 from unidiff_cli import machine
 from unidiff_cli.errors import EnvironmentProblem, UnidiffError, UsageError
-from unidiff_cli.models.hub_cache import INDEX, cached_file, pipeline_parts
+from unidiff_cli.models.hub_cache import INDEX, pipeline_parts
+from unidiff_cli.models.places import cached_file, fetch_file, hub_id
 from unidiff_cli.system import FULL, first_line, system_error
 
 # Models' weights as diffusers and transformers name them: whole or in shards, full or half.
@@ -25,9 +26,16 @@ _WEIGHTS = re.compile(
 _SMALL = re.compile(r".*\.(json|txt)|LICEN[CS]E[^/]*|README\.md", re.IGNORECASE)
 
 
+# The packages whose errors are about what the hub answers.
+CLIENTS = ("http", "huggingface_hub")
+
+
 @dataclass(frozen=True)
 class Repository:
-    """A repository of the hub as it stands: its commit, licence, and what a base reads of it."""
+    """A repository of the hub as it stands: its commit, licence, and what a base reads of it.
+
+    `id` may name a revision, as in a recipe.
+    """
 
     id: str
     commit: str
@@ -49,13 +57,14 @@ def look_up(repository: str) -> Repository:
 
     Raises UsageError where it is not there, EnvironmentProblem without a network or a permission.
     """
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi
 
+    repo, revision = hub_id(repository)
     with asking(repository):
-        info = HfApi().model_info(repository, files_metadata=True)
+        info = HfApi().model_info(repo, revision=revision, files_metadata=True)
         sizes = {each.rfilename: each.size or 0 for each in info.siblings or ()}
-        index = hf_hub_download(repository, INDEX) if INDEX in sizes else None
-    parts = pipeline_parts(Path(index)) if index else None
+        index = fetch_file(repository, INDEX) if INDEX in sizes else None
+    parts = pipeline_parts(index) if index else None
     card = info.card_data.to_dict() if info.card_data else {}
     files = {file: sizes[file] for file in files_read(sizes, parts)}
     if not any(map(is_weights, files)):
@@ -79,9 +88,10 @@ def fetch(repository: Repository, on_bytes: Callable[[int, int], None] | None = 
     large = sorted((file for file in missing if is_weights(file)), key=lambda f: missing[f])
     meter = _meter(repository, missing, on_bytes)
     fetch_configs(repository)
+    repo, _ = hub_id(repository.id)
     with asking(repository.id):
         for file in large:
-            hf_hub_download(repository.id, file, revision=repository.commit, tqdm_class=meter)
+            hf_hub_download(repo, file, revision=repository.commit, tqdm_class=meter)
 
 
 def fetch_configs(repository: Repository) -> None:
@@ -89,25 +99,26 @@ def fetch_configs(repository: Repository) -> None:
     from huggingface_hub import snapshot_download
 
     small = [file for file in repository.files if not is_weights(file)]
+    repo, revision = hub_id(repository.id)
     with asking(repository.id):
         # By the name of the branch, which the cache then knows; the weights come by the commit.
-        snapshot_download(repository.id, allow_patterns=small, tqdm_class=_silent())
+        options = {"allow_patterns": small, "tqdm_class": _silent()}
+        snapshot_download(repo, revision=revision, **options)
 
 
 def small_file(repository: str, file: str) -> Path:
     """A config of a repository, brought into the hub cache. Raises as `look_up`."""
-    from huggingface_hub import hf_hub_download
-
     with asking(repository):
-        return Path(hf_hub_download(repository, file))
+        return fetch_file(repository, file)
 
 
 def read_head(repository: str, file: str) -> dict[str, tuple[int, ...]]:
     """The shapes of the tensors in a safetensors file, of which only the head is asked for."""
     from huggingface_hub import HfApi
 
+    repo, revision = hub_id(repository)
     with asking(repository):
-        head = HfApi().parse_safetensors_file_metadata(repository, file)
+        head = HfApi().parse_safetensors_file_metadata(repo, file, revision=revision)
     return {name: tuple(tensor.shape) for name, tensor in head.tensors.items()}
 
 
@@ -174,7 +185,7 @@ def asking(repository: str) -> Iterator[None]:
     """Within it what the hub answers in the place of a file is a sentence."""
     from huggingface_hub import errors
 
-    page = f"https://huggingface.co/{repository}"
+    page = f"https://huggingface.co/{hub_id(repository).repo}"
     try:
         yield
     except UnidiffError:
@@ -199,7 +210,8 @@ def asking(repository: str) -> Iterator[None]:
         error = system_error(problem)
         if error and error.errno in FULL:
             raise
-        if not (isinstance(problem, OSError) or type(problem).__module__.startswith("http")):
+        known = isinstance(problem, OSError) or type(problem).__module__.startswith(CLIENTS)
+        if not known:
             raise
         raise EnvironmentProblem(
             f"The hub did not give {repository}: {first_line(problem)}.",

@@ -8,23 +8,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from unidiff_cli.models.places import cached_file
+
 INDEX = "model_index.json"
-# Parts of a pipeline that no base reads.
-UNREAD = ("safety_checker", "feature_extractor", "image_encoder")
-
-
-def cached(repository: str, file: str) -> Path | None:
-    """A file of a repository in the hub cache; None where it is not there."""
-    from huggingface_hub import try_to_load_from_cache
-
-    path = try_to_load_from_cache(repository, file)
-    return Path(path) if isinstance(path, str) else None
-
-
-def cached_file(source: str, file: str) -> Path | None:
-    """A file of a folder or of the hub cache; None where it is not there."""
-    path = Path(source) / file if Path(source).is_dir() else cached(source, file)
-    return path if path is not None and path.is_file() else None
+# A part of a pipeline that no base reads, and those that a base has or goes without.
+UNREAD, OPTIONAL = ("image_encoder",), ("safety_checker", "feature_extractor")
 
 
 def pipeline_parts(index: Path) -> dict[str, str]:
@@ -44,6 +32,8 @@ def missing_of_pipeline(place: str) -> list[str]:
         return [INDEX]
     missing: list[str] = []
     for part, library in pipeline_parts(index).items():
+        if part in OPTIONAL:
+            continue
         if part.startswith("scheduler"):
             wanted = [f"{part}/scheduler_config.json"]
             missing += [file for file in wanted if not cached_file(place, file)]

@@ -17,16 +17,18 @@ from unidiff_cli.errors import UsageError
 from unidiff_cli.models import hub
 from unidiff_cli.models.hub_cache import (
     INDEX,
-    cached_file,
+    OPTIONAL,
     missing_of_model,
     missing_of_pipeline,
     pipeline_parts,
 )
+from unidiff_cli.models.places import cached_file, is_single_file
 from unidiff_cli.models.reading import broken
-from unidiff_cli.models.sources import SD15, TEXT_TOLERANCE, Source, resolve_base
+from unidiff_cli.models.sources import SD15, Source, resolve_base
 
-# The CLIP that reads captions for a denoiser, by the width of its text tower.
-USUAL_CLIP = {768: SD15.clip}
+# The CLIP that reads captions for a denoiser, by the width of its first text tower: of SD 1.x and
+# SDXL, and of SD 2.x.
+USUAL_CLIP = {768: SD15.clip, 1024: "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"}
 # Bytes of the head of a safetensors file that are believed.
 MOST_HEAD = 100 << 20
 
@@ -51,8 +53,14 @@ def source_named(name: str, clip: str | None) -> Source:
     """The source that a name on the command line means: a base of this machine, or a hub id.
 
     `clip` is the CLIP of a diffusers pipeline. Raises UsageError for a hub id whose CLIP is not
-    known.
+    known, and for a single file, which holds a pipeline and has no configs.
     """
+    if is_single_file(name):
+        raise UsageError(
+            f"{name} is a single file; this command takes folders and hub ids.",
+            "Name the folder or hub id that it was made from, or train with it: base: "
+            "{diffusion: FILE, clip: …}",
+        )
     if name == "auto":
         return Source(SD15.diffusion, clip or SD15.clip)
     if clip is None and (Path(name).exists() or "/" not in name or name.startswith(("~", "."))):
@@ -96,16 +104,25 @@ def parts(source: Source, found: Mapping[str, hub.Repository]) -> list[Part]:
     classes = json.loads(index.read_text(encoding="utf-8"))
     listed: list[Part] = []
     for name in pipeline_parts(index):
-        if not name.startswith(("scheduler", "tokenizer")):
+        if not name.startswith(("scheduler", "tokenizer", "feature_extractor")):
             shapes, size = _weights(source.diffusion, f"{name}/", found)
-            listed.append(Part(name, str(classes[name][1]), _count(shapes), size))
+            if size or name not in OPTIONAL:
+                listed.append(Part(name, str(classes[name][1]), _count(shapes), size))
     shapes, size = _weights(source.clip, "", found)
     vision = {k: v for k, v in shapes.items() if k.startswith(VISION)}
     text = {k: v for k, v in shapes.items() if k not in vision}
     share = _count(vision) / max(_count(shapes), 1)
-    listed.append(Part("clip, vision tower", "CLIPModel", _count(vision), round(size * share)))
-    listed.append(Part("clip, text tower", "CLIPModel", _count(text), size - round(size * share)))
+    kind = _class_of_clip(source.clip)
+    listed.append(Part("clip, vision tower", kind, _count(vision), round(size * share)))
+    listed.append(Part("clip, text tower", kind, _count(text), size - round(size * share)))
     return listed
+
+
+def _class_of_clip(place: str) -> str:
+    """The class that a CLIP's config names."""
+    config = cached_file(place, "config.json")
+    named = json.loads(config.read_text(encoding="utf-8")).get("architectures") if config else None
+    return str(named[0]) if named else "CLIPModel"
 
 
 def _count(shapes: Shapes) -> int:
@@ -176,19 +193,35 @@ def _head_of_card(card: Path) -> dict[str, Any]:
 
 
 def text_towers(source: Source) -> str:
-    """Whether a base's two text towers are one, as a sentence: by their weights where both are
-    here, else by their configs."""
-    places = ((source.diffusion, "text_encoder/", "model"), (source.clip, "", "model"))
-    if any(missing_of_model(*place) for place in places):
+    """Whether a CLIP's text tower is one of its pipeline's, as a sentence, by their weights."""
+    if source.text == "apart":
+        return "two: this CLIP stands apart, and the denoiser keeps its own"
+    index = cached_file(source.diffusion, INDEX)
+    parts = pipeline_parts(index) if index else {}
+    encoders = [f"{name}/" for name in parts if name.startswith("text_encoder")]
+    here = not any(missing_of_model(source.diffusion, folder) for folder in encoders)
+    if not here or missing_of_model(source.clip):
         return "compared once the weights are here"
-    pair = [_text_tensors(place, folder) for place, folder, _ in places]
-    shapes = [{k: v.shape for k, v in tensors.items()} for tensors in pair]
-    if shapes[0] != shapes[1]:
-        return "differ in shape: this CLIP does not fit this pipeline"
-    gap = max(float((pair[0][k] - pair[1][k]).abs().max()) for k in pair[0])
-    if gap <= TEXT_TOLERANCE:
+    from unidiff_cli.models.text_tower import TOLERANCE
+
+    of_clip = _text_tensors(source.clip, "")
+    copies = [_text_tensors(source.diffusion, folder) for folder in encoders]
+    gaps = [gap for copy in copies if (gap := _gap(copy, of_clip)) is not None]
+    if not gaps:
+        return "of another shape: this CLIP can only stand apart, base: {text: apart}"
+    if (gap := min(gaps)) <= TOLERANCE:
         return f"the same weights, within {gap:.2g}"
     return f"differ by up to {gap:.3g}: the recipe has to say which one wins, base: {{text: …}}"
+
+
+def _gap(encoder: Mapping[str, Any], of_clip: Mapping[str, Any]) -> float | None:
+    """The largest difference of an encoder's weights from a CLIP's; None where shapes differ.
+
+    An encoder may have fewer layers than the CLIP, as that of SD 2.x has.
+    """
+    if any(name not in of_clip or of_clip[name].shape != x.shape for name, x in encoder.items()):
+        return None
+    return max(float((of_clip[name] - x).abs().max()) for name, x in encoder.items())
 
 
 def _text_tensors(place: str, folder: str) -> dict[str, Any]:

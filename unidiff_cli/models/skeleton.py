@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from unidiff_cli import machine
+from unidiff_cli.models.places import pretrained
 
 # Up to this count numbers that decide something are computed: a decision by them is the real one.
 MOST_REAL = 1 << 20
@@ -30,12 +32,9 @@ _fakes: ContextVar[FakeTensorMode | None] = ContextVar("fakes", default=None)
 def without_weights() -> Iterator[None]:
     """Within it models come from their configs alone, and what is computed takes no memory."""
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        # Weak references to parameters keep `module.to` from exchanging them.
-        converter: Any = mode.fake_tensor_converter.meta_converter
-        converter.tensor_memo = _LastOnly()
         token = _fakes.set(mode)
         try:
-            with _RealNumbers(mode):
+            with _RealNumbers(mode), _parameters_in_place():
                 yield
         finally:
             _fakes.reset(token)
@@ -47,21 +46,43 @@ def wanted() -> bool:
 
 
 def model_of_config(kind: Any, folder: str | Path) -> Any:
-    """A model of a diffusers or transformers class by the config in a folder, in fp32."""
+    """A model of a diffusers or transformers class by the config of a folder or hub id, in fp32."""
     with torch.device(machine.device()):
         if hasattr(kind, "from_config"):
             model = kind.from_config(kind.load_config(folder))
         else:
-            model = kind(kind.config_class.from_pretrained(folder))
+            model = kind(pretrained(kind.config_class, folder))
     return model.eval()
 
 
-class _LastOnly(dict[Any, Any]):
-    """Keeps what it was given last."""
+@contextmanager
+def _parameters_in_place() -> Iterator[None]:
+    """Within it `module.to` leaves parameters alone that are what it asks for.
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.clear()
-        super().__setitem__(key, value)
+    torch exchanges fake ones in any case, and cannot where something else holds them.
+    """
+    torchs = nn.Module._apply
+
+    def apply(module: nn.Module, fn: Any, recurse: bool = True) -> nn.Module:
+        for child in module.children() if recurse else ():
+            child._apply(fn)
+        whole = module._parameters
+        module._parameters = {name: p for name, p in whole.items() if not _is_in_place(p, fn)}
+        try:
+            return torchs(module, fn, recurse=False)
+        finally:
+            module._parameters = {**whole, **module._parameters}
+
+    with patch.object(nn.Module, "_apply", apply):
+        yield
+
+
+def _is_in_place(parameter: Any, fn: Any) -> bool:
+    if not isinstance(parameter, FakeTensor):
+        return False
+    with torch.no_grad():
+        moved = fn(parameter)
+    return (moved.device, moved.dtype) == (parameter.device, parameter.dtype)
 
 
 class _RealNumbers(TorchDispatchMode):

@@ -26,7 +26,7 @@ class DiskWatch:
         # One is written before the oldest is deleted.
         count = max(1, min(options.keep_checkpoints, self._still_to_save() + there) + 1 - there)
         one, best = self.trainer.checkpoint_bytes, self.trainer.weights_bytes
-        needed = count * one + best + self.trainer.export_bytes
+        needed = count * one + best + self.trainer.base.saved_bytes
         if needed > (free := machine.free_bytes(self.run)):
             raise EnvironmentProblem(
                 f"Run {self.run.name} writes {gb(needed)} (checkpoints of {gb(one)}, the best "

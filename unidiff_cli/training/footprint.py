@@ -17,8 +17,8 @@ from unidiff_cli.config.schema import Recipe
 from unidiff_cli.models import loading, skeleton
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.objectives import general_images
+from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import Batches, blank, filled
-from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.precision import accelerator_of
 from unidiff_cli.training.tensor_memory import TensorMemory
 from unidiff_cli.training.trainer import Trainer
@@ -78,10 +78,7 @@ def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> 
     options, memory = recipe.train, TensorMemory()
     memory.hold([*base.parameters(), *base.buffers()])
     with accelerator_of(options) as accelerator, memory:
-        module = TrainingModule(
-            base, recipe.active(), options.seed, options.chunk, cached=options.cache_latents
-        )
-        trainer = Trainer(accelerator, module, options)
+        trainer = trainer_of(accelerator, base, recipe)
         # A scale would be read from gradients that have no values.
         trainer.precision.drop_scale()
         steps = 0
@@ -106,13 +103,11 @@ def _by_part(trainer: Trainer, memory: TensorMemory, world: int, steps: int) -> 
     if world > 1:
         # DDP sends gradients in buckets of its own.
         parts["gradients to send"] = _bytes(trained)
-    whole = _bytes([*base.parameters(), *base.buffers()])
     return Footprint(
         memory=parts,
         checkpoint=sum(written.values()),
         best=written["averaged"],
-        # Both folders of a saved base hold the text tower.
-        export=whole + _bytes(towers["text"]),
+        export=base.saved_bytes,
         cached_image=_cached_image(base, module.needs),
         flops=memory.flops // steps,
         parameters={

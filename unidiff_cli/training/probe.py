@@ -11,10 +11,9 @@ from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.models import loading
+from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import Batches, filled
-from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.precision import accelerator_of
-from unidiff_cli.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,7 @@ def probe(recipe: Recipe, batches: Batches) -> Probe:
     seconds = []
     with accelerator_of(options) as accelerator:
         torch.manual_seed(options.seed)
-        module = TrainingModule(
-            base, recipe.active(), options.seed, options.chunk, cached=options.cache_latents
-        )
-        trainer = Trainer(accelerator, module, options)
+        trainer = trainer_of(accelerator, base, recipe)
         for batch in batches(base):
             started = time.monotonic()
             for step in trainer.steps(iter([filled(batch, base, recipe)])):

@@ -72,6 +72,8 @@ class Trainer:
         check_shares(module, options)
         self.shares = ShareKeeper(options.gradient_shares)
         self.base.prepare_for_training(options.gradient_checkpointing)
+        if module.adapters:
+            module.adapters.make_contiguous()
         module.to(accelerator.device)
         place = torch.device("cpu") if options.ema_on == "cpu" else accelerator.device
         self.averaged = EMA(module, options.ema).to(place)
@@ -202,12 +204,6 @@ class Trainer:
         """Bytes of a checkpoint: weights, their averages, and what the optimiser keeps."""
         parameters = trained_parameters(self.module).values()
         return 2 * self.weights_bytes + sum(state_bytes(self.options, p) for p in parameters)
-
-    @property
-    def export_bytes(self) -> int:
-        """Bytes of an export: the base, whose text tower lies in both of its folders."""
-        parameters = [*self.base.parameters(), *self.base.parameter_groups()["text"]]
-        return sum(p.numel() * p.element_size() for p in parameters)
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """The base's averaged weights by name, without what only the losses read."""

@@ -20,14 +20,13 @@ from unidiff_cli.errors import Interrupted, Stated, WorkError
 from unidiff_cli.models import loading
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, close
+from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.collapse_monitor import warn_of_collapse
 from unidiff_cli.training.job import Job
 from unidiff_cli.training.launch import OUTPUT
-from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import some_without_gradient
 from unidiff_cli.training.precision import mixed_precision
 from unidiff_cli.training.run import Run
-from unidiff_cli.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -84,10 +83,7 @@ def work(
             )
         torch.manual_seed(options.seed)
         base = base or loading.load_base(recipe.base, recipe.image_size)
-        module = TrainingModule(
-            base, recipe.active(), options.seed, options.chunk, cached=options.cache_latents
-        )
-        trainer = Trainer(accelerator, module, options)
+        trainer = trainer_of(accelerator, base, recipe)
         training = job.training_samples(base, accelerator.process_index, world)
         held_out = job.held_out_samples(base)
         run = Run(job.folder, recipe, trainer, held_out)
