@@ -203,7 +203,7 @@ def test_a_gpu_without_weights_does_not_train_nano_by_itself(unidiff, gpu):
 
 
 def test_nano_is_trained_where_it_is_named_and_stays_named(unidiff, gpu):
-    options = ("--set", "train.steps=1", "--dry-run")
+    options = ("--set", "train.steps=1", "--set", "train.batch_size=8", "--dry-run")
     code, out, err = unidiff("-C", gpu.root, "train", "--base", "nano", *options)
     assert code == 0 and "base nano: embedded in the package" in err and "base: nano\n" in out
     assert "base:" not in gpu.file.read_text(), "a dry run writes nothing"

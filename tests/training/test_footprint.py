@@ -39,25 +39,30 @@ def real_memory(recipe, batches):
 
 
 @pytest.mark.parametrize(
-    ("name", "assignments"),
+    ("base", "name", "assignments"),
     [
-        ("joint", ("train.precision=bf16", "train.ema=0", "train.pcgrad=true")),
+        ("sd1", "joint", ("train.precision=bf16", "train.ema=0", "train.pcgrad=true")),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
-                ("fashion", ("train.batch_size=32", "train.chunk=8", "train.denoise_batch=16")),
-                ("product", ("objectives.consistency.kind=decoded", "train.optimizer=adafactor")),
+                ("sd2", "fashion-lora", ()),
+                ("sdxl second", "fashion-lora", ("train.lora.dora=true",)),
+                ("sd1 apart", "fashion-lora", ("train.lora.towers=[denoiser]",)),
+                ("sdxl first", "fashion", ()),
+                ("sd1", "fashion", ("train.batch_size=32", "train.chunk=8", "train.denoise_batch=16")),
+                ("sd1", "product", ("objectives.consistency.kind=decoded", "train.optimizer=adafactor")),
                 (
+                    "sd1",
                     "product",
                     ("objectives.consistency.prompt=caption", "train.gradient_checkpointing=true"),
                 ),
-                ("diffdis", ("train.gradient_checkpointing=true",)),
+                ("sd1", "diffdis", ("train.gradient_checkpointing=true",)),
             )
         ),
     ],
 )
-def test_the_estimate_is_what_the_tensors_of_a_step_take(tiny_base, name, assignments):
-    recipe = load_whole_recipe(tiny_base, *assignments, name=name)
+def test_the_estimate_is_what_the_tensors_of_a_step_take(tiny_bases, base, name, assignments):
+    recipe = load_whole_recipe(tiny_bases(base), *assignments, name=name)
     batches = batches_in_pairs(recipe)
     takes = footprint(recipe, batches)
     memory, files = real_memory(recipe, batches)
@@ -66,6 +71,7 @@ def test_the_estimate_is_what_the_tensors_of_a_step_take(tiny_base, name, assign
     assert takes.flops == pytest.approx(memory.flops / 2, rel=0.01)
 
 
+@pytest.mark.slow
 def test_no_weight_is_read_for_an_estimate(tiny_base, tmp_path, prepared):
     folder = shutil.copytree(tiny_base, tmp_path / "base")
     for file in folder.rglob("*.safetensors"):
@@ -76,6 +82,16 @@ def test_no_weight_is_read_for_an_estimate(tiny_base, tmp_path, prepared):
     parameters = sum(count for count, _ in takes.parameters.values())
     assert takes.memory["gradients"] == 4 * parameters
     assert takes.memory["optimiser"] == pytest.approx(8 * parameters, rel=0.01)
+
+
+@pytest.mark.slow
+def test_adapters_take_what_they_are_and_the_weights_nothing(tiny_base):
+    recipe = load_whole_recipe(tiny_base, name="fashion-lora")
+    takes = footprint(recipe, batches_in_pairs(recipe))
+    trained = sum(count for _, count in takes.parameters.values())
+    assert 0 < trained < sum(count for count, _ in takes.parameters.values()) / 2
+    assert takes.memory["gradients"] == takes.memory["averages"] == 4 * trained
+    assert takes.memory["optimiser"] == pytest.approx(8 * trained, rel=0.01)
 
 
 @pytest.mark.slow

@@ -47,7 +47,10 @@ def wanted() -> bool:
 
 def model_of_config(kind: Any, folder: str | Path) -> Any:
     """A model of a diffusers or transformers class by the config of a folder or hub id, in fp32."""
-    with torch.device(machine.device()):
+    from transformers.initialization import no_init_weights
+
+    # Some draw again until every number fits, which one without a value never does.
+    with torch.device(machine.device()), no_init_weights():
         if hasattr(kind, "from_config"):
             model = kind.from_config(kind.load_config(folder))
         else:
