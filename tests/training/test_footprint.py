@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.support.full_size import write_full_size
 from tests.support.projects import load_recipe, load_whole_recipe
 from unidiff_cli import machine
 from unidiff_cli.models import loading
@@ -49,8 +50,16 @@ def real_memory(recipe, batches):
                 ("sdxl second", "fashion-lora", ("train.lora.dora=true",)),
                 ("sd1 apart", "fashion-lora", ("train.lora.towers=[denoiser]",)),
                 ("sdxl first", "fashion", ()),
-                ("sd1", "fashion", ("train.batch_size=32", "train.chunk=8", "train.denoise_batch=16")),
-                ("sd1", "product", ("objectives.consistency.kind=decoded", "train.optimizer=adafactor")),
+                (
+                    "sd1",
+                    "fashion",
+                    ("train.batch_size=32", "train.chunk=8", "train.denoise_batch=16"),
+                ),
+                (
+                    "sd1",
+                    "product",
+                    ("objectives.consistency.kind=decoded", "train.optimizer=adafactor"),
+                ),
                 (
                     "sd1",
                     "product",
@@ -151,8 +160,6 @@ def test_the_estimate_for_nano_is_near_what_its_process_takes(name):
 
 @pytest.mark.slow
 def test_the_estimate_at_the_size_of_sd_1_5_is_near_what_its_process_takes(tmp_path):
-    from tests.test_full_size import write_full_size
-
     if machine.free_memory() < 18e9 or shutil.disk_usage(tmp_path).free < 8e9:
         pytest.skip("needs 18 GB of free memory and 8 GB of disk")
     write_full_size(tmp_path)

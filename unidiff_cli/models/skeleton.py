@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -76,8 +75,11 @@ def _parameters_in_place() -> Iterator[None]:
         finally:
             module._parameters = {**whole, **module._parameters}
 
-    with patch.object(nn.Module, "_apply", apply):
+    nn.Module._apply = apply  # type: ignore[method-assign]
+    try:
         yield
+    finally:
+        nn.Module._apply = torchs  # type: ignore[method-assign]
 
 
 def _is_in_place(parameter: Any, fn: Any) -> bool:
