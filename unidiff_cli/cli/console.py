@@ -38,6 +38,7 @@ from unidiff_cli import signals
 from unidiff_cli.cli.utf8 import is_utf8
 from unidiff_cli.cli.widths import column_of_paths, cut, shortened
 from unidiff_cli.errors import Problems, Stated
+from unidiff_cli.progress import time_left
 from unidiff_cli.system import naming
 
 # No markup and no emoji: a caption may hold "[bold]", ":dress:" or a backslash at its end.
@@ -120,12 +121,23 @@ class Bars:
             of = f" of {total:,}" if total else ""
             err.print(printable(f"{label}: {done:,}{of}{'  ' + note if note else ''}"))
 
-    def step(self, total: int) -> Callable[[dict[str, Any]], None]:
-        """An `on_step` that shows the loss and the speed of a run of `total` steps."""
+    def step(self, total: int, terms: Iterable[str] = ()) -> Callable[[dict[str, Any]], None]:
+        """An `on_step` that shows a run of `total` steps: the loss and its `terms`, the speed, the
+        memory in use, and where no bar shows it the time that is left."""
+        terms, began = list(terms), dict[str, float]()
 
         def show(line: dict[str, Any]) -> None:
-            note = f"loss {line['loss']:.4f}  {line['samples_per_second']:.1f} samples/s"
-            self("training", line["step"], total, note)
+            now, step = time.monotonic(), line["step"]
+            first = began.setdefault("step", step)
+            seconds = now - began.setdefault("time", now)
+            parts = [f"{name} {line[name]:.3f}" for name in terms if name in line]
+            note = f"loss {line['loss']:.4f}" + (f" ({', '.join(parts)})" if parts else "")
+            note += f"  {line['samples_per_second']:.1f} samples/s"
+            if "memory_mb" in line:
+                note += f"  {line['memory_mb'] / 1024:.1f} GB"
+            if not self.live and first < step < total:
+                note += f"  {time_left(seconds / (step - first) * (total - step))} left"
+            self("training", step, total, note)
 
         return show
 

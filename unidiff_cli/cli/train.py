@@ -47,8 +47,23 @@ def train_command(
     ] = None,
     force: Force = False,
     dry_run: DryRun = False,
+    flags: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[-- FLAGS]",
+            help="Flags of `accelerate launch`: -- --num_processes 4 --mixed_precision bf16",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Fine-tune both models together, export the best weights, index the catalogue."""
+    from unidiff_cli.training.place import Place
+
+    if (place := Place.here()).rank:
+        from unidiff_cli.training.worker import take_part
+
+        take_part(open_project(context), place.world)
+        return
     project = open_project(context) if resume else announced_project(context)
     if resume and (recipe or assignments or force or dry_run):
         raise UsageError(
@@ -75,7 +90,7 @@ def train_command(
     from unidiff_cli.training.train import train
 
     with console.bars(context.obj.quiet) as bars:
-        known, show = set(project.exports()), bars.step(fitted.train.total_steps)
+        known, show = set(project.exports()), bars.step(fitted.train.total_steps, fitted.active())
 
         def on_step(line: dict[str, Any]) -> None:
             remember()
@@ -86,6 +101,7 @@ def train_command(
             settings,
             resume=run or resume,
             force=force,
+            flags=flags or (),
             on_step=on_step,
             on_progress=bars,
         )

@@ -1,0 +1,188 @@
+"""Training with the weights in pieces over the processes: torch's FSDP2, as accelerate asks for it.
+
+The one file that knows of pieces. Parameters become DTensors, each process holding a part of each
+and of its optimiser state; a layer's are gathered while it runs. Learned scales are single numbers,
+which cannot be divided: every process holds them whole.
+
+The settings are accelerate's own (`fsdp_version: 2`, `fsdp_reshard_after_forward`,
+`fsdp_transformer_layer_cls_to_wrap`). Unlike accelerate this also works on processors, over gloo.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from unidiff_cli.config.schema import Train
+from unidiff_cli.errors import UsageError
+from unidiff_cli.models.distributed import average, rank
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
+
+    from unidiff_cli.training.module import TrainingModule
+
+# The layers of encoders and denoisers that are gathered one at a time, where the settings name
+# none. Each is called as a whole, and nobody reads its parameters from outside.
+LAYERS = ("CLIPEncoderLayer", "BasicTransformerBlock", "ResnetBlock2D")
+
+
+def asked() -> bool:
+    """Whether accelerate's settings ask for FSDP, in the environment of this process."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("true", "1")
+
+
+def refuse(options: Train, precision: str) -> None:
+    """Raises UsageError for what cannot be done with weights in pieces."""
+    from accelerate import FullyShardedDataParallelPlugin
+
+    plugin = FullyShardedDataParallelPlugin()
+    if plugin.fsdp_version != 2:
+        raise UsageError("Only version 2 of FSDP is supported.", "Add --fsdp_version 2.")
+    if type(plugin.cpu_offload).__name__ == "CPUOffloadPolicy":
+        raise UsageError(
+            "FSDP's offloading of parameters is not supported.",
+            "Leave --fsdp_offload_params out.",
+        )
+    if precision == "fp16":
+        raise UsageError(
+            "fp16 is not trained with FSDP: its loss is scaled, and the scale has to be shared.",
+            "Take bf16, or train without --use_fsdp.",
+        )
+    shares = options.gradient_shares
+    for key, wanted in (
+        ("pcgrad", options.pcgrad),
+        ("gradient_shares", shares.text is not None or shares.denoiser is not None),
+    ):
+        if wanted:
+            raise UsageError(
+                f"train.{key} takes gradients apart, which FSDP keeps in pieces.",
+                "Turn it off, or train without --use_fsdp.",
+            )
+
+
+def shard(module: TrainingModule, groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Divides a module's parameters over the processes, in place.
+
+    Returns the optimiser's groups with the new parameters, whole ones and pieces apart.
+    """
+    from accelerate import FullyShardedDataParallelPlugin
+    from torch.distributed.fsdp import fully_shard
+
+    plugin = FullyShardedDataParallelPlugin()
+    names = {id(p): name for name, p in module.named_parameters()}
+    whole = {p for p in module.parameters() if p.ndim == 0}
+    layers = plugin.transformer_cls_names_to_wrap or LAYERS
+    options: dict[str, Any] = {"mesh": _mesh(), "ignored_params": whole}
+    # Children before their parents.
+    for child in reversed(list(module.modules())):
+        if type(child).__name__ in layers:
+            fully_shard(child, reshard_after_forward=plugin.reshard_after_forward, **options)
+    fully_shard(module, **options)
+    # The whole is gathered first: it would otherwise be a layer that runs first.
+    _root(module)._get_fsdp_state()._lazy_init()
+    fresh = dict(module.named_parameters())
+    regrouped = []
+    for group in groups:
+        parameters = [fresh[names[id(p)]] for p in group["params"]]
+        for pieces in (True, False):
+            chosen = [p for p in parameters if isinstance(p, DTensor) is pieces]
+            if chosen:
+                regrouped.append({**group, "params": chosen})
+    return regrouped
+
+
+def _mesh() -> Any:
+    from torch.distributed.device_mesh import init_device_mesh
+
+    from unidiff_cli import machine
+
+    return init_device_mesh(machine.device().type, (torch.distributed.get_world_size(),))
+
+
+def _root(module: nn.Module) -> FSDPModule:
+    return cast("FSDPModule", module)
+
+
+@contextmanager
+def gathered(module: nn.Module) -> Iterator[None]:
+    """Within it every process holds all parameters whole, and may use the module alone.
+
+    All processes enter it together.
+    """
+    from torch.distributed.fsdp import FSDPModule
+
+    parts = [part for part in module.modules() if isinstance(part, FSDPModule)]
+    kept = [part for part in parts if part is not module and _reshards(part)]
+    _root(module).set_reshard_after_forward(False)
+    for part in parts:
+        part.unshard()
+    try:
+        yield
+    finally:
+        for part in kept:
+            part.set_reshard_after_forward(True, recurse=False)
+        for part in parts:
+            part.reshard()
+
+
+def _reshards(part: FSDPModule) -> bool:
+    groups = part._get_fsdp_state()._fsdp_param_groups
+    return any(group.post_forward_mesh_info is not None for group in groups)
+
+
+def finish_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Averages the gradients of whole parameters; FSDP has averaged those of the pieces."""
+    average(p.grad for p in parameters if not isinstance(p, DTensor))
+
+
+def clip(parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+    """Bounds the norm of parameters' gradients over all processes; the norm before."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    pieces = [g.to_local() for g in gradients if isinstance(g, DTensor)]
+    whole = [g for g in gradients if not isinstance(g, DTensor)]
+    device = parameters[0].device
+    squares = torch.zeros((), device=device, dtype=torch.float64)
+    # What every process has counts once.
+    for gradient in [*pieces, *(whole if rank() == 0 else ())]:
+        squares += gradient.double().square().sum()
+    torch.distributed.all_reduce(squares)
+    norm = squares.sqrt()
+    factor = (most / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in [*pieces, *whole]:
+        gradient.mul_(factor.to(gradient.dtype))
+    return norm
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor of all its pieces, on the first process in its memory; the tensor where it is whole.
+
+    All processes call it together.
+    """
+    if not isinstance(tensor, DTensor):
+        return tensor
+    full = tensor.full_tensor()
+    # The others write nothing, and need no room for it.
+    return full.cpu() if rank() == 0 else full.new_empty(0)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The piece of this process; the tensor where it is whole."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def copy_whole(target: Tensor, source: Tensor) -> None:
+    """Copies a whole tensor into one of its shape, or into its pieces."""
+    if isinstance(target, DTensor):
+        spread = distribute_tensor(
+            source.to(target.device), target.device_mesh, target.placements, src_data_rank=None
+        )
+        target.to_local().copy_(spread.to_local())
+    else:
+        target.copy_(source)
