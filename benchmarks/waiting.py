@@ -21,10 +21,11 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measurement import cores, machine_facts
+from benchmarks.measurement import machine_facts
 from benchmarks.parts.waiting import recipe
 
 STAGES = ("train", "generate", "index", "evaluate")
@@ -58,9 +59,9 @@ def prepared(folder: Path) -> Path:
 @contextmanager
 def busy_core() -> Iterator[None]:
     """Within it another process keeps the last of our cores busy."""
-    last = max(os.sched_getaffinity(0))
-    process = subprocess.Popen(["taskset", "-c", str(last), sys.executable, "-c", LOOP])
+    process = subprocess.Popen([sys.executable, "-c", LOOP])
     try:
+        psutil.Process(process.pid).cpu_affinity([max(psutil.Process().cpu_affinity())])
         yield
     finally:
         process.kill()
@@ -118,7 +119,7 @@ def main() -> None:
     times: dict[tuple[str, str], list[Times]] = {}
     with TemporaryDirectory() as folder:
         project = prepared(Path(folder))
-        facts = {**machine_facts(), "cores": cores()}
+        facts = machine_facts()
         for _ in range(given.rounds):
             for way in given.only:
                 for load in LOADS:

@@ -15,12 +15,12 @@ def processes():
     return int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
 
 
-def moved_module(folder, assignments):
+def moved_module(folder, assignments, recipe=None):
     """A module ready to train, its parameters a little off the base's.
 
     An anchor is flat at the base; off it every term has a gradient.
     """
-    recipe = load_recipe(folder, *assignments)
+    recipe = recipe or load_recipe(folder, *assignments)
     module = TrainingModule(load_base(folder, 32), recipe.active(), 0).double().train()
     parameter_groups(module, recipe.train)
     torch.manual_seed(0)

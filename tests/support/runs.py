@@ -99,15 +99,51 @@ for step in range(2):
     trainer._backward(batch, list(trained_parameters(module).values()))
 """
 
-SAVE = """
+# A step in float64, its weights in pieces where there are two processes, every term in it. The
+# third argument names a recipe.
+GRADIENTS_SHARDED = """
+import sys
+from accelerate import Accelerator
+from safetensors.torch import save_file
+from torch.distributed.tensor import DTensor
+from tests.support.batches import batch_of, share_of, with_prior
+from tests.support.gradients import moved_module
+from tests.support.projects import load_recipe
 from unidiff_cli.training.optimizer import trained_parameters
-if rank == 0:
-    save_file({k: p.grad.contiguous() for k, p in trained_parameters(module).items()}, out)
+from unidiff_cli.training.trainer import Trainer
+folder, out, name = sys.argv[1:]
+accelerator = Accelerator(cpu=True)
+rank, world = accelerator.process_index, accelerator.num_processes
+recipe = load_recipe(folder, "train.measure_gradients_every=0", name=name)
+module = moved_module(folder, (), recipe)
+trainer = Trainer(accelerator, module, recipe.train)
+trained = trained_parameters(module)
+assert any(isinstance(p, DTensor) for p in trained.values()) is (world > 1)
+batch = share_of(batch_of(8), rank, world)
+if module.needs.prior:
+    with_prior(batch, every=3)
+trainer.wrapped.train()
+trainer._backward(batch, list(trained.values()))
 """
 
+SAVE = """
+from unidiff_cli.training.optimizer import trained_parameters
+from unidiff_cli.training.sharding import whole
+gradients = {k: whole(p.grad).contiguous() for k, p in trained_parameters(module).items()}
+if rank == 0:
+    save_file(gradients, out)
+"""
 
-def gradients_of_one_and_two(script, folder, base, *assignments):
-    """The gradients that a script leaves, by parameter: of one process, and of two."""
+# The flags of accelerate launch for weights in pieces, and the variables that it makes of them.
+FSDP = ("--use_fsdp", "--fsdp_version", "2")
+FSDP_VARIABLES = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+
+
+def gradients_of_one_and_two(script, folder, base, *assignments, variables=None):
+    """The gradients that a script leaves, by parameter: of one process, and of two.
+
+    `variables` are for the environment of the two.
+    """
     from safetensors.torch import load_file
 
     file = folder / "gradients.py"
@@ -120,7 +156,7 @@ def gradients_of_one_and_two(script, folder, base, *assignments):
     for number, launcher in enumerate(([], launch)):
         out = folder / f"{number}.safetensors"
         command = [sys.executable, *launcher, str(file), str(base), str(out), *assignments]
-        subprocess.run(command, check=True, env=env)
+        subprocess.run(command, check=True, env={**env, **((variables or {}) if number else {})})
         gradients.append(load_file(out))
     return gradients
 

@@ -74,6 +74,10 @@ def train_command(
         raise UsageError("--run names the run to continue.", "Add --resume.")
     settings = resumed_recipe(project, run) if resume else None
     settings = settings or resolved_recipe(project, recipe, assignments)
+    if flags and dry_run:
+        from unidiff_cli.training.launching import Launching
+
+        settings = Launching.found(settings, flags).apply(settings)
     from unidiff_cli.training.sizing import sized
 
     # `train` sizes what it is given, and says so.

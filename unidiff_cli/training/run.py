@@ -142,33 +142,36 @@ class Run:
     def measure(self, captions: Sequence[str]) -> list[str]:
         """Previews and validates where it is time: a sentence for each meter that tripped.
 
-        A signal puts it off: a run that continues measures first. Previews are of `captions`.
+        The averaged weights are measured. A signal puts it off: a run that continues measures
+        first. Previews are of `captions`.
         """
         options, step, tripped = self.recipe.train, self.trainer.done, list[str]()
-        last, self.unmeasured = step == options.total_steps, True
-        with suppress(Interrupted):
-            # First, since it may be done twice and leaves nothing in the log.
-            if last or (options.preview_every and step % options.preview_every == 0):
-                self.preview(captions)
-            if last or step % options.validate_every == 0:
-                tripped = self.validate()
-            self.unmeasured = False
+        last = step == options.total_steps
+        previews = last or (options.preview_every and step % options.preview_every == 0)
+        validates = last or step % options.validate_every == 0
+        self.unmeasured = False
+        if not (previews or validates):
+            return tripped
+        with self.trainer.whole_weights():
+            if not self.main:
+                return tripped
+            self.unmeasured = True
+            with suppress(Interrupted):
+                # First, since it may be done twice and leaves nothing in the log.
+                if previews:
+                    self.preview(captions)
+                if validates and self.validation:
+                    tripped = self.validate(self.validation)
+                self.unmeasured = False
         return tripped
 
     @torch.no_grad()
-    def validate(self) -> list[str]:
-        """Measures the averaged weights, logs it, and keeps these weights when they are the best.
+    def validate(self, validation: Validation) -> list[str]:
+        """Measures the weights in place, logs it, and keeps them when they are the best.
 
         A sentence for each collapse meter that tripped now. Without a validation split the last
         weights are exported.
         """
-        if self.validation is None:
-            return []
-        with self.trainer.whole_weights():
-            return self._validate(self.validation) if self.main else []
-
-    def _validate(self, validation: Validation) -> list[str]:
-        """The same with the averaged weights in place."""
         step, measured = self.trainer.done, validation.measure()
         meters = {"collapse": measured.meters} if measured.meters else {}
         tripped = {"tripped": measured.tripped} if measured.tripped else {}
@@ -195,7 +198,7 @@ class Run:
 
     @torch.no_grad()
     def preview(self, captions: Sequence[str]) -> None:
-        """A contact sheet of fixed prompts and seeds by the averaged weights, where the denoiser
+        """A contact sheet of fixed prompts and seeds by the weights in place, where the denoiser
         trains.
 
         Without prompts in the recipe four of the captions are taken, evenly spread.
@@ -206,21 +209,17 @@ class Run:
         spread = tuple(captions[:: max(1, len(captions) // 4)][:4])
         prompts, options = self.recipe.train.preview_prompts or spread, self.recipe.generate
         folder, base = self.folder / "previews", self.trainer.base
-        if self.main:
-            folder.mkdir(exist_ok=True)
-            signals.check(even_held=True)
-        with self.trainer.whole_weights():
-            if not self.main:
-                return
-            base.eval()
-            images = generate_images(
-                base,
-                prompts,
-                range(len(prompts)),
-                steps=options.steps,
-                guidance=guidance_in_force(options, base.source)[0],
-            )
-            sheet = contact_sheet(list(images), prompts)
+        folder.mkdir(exist_ok=True)
+        signals.check(even_held=True)
+        base.eval()
+        images = generate_images(
+            base,
+            prompts,
+            range(len(prompts)),
+            steps=options.steps,
+            guidance=guidance_in_force(options, base.source)[0],
+        )
+        sheet = contact_sheet(list(images), prompts)
         sheet.save(folder / f"step-{self.trainer.done:06d}.png")
 
 
