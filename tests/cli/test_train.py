@@ -1,5 +1,7 @@
 """`unidiff train` and `unidiff export`."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.support.cli import on_tiny_base
@@ -72,7 +74,7 @@ def test_progress_shows_terms_speed_memory_and_the_time_left(monkeypatch, capsys
     from unidiff_cli.cli import console
 
     clock = iter([100.0, 100.0, 112.0, 112.0, 124.0, 124.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     show = console.Bars().step(11, ["contrastive", "denoise"])
     figures = {"loss": 2.5, "contrastive": 1.5, "lr": 1.0}
     for step in (1, 2, 3):

@@ -68,7 +68,7 @@ def test_a_tracker_that_is_not_installed_is_named_before_anything_is_done(
     monkeypatch.setattr(trackers, "find_spec", lambda module: None)
     with pytest.raises(EnvironmentProblem, match=f"package {name} is not installed") as caught:
         train(project, load_recipe(tiny_base, f"train.trackers=[{name}]"))
-    assert caught.value.exit_code == 3 and f"pip install '{name}" in caught.value.action
+    assert caught.value.exit_code == 3 and "pip install" in caught.value.action
     assert project.runs() == []
 
 

@@ -177,7 +177,7 @@ def _parsed(flags: Sequence[str]) -> Namespace:
         raise UsageError(f"accelerate launch: {message}.", "See: accelerate launch --help")
 
     parser.error = refuse
-    given = parser.parse_args([*flags, SCRIPT])
+    given = parser.parse_args([*flags, "--", SCRIPT])
     if given.training_script != SCRIPT:
         raise UsageError(
             f"'{given.training_script}' is no flag of accelerate launch.",

@@ -78,7 +78,11 @@ def shard(module: TrainingModule, groups: Sequence[Mapping[str, Any]]) -> list[d
     plugin = FullyShardedDataParallelPlugin()
     names = {id(p): name for name, p in module.named_parameters()}
     whole = {p for p in module.parameters() if p.ndim == 0}
-    layers = plugin.transformer_cls_names_to_wrap or LAYERS
+    for parameter in module.parameters():
+        # Convolutions may lie in memory with their channels last, which FSDP does not divide.
+        parameter.data = parameter.data.contiguous()
+    # Layers that objectives add run parts of the base's, which then are gathered with the rest.
+    layers = () if module.layers else plugin.transformer_cls_names_to_wrap or LAYERS
     options: dict[str, Any] = {"mesh": _mesh(), "ignored_params": whole}
     # Children before their parents.
     for child in reversed(list(module.modules())):
