@@ -113,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.waiting", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--loads", nargs="+", choices=LOADS, default=list(LOADS))
     parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ def main() -> None:
         facts = machine_facts()
         for _ in range(given.rounds):
             for way in given.only:
-                for load in LOADS:
+                for load in given.loads:
                     times.setdefault((way, load), []).append(measured(project, way, load))
                     text = json.dumps({"machine": facts, **figures(times)}, indent=2)
                     (given.out / "figures.json").write_text(text + "\n")

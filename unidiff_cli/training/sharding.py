@@ -1,11 +1,12 @@
 """Training with the weights in pieces over the processes: torch's FSDP2, as accelerate asks for it.
 
-The one file that knows of pieces. Parameters become DTensors, each process holding a part of each
-and of its optimiser state; a layer's are gathered while it runs. Learned scales are single numbers,
-which cannot be divided: every process holds them whole.
+The one file that knows of pieces. Parameters become DTensors: each process holds a part of each, of
+its average and of its optimiser state. They are gathered for the forward and the backward pass of a
+step, all at once: processes may run a layer unlike often in a step (general images, chosen rows),
+and would wait for each other for ever if each layer were gathered by itself. Learned scales are
+single numbers, which cannot be divided: every process holds them whole.
 
-The settings are accelerate's own (`fsdp_version: 2`, `fsdp_reshard_after_forward`,
-`fsdp_transformer_layer_cls_to_wrap`). Unlike accelerate this also works on processors, over gloo.
+Unlike accelerate's own this also works on processors, over gloo.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from unidiff_cli import machine
 from unidiff_cli.config.schema import Train
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models.distributed import average, rank
@@ -27,10 +29,6 @@ if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
 
     from unidiff_cli.training.module import TrainingModule
-
-# The layers of encoders and denoisers that are gathered one at a time, where the settings name
-# none. Each is called as a whole, and nobody reads its parameters from outside.
-LAYERS = ("CLIPEncoderLayer", "BasicTransformerBlock", "ResnetBlock2D")
 
 
 def asked() -> bool:
@@ -72,25 +70,15 @@ def shard(module: TrainingModule, groups: Sequence[Mapping[str, Any]]) -> list[d
 
     Returns the optimiser's groups with the new parameters, whole ones and pieces apart.
     """
-    from accelerate import FullyShardedDataParallelPlugin
+    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    plugin = FullyShardedDataParallelPlugin()
     names = {id(p): name for name, p in module.named_parameters()}
-    whole = {p for p in module.parameters() if p.ndim == 0}
     for parameter in module.parameters():
         # Convolutions may lie in memory with their channels last, which FSDP does not divide.
         parameter.data = parameter.data.contiguous()
-    # Layers that objectives add run parts of the base's, which then are gathered with the rest.
-    layers = () if module.layers else plugin.transformer_cls_names_to_wrap or LAYERS
-    options: dict[str, Any] = {"mesh": _mesh(), "ignored_params": whole}
-    # Children before their parents.
-    for child in reversed(list(module.modules())):
-        if type(child).__name__ in layers:
-            fully_shard(child, reshard_after_forward=plugin.reshard_after_forward, **options)
-    fully_shard(module, **options)
-    # The whole is gathered first: it would otherwise be a layer that runs first.
-    _root(module)._get_fsdp_state()._lazy_init()
+    mesh = init_device_mesh(machine.device().type, (torch.distributed.get_world_size(),))
+    fully_shard(module, mesh=mesh, ignored_params={p for p in module.parameters() if p.ndim == 0})
     fresh = dict(module.named_parameters())
     regrouped = []
     for group in groups:
@@ -102,43 +90,18 @@ def shard(module: TrainingModule, groups: Sequence[Mapping[str, Any]]) -> list[d
     return regrouped
 
 
-def _mesh() -> Any:
-    from torch.distributed.device_mesh import init_device_mesh
-
-    from unidiff_cli import machine
-
-    return init_device_mesh(machine.device().type, (torch.distributed.get_world_size(),))
-
-
-def _root(module: nn.Module) -> FSDPModule:
-    return cast("FSDPModule", module)
-
-
 @contextmanager
 def gathered(module: nn.Module) -> Iterator[None]:
     """Within it every process holds all parameters whole, and may use the module alone.
 
     All processes enter it together.
     """
-    from torch.distributed.fsdp import FSDPModule
-
-    parts = [part for part in module.modules() if isinstance(part, FSDPModule)]
-    kept = [part for part in parts if part is not module and _reshards(part)]
-    _root(module).set_reshard_after_forward(False)
-    for part in parts:
-        part.unshard()
+    sharded = cast("FSDPModule", module)
+    sharded.unshard()
     try:
         yield
     finally:
-        for part in kept:
-            part.set_reshard_after_forward(True, recurse=False)
-        for part in parts:
-            part.reshard()
-
-
-def _reshards(part: FSDPModule) -> bool:
-    groups = part._get_fsdp_state()._fsdp_param_groups
-    return any(group.post_forward_mesh_info is not None for group in groups)
+        sharded.reshard()
 
 
 def finish_gradients(parameters: Iterable[nn.Parameter]) -> None:
