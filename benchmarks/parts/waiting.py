@@ -1,35 +1,22 @@
-"""One stage timed in this process, for `benchmarks.waiting`: the file's arguments say which.
+"""A process of `benchmarks.waiting`: it does a little of a stage each time it is asked to.
 
-    python -m benchmarks.parts.waiting PROJECT STAGE [STAGE ...]
+    python -m benchmarks.parts.waiting PROJECT
 
-The stages are train, generate, index and evaluate. Prints one JSON object: the seconds of each. One
-that is not done after LIMIT seconds, a step for `train`, is stopped there and counts as LIMIT.
+It reads the name of a stage a line (train, generate, index, evaluate) and prints the seconds that
+a small piece of it took. Its models are loaded before the first line.
 """
 
 import json
-import signal
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 from benchmarks.measurement import seconds
 
-# Seconds after which a stage is stopped.
-LIMIT = 25
-# Steps that are timed, after two that allocate; images; sampler steps.
-STEPS, IMAGES, SAMPLER_STEPS = 4, 4, 10
-BATCH = 16
-
-
-class Late(Exception):
-    """The time is up."""
-
-
-class Done(Exception):
-    """As many steps as are timed are done."""
+# Samples a step, generated images, and sampler steps of each.
+BATCH, IMAGES, SAMPLER_STEPS = 16, 4, 5
 
 
 def recipe() -> Any:
@@ -39,7 +26,7 @@ def recipe() -> Any:
     return recipe_of(
         "joint",
         BATCH,
-        f"train.steps={STEPS + 3}",
+        "train.steps=3",
         "train.validate_every=1000",
         "train.preview_every=0",
         f"generate.steps={SAMPLER_STEPS}",
@@ -48,68 +35,57 @@ def recipe() -> Any:
     )
 
 
-def stages(folder: Path) -> Mapping[str, Callable[[], float]]:
-    """The work of each stage on a project; each gives the seconds that count."""
-    from unidiff_cli import Project, evaluate, index, train
+def _steps(project: Any, settings: Any) -> Iterator[None]:
+    """Steps of training on ready batches, as the trainer makes them."""
+    from accelerate import Accelerator
+
+    from unidiff_cli.data.dataset import BatchPlan, Samples, loader
+    from unidiff_cli.data.shards import Shards
+    from unidiff_cli.models import loading
+    from unidiff_cli.training.module import TrainingModule
+    from unidiff_cli.training.trainer import Trainer
+
+    base = loading.load_base("nano", settings.image_size)
+    module = TrainingModule(base, settings.active(), 0)
+    trainer = Trainer(Accelerator(cpu=True), module, settings.train)
+    shards = Shards.open(project.path("shards"))
+    plan = BatchPlan(BATCH, 0, "shuffled")
+    samples = Samples(shards, shards.rows("train"), plan, transforms=base.transforms())
+    [batch] = loader(samples, range(1))
+    for _ in trainer.steps(batch for _ in iter(int, 1)):
+        yield
+
+
+def stages(folder: Path) -> Mapping[str, Callable[[], Any]]:
+    """A small piece of each stage on a project."""
+    from unidiff_cli import Project, evaluate, index
     from unidiff_cli.generation.generator import Generator
 
     project, settings = Project(folder), recipe()
+    steps = _steps(project, settings)
+    generator = Generator.open(project, options=settings.generate)
 
-    def timed_steps() -> float:
-        times: list[float] = []
-
-        def on_step(line: dict[str, Any]) -> None:
-            times.append(line["seconds"])
-            # What is before the first step does not count, nor what is after the last.
-            signal.alarm(LIMIT)
-            if len(times) == STEPS + 2:
-                raise Done
-
-        signal.alarm(0)
-        with suppress(Done):
-            train(project, settings, force=True, on_step=on_step)
-        return sum(times[2:])
-
-    def images() -> float:
-        generator = Generator.open(project, options=settings.generate)
-        sampled = generator.generate(["red dress"] * IMAGES, range(IMAGES))
-        return seconds(lambda: list(sampled))[0]
-
-    def report() -> float:
+    def report() -> None:
         # What the models made before would be read again.
         rmtree(project.path("cache"), ignore_errors=True)
-        return seconds(lambda: evaluate(project, settings, force=True))[0]
+        evaluate(project, settings, force=True)
 
     return {
-        "train": timed_steps,
-        "generate": images,
-        "index": lambda: seconds(lambda: index(project, force=True))[0],
+        "train": lambda: next(steps),
+        "generate": lambda: list(generator.generate(["red dress"] * IMAGES, range(IMAGES))),
+        "index": lambda: index(project, force=True),
         "evaluate": report,
     }
 
 
-def limited(work: Callable[[], float]) -> float:
-    """The seconds of a stage, at most LIMIT."""
-
-    def end(*_: Any) -> None:
-        raise Late
-
-    signal.signal(signal.SIGALRM, end)
-    signal.alarm(LIMIT)
-    try:
-        return work()
-    except Late:
-        return LIMIT
-    finally:
-        signal.alarm(0)
-
-
 def main() -> None:
-    import torch
-
     work = stages(Path(sys.argv[1]))
-    times = {name: limited(work[name]) for name in sys.argv[2:]}
-    print(json.dumps({**times, "threads": torch.get_num_threads()}))
+    for piece in work.values():
+        # The first of each allocates.
+        piece()
+    print(json.dumps("ready"), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(seconds(work[line.strip()])[0]), flush=True)
 
 
 if __name__ == "__main__":
