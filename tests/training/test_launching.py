@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.support.cli import on_tiny_base
 from tests.support.projects import load_recipe
 from tests.support.runs import (
     FSDP,
@@ -160,9 +161,9 @@ def contrastive(project):
 
 
 @pytest.mark.slow
-def test_every_process_of_a_launcher_runs_the_same_command(project, finished, recipe):
+def test_every_process_of_a_launcher_runs_the_same_command(project, finished, tiny_base):
     """torchrun's processes: the first opens the run, exports and indexes; the losses are one's."""
-    project.file.write_text(recipe.yaml().replace("name: fashion\n", ""))
+    on_tiny_base(project, tiny_base)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [sys.executable, *launcher, "-m", "unidiff_cli.cli", "-C", str(project.root), "train"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -178,8 +179,8 @@ def test_every_process_of_a_launcher_runs_the_same_command(project, finished, re
 
 
 @pytest.mark.slow
-def test_accelerate_launch_of_one_process_hands_its_precision_on(project, recipe):
-    project.file.write_text(recipe.yaml().replace("name: fashion\n", ""))
+def test_accelerate_launch_of_one_process_hands_its_precision_on(project, tiny_base):
+    on_tiny_base(project, tiny_base)
     launcher = ["-m", "accelerate.commands.launch", "--cpu", "--mixed_precision", "bf16"]
     command = [sys.executable, *launcher, "-m", "unidiff_cli.cli", "-C", str(project.root), "train"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
