@@ -176,7 +176,7 @@ def _parsed(flags: Sequence[str]) -> Namespace:
     def refuse(message: str) -> NoReturn:
         raise UsageError(f"accelerate launch: {message}.", "See: accelerate launch --help")
 
-    parser.error = refuse
+    parser.error = refuse  # type: ignore[method-assign]
     given = parser.parse_args([*flags, "--", SCRIPT])
     if given.training_script != SCRIPT:
         raise UsageError(
