@@ -34,8 +34,8 @@ from unidiff_cli.data.shards import Row
 from unidiff_cli.retrieval.composition import Part
 from unidiff_cli.retrieval.indexes.flat import Flat
 from unidiff_cli.retrieval.items import Items, write_items
+from unidiff_cli.retrieval.opened import OpenedIndex
 from unidiff_cli.retrieval.retriever import Retriever
-from unidiff_cli.retrieval.thresholds import Threshold
 from unidiff_cli.retrieval.words import Words, write_words
 from unidiff_cli.service.catalogue import Catalogue, Filter
 
@@ -170,8 +170,8 @@ def measure_page(count: int) -> dict[str, float]:
         index = Flat()
         index.build(embeddings)
         write_words(Path(folder), rows)
-        items, words = Items.open(Path(folder)), Words.open(Path(folder))
-        retriever = Retriever(shards, items, words, index, Threshold(None, 0), encoder, "")  # type: ignore[arg-type]
+        opened = OpenedIndex(index, Items.open(Path(folder)), Words.open(Path(folder)))
+        retriever = Retriever(shards, opened, encoder, "")  # type: ignore[arg-type]
         opened, catalogue = seconds(lambda: Catalogue(retriever))
         filtered = Filter({"color": ["c1"], "price": ["20..40"]}, "kind != 'k3'")
         query = [Part(embeddings[0])]

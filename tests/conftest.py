@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.base import write_base
+from tests.support.base import BASES, write_base
 from tests.support.catalogue import write_catalogue
 from tests.support.projects import copy_project, load_recipe
 
@@ -19,6 +19,36 @@ os.environ.setdefault(
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory) -> Path:
     return write_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def tiny_bases(tmp_path_factory, tiny_base):
+    """The folder of a tiny base by its name in BASES, written once."""
+    written = {"sd1": tiny_base}
+
+    def folder_of(name: str) -> Path:
+        if name not in written:
+            written[name] = BASES[name](tmp_path_factory.mktemp("base"))
+        return written[name]
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def load_tiny(tiny_bases):
+    """A tiny base of one's own by its name in BASES, at 32 px; read once and then copied."""
+    import copy
+
+    from unidiff_cli.models import loading
+
+    loaded = {}
+
+    def copy_of(name: str):
+        if name not in loaded:
+            loaded[name] = loading.load_base(str(tiny_bases(name)), 32)
+        return copy.deepcopy(loaded[name])
+
+    return copy_of
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
     from unidiff_cli import Project, Recipe, load_recipe
     from unidiff_cli import prepare, train, export, index, evaluate, compare, generate, retrieve
-    from unidiff_cli import Client, Generator, Part, Retriever
+    from unidiff_cli import Client, Generator, Part, QueryEncoder, Retriever
 
 The names load on first use, so `import unidiff_cli` is cheap, and torch waits until a stage needs
 it.
@@ -37,12 +37,14 @@ _MODULES = {
     "train": "training.train",
     "export": "exporters.export",
     "index": "retrieval.build",
+    "push": "retrieval.push",
     "evaluate": "evaluation.evaluate",
     "compare": "evaluation.evaluate",
     "generate": "generation.generate",
     "Generator": "generation.generator",
     "retrieve": "retrieval.retrieve",
     "Retriever": "retrieval.retriever",
+    "QueryEncoder": "retrieval.query_encoder",
     "Part": "retrieval.composition",
     "Client": "service.client",
 }

@@ -24,6 +24,7 @@ BUILT_IN = (
     "diversity",
     "drift",
     "fid",
+    "filtered",
     "image_recall",
     "kid",
     "ndcg",

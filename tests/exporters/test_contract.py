@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 
+from tests.support.adapters import adapters_in
 from unidiff_cli import registry
 from unidiff_cli.models import loading
 
@@ -12,7 +13,12 @@ FORMATS = registry.names("exporters")
 
 @pytest.fixture(scope="module")
 def base(tiny_base):
-    return loading.load_base(str(tiny_base), 32)
+    """A base that holds all that a format may ask for."""
+    base = loading.load_base(str(tiny_base), 32)
+    adapters = adapters_in(base)
+    base.adapter = adapters.factors()
+    adapters.taken_out()
+    return base
 
 
 def contents(folder):

@@ -53,7 +53,7 @@ def test_the_hub_reads_its_metadata(finished):
 def test_it_says_what_the_export_was_trained_on(finished):
     text = card_of(finished).text
     assert "48 training" in text and "contrastive × 1" in text and "recipe fashion" in text
-    assert "StableDiffusionPipeline.from_pretrained(folder)" in text
+    assert "DiffusionPipeline.from_pretrained(folder)" in text
 
 
 def test_it_does_not_say_where_the_base_lies(finished, tiny_base):

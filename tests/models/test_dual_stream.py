@@ -13,6 +13,7 @@ from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models import dual_stream, loading
 from unidiff_cli.models.dual_stream import DualStream
+from unidiff_cli.models.unet import UnetText
 from unidiff_cli.objectives.text_diffusion import PURE, schedule_parts
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import parameter_groups
@@ -28,7 +29,7 @@ def base_with_stream(folder, size=32):
 # ---------------------------------------------------------------- the masked query
 
 
-def masked_pass(base, monkeypatch, e, t_e, z, states, t_z):
+def masked_pass(base, monkeypatch, e, t_e, z, text, t_z):
     """ê₀ and the UNet's prediction where the query sees the image and the image not the query.
 
     The stream's own forward runs, with a mask in every self-attention and the timestep of the
@@ -62,7 +63,7 @@ def masked_pass(base, monkeypatch, e, t_e, z, states, t_z):
     hooks.append(middle.register_forward_hook(keep))
     monkeypatch.setattr(dual_stream, "attend", keep_attended)
     try:
-        e0 = stream(unet, e, t_e, z, states)
+        e0 = stream(unet, e, t_e, z, base.unet_text(text))
         # The middle block's output comes after the skips and its own attention's.
         attended = len(unet.mid_block.attentions)
         x, skips = skips[-1], skips[: -1 - attended]
@@ -70,7 +71,7 @@ def masked_pass(base, monkeypatch, e, t_e, z, states, t_z):
     finally:
         for hook in hooks:
             hook.remove()
-    return e0, up_path(unet, x, skips, emb, states)
+    return e0, up_path(unet, x, skips, emb, text.states)
 
 
 def up_path(unet, x, skips, emb, states):
@@ -97,7 +98,7 @@ def test_with_the_query_masked_the_network_is_the_plain_unet(which, tiny_base, m
     text = base.encode_text(["red dress", "a hat", ""])
     e, t_e = torch.randn(3, base.dimension), torch.tensor([10, 500, 999])
     plain = base.denoise(z, t, text)
-    e0, masked = masked_pass(base, monkeypatch, e, t_e, z, text.states, t_z=t)
+    e0, masked = masked_pass(base, monkeypatch, e, t_e, z, text, t_z=t)
     assert e0.shape == (3, base.dimension) and (masked - plain).abs().max() < 1e-5
 
 
@@ -105,10 +106,10 @@ def test_with_the_query_masked_the_network_is_the_plain_unet(which, tiny_base, m
 def test_the_query_sees_an_image_that_sees_the_query(tiny_base, monkeypatch):
     base = base_with_stream(tiny_base)
     z, t_e = torch.randn(3, *base.latent_shape), torch.tensor([10, 500, 999])
-    states, e = base.encode_text(["red dress", "a hat", ""]).states, torch.randn(3, base.dimension)
-    unmasked = DualStream.of(base)(base.unet, e, t_e, z, states)
+    text, e = base.encode_text(["red dress", "a hat", ""]), torch.randn(3, base.dimension)
+    unmasked = DualStream.of(base)(base.unet, e, t_e, z, base.unet_text(text))
     clean = torch.zeros(3, dtype=torch.long)
-    masked, _ = masked_pass(base, monkeypatch, e, t_e, z, states, t_z=clean)
+    masked, _ = masked_pass(base, monkeypatch, e, t_e, z, text, t_z=clean)
     assert (unmasked - masked).abs().max() > 1e-6
 
 
@@ -279,7 +280,7 @@ def test_ddim_gives_back_what_a_perfect_network_predicts(tiny_base, monkeypatch)
     right = torch.nn.functional.normalize(torch.randn(5, base.dimension), dim=1)
     asked = []
 
-    def perfect(self, unet, e, t, z, states):
+    def perfect(self, unet, e, t, z, text):
         asked.append((int(t[0]), e.clone()))
         # Of any length: the sampler keeps e₀ at 1.
         return 7 * right
@@ -311,7 +312,7 @@ def test_at_the_size_of_sd_1_5_it_runs_forward_and_backward(capsys):
         print(f"\nSD 1.5: {new / 1e6:.1f} M new beside {unet.num_parameters() / 1e6:.1f} M")
     assert 115e6 < new < 130e6 and len(stream.blocks) == 6
     z, states = torch.randn(1, 4, 64, 64), torch.randn(1, 77, 768)
-    e0 = stream(unet.train(), torch.randn(1, 768), torch.tensor([500]), z, states)
+    e0 = stream(unet.train(), torch.randn(1, 768), torch.tensor([500]), z, UnetText(states))
     e0.square().mean().backward()
     gradients = [p.grad for name, p in stream.named_parameters() if name != "logit_scale"]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)

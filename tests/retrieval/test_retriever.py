@@ -18,7 +18,9 @@ from unidiff_cli.retrieval.items import Items
 from unidiff_cli.retrieval.provenance import SCHEMA
 from unidiff_cli.retrieval.query import open_query
 from unidiff_cli.retrieval.retrieve import retrieve_batch
+from unidiff_cli.retrieval.synonyms import Synonym, learn, read_synonyms
 from unidiff_cli.retrieval.thresholds import Threshold
+from unidiff_cli.retrieval.where import mask_of
 
 
 @pytest.fixture
@@ -286,3 +288,42 @@ def test_without_enough_validation_images_nothing_is_said(retriever, monkeypatch
     noise = Image.effect_noise((48, 48), 200).convert("RGB")
     monkeypatch.setattr(retriever, "threshold", Threshold(None, 3))
     assert retriever.notes([Part(noise)], retriever.search(image=noise)) == []
+
+
+def test_a_filter_for_what_a_word_stands_for_is_offered_and_not_applied(
+    finished, caplog, monkeypatch
+):
+    known = {"rouge": Synonym("color", "red", 9, 9)}
+    caplog.set_level(logging.INFO, "unidiff")
+    monkeypatch.setattr("unidiff_cli.retrieval.opened.read_synonyms", lambda folder: known)
+    monkeypatch.setattr(logging.getLogger("unidiff"), "propagate", True)
+    hits = retrieve(finished, "rouge dress", k=60)
+    assert {hit.attributes["color"] for hit in hits} != {"red"}
+    assert """Only those: --where "color = 'red'\"""" in caplog.text
+    caplog.clear()
+    retrieve_batch(finished, ["rouge dress", "hat"], k=1)
+    assert caplog.text.count("rouge dress: In captions 'rouge' stands for color 'red'") == 1
+    caplog.clear()
+    retrieve(finished, "dress", minus=["rouge"], k=1)
+    retrieve(finished, "rouge dress", k=1, where="color = 'red'")
+    assert "stands for" not in caplog.text
+
+
+def test_an_index_learns_what_words_stand_for(finished):
+    rows = Shards.open(finished.path("shards")).rows()
+    assert read_synonyms(finished.path("index")) == learn(rows)
+
+
+def test_the_rows_of_a_filter_are_found_once_and_kept_as_they_are(retriever, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "unidiff_cli.retrieval.browsable.mask_of",
+        lambda where, items: asked.append(where) or mask_of(where, items),
+    )
+    first = retriever.allowed("color = 'red' or color = 'blue'")
+    retriever.search_all([[Part("dress")]], 3, where=["color = 'red' or color = 'blue'"])
+    both = retriever.allowed(["color = 'red' or color = 'blue'", "color != 'red'"])
+    assert asked == ["color = 'red' or color = 'blue'", "color != 'red'"]
+    assert 0 < both.sum() < first.sum()
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = True

@@ -10,6 +10,7 @@ from tests.support.catalogue import encoded, photo
 from unidiff_cli import Part, Retriever, generate
 from unidiff_cli.generation.record import read_record
 from unidiff_cli.retrieval.query import open_query
+from unidiff_cli.retrieval.synonyms import Synonym
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +247,16 @@ def test_the_document_describes_every_route_and_loads_nothing_from_elsewhere(cli
     page = client.get("/docs").text
     assert "swagger" in page and "http://" not in page and "https://" not in page
     assert client.get("/static-docs/swagger-ui-bundle.js").status_code == 200
+
+
+def test_what_a_word_stands_for_is_offered_and_not_applied(client, service, monkeypatch):
+    known = {"rouge": Synonym("color", "red", 9, 9)}
+    monkeypatch.setattr(service.catalogue.retriever, "_synonyms", known)
+    answer = client.post("/v1/retrieve", data={"text": "rouge dress", "k": 60}).json()
+    [offer] = answer["offers"]
+    assert offer["words"] == ["rouge"] and offer["where"] == "color = 'red'"
+    assert {hit["attributes"]["color"] for hit in answer["hits"]} != {"red"}
+    taken = {"text": "rouge dress", "k": 60, "where": offer["where"]}
+    answer = client.post("/v1/retrieve", data=taken).json()
+    assert {hit["attributes"]["color"] for hit in answer["hits"]} == {"red"}
+    assert answer["offers"] == []

@@ -7,6 +7,7 @@ import pytest
 from tests.support.catalogue import encoded, photo
 from tests.support.service import client_of
 from unidiff_cli import Retriever, index, prepare
+from unidiff_cli.retrieval.synonyms import Synonym
 from unidiff_cli.service.page import Asked
 from unidiff_cli.service.service import Service
 
@@ -168,3 +169,15 @@ def test_nothing_of_a_catalogue_is_script(tmp_path, finished, recipe):
         assert client.get(hit["thumbnail"]).status_code == 200
         item = client.get(f"/items/{hit['image'].split('/')[3]}")
         assert item.status_code == 200 and "<script>alert" not in item.text
+
+
+def test_an_offer_is_a_link_to_its_choice_or_else_to_its_filter(client, service, monkeypatch):
+    retriever = service.catalogue.retriever
+    monkeypatch.setattr(retriever, "_synonyms", {"rouge": Synonym("color", "red", 9, 9)})
+    [taken] = links(client, "/?q=rouge+dress", "Only red")
+    assert taken == "/?q=rouge+dress&f=color%3Ared"
+    assert not links(client, taken, "Only red")
+    # What is no choice of the page is added to the filter of one's own.
+    monkeypatch.setattr(retriever, "_synonyms", {"rouge": Synonym("path", "a", 9, 9)})
+    [taken] = links(client, "/?q=rouge&where=color+%3D+'red'", "Only a")
+    assert taken == "/?q=rouge&where=%28color+%3D+%27red%27%29+and+path+%3D+%27a%27"

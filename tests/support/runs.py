@@ -79,6 +79,7 @@ from tests.support.batches import batch_of, share_of
 from tests.support.projects import load_recipe
 from unidiff_cli.data.order import subsample
 from unidiff_cli.models.loading import load_base
+from unidiff_cli.training.adapter import adapted
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import trained_parameters
 from unidiff_cli.training.trainer import Trainer
@@ -87,7 +88,8 @@ accelerator = Accelerator(cpu=True)
 rank = accelerator.process_index
 recipe = load_recipe(folder, *assignments)
 base = load_base(folder, 32)
-module = TrainingModule(base, recipe.active(), 0, recipe.train.chunk).double()
+adapters = adapted(base, recipe)
+module = TrainingModule(base, recipe.active(), 0, recipe.train.chunk, adapters=adapters).double()
 trainer = Trainer(accelerator, module, recipe.train)
 trainer.wrapped.train()
 # Of the second step, which may scale by what the first one measured.

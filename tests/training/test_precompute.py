@@ -73,7 +73,7 @@ def test_images_are_encoded_within_the_memory_budget(base, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (5, 3, 32, 32), generator=generator).byte()
     whole, sizes, encode = base.encode_latents(pixels), [], base.vae.encode
-    monkeypatch.setattr("unidiff_cli.models.families.stable_diffusion.PIXELS", 2 * 32 * 32)
+    monkeypatch.setattr("unidiff_cli.models.latent_diffusion.PIXELS", 2 * 32 * 32)
     monkeypatch.setattr(base.vae, "encode", lambda x: (sizes.append(len(x)), encode(x))[1])
     for part, all_at_once in zip(base.encode_latents(pixels), whole, strict=True):
         assert torch.allclose(part, all_at_once, atol=1e-5)
@@ -82,7 +82,7 @@ def test_images_are_encoded_within_the_memory_budget(base, monkeypatch):
 
 def test_an_image_larger_than_the_budget_goes_alone(base, monkeypatch):
     sizes, encode = [], base.vae.encode
-    monkeypatch.setattr("unidiff_cli.models.families.stable_diffusion.PIXELS", 1)
+    monkeypatch.setattr("unidiff_cli.models.latent_diffusion.PIXELS", 1)
     monkeypatch.setattr(base.vae, "encode", lambda x: (sizes.append(len(x)), encode(x))[1])
     base.encode_latents(torch.zeros(3, 3, 32, 32).byte())
     assert sizes == [1, 1, 1]

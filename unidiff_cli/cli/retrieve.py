@@ -25,7 +25,7 @@ from unidiff_cli.models.encoders import CLIP
 
 if TYPE_CHECKING:
     from unidiff_cli.project.receipt import Receipt
-    from unidiff_cli.retrieval.retriever import Hit
+    from unidiff_cli.retrieval.hits import Hit
 
 COLUMNS = ("rank", "score", "views", "caption", "path")
 EXAMPLE = (
@@ -38,6 +38,15 @@ def index_command(
     export: ExportName = None,
     assignments: Assignments = None,
     force: Force = False,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="URL",
+            help="Send the index to Qdrant, as http://host:6333/collection; "
+            "a key is read from QDRANT_API_KEY.",
+        ),
+    ] = None,
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Put the index from before in place of this one.")
     ] = False,
@@ -45,16 +54,12 @@ def index_command(
     """Embed every image of the catalogue with an export's image encoders."""
     from unidiff_cli.config.load import read_recipe
     from unidiff_cli.retrieval.build import index
-    from unidiff_cli.retrieval.rollback import roll_back
 
-    if rollback:
-        if export or assignments or force:
-            raise UsageError("--rollback and another option were given.", "Give --rollback alone.")
-        project = open_project(context)
-        receipt = roll_back(project)
-        say_done(project, "index", None, receipt)
-        _say_kind(receipt)
-        console.note(f"It is of {receipt.settings['export']}. --rollback again undoes this.")
+    if rollback or to is not None:
+        name = "--rollback" if rollback else "--to"
+        if export or assignments or force or (rollback and to is not None):
+            raise UsageError(f"{name} and another option were given.", f"Give {name} alone.")
+        _push(context, to) if to is not None else _roll_back(context)
         return
     project = announced_project(context)
     recipe = read_recipe(
@@ -68,6 +73,25 @@ def index_command(
     say_done(project, "index", before, receipt)
     _say_kind(receipt)
     console.note('Next: unidiff retrieve "red dress"')
+
+
+def _roll_back(context: typer.Context) -> None:
+    from unidiff_cli.retrieval.rollback import roll_back
+
+    project = open_project(context)
+    receipt = roll_back(project)
+    say_done(project, "index", None, receipt)
+    _say_kind(receipt)
+    console.note(f"It is of {receipt.settings['export']}. --rollback again undoes this.")
+
+
+def _push(context: typer.Context, to: str) -> None:
+    from unidiff_cli.retrieval.push import push
+
+    key = os.environ.get("QDRANT_API_KEY", "").strip()
+    with console.bars(context.obj.quiet) as bars:
+        done = push(open_project(context), to, key=key, on_progress=bars)
+    console.say(f"{to}: {done.images:,} images, {done.sent:,} sent, {done.removed:,} removed")
 
 
 def _say_kind(receipt: Receipt) -> None:

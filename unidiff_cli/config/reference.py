@@ -89,7 +89,8 @@ def _keys(section: Node, schema: Node, prefix: str) -> Iterator[tuple[str, Node]
         path = f"{prefix}.{name}" if prefix else name
         inner = _section(node, schema)
         # A base is a name or a section, so it is both.
-        if inner is None or "anyOf" in node:
+        others = [option for option in node.get("anyOf", ()) if option.get("type") != "null"]
+        if inner is None or len(others) > 1:
             yield path, node
         # At the top level a section has a table of its own.
         if inner is not None and prefix:

@@ -49,15 +49,30 @@ GuidanceScale = Annotated[float, Field(ge=0)]
 SplitName = Literal["train", "val", "test"]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 ExtractorName = Literal["nano_scorer", "inception", "efficientnet_lite0"]
+# Kinds of layers, or ends of their names.
+Targets = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class BaseFolders(Section):
-    """A base in two parts: a Stable Diffusion and a CLIP, each a folder or a hub id."""
+    """A base in two parts: a Stable Diffusion and a CLIP, each a folder or a hub id.
 
-    diffusion: str = Field(description="folder or hub id of the Stable Diffusion pipeline")
-    clip: str = Field(description="folder or hub id of the CLIP model")
-    text: Literal["diffusion", "clip"] | None = Field(
-        None, description="whose text tower to take where the two differ; null: refuse to choose"
+    A hub id may name its revision: owner/name@revision. Without `text`, two text towers that differ
+    are refused. With `text: apart` the denoiser keeps its own, and any CLIP or SigLIP will do.
+    """
+
+    diffusion: str = Field(
+        description="folder, hub id or single .safetensors file of the Stable Diffusion pipeline"
+    )
+    clip: str = Field(description="folder or hub id of the CLIP (of a SigLIP: text: apart)")
+    text: Literal["diffusion", "clip", "apart"] | None = Field(
+        None,
+        description="whose text tower counts; apart: each its own, held together by consistency "
+        "and prior only",
+    )
+    config: str | None = Field(
+        None,
+        description="folder or hub id that describes a single file's pipeline; null: that of "
+        "SD 1.5 or SDXL",
     )
 
 
@@ -288,6 +303,75 @@ class LearningRates(Section):
     )
 
 
+class TowerLora(Section):
+    """What one tower's adapter has of its own; null: as `train.lora` says for all."""
+
+    rank: Positive | None = Field(None, description="the tower's own rank")
+    targets: Targets | None = Field(None, description="the tower's own targets")
+
+
+class Lora(Section):
+    """Adapters of low rank, through peft: they train, and the weights beside them stay."""
+
+    rank: Positive = Field(
+        16, description="the rank r of each adapter; train.lora: null trains the weights instead"
+    )
+    alpha: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="an adapter's product counts alpha / rank; null: as the rank, so once"
+    )
+    dora: bool = Field(
+        False, description="DoRA: the size of each output's weights trains apart from its direction"
+    )
+    targets: Targets = Field(
+        ("linear",),
+        description="layers with an adapter: attention, linear, convolutions, or names as in peft",
+    )
+    lr_factor: Annotated[float, Field(gt=0)] = Field(
+        10, description="an adapter trains at so many times its tower's train.lr"
+    )
+    towers: tuple[Literal["vision", "text", "denoiser"], ...] = Field(
+        ("vision", "text", "denoiser"),
+        description="the towers that train by adapters; others train their weights",
+    )
+    vision: TowerLora = TowerLora()
+    text: TowerLora = TowerLora()
+    denoiser: TowerLora = TowerLora()
+
+    @field_validator("towers")
+    @classmethod
+    def _one_at_least(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("name a tower, or set train.lora to null")
+        return value
+
+    @property
+    def kind(self) -> str:
+        """What people call it."""
+        return "DoRA" if self.dora else "LoRA"
+
+    def rank_of(self, tower: str) -> int:
+        """The rank of a tower's adapters."""
+        return self._own(tower).rank or self.rank
+
+    def targets_of(self, tower: str) -> tuple[str, ...]:
+        """The layers of a tower that have one."""
+        return self._own(tower).targets or self.targets
+
+    def scale_of(self, tower: str) -> float:
+        """α/r, what multiplies an adapter's product."""
+        return 1.0 if self.alpha is None else self.alpha / self.rank_of(tower)
+
+    def _own(self, tower: str) -> TowerLora:
+        return getattr(self, tower)
+
+
+class LastLayers(Section):
+    """Trains the upper end of CLIP's towers only: their last blocks, and what follows these."""
+
+    vision: Count = Field(0, description="blocks of the vision tower that train; 0: all of it")
+    text: Count = Field(0, description="blocks of the text tower that train; 0: all of it")
+
+
 class Augment(Section):
     """Samples that are changed while training, each kind a share of them; 0: none."""
 
@@ -364,6 +448,14 @@ class Train(Section):
         ("vision", "text", "denoiser", "new_layers"), description="the towers that train"
     )
     lr: LearningRates = LearningRates()
+    lora: Lora | None = Field(
+        None, description="trains adapters of low rank in place of the weights; null: the weights"
+    )
+    last_layers: LastLayers = LastLayers()
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="a block of CLIP's towers trains at so many times the rate of the one above it",
+    )
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         1e-4, description="AdamW's weight decay of matrices"
     )
@@ -456,6 +548,15 @@ class Train(Section):
         """`steps` as the number that `training.sizing` made of it."""
         assert isinstance(self.steps, int), "steps: auto is no number before `sized`"
         return self.steps
+
+    def by_adapters(self, tower: str) -> bool:
+        """Whether a tower trains by adapters of low rank."""
+        return self.lora is not None and tower in self.lora.towers
+
+    def rate_of(self, tower: str) -> float:
+        """The learning rate of a tower, or of its adapters where it trains by these."""
+        rate = getattr(self.lr, tower)
+        return rate * self.lora.lr_factor if self.lora and self.by_adapters(tower) else rate
 
     @field_validator("alike")
     @classmethod

@@ -29,6 +29,8 @@ from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.progress import Progress, labelled
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from unidiff_cli.models.base import BaseModel
 
 # Images generated with each setting: half of `evaluate.images`, at most so many.
@@ -122,8 +124,12 @@ class Judge:
 
     def trial(self, guidance: Guidance) -> Trial:
         """A setting with the figures of its images."""
+        return self.judged(guidance, self.images(guidance))
+
+    def images(self, guidance: Guidance) -> list[Image]:
+        """The images of a setting, one for each prompt of the eval set."""
         eval_set, options = self.eval_set, self.eval_set.generate
-        images = list(
+        return list(
             generate_images(
                 self.base,
                 eval_set.prompts,
@@ -134,7 +140,10 @@ class Judge:
                 on_progress=labelled(self.on_progress, f"choosing the guidance: {guidance}"),
             )
         )
-        features = self.extractor.features(images)
+
+    def judged(self, guidance: Guidance, images: list[Image]) -> Trial:
+        """A setting with the figures of these images."""
+        eval_set, features = self.eval_set, self.extractor.features(images)
         embeds = eval_set.scorer.embed_images(images)[1]
         return Trial(
             guidance,

@@ -7,7 +7,7 @@ some of what the run learned goes. CLIP's towers and the denoiser have a share e
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,7 @@ from unidiff_cli.evaluation.alpha import choose_alpha
 from unidiff_cli.exporters import Exporter, model_card
 from unidiff_cli.exporters.guidance import export_guidance
 from unidiff_cli.models import guidance_file, loading, sources
+from unidiff_cli.models.low_rank import LowRank, blended, layer_of
 from unidiff_cli.models.weights import Shares, blend
 from unidiff_cli.progress import Progress
 from unidiff_cli.project import checkpoints
@@ -135,8 +136,8 @@ def _write(
     """Writes `exports/<name>`, and what it holds into the receipt."""
     trained = project.receipt("runs", run)
     checkpoint, step, validation = _best_checkpoint(project.path("runs", run), trained)
-    weights = checkpoints.tensors(checkpoint, "averaged")
-    base = _base_for(run, recipe, weights)
+    base = _base_for(recipe)
+    weights = _tuned(run, recipe, base, checkpoints.tensors(checkpoint, "averaged"))
     exporter.check(base)
     clip = wanted.clip
     if isinstance(clip, str):
@@ -145,7 +146,9 @@ def _write(
         say = logger.info if chosen.gained else logger.warning
         say(f"alpha {chosen.alpha:g} of CLIP's towers: {chosen.reason}")
         clip, receipt.figures["alpha"] = chosen.alpha, chosen.plain()
-    blend(base, weights, Shares(clip, wanted.denoiser))
+    shares = Shares(clip, wanted.denoiser)
+    blend(base, weights, shares)
+    base.adapter = base.adapter and blended(base.adapter, shares)
     choose = exporter.is_base and receipt.settings["guidance"] != KEPT
     guidance = export_guidance(project, trained, recipe, base, choose, on_progress)
     receipt.figures |= {
@@ -229,14 +232,34 @@ def _best_checkpoint(run: Path, receipt: Receipt) -> tuple[Path, int, dict[str, 
     )
 
 
-def _base_for(run: str, recipe: Recipe, weights: dict[str, Tensor]) -> BaseModel:
+def _base_for(recipe: Recipe) -> BaseModel:
     """The base as it was before the run, with the layers that the run added to it."""
     base = loading.load_base(recipe.base, recipe.image_size)
     for objective in recipe.active().values():
         if (layers := objective.layers(base)) is not None:
             base.attach(layers)
-    if unknown := sorted(weights.keys() - base.state_dict().keys()):
+    return base
+
+
+def _tuned(
+    run: str, recipe: Recipe, base: BaseModel, averaged: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The run's weights by the base's own names; adapters are merged, and the base keeps a copy.
+
+    Raises Damaged for weights that the base has not.
+    """
+    own = {name: f"{layer}.weight" if (layer := layer_of(name)) else name for name in averaged}
+    if unknown := sorted(set(own.values()) - base.state_dict().keys()):
         raise Damaged(
             f"Run {run} holds weights its base has not: {unknown[0]}, …", "Run: unidiff train"
         )
-    return base
+    weights = {name: x for name, x in averaged.items() if own[name] == name}
+    if recipe.train.lora is None:
+        return weights
+    named = dict(base.named_parameters())
+    trained = {id(named[name]) for name in weights}
+    groups = base.parameter_groups().items()
+    others = [tower for tower, group in groups if any(id(p) in trained for p in group)]
+    adapters = LowRank.of_tensors(base, recipe.train.lora, averaged)
+    base.adapter = replace(adapters.factors(), others=tuple(others))
+    return weights | adapters.taken_out()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData, try_to_load_from_cache
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.repocard import metadata_load
 
 from unidiff_cli import __version__, registry
@@ -19,6 +19,7 @@ from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.exporters import Exporter
 from unidiff_cli.models.guidance_file import GuidanceFile, guidance_in_force
+from unidiff_cli.models.places import cached_file, hub_id
 from unidiff_cli.models.sources import Source, resolve_base
 from unidiff_cli.project.files import digest, write_text
 from unidiff_cli.project.project import Project
@@ -87,11 +88,20 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
         alpha=alpha,
         alpha_clip=alpha["alpha"] if alpha else receipt.settings["alpha_clip"],
         alpha_denoiser=receipt.settings["alpha_denoiser"],
+        adapters=_adapters(recipe),
         objectives=escape(", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items())),
         validation=", ".join(f"{k} {v:.3g}" for k, v in validation.items())
         or "no validation split",
         measured=measured,
     )
+
+
+def _adapters(recipe: Recipe) -> str:
+    """The adapters of low rank that a run trained, in words; "" where the weights trained."""
+    if (lora := recipe.train.lora) is None:
+        return ""
+    ranks = ", ".join(f"{tower} {lora.rank_of(tower)}" for tower in lora.towers)
+    return f"{lora.kind} through peft, ranks: {ranks}"
 
 
 def _guidance(recipe: Recipe, receipt: Receipt) -> GuidanceFile:
@@ -192,14 +202,15 @@ def _base_name(base: Any) -> str:
         return Path(base).name
     halves = base if isinstance(base, Mapping) else base.model_dump()
     return " + ".join(
-        half if half in _hub_ids(half) else Path(half).name
+        Path(half).name if Path(half).is_absolute() else half
         for half in (halves["diffusion"], halves["clip"])
     )
 
 
 def _hub_ids(*sources: str) -> list[str]:
-    """Those of a base's sources that are on the hub; the others are folders, by their path."""
-    return list(dict.fromkeys(source for source in sources if not Path(source).is_absolute()))
+    """Those of a base's sources that are on the hub; the others are here, by their path."""
+    hub = [hub_id(source).repo for source in sources if not Path(source).is_absolute()]
+    return list(dict.fromkeys(hub))
 
 
 def _licence(source: Source) -> str:
@@ -210,9 +221,6 @@ def _licence(source: Source) -> str:
 
 
 def _declared_licence(source: str) -> str:
-    card = Path(source) / FILE
-    if not Path(source).is_absolute():
-        cached = try_to_load_from_cache(source, FILE)
-        card = Path(cached) if isinstance(cached, str) else card
-    metadata = metadata_load(card) if card.is_file() else None
+    card = cached_file(source, FILE)
+    metadata = metadata_load(card) if card else None
     return str((metadata or {}).get("license", "unknown"))

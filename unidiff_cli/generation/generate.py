@@ -49,8 +49,8 @@ def generate(
     if empty := [prompt for prompt in prompts if not prompt.strip()]:
         raise UsageError(f"{len(empty)} of {len(prompts)} prompts are empty.", "Give each a text.")
     generator = Generator.open(project, export, options)
-    warn_of_cut(generator.base.window, prompts, "prompt")
-    warn_of_cut(generator.base.window, [negative], "negative prompt")
+    warn_of_cut(generator.base.prompt_window, prompts, "prompt")
+    warn_of_cut(generator.base.prompt_window, [negative], "negative prompt")
     guidance, why = generator.guidance()
     logger.info(f"guidance {guidance}: {why}")
     candidates = best_of or count
@@ -66,8 +66,18 @@ def generate(
         of_prompt = list(islice(images, candidates))
         if best_of:
             of_prompt = generator.rank(prompt, of_prompt)[:count]
+        _warn_of_flagged(prompt, of_prompt)
         folders.append(_write(project, prompt, of_prompt))
     return folders
+
+
+def _warn_of_flagged(prompt: str, images: Sequence[GeneratedImage]) -> None:
+    """Says how many images the base's safety checker flagged; they are written as they are."""
+    if count := sum(bool(record.flagged) for _, record in images):
+        logger.warning(
+            f"{count} of {len(images)} images of '{prompt}' are flagged by the base's safety "
+            'checker. They are written as they are; prompt.json says which: "flagged": true'
+        )
 
 
 def regenerate(

@@ -87,6 +87,7 @@ class Generator:
             on_step=on_step,
         )
         for prompt, seed, image in zip(prompts, seeds, images, strict=True):
+            verdict = self.base.flagged([image])
             record = GenerationRecord(
                 prompt=prompt,
                 seed=seed,
@@ -99,6 +100,7 @@ class Generator:
                 weights_hash=self.weights_hash,
                 size=self.base.image_size,
                 scheduler=self.base.sampler_name,
+                flagged=verdict[0] if verdict else None,
             )
             yield GeneratedImage(image, record)
 

@@ -36,6 +36,8 @@ class GenerationRecord(Section):
     guidance_rescale: Share = 0.0
     # The cosine with the prompt by the export's own CLIP, where candidates were ranked.
     score: float | None = None
+    # The verdict of the base's safety checker; None where it has none.
+    flagged: bool | None = None
 
     @property
     def guided(self) -> Guidance:

@@ -12,7 +12,7 @@ Shapes, for B images, n captions and a batch's b rows that the denoiser sees:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from unidiff_cli.data.batch import Transform
 from unidiff_cli.data.token_window import TokenWindow
-from unidiff_cli.models.adapters import AddedLayers
+from unidiff_cli.models.adapters import AddedLayers, Factors
 from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.needs import Tower
 from unidiff_cli.models.schedule import NoiseSchedule
@@ -132,7 +132,8 @@ class DualEncoder(nn.Module, ABC):
 class BaseModel(DualEncoder):
     """A base: a dual encoder and the denoiser that reads its text tower.
 
-    A family loads one from a source, in fp32 on the CPU. `added` holds the layers attached to it.
+    A family loads one from a source, in fp32 on the CPU. `added` holds the layers attached to it,
+    and `adapter` the adapters of low rank that are merged into the weights it is exported with.
     """
 
     source: Source
@@ -140,6 +141,15 @@ class BaseModel(DualEncoder):
     image_size: int
     schedule: NoiseSchedule
     added: dict[str, AddedLayers]
+    adapter: Factors | None = None
+
+    @property
+    def pipeline_names(self) -> Mapping[str, str]:
+        """The names of its modules in a pipeline of diffusers, by those here: the starts of each.
+
+        An adapter in diffusers' layout holds the layers below these; empty where there is none.
+        """
+        return {}
 
     @classmethod
     @abstractmethod
@@ -203,6 +213,10 @@ class BaseModel(DualEncoder):
         With guidance that only has a scale it is the image of the pipeline that `save` writes.
         """
 
+    def flagged(self, images: Sequence[Image]) -> list[bool] | None:
+        """The verdict of the base's safety checker on images; None where it has no checker."""
+        return None
+
     @property
     @abstractmethod
     def sampler_name(self) -> str:
@@ -222,6 +236,16 @@ class BaseModel(DualEncoder):
     @abstractmethod
     def prepare_for_training(self, gradient_checkpointing: bool) -> None:
         """Whatever makes training fast, or small in memory; no value changes."""
+
+    @property
+    def shares_text(self) -> bool:
+        """Whether the denoiser reads the text tower that retrieval reads."""
+        return True
+
+    @property
+    def prompt_window(self) -> TokenWindow:
+        """How much of a prompt the denoiser reads."""
+        return self.window
 
     def attach(self, layers: AddedLayers) -> None:
         """Adds layers to the base. Raises UsageError for layers that do not fit it."""

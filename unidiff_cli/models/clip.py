@@ -1,4 +1,4 @@
-"""One CLIP: captions and images to unit vectors. The retrieval half of a base, and the scorer."""
+"""One CLIP or SigLIP: captions and images to unit vectors. A base's retrieval half, the scorer."""
 
 from __future__ import annotations
 
@@ -11,27 +11,35 @@ from typing import Any, Self
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, SiglipImageProcessor
 
 from unidiff_cli.data.batch import Transform
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.models.base import DualEncoder, TextFeatures
+from unidiff_cli.models.places import pretrained
 from unidiff_cli.models.reading import broken, read_model, reading
+from unidiff_cli.models.siglip import (
+    is_siglip,
+    is_siglip_folder,
+    read_siglip,
+    siglip_square,
+    siglip_tokenizer,
+)
 
 # CLIP's tokenizer has each byte twice, within a word and at its end, and two marks.
 LEAST_TOKENS = 514
+# How images are resized, by the number that a processor's config has for it.
+RESAMPLED = {2: "bilinear", 3: "bicubic"}
 
 
 class Clip(DualEncoder):
-    """A transformers CLIPModel with what turns captions and images into its inputs."""
+    """A CLIPModel or SiglipModel with what turns captions and images into its inputs."""
 
     # (1, 3, 1, 1) buffers.
     clip_mean: Tensor
     clip_std: Tensor
 
-    def __init__(
-        self, clip: CLIPModel, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor
-    ) -> None:
+    def __init__(self, clip: Any, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor) -> None:
         super().__init__()
         self.clip: Any = clip
         self.tokenizer, self.clip_processor = tokenizer, processor
@@ -41,17 +49,14 @@ class Clip(DualEncoder):
 
     @classmethod
     def read(cls, folder: str | Path) -> Self:
-        """A CLIPModel folder or hub id in fp32, on the CPU.
+        """A CLIPModel or SiglipModel folder or hub id in fp32, on the CPU.
 
         Raises EnvironmentProblem where it is not on this machine, or not whole; Damaged for an
         export.
         """
         clip = read_clip(folder)
-        with reading("The CLIP", folder):
-            tokenizer = CLIPTokenizer.from_pretrained(folder)
-            read = cls(clip, tokenizer, image_processor(folder, clip)).eval()
-        refuse_other_words("The CLIP", folder, tokenizer, clip)
-        return read
+        tokenizer = read_tokenizer(folder, clip)
+        return cls(clip, tokenizer, image_processor(folder, clip)).eval()
 
     def frozen(self) -> Clip:
         """A copy of this CLIP with the weights it has now, which never trains."""
@@ -74,20 +79,20 @@ class Clip(DualEncoder):
 
     def encode_text(self, captions: Sequence[str]) -> TextFeatures:
         """States after the final norm and unit embeddings, from one forward."""
-        out = self.clip.text_model(input_ids=self.token_ids(captions))
+        out = self.clip.text_model(**self._text_inputs(captions))
         embeds = self.clip.text_projection(out.pooler_output)
         return TextFeatures(out.last_hidden_state, unit(embeds))
 
     def token_ids(self, captions: Sequence[str]) -> Tensor:
         """Token ids (n, L), int64, padded to the full length as Stable Diffusion does."""
-        ids = self.tokenizer(
-            list(captions),
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        return ids.input_ids.to(self.device)
+        return token_ids(self.tokenizer, captions).to(self.device)
+
+    def _text_inputs(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        """What the text tower reads. CLIP's end token sees nothing behind it, so it has no mask."""
+        if not is_siglip(self.clip):
+            return {"input_ids": self.token_ids(captions)}
+        tokens = tokenized(self.tokenizer, captions)
+        return {name: x.to(self.device) for name, x in tokens.items()}
 
     # ------------------------------------------------------------ images
 
@@ -104,17 +109,40 @@ class Clip(DualEncoder):
         return pixels(self.clip_processor, images)
 
     def clip_resize(self, images: Tensor) -> Tensor:
-        short, crop = self.clip_processor.size["shortest_edge"], self.clip_processor.crop_size
-        height, width = (round(side * short / min(images.shape[2:])) for side in images.shape[2:])
+        size, crop = self.clip_processor.size, self.clip_processor.crop_size
         full = torch.promote_types(images.dtype, torch.float32)
-        x = nn.functional.interpolate(
-            images.to(full), (height, width), mode="bicubic", antialias=True, align_corners=False
-        )
+        options: dict[str, Any] = {
+            "mode": RESAMPLED[self.clip_processor.resample],
+            "antialias": True,
+            "align_corners": False,
+        }
+        if "shortest_edge" not in size:
+            sides = (size["height"], size["width"])
+            return nn.functional.interpolate(images.to(full), sides, **options).clamp(0, 255)
+        short = size["shortest_edge"]
+        height, width = (round(side * short / min(images.shape[2:])) for side in images.shape[2:])
+        x = nn.functional.interpolate(images.to(full), (height, width), **options)
         top, left = (height - crop["height"]) // 2, (width - crop["width"]) // 2
         return x[:, :, top : top + crop["height"], left : left + crop["width"]].clamp(0, 255)
 
     def transforms(self) -> dict[str, Transform]:
         return {"clip_pixels": partial(pixels, self.clip_processor)}
+
+
+def token_ids(tokenizer: Any, captions: Sequence[str]) -> Tensor:
+    """Token ids (n, L), int64, padded to a tokenizer's full length."""
+    return tokenized(tokenizer, captions)["input_ids"]
+
+
+def tokenized(tokenizer: Any, captions: Sequence[str]) -> Any:
+    """All that a tokenizer gives of captions, each (n, L), padded to its full length."""
+    return tokenizer(
+        list(captions),
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
 
 
 def unit(x: Tensor) -> Tensor:
@@ -123,16 +151,28 @@ def unit(x: Tensor) -> Tensor:
 
 
 def read_clip(folder: str | Path) -> Any:
-    """The CLIPModel of a folder or hub id, fp32, whole. Raises as `read_model` does."""
-    return read_model(CLIPModel, "The CLIP", folder)
+    """The CLIPModel or SiglipModel of a folder or hub id, fp32, whole. Raises as `read_model`."""
+    with reading("The CLIP", folder):
+        siglip = is_siglip_folder(folder)
+    return read_siglip(folder) if siglip else read_model(CLIPModel, "The CLIP", folder)
 
 
-def refuse_other_words(what: str, folder: str | Path, tokenizer: Any, clip: Any) -> None:
-    """Raises the error of `broken` for a tokenizer that is not this CLIP's.
+def read_tokenizer(folder: str | Path, clip: Any) -> Any:
+    """The tokenizer of a CLIP's folder. Raises the error of `broken` for another CLIP's."""
+    if is_siglip(clip):
+        tokenizer = siglip_tokenizer(folder, clip)
+    else:
+        with reading("The CLIP", folder):
+            tokenizer = pretrained(CLIPTokenizer, folder)
+    refuse_other_words("The CLIP", folder, tokenizer, clip.config.text_config)
+    return tokenizer
+
+
+def refuse_other_words(what: str, folder: str | Path, tokenizer: Any, text: Any) -> None:
+    """Raises the error of `broken` for a tokenizer that is not of the text tower with this config.
 
     transformers makes an empty one where the files are missing.
     """
-    text = clip.config.text_config
     if not LEAST_TOKENS <= len(tokenizer) <= text.vocab_size:
         reason = f"has a tokenizer of {len(tokenizer):,} tokens for {text.vocab_size:,} embeddings"
         raise broken(what, folder, reason)
@@ -147,13 +187,15 @@ def image_processor(folder: str | Path, clip: Any) -> CLIPImageProcessor:
     Raises the error of `broken` for one that makes images of another size.
     """
     side = clip.config.vision_config.image_size
+    kind: Any = SiglipImageProcessor if is_siglip(clip) else CLIPImageProcessor
+    usual = siglip_square if is_siglip(clip) else square
     with reading("The CLIP", folder):
         try:
-            processor = CLIPImageProcessor.from_pretrained(folder)
+            processor = pretrained(kind, folder)
         except OSError:
             if (Path(folder) / "preprocessor_config.json").exists():
                 raise
-            return square(side)
+            return usual(side)
         shape = pixels(processor, [Image.new("RGB", (side, side))]).shape[2:]
     if shape != (side, side):
         made = "×".join(map(str, shape))

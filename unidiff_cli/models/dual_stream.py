@@ -30,6 +30,7 @@ from unidiff_cli.models.clip import unit
 from unidiff_cli.models.reading import read_model
 from unidiff_cli.models.schedule import NoiseSchedule
 from unidiff_cli.models.sources import DUAL_STREAM
+from unidiff_cli.models.unet import UnetText, embedding
 
 # Dimensions of an attention head.
 HEAD = 64
@@ -154,7 +155,7 @@ class DualStream(ModelMixin, ConfigMixin, AddedLayers):  # type: ignore[metaclas
         The caption is the empty one, of one row.
         """
         z = z.contiguous(memory_format=torch.channels_last)
-        return unit(self.forward(_unet_of(base), e_t, t, z, null.expand(len(z)).states))
+        return unit(self.forward(_unet_of(base), e_t, t, z, _text_of(base, null, len(z))))
 
     @torch.no_grad()
     def sample(
@@ -175,13 +176,13 @@ class DualStream(ModelMixin, ConfigMixin, AddedLayers):  # type: ignore[metaclas
         guidance = self.settings.guidance if guidance is None else guidance
         noises = self.settings.noises if noises is None else noises
         z = z.contiguous(memory_format=torch.channels_last)
-        states = base.encode_text([""]).expand(len(z)).states
+        text = _text_of(base, base.encode_text([""]), len(z))
         starts = (fixed_noise(n, self.settings.dimension).to(z) for n in range(noises))
-        embeds = [self._denoised(base, start, z, states, steps, guidance) for start in starts]
+        embeds = [self._denoised(base, start, z, text, steps, guidance) for start in starts]
         return normalize(torch.stack(embeds).mean(0), dim=-1)
 
     def _denoised(
-        self, base: BaseModel, start: Tensor, z: Tensor, states: Tensor, steps: int, guidance: float
+        self, base: BaseModel, start: Tensor, z: Tensor, text: UnetText, steps: int, guidance: float
     ) -> Tensor:
         """Unit embeddings (B, D), float32, by DDIM from one noise (D,).
 
@@ -192,31 +193,31 @@ class DualStream(ModelMixin, ConfigMixin, AddedLayers):  # type: ignore[metaclas
         times = torch.linspace(len(schedule) - 1, 0, steps + 1).round().long().tolist()
         for t, following in zip(times, times[1:], strict=False):
             now, then = (torch.full((len(z),), k, device=z.device) for k in (t, following))
-            e0 = normalize(self.forward(unet, e, now, z, states), dim=-1)
+            e0 = normalize(self.forward(unet, e, now, z, text), dim=-1)
             if guidance != 1:
-                dropped = normalize(self.forward(unet, e, now, torch.zeros_like(z), states), dim=-1)
+                dropped = normalize(self.forward(unet, e, now, torch.zeros_like(z), text), dim=-1)
                 e0 = normalize(dropped + guidance * (e0 - dropped), dim=-1)
             eps = (e - self.settings.gamma * schedule.signal(t) * e0) / schedule.sigma(t)
             e = self.noisy(e0, eps, then, schedule)
         return e0.float()
 
-    def forward(self, unet: Any, e_t: Tensor, t: Tensor, z: Tensor, states: Tensor) -> Tensor:
+    def forward(self, unet: Any, e_t: Tensor, t: Tensor, z: Tensor, text: UnetText) -> Tensor:
         """ê₀ (B, D), not scaled to any length.
 
-        e_t (B, D) at t (B,), clean latents z (B, c, h, w), text states (B, L, d). The UNet runs as
-        far as its middle block, at timestep 0, with the query among the tokens of each attention.
+        e_t (B, D) at t (B,), clean latents z (B, c, h, w), text of B captions. The UNet runs as far
+        as its middle block, at timestep 0, with the query among the tokens of each attention.
         """
         run: Callable[..., Any] = lambda part, *args: part(*args)  # noqa: E731
         if unet.is_gradient_checkpointing and torch.is_grad_enabled():
             run = partial(checkpoint, use_reentrant=False)
-        emb = unet.time_embedding(unet.time_proj(torch.zeros_like(t)).to(z.dtype))
+        emb = embedding(unet, z, torch.zeros_like(t), text)
         # (B, D)
         query = e_t + self.time(self.frequencies(t).to(e_t.dtype))
         h, streams = torch.zeros_like(query), iter(cast("list[QueryStream]", self.streams))
 
         def attention_block(attention: Any, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
             beside = [next(streams) for _ in attention.transformer_blocks]
-            return run(partial(attend, attention, beside), x, h, query, states)
+            return run(partial(attend, attention, beside), x, h, query, text.states)
 
         x = unet.conv_in(z)
         for block in unet.down_blocks:
@@ -287,3 +288,8 @@ def _unet_of(base: Any) -> Any:
             "Take another base, or train without DiffDis.",
         )
     return unet
+
+
+def _text_of(base: Any, features: TextFeatures, count: int) -> UnetText:
+    """What a base's UNet reads of one caption, `count` times."""
+    return base.unet_text(features.expand(count))

@@ -23,6 +23,7 @@ from unidiff_cli.models.distributed import gather_rows, rank
 from unidiff_cli.models.features import FeatureQuery
 from unidiff_cli.models.gradient_cut import Cut, GradientFactors, scaled_gradient
 from unidiff_cli.models.keyed_random import keyed_random
+from unidiff_cli.models.low_rank import Unadapted
 from unidiff_cli.models.needs import Needs, Tower
 from unidiff_cli.models.text_pass import TextCut, TextPass
 
@@ -68,7 +69,7 @@ class ForwardPass:
         batch: Batch,
         needs: Needs,
         options: ForwardOptions,
-        frozen: DualEncoder | None = None,
+        frozen: DualEncoder | Unadapted | None = None,
     ) -> None:
         self.base, self.batch, self.needs, self.frozen = base, batch, needs, frozen
         self.options = options
@@ -150,7 +151,9 @@ class ForwardPass:
 
     def zero(self, tower: Tower) -> Tensor:
         """A zero with a gradient to a tower, for a step in which a loss has no row."""
-        return self.base.parameter_groups()[tower][0].sum() * 0
+        parameters = self.base.parameter_groups()[tower]
+        trained = next((p for p in parameters if p.requires_grad), parameters[0])
+        return trained.sum() * 0
 
     def full_precision(self) -> AbstractContextManager[None]:
         """Where cosines are compared and pixels moved: autocast would do it in half precision."""
@@ -255,7 +258,7 @@ class ForwardPass:
         positions = [self.batch.positions[i] for i in rows]
         return keyed_random(self.options.seed, self.step, positions, name, (count,), uniform=True)
 
-    def _embedded(self, encoder: DualEncoder, pixels: Tensor) -> Tensor:
+    def _embedded(self, encoder: DualEncoder | Unadapted, pixels: Tensor) -> Tensor:
         def tower(first: int, last: int) -> Tensor:
             return encoder.encode_images(pixels[first:last].to(self.device))
 

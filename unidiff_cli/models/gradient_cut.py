@@ -38,7 +38,9 @@ class Cut:
     def leaf(self, output: Tensor) -> Tensor:
         """The same values without the graph; their gradient arrives here."""
         leaf = output.detach().requires_grad_(output.requires_grad)
-        self.pairs.append((output, leaf))
+        # What has no graph, such as the states of a tower that stays as it is, ends none.
+        if output.requires_grad:
+            self.pairs.append((output, leaf))
         return leaf
 
     @property
@@ -48,8 +50,8 @@ class Cut:
 
     @property
     def leaves(self) -> list[Tensor]:
-        """Those that take a gradient."""
-        return [leaf for _, leaf in self.pairs if leaf.requires_grad]
+        """What readers see in their place."""
+        return [leaf for _, leaf in self.pairs]
 
     @property
     def arrived(self) -> list[Tensor]:

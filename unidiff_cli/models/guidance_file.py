@@ -20,8 +20,9 @@ from unidiff_cli.models.reading import broken
 from unidiff_cli.models.sources import NUMBERS, Source
 
 FILE = "guidance.json"
-# Stable Diffusion's, of a base that says nothing.
+# Of a base that says nothing: those of diffusers' pipelines, by their class.
 DEFAULT = Guidance(7.5)
+DEFAULTS = {"StableDiffusionXLPipeline": Guidance(5.0)}
 
 
 class MeasuredGuidance(Section):
@@ -74,7 +75,8 @@ def own_guidance(source: Source) -> tuple[Guidance, str]:
         numbers = read_yaml(folder / NUMBERS).data.get("generate")
         if isinstance(numbers, Mapping) and "guidance" in numbers:
             return Guidance(_scale(folder / NUMBERS, numbers["guidance"])), "the base's own"
-    return DEFAULT, "the default of Stable Diffusion"
+    kind = source.pipeline_class()
+    return DEFAULTS.get(kind, DEFAULT), f"the default of {kind}"
 
 
 def _scale(file: Path, value: Any) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unidiff_cli.errors import Damaged, EnvironmentProblem, UnidiffError
+from unidiff_cli.models.places import pretrained
 from unidiff_cli.project.receipt import RECEIPT
 from unidiff_cli.system import first_line
 
@@ -62,11 +63,21 @@ def read_model(kind: Any, what: str, folder: str | Path, **options: Any) -> Any:
     }
     with reading(what, folder):
         try:
-            model, report = kind.from_pretrained(folder, **options)
+            model, report = pretrained(kind, folder, **options)
         except (RuntimeError, ValueError) as problem:
             model, report = _whatever_its_shapes(kind, folder, options, problem)
     _refuse_partial(what, folder, report, len(model.state_dict()))
     return model
+
+
+def read_part(kind: Any, folder: Path) -> Any:
+    """One model of a pipeline, from its only precision or from full precision.
+
+    Raises as `read_model` does.
+    """
+    halves = not any(path for path in folder.glob("*.safetensors") if ".fp16." not in path.name)
+    variant = {"variant": "fp16"} if halves and any(folder.glob("*.fp16.*")) else {}
+    return read_model(kind, "The base's", folder, **variant)
 
 
 def _whatever_its_shapes(
@@ -74,8 +85,8 @@ def _whatever_its_shapes(
 ) -> Any:
     """The model and its report where tensors of another shape were the problem, else that."""
     try:
-        return kind.from_pretrained(
-            folder, ignore_mismatched_sizes=True, low_cpu_mem_usage=False, **options
+        return pretrained(
+            kind, folder, ignore_mismatched_sizes=True, low_cpu_mem_usage=False, **options
         )
     except Exception:
         raise problem from None

@@ -1,8 +1,9 @@
 """Where a base's weights are: which CLIP and which Stable Diffusion a recipe adapts. No torch.
 
 A base is one folder (a diffusers pipeline with a transformers `clip/` in it: the embedded ones, and
-every export) or two sources, `{diffusion: …, clip: …}`, each a folder or a hub id. A `base.yaml` in
-the diffusion folder holds the numbers that suit the base: the lowest layer of every recipe.
+every export) or two sources, `{diffusion: …, clip: …}`, each a folder or a hub id; `places.py` says
+how they are written. A `base.yaml` in the diffusion folder holds the numbers that suit the base:
+the lowest layer of every recipe.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import BaseFolders, Generate, Recipe
 from unidiff_cli.config.sources import ConfigSource, read_yaml
 from unidiff_cli.errors import UnidiffError, UsageError, nearest
-from unidiff_cli.models.reading import broken
+from unidiff_cli.models import places
+from unidiff_cli.models.reading import broken, reading
 from unidiff_cli.project.files import digest, file_digest
 from unidiff_cli.project.project import Project
 
@@ -36,6 +38,9 @@ SD15 = BaseFolders(
 READ = (".safetensors", ".json", ".txt")
 # The file of the numbers that suit a base.
 NUMBERS = "base.yaml"
+# The file that says of a base's folder that its CLIP stands apart, and what it holds.
+APART = "clip-apart.txt"
+APART_NOTE = "The CLIP in clip/ shares no text tower with the pipeline: unidiff, base.text: apart."
 # The folder of a base's DiffDis layers, beside its diffusers parts.
 DUAL_STREAM = "dual_stream"
 
@@ -48,11 +53,36 @@ class Source:
     clip: str
     text: str | None = None
     why: str = ""
+    # Where the pipeline of a single file is described.
+    config: str | None = None
+
+    @property
+    def description(self) -> str:
+        """The place that holds the pipeline's configs and tokenizers.
+
+        Raises UsageError for a single file that unidiff does not read, or not without its config.
+        """
+        if not places.is_single_file(self.diffusion):
+            return self.diffusion
+        place = self.config or self._single_file().config
+        if not place:
+            raise UsageError(
+                f"{self.diffusion} is an SD 2.x, and does not say whether it predicts the noise "
+                "(512 px) or v (768 px).",
+                "Give the folder or hub id of its configs: base: {diffusion: …, config: …, …}",
+            )
+        return place
 
     def family(self) -> str:
-        """The part that reads this base. Raises UsageError for a pipeline class no part reads."""
-        index = _config(self.diffusion, "model_index.json")
-        pipeline = str(index.get("_class_name", "StableDiffusionPipeline"))
+        """The part that reads this base. Raises UsageError for a pipeline class no part reads.
+
+        Raises EnvironmentProblem where a hub id is neither in the cache nor can be asked.
+        """
+        file = "model_index.json"
+        if not Path(self.diffusion).exists() and not places.cached_file(self.diffusion, file):
+            with reading("The base", self.diffusion):
+                places.fetch_file(self.diffusion, file)
+        pipeline = self.pipeline_class()
         # A family is named as the pipeline it reads: StableDiffusionPipeline, stable_diffusion.
         words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", pipeline.removesuffix("Pipeline"))
         family = "_".join(words).lower()
@@ -62,6 +92,24 @@ class Source:
                 "Name another base in the recipe.",
             )
         return family
+
+    def pipeline_class(self) -> str:
+        """The class of pipelines that the base's files on this machine are of."""
+        if places.is_single_file(self.diffusion):
+            return self._single_file().pipeline
+        index = _config(self.diffusion, "model_index.json")
+        return str(index.get("_class_name", "StableDiffusionPipeline"))
+
+    def _single_file(self) -> places.Kind:
+        with reading("The base", self.diffusion):
+            kind = places.kind_of(self.diffusion)
+        if kind is None:
+            raise UsageError(
+                f"{self.diffusion} is no single file of SD 1.x, SD 2.x or SDXL with its text "
+                "encoder in it.",
+                "Name another file, or a folder in the layout of diffusers.",
+            )
+        return kind
 
 
 def embedded_bases() -> dict[str, Path]:
@@ -76,7 +124,8 @@ def resolve_base(base: Any) -> tuple[Any, Source]:
     """
     if isinstance(base, BaseFolders | Mapping):
         folders = BaseFolders.model_validate(base if isinstance(base, Mapping) else dict(base))
-        halves = {k: _absolute(getattr(folders, k)) for k in ("diffusion", "clip")}
+        named = {k: getattr(folders, k) for k in ("diffusion", "clip", "config")}
+        halves = {k: place and _absolute(place) for k, place in named.items()}
         value = folders.model_copy(update=halves).model_dump()
         return value, Source(**value, why="two sources, as the recipe says")
     if base == "auto":
@@ -90,6 +139,11 @@ def resolve_base(base: Any) -> tuple[Any, Source]:
         folder = inside[base]
         return base, Source(str(folder), str(folder / "clip"), None, "embedded in the package")
     folder = Path(os.path.expanduser(str(base)))
+    if places.is_single_file(folder):
+        raise UsageError(
+            f"{folder} is a diffusion model without the image tower of a CLIP.",
+            f"Give both: base: {{diffusion: {folder}, clip: FOLDER}}",
+        )
     if (folder / "model_index.json").is_file():
         if not (folder / "clip" / "config.json").is_file():
             raise UsageError(
@@ -97,7 +151,8 @@ def resolve_base(base: Any) -> tuple[Any, Source]:
                 "Give both: base: {diffusion: FOLDER, clip: FOLDER}",
             )
         folder = folder.absolute()
-        return str(folder), Source(str(folder), str(folder / "clip"), None, "a folder")
+        text = "apart" if (folder / APART).is_file() else None
+        return str(folder), Source(str(folder), str(folder / "clip"), text, "a folder")
     raise UsageError(
         f"There is no base '{base}'.{nearest(str(base), inside)}",
         f"Give auto, {', '.join(inside)}, a folder with model_index.json and clip/, "
@@ -125,8 +180,8 @@ def _numbers(source: Source) -> ConfigSource:
             data = {**numbers.data, "generate": rest}
             numbers = ConfigSource(numbers.label, data, numbers.lines)
         return numbers
-    unet = _config(source.diffusion, "unet/config.json")
-    vae = _config(source.diffusion, "vae/config.json")
+    unet = _config(source.description, "unet/config.json")
+    vae = _config(source.description, "vae/config.json")
     size = {}
     if "sample_size" in unet and "block_out_channels" in vae:
         # Every level of the autoencoder but the first halves the image.
@@ -153,9 +208,9 @@ def generation_settings(folder: Path, project: Project, **sources: Any) -> Gener
 
 
 def _absolute(place: str) -> str:
-    """A folder by its whole path, for a run resumed from elsewhere; a hub id as it is."""
-    folder = Path(os.path.expanduser(place))
-    return str(folder.absolute()) if folder.is_dir() else place
+    """A folder or file by its whole path, for a run resumed from elsewhere; a hub id as it is."""
+    path = Path(os.path.expanduser(place))
+    return str(path.absolute()) if path.exists() else place
 
 
 def files_hash(base: Any) -> str:
@@ -166,7 +221,12 @@ def files_hash(base: Any) -> str:
     """
     _, source = resolve_base(base)
     parts: list[Any] = [source.text]
-    for place, patterns in ((source.diffusion, ("model_index.json", "*/*")), (source.clip, ("*",))):
+    pipeline = ("model_index.json", "*/*")
+    read = [(source.diffusion, pipeline), (source.clip, ("*",))]
+    if places.is_single_file(source.diffusion):
+        parts.append(file_digest(Path(source.diffusion)))
+        read[0] = (source.description, pipeline)
+    for place, patterns in read:
         folder = Path(place)
         if folder.is_dir():
             files = (path for pattern in patterns for path in folder.glob(pattern))
@@ -175,8 +235,9 @@ def files_hash(base: Any) -> str:
                 for path in sorted(path for path in files if path.suffix in READ)
             ]
         else:
-            index = _cached(place, "model_index.json") or _cached(place, "config.json")
-            parts.append((place, str(index)))
+            names = ("model_index.json", "config.json")
+            indexes = (places.cached_file(place, name) for name in names)
+            parts.append((place, str(next((path for path in indexes if path), None))))
     return digest(parts)
 
 
@@ -200,22 +261,16 @@ def missing_for_sd15() -> str:
     wanted = [(SD15.diffusion, file) for file in WEIGHTS] + [(SD15.clip, "model")]
     for repo, file in wanted:
         if not any(
-            _cached(repo, f"{file}{ending}") for ending in (".safetensors", ".fp16.safetensors")
+            places.cached_file(repo, f"{file}{ending}")
+            for ending in (".safetensors", ".fp16.safetensors")
         ):
             return f"{file} of {repo} is not in the hub cache"
     return "" if machine.device().type == "cuda" else "there is no GPU"
 
 
-def _cached(repo: str, file: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    path = try_to_load_from_cache(repo, file)
-    return Path(path) if isinstance(path, str) else None
-
-
 def _config(source: str, file: str) -> dict[str, Any]:
     """A JSON file of a folder or of the hub cache; empty where it is not there."""
-    path = cached_file(source, file)
+    path = places.cached_file(source, file)
     if path is None:
         return {}
     try:
@@ -225,12 +280,6 @@ def _config(source: str, file: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise _not_a_config(path)
     return config
-
-
-def cached_file(source: str, file: str) -> Path | None:
-    """A file of a folder or of the hub cache; None where it is not there."""
-    path = Path(source) / file if Path(source).is_dir() else _cached(source, file)
-    return path if path is not None and path.is_file() else None
 
 
 def _not_a_config(path: Path) -> UnidiffError:

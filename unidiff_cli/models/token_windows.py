@@ -9,19 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.errors import EnvironmentProblem
+from unidiff_cli.models.places import cached_file, fetch_file
 from unidiff_cli.models.reading import reading
-from unidiff_cli.models.sources import Source, cached_file, resolve_base
+from unidiff_cli.models.sources import Source, resolve_base
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 CONFIG, WHOLE = "tokenizer_config.json", "tokenizer.json"
-# CLIP's, where a folder does not say.
-USUAL_LENGTH = 77
+# CLIP's, where a folder does not say; transformers writes 10^30 where it does not know.
+USUAL_LENGTH, LARGEST_LENGTH = 77, 100_000
+# SigLIP's, which configs leave out.
+SIGLIP_LENGTH = 64
 
 
 def token_window(base: Any, fetch: bool = False) -> TokenWindow:
     """What a base's text tower reads, by the tokenizer that its denoiser and CLIP share.
+
+    That of a CLIP that stands apart is the CLIP's.
 
     With `fetch` the tokenizer of a hub id may come from the hub, as its weights may. Raises
     UsageError for a base that is not there, EnvironmentProblem for one whose tokenizer is not on
@@ -35,8 +40,11 @@ def token_window(base: Any, fetch: bool = False) -> TokenWindow:
 
 def _folder(source: Source, fetch: bool) -> Path:
     """The folder that holds the base's tokenizer."""
-    for place, below in ((source.diffusion, "tokenizer/"), (source.clip, "")):
-        if fetch and not Path(place).is_dir():
+    places = [(source.description, "tokenizer/"), (source.clip, "")]
+    if source.text == "apart":
+        places.reverse()
+    for place, below in places:
+        if fetch and not Path(place).exists():
             _fetch(place, below)
         for file in (WHOLE, "merges.txt"):
             if path := cached_file(place, f"{below}{file}"):
@@ -49,12 +57,11 @@ def _folder(source: Source, fetch: bool) -> Path:
 
 def _fetch(repository: str, below: str) -> None:
     """Brings a tokenizer's files into the hub cache, those that there are."""
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
     for file in (CONFIG, WHOLE, "vocab.json", "merges.txt"):
         with reading("The tokenizer", repository), suppress(EntryNotFoundError):
-            hf_hub_download(repository, f"{below}{file}")
+            fetch_file(repository, f"{below}{file}")
 
 
 def _tokenizer(folder: Path) -> Tokenizer:
@@ -69,12 +76,17 @@ def _tokenizer(folder: Path) -> Tokenizer:
 
 
 def _length(folder: Path) -> int:
-    """The tokens of a caption that are read, the two marks among them."""
-    file = folder / CONFIG
-    config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    length = config.get("model_max_length", USUAL_LENGTH)
-    # transformers writes 10^30 where it does not know.
-    return int(length) if 2 < length < 100_000 else USUAL_LENGTH
+    """The tokens of a caption that are read, the marks among them."""
+    length = _config(folder / CONFIG).get("model_max_length", 0)
+    if not 2 < length < LARGEST_LENGTH:
+        model = _config(folder / "config.json")
+        usual = SIGLIP_LENGTH if model.get("model_type") == "siglip" else USUAL_LENGTH
+        length = model.get("text_config", {}).get("max_position_embeddings", usual)
+    return int(length)
+
+
+def _config(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _name(value: Any, source: Source) -> str:

@@ -1,9 +1,10 @@
-"""Feature maps of a UNet2DConditionModel by layer, from half a pass or a whole one."""
+"""A UNet2DConditionModel: what it reads of captions, a whole pass, and feature maps by layer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,34 @@ from torch import Tensor
 LAYERS = ("mid", "up1")
 
 
-def half_pass(unet: Any, z_t: Tensor, t: Tensor, states: Tensor, layer: str) -> Tensor:
-    """The map (B, d_u, h, w) of `mid` or `up1`, from a pass that ends at that block."""
+@dataclass(frozen=True)
+class UnetText:
+    """What a UNet reads of B captions, as its forward takes it."""
+
+    # (B, L, d), what its attentions attend to.
+    states: Tensor
+    # Of SDXL: text_embeds (B, p) and time_ids (B, 6), which join the timestep's embedding.
+    added: dict[str, Tensor] | None = None
+
+
+def whole(unet: Any, z_t: Tensor, t: Tensor, text: UnetText) -> Tensor:
+    """The prediction (B, c, h, w) for z_t (B, c, h, w) at t (B,) or one t for all."""
+    options = {"encoder_hidden_states": text.states, "added_cond_kwargs": text.added}
+    return unet(z_t, t, **options, return_dict=False)[0]
+
+
+def embedding(unet: Any, z_t: Tensor, t: Tensor, text: UnetText) -> Tensor:
+    """What every block of a UNet reads of the timesteps t (B,), and of what joins them, (B, e)."""
     emb = unet.time_embedding(unet.time_proj(t).to(z_t.dtype))
+    added = unet.get_aug_embed(
+        emb=emb, encoder_hidden_states=text.states, added_cond_kwargs=text.added
+    )
+    return emb if added is None else emb + added
+
+
+def half_pass(unet: Any, z_t: Tensor, t: Tensor, text: UnetText, layer: str) -> Tensor:
+    """The map (B, d_u, h, w) of `mid` or `up1`, from a pass that ends at that block."""
+    emb, states = embedding(unet, z_t, t, text), text.states
     x = unet.conv_in(z_t)
     skips = [x]
     for block in unet.down_blocks:

@@ -93,6 +93,11 @@ class Objective(Section):
         """Whether it is there to hold the base's CLIP, so that a run forgets less."""
         return False
 
+    @property
+    def holds_weights(self) -> bool:
+        """Whether it compares the base's parameters themselves, which adapters leave alone."""
+        return False
+
     def inputs(self) -> dict[str, str]:
         """Hashes of the files it reads beside the recipe, by what they hold.
 

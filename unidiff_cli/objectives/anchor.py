@@ -100,6 +100,10 @@ class Anchor(Objective):
             return frozenset({"vision"})
         return frozenset() if self.kind == "weights" else frozenset({"vision", "text"})
 
+    @property
+    def holds_weights(self) -> bool:
+        return self.kind == "weights"
+
     def build(self, base: BaseModel) -> Term:
         if self.kind != "weights":
             return self.loss

@@ -22,7 +22,7 @@ from unidiff_cli.project.files import (
 )
 
 RECEIPT = "receipt.json"
-PACKAGES = ("unidiff-cli", "torch", "diffusers", "transformers", "accelerate", "pillow")
+PACKAGES = ("unidiff-cli", "torch", "diffusers", "transformers", "accelerate", "peft", "pillow")
 # Bytes that a command of few seconds hashes before it uses a folder: 5 % of its time.
 QUICK = 128 << 20
 # What parsing raises of bytes that are no receipt.

@@ -27,6 +27,7 @@ from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.items import write_items
 from unidiff_cli.retrieval.provenance import SCHEMA, index_inputs
 from unidiff_cli.retrieval.recall import K, Questions
+from unidiff_cli.retrieval.synonyms import learn, write_synonyms
 from unidiff_cli.retrieval.thresholds import calibrate, write_threshold
 from unidiff_cli.retrieval.words import write_words
 
@@ -74,8 +75,10 @@ def index(
         again = old is not None and old.same_work(settings, inputs)
         previous = None if again else PREVIOUS_INDEX
         with project.writing("index", receipt=receipt, previous=previous, at_once=True) as fresh:
-            write_items(fresh, rows, attributes.from_figures(shards.receipt.figures))
+            known = attributes.from_figures(shards.receipt.figures)
+            write_items(fresh, rows, known)
             write_words(fresh, rows)
+            write_synonyms(fresh, learn(rows, known))
             for name, encoder in encoders.load_encoders(project, folder).items():
                 encoder.to(machine.device())
                 embed = partial(blocks.embed, encoder, shards, on_progress=progress)

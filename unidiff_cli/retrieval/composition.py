@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from unidiff_cli.errors import UsageError
+from unidiff_cli.models.encoders import ImageEncoder
 
 
 @dataclass(frozen=True)
@@ -41,3 +42,36 @@ def compose(embeddings: np.ndarray, weights: Sequence[float]) -> np.ndarray:
         return embeddings[0]
     query = np.asarray(weights) @ embeddings
     return (query / max(float(np.linalg.norm(query)), 1e-12)).astype(np.float32)
+
+
+def embed_queries(encoder: ImageEncoder, queries: Sequence[Sequence[Part]]) -> np.ndarray:
+    """The unit vectors (Q, D) of queries. Raises UsageError for one without a wanted part."""
+    if not all(queries):
+        raise UsageError(
+            "There is nothing to search for.",
+            'Give an image or a text: unidiff retrieve "red dress"',
+        )
+    parts = [part for query in queries for part in query]
+    texts = [part.content for part in parts if isinstance(part.content, str)]
+    images = [part.content for part in parts if isinstance(part.content, Image.Image)]
+    captions = iter(encoder.embed_captions(texts))
+    pictures = iter(encoder.embed_images(images))
+
+    def embedding(part: Part) -> np.ndarray:
+        if isinstance(part.content, np.ndarray):
+            return part.content
+        return next(captions if isinstance(part.content, str) else pictures)
+
+    embeddings = [np.stack([embedding(part) for part in query]) for query in queries]
+    return np.stack(
+        [
+            compose(each, [part.weight for part in query])
+            for each, query in zip(embeddings, queries, strict=True)
+        ]
+    )
+
+
+def text_alone(query: Sequence[Part]) -> str | None:
+    """The text of a query that has no other part."""
+    [first, *others] = query
+    return None if others or not isinstance(first.content, str) else first.content

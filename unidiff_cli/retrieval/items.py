@@ -5,9 +5,13 @@ Opening takes as long for a million rows as for one. A hit reads its own row, a 
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
@@ -76,12 +80,39 @@ class Items:
 
     def number(self, name: str) -> int | None:
         """The number of the row of an id; None where there is none."""
-        number = pc.index(self._table["id"], name).as_py()
-        return None if number < 0 else number
+        ids, order = self._table["id"], self._by_id
+        place = bisect_left(order, name, key=lambda number: ids[int(number)].as_py())
+        number = int(order[place]) if place < len(order) else -1
+        return number if number >= 0 and ids[number].as_py() == name else None
+
+    @cached_property
+    def _by_id(self) -> np.ndarray:
+        """The numbers (N,) of the rows in the order of their ids.
+
+        Arrow orders texts by their bytes, Python by their characters: in UTF-8 it is the same.
+        """
+        return pc.sort_indices(self._table["id"]).to_numpy()
 
     def contents(self) -> list[str]:
         """The sha256 of each image's bytes."""
         return self._rows["content"].to_pylist()
+
+    def types(self) -> dict[str, str]:
+        """What an attribute holds, by its name: text or lists of it, numbers, or days."""
+        return {name: _type_of(self._table[PREFIX + name].type) for name in self.attributes}
+
+    def typed(self, start: int, size: int) -> list[dict[str, Any]]:
+        """The attributes of `size` rows from `start` on as JSON can hold them, days as 2026-11-27.
+
+        Those that a row has no value of are left out.
+        """
+        names = self.attributes
+        columns = [self._table[PREFIX + name].slice(start, size).to_pylist() for name in names]
+        rows = zip(*columns, strict=True) if names else [()] * size
+        return [
+            {name: _plain(cell) for name, cell in zip(names, cells, strict=True) if _is_value(cell)}
+            for cells in rows
+        ]
 
     @property
     def attributes(self) -> list[str]:
@@ -118,6 +149,21 @@ class Items:
                 f"'{name}' holds lists, so its rows form no groups.", "Name another column."
             )
         return _codes(column)
+
+
+def _type_of(column: pyarrow.DataType) -> str:
+    if pyarrow.types.is_floating(column):
+        return "number"
+    return "date" if pyarrow.types.is_date(column) else "text"
+
+
+def _is_value(cell: Any) -> bool:
+    """Whether JSON has it: no null, and no number such as 1e999."""
+    return cell is not None and not (isinstance(cell, float) and not math.isfinite(cell))
+
+
+def _plain(cell: Any) -> Any:
+    return cell.isoformat() if isinstance(cell, date) else cell
 
 
 def _codes(column: pyarrow.ChunkedArray) -> np.ndarray:

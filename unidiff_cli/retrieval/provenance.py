@@ -17,7 +17,7 @@ logger = logging.getLogger("unidiff")
 Value = TypeVar("Value")
 
 # The version of what an index's folder holds: raise it when its files change.
-SCHEMA = 3
+SCHEMA = 4
 
 
 def index_inputs(

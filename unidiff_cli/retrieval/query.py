@@ -20,6 +20,9 @@ from unidiff_cli.retrieval.composition import Part
 
 logger = logging.getLogger("unidiff")
 
+# An image of a query: itself, its path or address, or the bytes of its file.
+QueryImage = Image.Image | str | Path | bytes
+
 # What begins only a path: /x, ./x, ../x, ~/x, C:\x.
 PATH = re.compile(r"(\.{0,2}|~)[/\\]|[a-zA-Z]:[/\\]")
 # Characters of a word that a message repeats.
@@ -72,6 +75,23 @@ def read_part(word: str) -> Part:
             "A part of the query is empty.", 'Give a text or an image: --plus "in red"'
         )
     return Part(content, weight)
+
+
+def parts_of(
+    text: str | None,
+    image: QueryImage | None,
+    plus: Sequence[Part] = (),
+    minus: Sequence[Part] = (),
+) -> list[Part]:
+    """The parts of a query, those of `minus` with weights below 0; a blank text is none.
+
+    Raises UsageError for an image that cannot be read.
+    """
+    text = (text or "").strip()
+    parts = [Part(text)] if text else []
+    if image is not None:
+        parts.append(Part(image if isinstance(image, Image.Image) else open_query(image)))
+    return [*parts, *plus, *(Part(part.content, -part.weight) for part in minus)]
 
 
 def weighted(word: str) -> tuple[str, float]:

@@ -12,8 +12,10 @@ from unidiff_cli.data.caption_length import warn_of_cut
 from unidiff_cli.models.encoders import CLIP
 from unidiff_cli.project.project import Project
 from unidiff_cli.reports.contact_sheet import contact_sheet
-from unidiff_cli.retrieval.query import read_part
-from unidiff_cli.retrieval.retriever import PRODUCT, Hit, Retriever, open_query, parts_of
+from unidiff_cli.retrieval.composition import Part
+from unidiff_cli.retrieval.hits import Hit
+from unidiff_cli.retrieval.query import open_query, parts_of, read_part
+from unidiff_cli.retrieval.retriever import PRODUCT, Retriever
 from unidiff_cli.system import naming
 
 logger = logging.getLogger("unidiff")
@@ -48,7 +50,7 @@ def retrieve(
     warn_of_cut(retriever.encoder.model.window, texts, "text")
     query = parts_of(text, picture, wanted, unwanted)
     [hits] = retriever.search_all([query], k, where=where, group_by=group_by, words=words)
-    for note in retriever.notes(query, hits, words=words):
+    for note in _notes(retriever, query, hits, where, words):
         logger.info("%s", note)
     if sheet_to is not None:
         with naming(sheet_to):
@@ -78,9 +80,18 @@ def retrieve_batch(
     warn_of_cut(retriever.encoder.model.window, texts, "text")
     answers = retriever.search_all(parts, k, where=where, group_by=group_by, words=words)
     for query, asked, hits in zip(queries, parts, answers, strict=True):
-        for note in retriever.notes(asked, hits, words=words):
+        for note in _notes(retriever, asked, hits, where, words):
             logger.info("%s: %s", query, note)
     return answers
+
+
+def _notes(
+    retriever: Retriever, query: Sequence[Part], hits: Sequence[Hit], where: str | None, words: bool
+) -> list[str]:
+    """What decides the hits, and the filters that words of the query stand for."""
+    offers = retriever.offers(query, where)
+    offered = [f'{offer.reason} Only those: --where "{offer.where}"' for offer in offers]
+    return [*retriever.notes(query, hits, words=words), *offered]
 
 
 def _sheet(retriever: Retriever, query: Image.Image | None, hits: Sequence[Hit]) -> Image.Image:

@@ -4,73 +4,36 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from unidiff_cli import registry
 from unidiff_cli.data.batch import open_image
-from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import UsageError, nearest
 from unidiff_cli.models import encoders
 from unidiff_cli.models.encoders import CLIP, ImageEncoder
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
-from unidiff_cli.retrieval.composition import Part, compose
-from unidiff_cli.retrieval.index import Index, Neighbours
-from unidiff_cli.retrieval.items import Items
+from unidiff_cli.retrieval.browsable import MOST_VIEWS, Browsable
+from unidiff_cli.retrieval.composition import Part, embed_queries, text_alone
+from unidiff_cli.retrieval.hits import Hit, View
+from unidiff_cli.retrieval.index import Neighbours
+from unidiff_cli.retrieval.opened import OpenedIndex
 from unidiff_cli.retrieval.provenance import read_index
-from unidiff_cli.retrieval.query import open_query
-from unidiff_cli.retrieval.thresholds import Threshold, read_threshold
-from unidiff_cli.retrieval.where import mask_of
-from unidiff_cli.retrieval.words import Words
+from unidiff_cli.retrieval.query import QueryImage, parts_of
+from unidiff_cli.retrieval.synonyms import Offer, offers
 
 logger = logging.getLogger("unidiff")
 
-QueryImage = Image.Image | str | Path | bytes
 # What `group_by` says: a hit for each product, or for each image.
 PRODUCT, NO_GROUPS = "product", "none"
-# Other images of a hit's group that it names.
-MOST_VIEWS = 10
 # Neighbours that are looked at for each hit, where those of a group are one hit.
 PER_HIT = 4
 
 
-@dataclass(frozen=True)
-class View:
-    """Another image of a hit's product."""
-
-    id: str
-    path: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One answer: `score` is the cosine with the query, `path` the image in the catalogue.
-
-    `views` are other images of its product, nearest first, at most ten. `row` is its sample.
-    """
-
-    rank: int
-    score: float
-    id: str
-    caption: str
-    path: str
-    attributes: dict[str, Any]
-    views: tuple[View, ...] = ()
-    row: Row = field(repr=False, kw_only=True)
-
-    def plain(self) -> dict[str, Any]:
-        """The hit as JSON can hold it, without its row."""
-        plain = {name: value for name, value in vars(self).items() if name != "row"}
-        return plain | {"views": [asdict(view) for view in self.views]}
-
-
-class Retriever:
+class Retriever(Browsable):
     """Finds the nearest images of a catalogue to texts, images and several of both.
 
     `open` maps the index and loads the model; `search` then only embeds its query.
@@ -79,15 +42,14 @@ class Retriever:
     def __init__(
         self,
         shards: Shards,
-        items: Items,
-        words: Words,
-        index: Index,
-        threshold: Threshold,
+        opened: OpenedIndex,
         encoder: ImageEncoder,
         export: str,
     ) -> None:
-        self.shards, self.items, self.index, self.encoder = shards, items, index, encoder
-        self._words, self.threshold = words, threshold
+        super().__init__(opened.items)
+        self.shards, self.encoder = shards, encoder
+        self.index, self.threshold = opened.index, opened.threshold
+        self._words, self._synonyms = opened.words, opened.synonyms
         # The name of the export whose model it is.
         self.export = export
 
@@ -99,7 +61,7 @@ class Retriever:
         written, UsageError for an unknown export or image encoder.
         """
 
-        def read(folder: Path, receipt: Receipt) -> tuple[Path, Items, Words, Index, Threshold]:
+        def read(folder: Path, receipt: Receipt) -> tuple[Path, OpenedIndex]:
             known = encoders.available_encoders(folder)
             if encoder not in known:
                 raise UsageError(
@@ -107,16 +69,13 @@ class Retriever:
                     f"{nearest(encoder, known)}",
                     f"Its image encoders: {', '.join(known)}.",
                 )
-            place = project.path("index", encoder)
-            index: Index = registry.load("indexes", receipt.settings["kind"])()
-            index.open(place)
-            items, words = Items.open(project.path("index")), Words.open(project.path("index"))
-            return folder, items, words, index, read_threshold(place)
+            kind = receipt.settings["kind"]
+            return folder, OpenedIndex.open(project.path("index"), kind, encoder)
 
-        folder, items, words, index, threshold = read_index(project, export, read)
+        folder, opened = read_index(project, export, read)
         shards = Shards.open(project.path("shards"), read=False)
         model = encoders.load_encoder(project, folder, encoder)
-        return cls(shards, items, words, index, threshold, model, folder.name)
+        return cls(shards, opened, model, folder.name)
 
     def search(
         self,
@@ -162,7 +121,7 @@ class Retriever:
         if allowed is not None and not allowed.any():
             logger.info("No image passes the filter.")
         if without:
-            others = ~np.isin(self.items.groups, self.items.groups[self._numbers(without)])
+            others = ~np.isin(self.items.groups, self.items.groups[self.numbers(without)])
             allowed = others if allowed is None else allowed & others
         codes = self._groups(group_by)
         embeddings = self.embed(queries)
@@ -181,70 +140,12 @@ class Retriever:
 
     def embed(self, queries: Sequence[Sequence[Part]]) -> np.ndarray:
         """The unit vectors (Q, D) of queries. Raises UsageError for one without a wanted part."""
-        if not all(queries):
-            raise UsageError(
-                "There is nothing to search for.",
-                'Give an image or a text: unidiff retrieve "red dress"',
-            )
-        parts = [part for query in queries for part in query]
-        texts = [part.content for part in parts if isinstance(part.content, str)]
-        images = [part.content for part in parts if isinstance(part.content, Image.Image)]
-        captions = iter(self.encoder.embed_captions(texts))
-        pictures = iter(self.encoder.embed_images(images))
-
-        def embedding(part: Part) -> np.ndarray:
-            if isinstance(part.content, np.ndarray):
-                return part.content
-            return next(captions if isinstance(part.content, str) else pictures)
-
-        embeddings = [np.stack([embedding(part) for part in query]) for query in queries]
-        return np.stack(
-            [
-                compose(each, [part.weight for part in query])
-                for each, query in zip(embeddings, queries, strict=True)
-            ]
-        )
+        return embed_queries(self.encoder, queries)
 
     def like(self, name: str, weight: float = 1.0) -> Part:
         """An image of the catalogue as a part of a query, by its id. Raises UsageError."""
-        [embedding] = self.index.embeddings(self._numbers([name]))
+        [embedding] = self.index.embeddings(self.numbers([name]))
         return Part(embedding, weight)
-
-    def allowed(self, where: str | Sequence[str] | None) -> np.ndarray | None:
-        """The rows (N,) that all filters let through; None where there is none. Raises UsageError.
-
-        See `mask_of`.
-        """
-        filters = [where] if isinstance(where, str) else where
-        return np.all([mask_of(each, self.items) for each in filters], axis=0) if filters else None
-
-    def first(self, k: int, *, where: str | Sequence[str] | None = None) -> list[Row]:
-        """The first k products that filters let through, in the catalogue's order, an image each.
-
-        Raises UsageError for an unknown column.
-        """
-        allowed = self.allowed(where)
-        numbers = np.arange(len(self.items)) if allowed is None else np.flatnonzero(allowed)
-        # Of a large catalogue its beginning is enough, unless it has products of many images.
-        for looked_at in (MOST_VIEWS * k, len(numbers)):
-            groups = self.items.groups[numbers[:looked_at]]
-            first = np.sort(np.unique(groups, return_index=True)[1])
-            if len(first) >= k:
-                break
-        return self.items.rows(numbers[first[:k]].tolist())
-
-    def views(self, name: str) -> list[Row]:
-        """The images of the product of an image, which is the first. Raises UsageError."""
-        [number] = self._numbers([name])
-        same = np.flatnonzero(self.items.groups == self.items.groups[number])
-        return self.items.rows([number, *(n for n in same[: MOST_VIEWS + 1] if n != number)])
-
-    def _numbers(self, names: Sequence[str]) -> np.ndarray:
-        """The rows (M,) of images by their ids. Raises UsageError where there is none."""
-        numbers = [self.items.number(name) for name in names]
-        if missing := [each for each, n in zip(names, numbers, strict=True) if n is None]:
-            raise UsageError(f"The index has no image '{missing[0]}'.", "Give the id of a hit.")
-        return np.array(numbers, np.int64)
 
     def notes(self, query: Sequence[Part], hits: Sequence[Hit], *, words: bool = True) -> list[str]:
         """What decides the hits of a query, or why they may be no good match, in whole sentences.
@@ -265,6 +166,18 @@ class Retriever:
             f"No good match: the best score is {hits[0].score:.3f}, and 95 % of the images whose "
             f"product is in the catalogue reach {reached:.3f}."
         ]
+
+    def offers(
+        self, query: Sequence[Part], where: str | Sequence[str] | None = None
+    ) -> list[Offer]:
+        """Filters for what words of the query's texts stand for in this catalogue's captions.
+
+        Only of wanted texts, and none of an attribute that `where` names already.
+        """
+        texts = [p.content for p in query if isinstance(p.content, str) and p.weight > 0]
+        given = [where] if isinstance(where, str) else where or []
+        found = offers(" ".join(texts), self._synonyms)
+        return [o for o in found if not any(o.synonym.column in filter_ for filter_ in given)]
 
     def image(self, hit: Hit) -> Image.Image:
         """The image of a hit, RGB, as the shards hold it."""
@@ -342,29 +255,6 @@ class Retriever:
         return tuple(
             View(view.id, self.shards.image_address(view), round(score, 6)) for view, score in views
         )
-
-
-def parts_of(
-    text: str | None,
-    image: QueryImage | None,
-    plus: Sequence[Part] = (),
-    minus: Sequence[Part] = (),
-) -> list[Part]:
-    """The parts of a query, those of `minus` with weights below 0; a blank text is none.
-
-    Raises UsageError for an image that cannot be read.
-    """
-    text = (text or "").strip()
-    parts = [Part(text)] if text else []
-    if image is not None:
-        parts.append(Part(image if isinstance(image, Image.Image) else open_query(image)))
-    return [*parts, *plus, *(Part(part.content, -part.weight) for part in minus)]
-
-
-def text_alone(query: Sequence[Part]) -> str | None:
-    """The text of a query that has no other part."""
-    [first, *others] = query
-    return None if others or not isinstance(first.content, str) else first.content
 
 
 def _first(

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from unidiff_cli.config.limits import MAX_SAMPLER_STEPS, MAX_SEED
 from unidiff_cli.data.shards import Row
-from unidiff_cli.retrieval.retriever import Hit
+from unidiff_cli.retrieval.hits import Hit
+from unidiff_cli.retrieval.synonyms import Offer
 from unidiff_cli.service.jobs import Job
 
 
@@ -69,14 +70,28 @@ class HitAnswer(ImageLinks):
         )
 
 
+class OfferAnswer(BaseModel):
+    """A filter for words of the query that stand for a value in this catalogue's captions."""
+
+    words: list[str]
+    where: str
+    reason: str
+
+    @classmethod
+    def of_offer(cls, offer: Offer) -> OfferAnswer:
+        return cls(words=list(offer.words), where=offer.where, reason=offer.reason)
+
+
 class Retrieved(BaseModel):
     """The hits of a search, best first, and the export that found them.
 
-    `notes` say what decides them, or why they may be no good match.
+    `notes` say what decides them, or why they may be no good match. `offers` are filters that the
+    query did not ask for.
     """
 
     export: str
     notes: list[str]
+    offers: list[OfferAnswer]
     hits: list[HitAnswer]
 
 

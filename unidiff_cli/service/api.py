@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from unidiff_cli.service.answers import (
     HitAnswer,
     ItemAnswer,
     JobAnswer,
+    OfferAnswer,
     Problem,
     Retrieved,
 )
@@ -97,11 +99,15 @@ async def retrieve(
         )
         without = [name for name, _ in names] if others else ()
         filtered = Filter({}, where)
-        hits, notes = catalogue.search(
+        found = catalogue.search(
             parts, k, filtered, group_by=group_by, without=without, words=words
         )
-        answers = [HitAnswer.of_hit(hit) for hit in hits]
-        return Retrieved(export=catalogue.export, notes=notes, hits=answers)
+        return Retrieved(
+            export=catalogue.export,
+            notes=found.notes,
+            offers=[OfferAnswer.of_offer(offer) for offer in found.offers],
+            hits=[HitAnswer.of_hit(hit) for hit in found.hits],
+        )
 
     return await service.turns(search)
 
@@ -156,7 +162,7 @@ def cancel(request: Request, id: str) -> JobAnswer:
 async def events(request: Request, id: str) -> StreamingResponse:
     """Server-sent events named by the state, each with the whole generation as its data."""
     job = _job(request, id)
-    stream = _events(job)
+    stream = _events(job, service_of(request))
     headers = {"cache-control": "no-store"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
@@ -175,7 +181,7 @@ def _job(request: Request, name: str) -> Job:
     return job
 
 
-async def _events(job: Job) -> AsyncIterator[bytes]:
+async def _events(job: Job, service: Service) -> AsyncIterator[bytes]:
     told, quiet = None, 0.0
     while True:
         now = (job.state, job.done, len(job.images))
@@ -186,7 +192,8 @@ async def _events(job: Job) -> AsyncIterator[bytes]:
         elif quiet >= HEARTBEAT:
             quiet = 0.0
             yield b": still here\n\n"
-        if job.ended:
+        # A step that takes long may not hear in time that the service is stopped.
+        if job.ended or time.monotonic() > service.until + service.limits.parting / 2:
             return
         await asyncio.sleep(LOOK)
         quiet += LOOK

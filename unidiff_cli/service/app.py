@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -36,7 +37,8 @@ def create_app(service: Service, *, hosts: Sequence[str] = (), token: str = "") 
         finally:
             watching.cancel()
             service.drain()
-            await to_thread.run_sync(service.jobs.join, service.limits.drain)
+            left = max(0.0, service.until - time.monotonic()) + service.limits.parting
+            await to_thread.run_sync(service.jobs.join, left)
 
     app: FastAPI = FastAPIOffline(
         title="unidiff",
@@ -54,7 +56,9 @@ def create_app(service: Service, *, hosts: Sequence[str] = (), token: str = "") 
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     # The last is the first that a request meets.
-    app.add_middleware(Guard, limits=service.limits, hosts=hosts, token=token)
+    app.add_middleware(
+        Guard, limits=service.limits, hosts=hosts, token=token, until=lambda: service.until
+    )
     app.add_middleware(Measured, metrics=service.metrics)
     return app
 

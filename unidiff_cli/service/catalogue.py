@@ -20,7 +20,9 @@ from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import RECEIPT
 from unidiff_cli.retrieval.composition import Part
 from unidiff_cli.retrieval.facets import Chosen, Facet, Facets, filters_of
-from unidiff_cli.retrieval.retriever import PRODUCT, Hit, Retriever
+from unidiff_cli.retrieval.hits import Hit
+from unidiff_cli.retrieval.retriever import PRODUCT, Retriever
+from unidiff_cli.retrieval.synonyms import Offer
 
 logger = logging.getLogger("unidiff.service")
 
@@ -37,10 +39,11 @@ class Filter:
 
 
 class Found(NamedTuple):
-    """The hits of a search, and what is to be said of them."""
+    """The hits of a search, what is to be said of them, and filters for words of the query."""
 
     hits: list[Hit]
     notes: list[str]
+    offers: list[Offer]
 
 
 class Catalogue:
@@ -49,6 +52,8 @@ class Catalogue:
     def __init__(self, retriever: Retriever) -> None:
         self.retriever, self.export, self.items = retriever, retriever.export, retriever.items
         self._facets = Facets(self.items)
+        # The first look-up sorts the ids, a second for a million: no request waits for that.
+        self.items.number("")
         self._counted = lru_cache(MOST_COUNTS)(self._count)
 
     @classmethod
@@ -76,7 +81,14 @@ class Catalogue:
             without=without,
             words=words,
         )
-        return Found(hits, self.retriever.notes(parts, hits, words=words))
+        notes = self.retriever.notes(parts, hits, words=words)
+        return Found(hits, notes, self.retriever.offers(parts, self.where(filtered)))
+
+    def choice(self, offer: Offer) -> str | None:
+        """What an offer's filter is as a choice of an attribute; None where it is no choice."""
+        known = offer.synonym
+        is_text = self._facets.columns.get(known.column) is False
+        return f"{known.column}:{known.value}" if is_text else None
 
     def first(self, k: int, filtered: Filter) -> list[Row]:
         """The first k products that are left, where nothing is searched for."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -63,11 +65,19 @@ class Guard:
     """An ASGI application before another one."""
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, hosts: Sequence[str] = (), token: str = ""
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        hosts: Sequence[str] = (),
+        token: str = "",
+        until: Callable[[], float] = lambda: math.inf,
     ) -> None:
-        """`hosts` are the names it answers to, any where there is none; `token` is asked for."""
+        """`hosts` are the names it answers to, any where there is none; `token` is asked for.
+
+        Bodies are given up at `until`, a time of `time.monotonic`.
+        """
         self._app, self._limits, self._hosts, self._token = app, limits, hosts, token
-        self._held = 0
+        self._until, self._held = until, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -116,7 +126,8 @@ class Guard:
             async with asyncio.timeout(limits.reading):
                 more = True
                 while more:
-                    message = await asyncio.wait_for(receive(), limits.pause)
+                    left = self._until() - time.monotonic()
+                    message = await asyncio.wait_for(receive(), min(limits.pause, left))
                     if message["type"] == "http.disconnect":
                         raise Refused(400, "The client went away.")
                     pieces.append(message.get("body", b""))
@@ -129,6 +140,8 @@ class Guard:
                         raise Refused(429, "Too many images are being sent. Try again.", retry=True)
                     more = message.get("more_body", False)
         except TimeoutError:
+            if time.monotonic() >= self._until():
+                raise Refused(503, "The service is being stopped.", retry=True) from None
             raise Refused(408, "The request came too slowly.") from None
 
 

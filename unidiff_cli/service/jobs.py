@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict, deque
@@ -78,6 +79,8 @@ class Jobs:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._change = threading.Condition()
         self._stopped = False
+        # When what runs is given up, once no more is taken.
+        self._until = math.inf
         self._worker = threading.Thread(target=self._work, name="generation", daemon=True)
         self._worker.start()
 
@@ -109,19 +112,19 @@ class Jobs:
                 self._waiting.remove(job)
                 job.state = CANCELLED
 
-    def stop(self) -> None:
-        """Takes no more, and cancels what waits; what runs goes on to its end."""
+    def stop(self, until: float = math.inf) -> None:
+        """Takes no more, and cancels what waits; what runs goes on to its end.
+
+        Where it has not come to it at a time of `time.monotonic`, it is cancelled.
+        """
         with self._change:
-            self._stopped = True
+            self._stopped, self._until = True, min(self._until, until)
             while self._waiting:
                 self._waiting.popleft().state = CANCELLED
             self._change.notify()
 
     def join(self, seconds: float) -> None:
-        """Waits for what runs, and cancels it after so many seconds."""
-        self._worker.join(seconds)
-        for job in list(self._jobs.values()):
-            job.unwanted = True
+        """Waits for what runs, at most so many seconds."""
         self._worker.join(seconds)
 
     def _forget(self) -> None:
@@ -160,7 +163,7 @@ class Jobs:
         job.steps = options.steps * batches
 
         def on_step() -> None:
-            if job.unwanted:
+            if job.unwanted or time.monotonic() > self._until:
                 raise Cancelled
             # DDIM and its kin take a step for each; another sampler may take more.
             job.done = min(job.done + 1, job.steps)

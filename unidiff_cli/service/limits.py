@@ -12,7 +12,8 @@ class Limits:
     # A request's body, and all bodies that are in memory at a time.
     body: int = 20 << 20
     bodies: int = 256 << 20
-    # Between two pieces of a body, and for all of it.
+    # Until the head of a request is there, between two pieces of a body, and for all of it.
+    head: float = 10.0
     pause: float = 10.0
     reading: float = 60.0
     # Searches that wait for the device, and how long each does.
@@ -30,5 +31,6 @@ class Limits:
     finished: int = 64
     # Thumbnails in memory.
     thumbnails: int = 64 << 20
-    # Until requests that run are cut off when the service is told to stop.
-    drain: int = 30
+    # For what runs when the service is told to stop, and then for saying that it was cut off.
+    drain: float = 30.0
+    parting: float = 5.0

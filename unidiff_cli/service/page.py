@@ -15,8 +15,9 @@ from pydantic import BaseModel
 
 from unidiff_cli.data.shards import Row
 from unidiff_cli.errors import UnidiffError, UsageError
+from unidiff_cli.retrieval.hits import Hit
 from unidiff_cli.retrieval.query import weighted
-from unidiff_cli.retrieval.retriever import Hit
+from unidiff_cli.retrieval.synonyms import Offer
 from unidiff_cli.service.answers import item_url
 from unidiff_cli.service.api import CACHED, service_of
 from unidiff_cli.service.catalogue import Catalogue, Filter, Found, chosen_of
@@ -92,14 +93,13 @@ async def search(request: Request) -> Response:
     """The products that are asked for, or the first of the catalogue."""
     service, asked = service_of(request), Asked.of(request)
     catalogue, problem, status = service.catalogue, "", 200
-    hits: list[Hit] = []
-    notes: list[str] = []
+    found = Found([], [], [])
     rows: list[Row] = []
     facets: Any = []
     try:
         facets = await to_thread.run_sync(catalogue.facets, asked.filter)
         if asked.is_query:
-            hits, notes = await service.turns(_search, service, catalogue, asked)
+            found = await service.turns(_search, service, catalogue, asked)
         elif asked.minus or asked.unlike:
             raise UsageError("The query says only what is unwanted.", "Add what to look for.")
         else:
@@ -109,13 +109,14 @@ async def search(request: Request) -> Response:
         facets = facets or await to_thread.run_sync(catalogue.facets, Filter(asked.filter.chosen))
     except Refused as refused:
         problem, status = refused.sentence, refused.status
-    cards = [_card(hit.row, hit) for hit in hits] or [_card(row) for row in rows]
+    cards = [_card(hit.row, hit) for hit in found.hits] or [_card(row) for row in rows]
     values = {
         "asked": asked,
         "cards": cards,
         "facets": facets,
         "problem": problem,
-        "notes": notes,
+        "notes": found.notes,
+        "offers": [(each, _offered(catalogue, asked, each)) for each in found.offers],
         "more": len(cards) == asked.n < MOST_SHOWN,
         "captions": _captions(catalogue, [*asked.like, *asked.unlike]),
         "export": catalogue.export,
@@ -141,6 +142,13 @@ def _search(service: Service, catalogue: Catalogue, asked: Asked) -> Found:
     return catalogue.search(parts, asked.n, asked.filter, without=without)
 
 
+def _offered(catalogue: Catalogue, asked: Asked, offer: Offer) -> str:
+    """The address where an offer is taken: as a choice, or else in the filter of one's own."""
+    if choice := catalogue.choice(offer):
+        return asked.also("f", choice)
+    return asked.link(where=f"({asked.where}) and {offer.where}" if asked.where else offer.where)
+
+
 def _card(row: Row, hit: Hit | None = None) -> dict[str, Any]:
     views = hit.views if hit else ()
     score = hit.score if hit else None
@@ -162,13 +170,13 @@ async def item(request: Request, id: str) -> Response:
     catalogue = service.catalogue
     views = await to_thread.run_sync(service.views, id, catalogue)
     parts = service.parts(catalogue, like=[(id, 1.0)])
-    hits, _ = await service.turns(
+    found = await service.turns(
         catalogue.search, parts, NEIGHBOURS, Filter({}), without=[views[0].id]
     )
     values = {
         "row": views[0],
         "views": views,
-        "cards": [_card(hit.row, hit) for hit in hits],
+        "cards": [_card(hit.row, hit) for hit in found.hits],
         "report": _report(service).is_file(),
     }
     return templates.TemplateResponse(request, "item.html", values)

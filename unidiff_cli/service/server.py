@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 
 import uvicorn
+from fastapi import FastAPI
 
 from unidiff_cli import signals
 from unidiff_cli.errors import EnvironmentProblem, UsageError
 from unidiff_cli.models.encoders import CLIP
 from unidiff_cli.project.project import Project
 from unidiff_cli.service.app import create_app
+from unidiff_cli.service.connections import connections
 from unidiff_cli.service.limits import Limits
 from unidiff_cli.service.service import Service
 
@@ -51,18 +54,10 @@ def serve(
     service = Service(project, export, encoder, limits)
     app = create_app(service, hosts=LOOPBACK if local else (), token=token)
     listener = _listener(host, port)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=service.limits.drain,
-        h11_max_incomplete_event_size=64 << 10,
-    )
     with signals.held() as caught, listener, _without_notes_on_queries():
         if on_start:
             on_start(_address(listener), service)
-        _Server(config, service, caught).run([listener])
+        Server(service, app, caught).run([listener])
 
 
 @contextmanager
@@ -87,10 +82,22 @@ def is_local(host: str) -> bool:
         return False
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn's, that hears our signals in place of its own."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, caught: Callable[[], int]) -> None:
+    def __init__(self, service: Service, app: FastAPI, caught: Callable[[], int]) -> None:
+        """It comes to its end once `caught` gives a signal."""
+        limits = service.limits
+        config = uvicorn.Config(
+            app,
+            http=connections(limits.head),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Whoever is cut off is told so before the connection is.
+            timeout_graceful_shutdown=math.ceil(limits.drain + limits.parting),
+            h11_max_incomplete_event_size=64 << 10,
+        )
         super().__init__(config)
         self._service, self._caught = service, caught
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Sequence
 
 from anyio import to_thread
@@ -46,8 +48,8 @@ class Service:
         self.metrics.waiting.set_function(lambda: self.turns.waiting)
         self.metrics.queued.set_function(lambda: len(self.jobs))
         self.metrics.images.set_function(lambda: len(self.catalogue.items))
-        # Set once it takes no more.
-        self.draining = False
+        # When what runs is given up, as `time.monotonic` counts; set once it takes no more.
+        self.until = math.inf
 
     @property
     def catalogue(self) -> Catalogue:
@@ -61,10 +63,15 @@ class Service:
             if self.current.changed() and await to_thread.run_sync(self.current.reload):
                 self.metrics.reloads.inc()
 
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no more."""
+        return self.until < math.inf
+
     def drain(self) -> None:
-        """Takes no more generations, and lets what runs come to its end."""
-        self.draining = True
-        self.jobs.stop()
+        """Takes no more generations, and lets what runs come to its end, within bounds."""
+        self.until = min(self.until, time.monotonic() + self.limits.drain)
+        self.jobs.stop(self.until)
 
     def views(self, name: str, catalogue: Catalogue) -> list[Row]:
         """The images of the product of an image, which is the first. Raises Refused."""

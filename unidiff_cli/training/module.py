@@ -11,17 +11,19 @@ from torch import Tensor, nn
 from unidiff_cli.data.batch import Batch
 from unidiff_cli.models.forward import ForwardOptions, ForwardPass
 from unidiff_cli.models.gradient_cut import GradientFactors
+from unidiff_cli.models.low_rank import LowRank, Unadapted, remove_adapters
 from unidiff_cli.objectives import Objective, Term, needs_of
 from unidiff_cli.objectives._heads import LossModule
 
 if TYPE_CHECKING:
     from unidiff_cli.models.adapters import AddedLayers
-    from unidiff_cli.models.base import BaseModel
+    from unidiff_cli.models.base import BaseModel, DualEncoder
 
 
 class TrainingModule(nn.Module):
     """forward(batch) gives Σ weight · term, a scalar, and {name: term or figure}.
 
+    `adapters` are those in the base that train in place of weights; None: the weights train.
     `heads` are the terms that learn something of their own. `layers` are those that objectives
     train beside the base, by objective; `fresh` of them begin at random in this run. `factors`
     multiply gradients and are the trainer's to set.
@@ -34,10 +36,12 @@ class TrainingModule(nn.Module):
         seed: int,
         chunk: int = 0,
         cached: bool = False,
+        adapters: LowRank | None = None,
     ) -> None:
         """With `cached` batches bring the image embeddings of the base before training, and no
         copy of its CLIP is held for them."""
         super().__init__()
+        self.adapters = adapters
         self.base, self.objectives, self.seed, self.chunk = base, dict(objectives), seed, chunk
         self.factors = GradientFactors()
         self.layers: dict[str, AddedLayers] = {}
@@ -53,7 +57,18 @@ class TrainingModule(nn.Module):
         # Of the base's own weights: a resumed run loads its checkpoint later, and keeps no copy of
         # these in it.
         copied = self.needs.frozen_text_embeds or (self.needs.frozen_image_embeds and not cached)
-        self.frozen = base.frozen() if copied else None
+        self.frozen = self._before_training() if copied else None
+
+    def _before_training(self) -> DualEncoder | Unadapted:
+        """The base's CLIP as it is now: without its adapters where it trains by them alone, else a
+        copy."""
+        if self.adapters is None:
+            return self.base.frozen()
+        if {"vision", "text"} <= set(self.adapters.options.towers):
+            return Unadapted(self.adapters)
+        copy = self.base.frozen()
+        remove_adapters(copy)
+        return copy
 
     def _built(self, name: str, objective: Objective) -> Term:
         """The term of an objective, whose layers are attached to the base."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,32 +16,33 @@ from unidiff_cli.errors import UsageError
 from unidiff_cli.models.needs import Tower
 from unidiff_cli.objectives import Objective
 from unidiff_cli.training import sharding
+from unidiff_cli.training.depth import upper_part
 from unidiff_cli.training.module import TrainingModule
 
 
 def parameter_groups(module: TrainingModule, options: Train) -> list[dict[str, Any]]:
-    """Sets what trains and returns the optimiser's groups, one a tower and weight-decay kind.
+    """Sets what trains and returns the optimiser's groups: one a tower, rate and weight-decay kind.
 
     A tower that no objective trains, or with a learning rate of 0, does not train. Raises
-    UsageError when none does, and where layers that begin at random would stay so.
+    UsageError when none does, where layers that begin at random would stay so, and for more last
+    layers than a tower has.
     """
-    module.requires_grad_(False)
     towers = trained_towers(module.objectives.values(), options)
-    groups = []
-    for tower, parameters in _parameters(module).items():
-        if tower not in towers:
-            continue
+    module.requires_grad_(False)
+    groups: dict[Any, dict[str, Any]] = {}
+    for tower in (tower for tower in get_args(Tower) if tower in towers):
+        part, rate = _part(module, tower, options), options.rate_of(tower)
         # Norms, biases and scales are not decayed.
         for matrices in (True, False):
-            chosen = [p.requires_grad_(True) for p in parameters if (p.ndim > 1) is matrices]
-            group = {
-                "params": chosen,
-                "lr": getattr(options.lr, tower),
-                "weight_decay": options.weight_decay if matrices else 0.0,
-                "name": tower,
-            }
-            if chosen:
-                groups.append(group)
+            decay = options.weight_decay if matrices else 0.0
+            for parameter, share in part:
+                if (parameter.ndim > 1) is not matrices:
+                    continue
+                group = groups.setdefault(
+                    (tower, matrices, share),
+                    dict(params=[], lr=rate * share, weight_decay=decay, name=tower),
+                )
+                group["params"].append(parameter.requires_grad_(True))
     if not groups:
         raise UsageError(
             "Nothing trains: no objective trains a tower that has a learning rate.",
@@ -53,7 +54,7 @@ def parameter_groups(module: TrainingModule, options: Train) -> list[dict[str, A
                 f"{name} gives the base new layers, and they do not train.",
                 "Name new_layers in train.trains, and give train.lr.new_layers a rate.",
             )
-    return groups
+    return list(groups.values())
 
 
 def trained_towers(objectives: Iterable[Objective], options: Train) -> set[Tower]:
@@ -69,16 +70,25 @@ def some_without_gradient(objectives: Iterable[Objective], options: Train) -> bo
     return not trained_towers(objectives, options) <= covered
 
 
-def _parameters(module: TrainingModule) -> dict[Tower, list[nn.Parameter]]:
-    """The parameters by tower; new layers are those that objectives of this run brought."""
-    layers = [p for layers in module.layers.values() for p in layers.parameters()]
-    new_layers = list(dict.fromkeys([*layers, *module.heads.parameters()]))
-    return {**module.base.parameter_groups(), "new_layers": new_layers}
+def _part(module: TrainingModule, tower: Tower, options: Train) -> list[tuple[nn.Parameter, float]]:
+    """What trains of a tower, each parameter with its share of the tower's rate.
+
+    New layers are those that objectives of this run brought; of a tower with adapters these alone.
+    """
+    if tower == "new_layers":
+        layers = [p for layers in module.layers.values() for p in layers.parameters()]
+        return [(p, 1.0) for p in dict.fromkeys([*layers, *module.heads.parameters()])]
+    part = upper_part(module.base, tower, options)
+    if module.adapters and options.by_adapters(tower):
+        own = {id(p) for p in module.adapters.named_parameters().values()}
+        return [pair for pair in part if id(pair[0]) in own]
+    return part
 
 
 def shared_text_parameters(module: TrainingModule) -> list[nn.Parameter]:
     """The trained parameters of the text tower where retrieval and generation both read it."""
-    if not (module.needs.text_embeds and module.needs.text_states):
+    read = module.needs.text_embeds and module.needs.text_states
+    if not (read and module.base.shares_text):
         return []
     return [p for p in module.base.parameter_groups()["text"] if p.requires_grad]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unidiff_cli.config.schema import Recipe
+from unidiff_cli.config.schema import Recipe, Train
 from unidiff_cli.objectives import general_images
 from unidiff_cli.project.project import Project
 
@@ -14,8 +14,10 @@ def train_plan(project: Project, recipe: Recipe) -> list[str]:
     """
     images, options = int(project.receipt("shards").counts["train"]), recipe.train
     epochs = options.total_steps * options.batch_size / max(images, 1)
-    rates = {tower: getattr(options.lr, tower) for tower in options.trains}
-    trained = ", ".join(f"{tower} at {rate:g}" for tower, rate in rates.items() if rate)
+    rates = {tower: options.rate_of(tower) for tower in options.trains}
+    trained = ", ".join(
+        f"{tower} at {rate:g}{_adapter(options, tower)}" for tower, rate in rates.items() if rate
+    )
     general = general_images(recipe.active().values())
     first = general and (
         f"  the base generates {len(general.captions):,} general images before, those that cache/ "
@@ -31,3 +33,11 @@ def train_plan(project: Project, recipe: Recipe) -> list[str]:
         f"{options.validate_every}",
         "  then export and index",
     ]
+
+
+def _adapter(options: Train, tower: str) -> str:
+    """How a tower trains, where it is not by its weights."""
+    if not options.by_adapters(tower):
+        return ""
+    assert options.lora is not None
+    return f" ({options.lora.kind} of rank {options.lora.rank_of(tower)})"

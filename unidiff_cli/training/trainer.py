@@ -64,6 +64,8 @@ class Trainer:
         check_shares(module, options)
         self.shares = ShareKeeper(options.gradient_shares)
         self.base.prepare_for_training(options.gradient_checkpointing)
+        if module.adapters:
+            module.adapters.make_contiguous()
         module.to(accelerator.device)
         # Whether each process holds a piece of every weight (FSDP2).
         self.sharded = sharding.asked()

@@ -21,6 +21,7 @@ from unidiff_cli.errors import Interrupted, Stated, WorkError
 from unidiff_cli.models import loading
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, close
+from unidiff_cli.training.adapter import adapted
 from unidiff_cli.training.collapse_monitor import warn_of_collapse
 from unidiff_cli.training.job import Job
 from unidiff_cli.training.launch import OUTPUT
@@ -108,7 +109,12 @@ def work(
         torch.manual_seed(options.seed)
         base = base or loading.load_base(recipe.base, recipe.image_size)
         module = TrainingModule(
-            base, recipe.active(), options.seed, options.chunk, cached=options.cache_latents
+            base,
+            recipe.active(),
+            options.seed,
+            options.chunk,
+            cached=options.cache_latents,
+            adapters=adapted(base, recipe),
         )
         trainer = Trainer(accelerator, module, options)
         training = job.training_samples(base, accelerator.process_index, world)

@@ -88,7 +88,7 @@ class Attributes(Metric):
     }
 
     def check(self, eval_set: EvalSet) -> None:
-        if not self._columns(eval_set):
+        if not self.columns(eval_set):
             raise WorkError(
                 "No prompt names an attribute's value, "
                 "so attributes have nothing to be checked against.",
@@ -96,7 +96,7 @@ class Attributes(Metric):
                 "or leave attributes out.",
             )
 
-    def _columns(self, eval_set: EvalSet) -> dict[str, list[str | None]]:
+    def columns(self, eval_set: EvalSet) -> dict[str, list[str | None]]:
         """The value that each prompt names, of the attributes of which two values are named."""
         number_of = {id(row): n for n, row in enumerate(eval_set.rows)}
         numbers = [number_of[id(row)] for row in eval_set.generated_rows]
@@ -118,7 +118,7 @@ class Attributes(Metric):
         real = outputs.real_embeds[: len(generated)]
         return [
             judge_attribute(name, column, generated, real, embed)
-            for name, column in self._columns(outputs.eval_set).items()
+            for name, column in self.columns(outputs.eval_set).items()
         ]
 
     def _counted(self, outputs: ModelOutputs) -> list[Attribute]:

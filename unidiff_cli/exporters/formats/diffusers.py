@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 USAGE = """\
 ```python
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from transformers import CLIPModel, CLIPProcessor
 
 folder = {name}
-pipe = StableDiffusionPipeline.from_pretrained(folder)
+pipe = DiffusionPipeline.from_pretrained(folder)
 clip = CLIPModel.from_pretrained(f"{{folder}}/clip")
 processor = CLIPProcessor.from_pretrained(f"{{folder}}/clip")
 
@@ -29,7 +29,7 @@ options = {{"num_inference_steps": {steps}, {guidance}}}
 image = pipe("red dress", height={size}, width={size}, **options).images[0]
 ```
 {interval}
-One text tower serves both: the pipeline's text encoder is CLIP's."""
+One text tower serves both: a text encoder of the pipeline has CLIP's layers."""
 
 # A pipeline of diffusers has no argument for it.
 INTERVAL = """

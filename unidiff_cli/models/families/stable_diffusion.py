@@ -1,203 +1,64 @@
-"""Stable Diffusion 1.x with its CLIP: one text tower, read by retrieval and by the denoiser.
+"""Stable Diffusion 1.x and 2.x with their CLIP: one text tower, read by both.
 
-SD 1.x conditions on CLIP's own text tower, so the tower that contrastive training moves is the one
-the UNet reads: one module, one forward, two readers (the pooled projected end token; all states
-after the final layer norm). An SD folder has neither the vision tower nor the projections, a CLIP
-folder has no UNet, so a base is read from both and their text weights are compared.
+SD 1.x attends to all states of CLIP ViT-L/14 after the final layer norm. SD 2.x attends to those of
+OpenCLIP ViT-H/14 before its last layer, after the same norm: the text encoder in its folder has one
+layer less than the CLIP. So the number of layers in the folder says which is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
 
 import torch
-from PIL.Image import Image, fromarray
-from torch import Tensor, nn
-from transformers import CLIPModel
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+from transformers import CLIPTextModel
 
-from unidiff_cli.data.batch import Transform
-from unidiff_cli.models import unet as unet_features
-from unidiff_cli.models.adapters import AddedLayers
-from unidiff_cli.models.base import BaseModel, Posterior, TextFeatures
-from unidiff_cli.models.clip import Clip, image_processor, pixels, square
-from unidiff_cli.models.dual_stream import DualStream
-from unidiff_cli.models.guidance import Guidance
-from unidiff_cli.models.needs import Tower
-from unidiff_cli.models.pipeline import prefix_text_keys, read_halves
-from unidiff_cli.models.schedule import DdpmSchedule
+from unidiff_cli.models.base import TextFeatures
+from unidiff_cli.models.clip import token_ids, unit
+from unidiff_cli.models.latent_diffusion import LatentDiffusion
+from unidiff_cli.models.pipeline import Halves, Layout
+from unidiff_cli.models.safety import CHECKER, PROCESSOR
 from unidiff_cli.models.sources import Source
-from unidiff_cli.models.weights import weights_hash
-
-# Pixels encoded at a time: one image at 512 px, where an activation is 134 MB, or 64 at 64 px.
-PIXELS = 64**3
-# The kinds of layers that may lie in a folder of this family.
-ADDED: tuple[type[AddedLayers], ...] = (DualStream,)
+from unidiff_cli.models.text_tower import hidden_states, layers_read, watch
+from unidiff_cli.models.unet import UnetText
 
 
-class StableDiffusion(Clip, BaseModel):
-    """A Clip, and the `unet` and `vae` that share its text tower."""
+class StableDiffusion(LatentDiffusion):
+    """Stable Diffusion 1.x and 2.x: one text encoder, whose normed states the UNet attends to."""
 
-    def __init__(self, pipeline: Any, clip: CLIPModel, source: Source, image_size: int) -> None:
-        super().__init__(clip, pipeline.tokenizer, image_processor(source.clip, clip))
-        self.unet: Any = pipeline.unet
-        self.vae: Any = pipeline.vae.requires_grad_(False).eval()
-        # For sampling and saving; it shares every module with this base.
-        self.pipeline = pipeline
-        self.source, self.image_size = source, image_size
-        self.diffusion_processor = square(image_size)
-        scheduler = pipeline.scheduler
-        self.schedule = DdpmSchedule(scheduler.alphas_cumprod, scheduler.config.prediction_type)
-        self.added: dict[str, AddedLayers] = {}
+    layout: ClassVar[Layout] = Layout(
+        StableDiffusionPipeline,
+        {"text_encoder": CLIPTextModel},
+        {CHECKER: None, "requires_safety_checker": False, PROCESSOR: None},
+        beside=(CHECKER, PROCESSOR),
+    )
 
-    # ------------------------------------------------------------ reading and writing
+    def __init__(self, halves: Halves, source: Source, image_size: int) -> None:
+        super().__init__(halves, source, image_size)
+        layers, tower = layers_read(self.pipeline.text_encoder), self.clip.text_model
+        # Whether the denoiser reads the shared tower before its end.
+        self.reads_inside = self.shares_text and layers < layers_read(tower)
+        if self.reads_inside:
+            watch(tower, layers)
 
-    @classmethod
-    def load(cls, source: Source, image_size: int) -> Self:
-        base = cls(*read_halves(source), source, image_size)
-        for kind in ADDED:
-            if layers := kind.load(Path(source.diffusion)):
-                base.attach(layers)
-        return base.eval()
-
-    def save(self, folder: Path) -> None:
-        """Writes a diffusers pipeline with `clip/` in it and every kind of added layers beside."""
-        self.pipeline.save_pretrained(folder, safe_serialization=True)
-        prefix_text_keys(folder / "text_encoder" / "model.safetensors")
-        self.clip.save_pretrained(folder / "clip", safe_serialization=True)
-        self.tokenizer.save_pretrained(folder / "clip")
-        self.clip_processor.save_pretrained(folder / "clip")
-        for layers in self.added.values():
-            layers.save(folder)
-
-    @property
-    def weights_hash(self) -> str:
-        added = [layers for layers in self.added.values() if isinstance(layers, nn.Module)]
-        return weights_hash(self.clip, self.unet, self.vae, *added)
-
-    @property
-    def vision_hash(self) -> str:
-        return weights_hash(self.clip.vision_model, self.clip.visual_projection)
-
-    @property
-    def preprocessing(self) -> list[Any]:
-        return [self.clip_processor.to_dict(), self.image_size, weights_hash(self.vae)]
-
-    # ------------------------------------------------------------ training
-
-    def parameter_groups(self) -> dict[Tower, list[nn.Parameter]]:
-        clip = self.clip
-        return {
-            "vision": [*clip.vision_model.parameters(), *clip.visual_projection.parameters()],
-            "text": [
-                *clip.text_model.parameters(),
-                *clip.text_projection.parameters(),
-                clip.logit_scale,
-            ],
-            "denoiser": list(self.unet.parameters()),
-            "new_layers": [p for layers in self.added.values() for p in layers.parameters()],
-        }
-
-    @property
-    def logit_scale(self) -> nn.Parameter:
-        return self.clip.logit_scale
-
-    def prepare_for_training(self, gradient_checkpointing: bool) -> None:
-        """The UNet's weights in the layout that convolutions are fastest with."""
-        self.unet.to(memory_format=torch.channels_last)
-        if gradient_checkpointing:
-            self.unet.enable_gradient_checkpointing()
-            self.clip.gradient_checkpointing_enable()
-
-    # ------------------------------------------------------------ images and latents
-
-    def diffusion_pixels(self, images: Sequence[Image]) -> Tensor:
-        """The shortest side scaled to `image_size`, the centre cropped."""
-        return pixels(self.diffusion_processor, images)
-
-    def transforms(self) -> dict[str, Transform]:
-        diffusion_pixels = partial(pixels, self.diffusion_processor)
-        return {**super().transforms(), "diffusion_pixels": diffusion_pixels}
-
-    @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        side = self.image_size // self.pipeline.vae_scale_factor
-        return self.unet.config.in_channels, side, side
+    def encode_text(self, captions: Sequence[str]) -> TextFeatures:
+        if not self.shares_text:
+            return replace(super().encode_text(captions), states=self._own_states(captions))
+        if not self.reads_inside:
+            return super().encode_text(captions)
+        tower = self.clip.text_model
+        states, pooled = hidden_states(tower, self.token_ids(captions))
+        embeds = unit(self.clip.text_projection(pooled))
+        return TextFeatures(tower.final_layer_norm(states), embeds)
 
     @torch.no_grad()
-    def encode_latents(self, pixels: Tensor) -> Posterior:
-        """However many are given, the encoder holds PIXELS of them at a time, and one at least."""
-        count = max(1, PIXELS // pixels.shape[-2:].numel())
-        factor = self.vae.config.scaling_factor
-        means, deviations = [], []
-        for part in pixels.split(count):
-            posterior = self.vae.encode(part.to(self.device).float() / 127.5 - 1).latent_dist
-            means.append(posterior.mean * factor)
-            deviations.append(posterior.std * factor)
-        return Posterior(torch.cat(means), torch.cat(deviations))
+    def _own_states(self, captions: Sequence[str]) -> Tensor:
+        """The states (n, L, d) of the denoiser's own text encoder."""
+        ids = token_ids(self.pipeline.tokenizer, captions).to(self.device)
+        return self.pipeline.text_encoder(input_ids=ids).last_hidden_state
 
-    def decode_latents(self, latents: Tensor) -> Tensor:
-        x = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
-        return (x * 127.5 + 127.5).clamp(0, 255)
-
-    # ------------------------------------------------------------ denoiser
-
-    def denoise(self, z_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
-        z_t = _fast_layout(z_t)
-        return self.unet(z_t, t, encoder_hidden_states=text.states, return_dict=False)[0]
-
-    def denoise_with_features(
-        self, z_t: Tensor, t: Tensor, text: TextFeatures
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        with unet_features.whole_pass(self.unet) as features:
-            return self.denoise(z_t, t, text), features
-
-    def features(self, z_t: Tensor, t: Tensor, text: TextFeatures, layer: str = "mid") -> Tensor:
-        """The map of the block `mid` or `up1`."""
-        return unet_features.half_pass(self.unet, _fast_layout(z_t), t, text.states, layer)
-
-    def feature_width(self, layer: str) -> int:
-        return unet_features.feature_width(self.unet, layer)
-
-    @torch.no_grad()
-    def generate(
-        self,
-        prompts: Sequence[str],
-        seeds: Sequence[int],
-        *,
-        steps: int,
-        guidance: Guidance,
-        negative: str = "",
-        on_step: Callable[[], None] | None = None,
-    ) -> list[Image]:
-        """By the base's own scheduler: the images of its diffusers pipeline, and its loop."""
-        scheduler, text = self.pipeline.scheduler, self.encode_text(prompts)
-        unprompted = self.encode_text([negative]).expand(len(prompts))
-        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-        options = self.pipeline.prepare_extra_step_kwargs(generators, 0.0)
-        scheduler.set_timesteps(steps, device=self.device)
-        noise = [torch.randn(1, *self.latent_shape, generator=each) for each in generators]
-        z = torch.cat(noise).to(self.device) * scheduler.init_noise_sigma
-        for t in scheduler.timesteps:
-            x = scheduler.scale_model_input(z, t)
-            if guidance.applies(float(t) / len(self.schedule)):
-                both = TextFeatures.cat([unprompted, text])
-                prediction = guidance.combine(*self.denoise(x.repeat(2, 1, 1, 1), t, both).chunk(2))
-            else:
-                prediction = self.denoise(x, t, text)
-            z = scheduler.step(prediction, t, z, **options, return_dict=False)[0]
-            if on_step:
-                on_step()
-        pixels = self.decode_latents(z).round().byte().permute(0, 2, 3, 1)
-        return [fromarray(image) for image in pixels.cpu().numpy()]
-
-    @property
-    def sampler_name(self) -> str:
-        return type(self.pipeline.scheduler).__name__
-
-
-def _fast_layout(x: Tensor) -> Tensor:
-    """In the layout of the UNet's weights, which `prepare_for_training` sets."""
-    return x.contiguous(memory_format=torch.channels_last)
+    def unet_text(self, text: TextFeatures) -> UnetText:
+        return UnetText(text.states)

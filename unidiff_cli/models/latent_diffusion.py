@@ -1,0 +1,260 @@
+"""A CLIP and a latent diffusion model that share a text tower: what every family of them is.
+
+Retrieval reads the tower's pooled and projected end token, the denoiser its token states: one
+module, one forward, two readers. A diffusers folder has neither the vision tower nor the
+projections, a CLIP folder has no UNet, so a base is read from both and their text weights are
+compared.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from PIL.Image import Image, fromarray
+from torch import Tensor, nn
+
+from unidiff_cli.data.batch import Transform
+from unidiff_cli.data.token_window import TokenWindow
+from unidiff_cli.models import unet as unet_passes
+from unidiff_cli.models.adapters import AddedLayers
+from unidiff_cli.models.base import BaseModel, Posterior, TextFeatures
+from unidiff_cli.models.clip import Clip, image_processor, pixels, read_tokenizer, square
+from unidiff_cli.models.dual_stream import DualStream
+from unidiff_cli.models.guidance import Guidance
+from unidiff_cli.models.needs import Tower
+from unidiff_cli.models.pipeline import (
+    Halves,
+    Layout,
+    prefix_text_keys,
+    read_halves,
+    tokenizer_of,
+)
+from unidiff_cli.models.safety import SafetyChecker, copy_checker
+from unidiff_cli.models.schedule import DdpmSchedule
+from unidiff_cli.models.sources import APART, APART_NOTE, Source
+from unidiff_cli.models.unet import UnetText
+from unidiff_cli.models.weights import weights_hash
+
+# Pixels encoded at a time: one image at 512 px, where an activation is 134 MB, or 64 at 64 px.
+PIXELS = 64**3
+# The kinds of layers that may lie in a base's folder.
+ADDED: tuple[type[AddedLayers], ...] = (DualStream,)
+
+
+class LatentDiffusion(Clip, BaseModel):
+    """A Clip, and the `unet` and `vae` of a pipeline that share its text tower.
+
+    A family says which pipelines it reads, what their text encoders make of captions, and what
+    their UNet reads of that.
+    """
+
+    layout: ClassVar[Layout]
+
+    def __init__(self, halves: Halves, source: Source, image_size: int) -> None:
+        pipeline, clip, shared, self.folder = halves
+        words = tokenizer_of(pipeline, shared) if shared else read_tokenizer(source.clip, clip)
+        super().__init__(clip, words, image_processor(source.clip, clip))
+        self.unet: Any = pipeline.unet
+        self.vae: Any = pipeline.vae.requires_grad_(False).eval()
+        # For sampling and saving; it shares every module with this base.
+        self.pipeline = pipeline
+        # The one of the pipeline's text encoders that is CLIP's tower; none where it stands apart.
+        self.shared = shared
+        # The others never train; here they move with the base and count in its weights.
+        others = {n: getattr(pipeline, n) for n in self.layout.text_encoders if n != shared}
+        self.own_text = nn.ModuleDict(others).requires_grad_(False).eval()
+        self.source, self.image_size = source, image_size
+        self.diffusion_processor = square(image_size)
+        scheduler = pipeline.scheduler
+        self.schedule = DdpmSchedule(scheduler.alphas_cumprod, scheduler.config.prediction_type)
+        self.added: dict[str, AddedLayers] = {}
+
+    @abstractmethod
+    def unet_text(self, text: TextFeatures) -> UnetText:
+        """What the UNet reads of B captions."""
+
+    @property
+    def shares_text(self) -> bool:
+        return self.shared is not None
+
+    @cached_property
+    def prompt_window(self) -> TokenWindow:
+        if self.shares_text:
+            return self.window
+        words = self.pipeline.tokenizer
+        return TokenWindow(words.backend_tokenizer, words.model_max_length)
+
+    # ------------------------------------------------------------ reading and writing
+
+    @classmethod
+    def load(cls, source: Source, image_size: int) -> Self:
+        base = cls(read_halves(source, cls.layout), source, image_size)
+        for kind in ADDED:
+            if layers := kind.load(Path(source.diffusion)):
+                base.attach(layers)
+        return base.eval()
+
+    def save(self, folder: Path) -> None:
+        """Writes a diffusers pipeline with `clip/` in it and every kind of added layers beside."""
+        self.pipeline.save_pretrained(folder, safe_serialization=True)
+        if self.folder:
+            copy_checker(self.folder, folder)
+        prefix_text_keys(folder / "text_encoder" / "model.safetensors")
+        self.clip.save_pretrained(folder / "clip", safe_serialization=True)
+        self.tokenizer.save_pretrained(folder / "clip")
+        self.clip_processor.save_pretrained(folder / "clip")
+        if not self.shares_text:
+            (folder / APART).write_text(f"{APART_NOTE}\n", encoding="utf-8")
+        for layers in self.added.values():
+            layers.save(folder)
+
+    @property
+    def weights_hash(self) -> str:
+        added = [layers for layers in self.added.values() if isinstance(layers, nn.Module)]
+        return weights_hash(self.clip, self.unet, self.vae, *self.own_text.values(), *added)
+
+    @property
+    def vision_hash(self) -> str:
+        return weights_hash(self.clip.vision_model, self.clip.visual_projection)
+
+    @property
+    def preprocessing(self) -> list[Any]:
+        return [self.clip_processor.to_dict(), self.image_size, weights_hash(self.vae)]
+
+    @property
+    def pipeline_names(self) -> Mapping[str, str]:
+        names = {"unet.": "unet."}
+        if self.shared:
+            # As all versions of transformers read them: 5 drops the second `text_model`.
+            names["clip.text_model."] = f"{self.shared}.text_model."
+            if hasattr(getattr(self.pipeline, self.shared), "text_projection"):
+                names["clip.text_projection."] = f"{self.shared}.text_projection."
+        return names
+
+    # ------------------------------------------------------------ training
+
+    def parameter_groups(self) -> dict[Tower, list[nn.Parameter]]:
+        clip = self.clip
+        return {
+            "vision": [*clip.vision_model.parameters(), *clip.visual_projection.parameters()],
+            "text": [
+                *clip.text_model.parameters(),
+                *clip.text_projection.parameters(),
+                clip.logit_scale,
+            ],
+            "denoiser": list(self.unet.parameters()),
+            "new_layers": [p for layers in self.added.values() for p in layers.parameters()],
+        }
+
+    @property
+    def logit_scale(self) -> nn.Parameter:
+        return self.clip.logit_scale
+
+    def prepare_for_training(self, gradient_checkpointing: bool) -> None:
+        """The UNet's weights in the layout that convolutions are fastest with."""
+        self.unet.to(memory_format=torch.channels_last)
+        if gradient_checkpointing:
+            self.unet.enable_gradient_checkpointing()
+            self.clip.gradient_checkpointing_enable()
+
+    # ------------------------------------------------------------ images and latents
+
+    def diffusion_pixels(self, images: Sequence[Image]) -> Tensor:
+        """The shortest side scaled to `image_size`, the centre cropped."""
+        return pixels(self.diffusion_processor, images)
+
+    def transforms(self) -> dict[str, Transform]:
+        diffusion_pixels = partial(pixels, self.diffusion_processor)
+        return {**super().transforms(), "diffusion_pixels": diffusion_pixels}
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        side = self.image_size // self.pipeline.vae_scale_factor
+        return self.unet.config.in_channels, side, side
+
+    @torch.no_grad()
+    def encode_latents(self, pixels: Tensor) -> Posterior:
+        """However many are given, the encoder holds PIXELS of them at a time, and one at least."""
+        count = max(1, PIXELS // pixels.shape[-2:].numel())
+        factor = self.vae.config.scaling_factor
+        means, deviations = [], []
+        for part in pixels.split(count):
+            posterior = self.vae.encode(part.to(self.device).float() / 127.5 - 1).latent_dist
+            means.append(posterior.mean * factor)
+            deviations.append(posterior.std * factor)
+        return Posterior(torch.cat(means), torch.cat(deviations))
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        x = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
+        return (x * 127.5 + 127.5).clamp(0, 255)
+
+    # ------------------------------------------------------------ denoiser
+
+    def denoise(self, z_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
+        return unet_passes.whole(self.unet, _fast_layout(z_t), t, self.unet_text(text))
+
+    def denoise_with_features(
+        self, z_t: Tensor, t: Tensor, text: TextFeatures
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        with unet_passes.whole_pass(self.unet) as features:
+            return self.denoise(z_t, t, text), features
+
+    def features(self, z_t: Tensor, t: Tensor, text: TextFeatures, layer: str = "mid") -> Tensor:
+        """The map of the block `mid` or `up1`."""
+        return unet_passes.half_pass(self.unet, _fast_layout(z_t), t, self.unet_text(text), layer)
+
+    def feature_width(self, layer: str) -> int:
+        return unet_passes.feature_width(self.unet, layer)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        steps: int,
+        guidance: Guidance,
+        negative: str = "",
+        on_step: Callable[[], None] | None = None,
+    ) -> list[Image]:
+        """By the base's own scheduler: the images of its diffusers pipeline, and its loop."""
+        scheduler, text = self.pipeline.scheduler, self.encode_text(prompts)
+        unprompted = self.encode_text([negative]).expand(len(prompts))
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        options = self.pipeline.prepare_extra_step_kwargs(generators, 0.0)
+        scheduler.set_timesteps(steps, device=self.device)
+        noise = [torch.randn(1, *self.latent_shape, generator=each) for each in generators]
+        z = torch.cat(noise).to(self.device) * scheduler.init_noise_sigma
+        for t in scheduler.timesteps:
+            x = scheduler.scale_model_input(z, t)
+            if guidance.applies(float(t) / len(self.schedule)):
+                both = TextFeatures.cat([unprompted, text])
+                prediction = guidance.combine(*self.denoise(x.repeat(2, 1, 1, 1), t, both).chunk(2))
+            else:
+                prediction = self.denoise(x, t, text)
+            z = scheduler.step(prediction, t, z, **options, return_dict=False)[0]
+            if on_step:
+                on_step()
+        pixels = self.decode_latents(z).round().byte().permute(0, 2, 3, 1)
+        return [fromarray(image) for image in pixels.cpu().numpy()]
+
+    def flagged(self, images: Sequence[Image]) -> list[bool] | None:
+        return self._checker.flags(images, self.device) if self._checker else None
+
+    @cached_property
+    def _checker(self) -> SafetyChecker | None:
+        return SafetyChecker.beside(self.folder) if self.folder else None
+
+    @property
+    def sampler_name(self) -> str:
+        return type(self.pipeline.scheduler).__name__
+
+
+def _fast_layout(x: Tensor) -> Tensor:
+    """In the layout of the UNet's weights, which `prepare_for_training` sets."""
+    return x.contiguous(memory_format=torch.channels_last)
