@@ -26,6 +26,7 @@ from unidiff_cli.training.launching import PRECISION, Launching
 from unidiff_cli.training.place import Place
 
 TWO = ("--num_processes", "2")
+LORA = ("train.lora.rank=4", "objectives.anchor.weight=1", "train.lora.vision.rank=3")
 CONFIG = """\
 compute_environment: LOCAL_MACHINE
 distributed_type: MULTI_CPU
@@ -192,13 +193,22 @@ def test_accelerate_launch_of_one_process_hands_its_precision_on(project, tiny_b
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe_name", ["fashion", "joint", "diffdis"])
-def test_gradients_of_weights_in_pieces_equal_those_of_one_process(
-    tmp_path, tiny_base, recipe_name
-):
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["fashion", "train.chunk=2"],
+        ["diffdis"],
+        # The denoiser has a gradient in one process alone: general images are in its rows.
+        ["fashion", "objectives.denoise.weight=0", "objectives.prior.weight=1"],
+        ["fashion", *LORA],
+        ["fashion", *LORA, "train.lora.dora=true"],
+        ["joint", "train.last_layers.vision=1", "train.last_layers.text=1"],
+    ],
+)
+def test_gradients_of_weights_in_pieces_equal_those_of_one_process(tmp_path, tiny_base, asked):
     """float64, FSDP2 over gloo."""
     gradients = gradients_of_one_and_two(
-        GRADIENTS_SHARDED, tmp_path, tiny_base, recipe_name, variables=FSDP_VARIABLES
+        GRADIENTS_SHARDED, tmp_path, tiny_base, *asked, variables=FSDP_VARIABLES
     )
     assert_equal_gradients(*gradients)
 
@@ -235,7 +245,10 @@ def test_what_needs_gradients_in_one_piece_is_refused(tiny_base, monkeypatch):
     monkeypatch.setenv("FSDP_VERSION", "2")
     options = load_recipe(tiny_base, "train.pcgrad=true").train
     with pytest.raises(UsageError, match="train.pcgrad takes gradients apart"):
-        sharding.refuse(options, "no")
+        sharding.refuse(options)
+    plain = load_recipe(tiny_base).train
+    with pytest.raises(UsageError, match="fp16 is not trained with FSDP"):
+        sharding.refuse(plain.model_copy(update={"precision": "fp16"}))
     monkeypatch.setenv("FSDP_VERSION", "1")
     with pytest.raises(UsageError, match="Only version 2"):
-        sharding.refuse(load_recipe(tiny_base).train, "no")
+        sharding.refuse(plain)

@@ -12,12 +12,12 @@ from __future__ import annotations
 import logging
 import os
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from unidiff_cli import machine
-from unidiff_cli.config.schema import Recipe
+from unidiff_cli.config.schema import Recipe, Train
 from unidiff_cli.errors import UsageError
 from unidiff_cli.system import first_line
 from unidiff_cli.training.place import Place
@@ -30,15 +30,27 @@ COMMAND = "accelerate launch FLAGS -m unidiff_cli.cli -C PROJECT train"
 PRECISION = "ACCELERATE_MIXED_PRECISION"
 # What stands where accelerate wants a script.
 SCRIPT = "unidiff"
-# The recipe's names of accelerate's precisions.
-PRECISIONS = {"no": "fp32", "bf16": "bf16", "fp16": "fp16"}
-# Ways to train that ask for another optimiser, other weights or other machines than ours.
+# The recipe's names of accelerate's precisions: those that a recipe has.
+PRECISIONS = {
+    theirs: ours
+    for theirs, ours in {"no": "fp32", "bf16": "bf16", "fp16": "fp16"}.items()
+    if ours in get_args(Train.model_fields["precision"].annotation)
+}
+# Ways to train that ask for another optimiser, other weights or other machines than ours: by
+# accelerate's flags, and by the variables that it makes of them.
 REFUSED = {
     "use_deepspeed": "DeepSpeed",
     "use_megatron_lm": "Megatron-LM",
     "use_parallelism_config": "A parallelism config",
     "tpu": "A TPU",
 }
+VARIABLES = {
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "A parallelism config",
+}
+# The variable of torch.compile.
+DYNAMO = "ACCELERATE_DYNAMO_BACKEND"
 
 
 @dataclass(frozen=True)
@@ -118,49 +130,66 @@ def _of_flags(flags: Sequence[str]) -> Launching:
 
     Raises UsageError for flags that it refuses, and for ways to train that are not ours.
     """
-    from accelerate.utils import prepare_multi_gpu_env
-
     given = _parsed(flags)
-    for key, words in REFUSED.items():
-        if getattr(given, key, False):
-            raise UsageError(
-                f"{words} is not supported.",
-                "To divide weights and optimiser over GPUs: --use_fsdp --fsdp_version 2.",
-            )
-    if given.mixed_precision not in PRECISIONS:
-        raise UsageError(
-            f"The precision {given.mixed_precision} is not supported.",
-            "Take --mixed_precision bf16, fp16 or no.",
-        )
+    _refuse(words for key, words in REFUSED.items() if getattr(given, key, False))
+    _refuse_compilation(given.dynamo_backend)
+    precision = _precision(given.mixed_precision)
     if (given.num_machines or 1) > 1:
         raise UsageError(
             f"{given.num_machines} machines are asked for, and unidiff starts processes on one.",
             f"Start it on each machine: {COMMAND}",
         )
-    chosen = getattr(given, "nondefault", set())
+    chosen: set[str] = getattr(given, "nondefault", set())
     # A file for GPUs says nothing of a machine without one.
     counts = "num_processes" in chosen or machine.gpu_count() or given.use_cpu
-    try:
-        environment = prepare_multi_gpu_env(given)
-    except ValueError as problem:
-        raise UsageError(f"accelerate refuses its settings: {first_line(problem)}") from problem
-    wanted = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS") if given.gpu_ids else ()
-    if "num_cpu_threads_per_process" not in chosen:
-        wanted = tuple(name for name in wanted if name != "OMP_NUM_THREADS")
-    if given.dynamo_backend.lower() != "no":
-        wanted += tuple(name for name in environment if name.startswith("ACCELERATE_DYNAMO_"))
-    if given.use_fsdp:
-        fsdp = (name for name in environment if name.startswith("FSDP_"))
-        wanted += ("ACCELERATE_USE_FSDP", *fsdp)
-    variables = {name: environment[name] for name in wanted if name in environment}
     # Its file always names a precision, if only "no".
     named = "mixed_precision" in chosen or _config_of(given)
     return Launching(
         given.num_processes if counts else 0,
-        PRECISIONS[given.mixed_precision] if named else "",
-        variables,
+        precision if named else "",
+        _variables(given, chosen),
         "the flags of accelerate launch" if flags else "the file of accelerate config",
     )
+
+
+def _variables(given: Namespace, chosen: set[str]) -> dict[str, str]:
+    """What accelerate would put into the environment of its processes, of what counts here.
+
+    Raises UsageError for settings that it refuses.
+    """
+    from accelerate.utils import prepare_multi_gpu_env
+
+    try:
+        environment = prepare_multi_gpu_env(given)
+    except ValueError as problem:
+        raise UsageError(f"accelerate refuses its settings: {first_line(problem)}") from problem
+    wanted = list[str]()
+    if given.gpu_ids:
+        wanted.append("CUDA_VISIBLE_DEVICES")
+    if "num_cpu_threads_per_process" in chosen:
+        wanted.append("OMP_NUM_THREADS")
+    if given.use_fsdp:
+        wanted.append("ACCELERATE_USE_FSDP")
+        wanted += [name for name in environment if name.startswith("FSDP_")]
+    return {name: environment[name] for name in wanted if name in environment}
+
+
+def _refuse(ways: Iterable[str]) -> None:
+    """Raises UsageError for the first of some ways to train that are not ours."""
+    for words in ways:
+        raise UsageError(
+            f"{words} is not supported.",
+            "To divide weights and optimiser over GPUs: --use_fsdp --fsdp_version 2.",
+        )
+
+
+def _refuse_compilation(backend: str) -> None:
+    """Raises UsageError where a backend of torch.compile is asked for."""
+    if backend.lower() not in ("", "no"):
+        raise UsageError(
+            f"torch.compile is asked for ({backend}), and unidiff does not compile.",
+            "Take --dynamo_backend no.",
+        )
 
 
 def _config_of(given: Namespace) -> bool:
@@ -206,8 +235,19 @@ def _of_environment(recipe: Recipe, place: Place) -> Launching:
             f"{recipe.train.processes}.",
             "Leave train.processes out, or set it to the same number.",
         )
+    _refuse(words for name, words in VARIABLES.items() if os.environ.get(name) == "true")
+    _refuse_compilation(os.environ.get(DYNAMO, ""))
     asked = os.environ.get(PRECISION, "")
-    if asked and asked not in PRECISIONS:
-        raise UsageError(f"The precision {asked} is not supported.", "Take bf16, fp16 or no.")
+    precision = _precision(asked) if asked else ""
     processes = place.world if place.started else 0
-    return Launching(processes, PRECISIONS.get(asked, ""), {}, "the launcher", place.started)
+    return Launching(processes, precision, {}, "the launcher", place.started)
+
+
+def _precision(asked: str) -> str:
+    """The recipe's name of a precision of accelerate's. Raises UsageError."""
+    if asked not in PRECISIONS:
+        raise UsageError(
+            f"The precision {asked} is not supported.",
+            f"Take one of these as --mixed_precision: {', '.join(PRECISIONS)}.",
+        )
+    return PRECISIONS[asked]

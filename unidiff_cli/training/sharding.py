@@ -4,7 +4,8 @@ The one file that knows of pieces. Parameters become DTensors: each process hold
 its average and of its optimiser state. They are gathered for the forward and the backward pass of a
 step, all at once: processes may run a layer unlike often in a step (general images, chosen rows),
 and would wait for each other for ever if each layer were gathered by itself. Learned scales are
-single numbers, which cannot be divided: every process holds them whole.
+single numbers, which cannot be divided: every process holds them whole. Weights that do not train
+are in pieces too, and adapters of low rank like any other parameter.
 
 Unlike accelerate's own this also works on processors, over gloo.
 """
@@ -12,7 +13,7 @@ Unlike accelerate's own this also works on processors, over gloo.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -31,15 +32,25 @@ if TYPE_CHECKING:
     from unidiff_cli.training.module import TrainingModule
 
 
+# Those of a loss that is not scaled.
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
 def asked() -> bool:
     """Whether accelerate's settings ask for FSDP, in the environment of this process."""
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("true", "1")
 
 
-def refuse(options: Train, precision: str) -> None:
-    """Raises UsageError for what cannot be done with weights in pieces."""
+def refuse(options: Train) -> None:
+    """Raises UsageError for what cannot be done with weights in pieces, and for a torch too old."""
     from accelerate import FullyShardedDataParallelPlugin
+    from torch.distributed.fsdp import FSDPModule
 
+    if not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
+        raise UsageError(
+            f"FSDP wants a newer torch than {torch.__version__}.",
+            "Install torch 2.14 or later, or train without --use_fsdp.",
+        )
     plugin = FullyShardedDataParallelPlugin()
     if plugin.fsdp_version != 2:
         raise UsageError("Only version 2 of FSDP is supported.", "Add --fsdp_version 2.")
@@ -48,9 +59,10 @@ def refuse(options: Train, precision: str) -> None:
             "FSDP's offloading of parameters is not supported.",
             "Leave --fsdp_offload_params out.",
         )
-    if precision == "fp16":
+    if options.precision not in PRECISIONS:
         raise UsageError(
-            "fp16 is not trained with FSDP: its loss is scaled, and the scale has to be shared.",
+            f"{options.precision} is not trained with FSDP: its loss is scaled, and the scale "
+            "would have to be shared.",
             "Take bf16, or train without --use_fsdp.",
         )
     shares = options.gradient_shares
@@ -65,29 +77,62 @@ def refuse(options: Train, precision: str) -> None:
             )
 
 
-def shard(module: TrainingModule, groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Divides a module's parameters over the processes, in place.
+class Pieces:
+    """A module whose parameters are divided over the processes, in place.
 
-    Returns the optimiser's groups with the new parameters, whole ones and pieces apart.
+    `groups` are the optimiser's with the new parameters, whole ones and pieces apart.
     """
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
 
-    names = {id(p): name for name, p in module.named_parameters()}
-    for parameter in module.parameters():
-        # Convolutions may lie in memory with their channels last, which FSDP does not divide.
-        parameter.data = parameter.data.contiguous()
-    mesh = init_device_mesh(machine.device().type, (torch.distributed.get_world_size(),))
-    fully_shard(module, mesh=mesh, ignored_params={p for p in module.parameters() if p.ndim == 0})
-    fresh = dict(module.named_parameters())
-    regrouped = []
-    for group in groups:
-        parameters = [fresh[names[id(p)]] for p in group["params"]]
-        for pieces in (True, False):
-            chosen = [p for p in parameters if isinstance(p, DTensor) is pieces]
-            if chosen:
-                regrouped.append({**group, "params": chosen})
-    return regrouped
+    def __init__(self, module: TrainingModule, groups: Sequence[Mapping[str, Any]]) -> None:
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        names = {id(p): name for name, p in module.named_parameters()}
+        for parameter in module.parameters():
+            # Convolutions may lie in memory with their channels last, which FSDP does not divide.
+            parameter.data = parameter.data.contiguous()
+        mesh = init_device_mesh(machine.device().type, (torch.distributed.get_world_size(),))
+        scalars = {p for p in module.parameters() if p.ndim == 0}
+        self.module = fully_shard(module, mesh=mesh, ignored_params=scalars)
+        # Processes then average the same, where one has a gradient that another has not.
+        self.module.set_reduce_scatter_unused_params(True)
+        self.parameters = dict(module.named_parameters())
+        self.reached = set[str]()
+        self._note_gradients()
+        self.groups = list[dict[str, Any]]()
+        for group in groups:
+            parameters = [self.parameters[names[id(p)]] for p in group["params"]]
+            for pieces in (True, False):
+                chosen = [p for p in parameters if isinstance(p, DTensor) is pieces]
+                if chosen:
+                    self.groups.append({**group, "params": chosen})
+
+    def _note_gradients(self) -> None:
+        """Notes from now on which parameters a backward pass gives a gradient."""
+        with gathered(self.module):
+            for name, parameter in self.module.named_parameters():
+                if parameter.requires_grad:
+                    parameter.register_post_accumulate_grad_hook(
+                        lambda _, name=name: self.reached.add(name)
+                    )
+
+    def finish_gradients(self) -> None:
+        """Averages gradients of whole parameters; FSDP has averaged those of the pieces.
+
+        A parameter that no process gave a gradient has none, as in one process: a zero would be
+        decayed.
+        """
+        trained = {name: p for name, p in self.parameters.items() if p.requires_grad}
+        device = next(iter(trained.values())).device
+        noted = torch.tensor([name in self.reached for name in trained], device=device).int()
+        torch.distributed.all_reduce(noted, torch.distributed.ReduceOp.MAX)
+        self.reached.clear()
+        for (name, parameter), anywhere in zip(trained.items(), noted.tolist(), strict=True):
+            if not anywhere:
+                parameter.grad = None
+            elif parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        average(p.grad for p in trained.values() if not isinstance(p, DTensor))
 
 
 @contextmanager
@@ -102,11 +147,6 @@ def gathered(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         sharded.reshard()
-
-
-def finish_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Averages the gradients of whole parameters; FSDP has averaged those of the pieces."""
-    average(p.grad for p in parameters if not isinstance(p, DTensor))
 
 
 def clip(parameters: Sequence[nn.Parameter], most: float) -> Tensor:

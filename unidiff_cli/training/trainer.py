@@ -67,11 +67,12 @@ class Trainer:
         if module.adapters:
             module.adapters.make_contiguous()
         module.to(accelerator.device)
-        # Whether each process holds a piece of every weight (FSDP2).
-        self.sharded = sharding.asked()
-        if self.sharded:
-            sharding.refuse(options, accelerator.mixed_precision)
-            groups = sharding.shard(module, groups)
+        # Where each process holds a piece of every weight (FSDP2).
+        self.pieces: sharding.Pieces | None = None
+        if sharding.asked():
+            sharding.refuse(options)
+            self.pieces = sharding.Pieces(module, groups)
+            groups = self.pieces.groups
         # Where gradients of two kinds meet.
         self.shared, self.denoiser = shared_text_parameters(module), twice_taught(module)
         self.averaged = EMA(module, options.ema).to(accelerator.device)
@@ -82,6 +83,11 @@ class Trainer:
         self.optimizer = accelerator.prepare_optimizer(optimizer)
         self.done = 0
         self._bound_scales()
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each process holds a piece of every weight."""
+        return self.pieces is not None
 
     def steps(self, batches: Iterator[Batch]) -> Iterator[Step]:
         """Trains on every batch it is given. Raises WorkError for a gradient that is not finite."""
@@ -131,8 +137,8 @@ class Trainer:
             with self.accelerator.autocast():
                 loss, parts = self.wrapped(batch)
             self.accelerator.backward(loss)
-            if self.sharded:
-                sharding.finish_gradients(parameters)
+            if self.pieces:
+                self.pieces.finish_gradients()
             return loss, parts | self._factors(loss)
         # Not through DDP, which would wait for the gradients behind the cuts: `CutStep` averages.
         with self.accelerator.autocast():
