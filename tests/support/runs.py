@@ -35,6 +35,12 @@ def losses(project, run):
     }
 
 
+def contrastive(project):
+    """A term that every process has of the whole batch, of each step of the run 001-fashion."""
+    lines = run_log.read(project.path("runs", "001-fashion"))
+    return [line["contrastive"] for line in lines if "loss" in line]
+
+
 def assert_resumes_exactly(project, folder, recipe, last, on_progress=None):
     """A run that ends after step `last` and is resumed logs the losses of a whole one; its name.
 
@@ -138,7 +144,9 @@ if rank == 0:
     save_file(gradients, out)
 """
 
-# The flags of accelerate launch for weights in pieces, and the variables that it makes of them.
+# The flags of accelerate launch for two processes.
+TWO = ("--num_processes", "2")
+# Those for weights in pieces, and the variables that it makes of them.
 FSDP = ("--use_fsdp", "--fsdp_version", "2")
 FSDP_VARIABLES = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 

@@ -8,25 +8,12 @@ import pytest
 
 from tests.support.cli import on_tiny_base
 from tests.support.projects import load_recipe
-from tests.support.runs import (
-    FSDP,
-    FSDP_VARIABLES,
-    GRADIENTS_SHARDED,
-    Cut,
-    assert_equal_gradients,
-    cut_at,
-    gradients_of_one_and_two,
-    losses,
-)
-from unidiff_cli import train
+from tests.support.runs import FSDP, TWO, contrastive
 from unidiff_cli.errors import UsageError
-from unidiff_cli.project import checkpoints, run_log
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.training.launching import PRECISION, Launching
 from unidiff_cli.training.place import Place
 
-TWO = ("--num_processes", "2")
-LORA = ("train.lora.rank=4", "objectives.anchor.weight=1", "train.lora.vision.rank=3")
 CONFIG = """\
 compute_environment: LOCAL_MACHINE
 distributed_type: MULTI_CPU
@@ -94,6 +81,7 @@ def test_settings_of_fsdp_reach_the_processes(auto):
         (["--num_processes"], "expected one argument"),
         (["--num_prozesses", "2"], "num_prozesses"),
         (["--use_deepspeed"], "DeepSpeed is not supported"),
+        (["--dynamo_backend", "inductor"], "does not compile"),
         (["--mixed_precision", "fp8"], "fp8 is not supported"),
         (["--num_machines", "2", "--num_processes", "4"], "2 machines"),
         (["--config_file", "/nowhere.yaml"], "accelerate refuses"),
@@ -148,17 +136,15 @@ def test_a_launcher_decides_and_its_number_is_the_one_that_the_recipe_asks_for(
     monkeypatch.setenv(PRECISION, "bf16")
     launching = Launching.found(auto)
     assert launching.started and launching.apply(auto).train.precision == "bf16"
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(UsageError, match="DeepSpeed is not supported"):
+        Launching.found(auto)
+    monkeypatch.delenv("ACCELERATE_USE_DEEPSPEED")
     three = load_recipe(tiny_base, "train.processes=3")
     with pytest.raises(UsageError, match="started 2 processes, and train.processes is 3"):
         Launching.found(three).apply(three)
     with pytest.raises(UsageError, match="Give them to the launcher|A launcher has started"):
         Launching.found(auto, TWO)
-
-
-def contrastive(project):
-    """A term that every process has of the whole batch, of each step of the first run."""
-    lines = run_log.read(project.path("runs", "001-fashion"))
-    return [line["contrastive"] for line in lines if "loss" in line]
 
 
 @pytest.mark.slow
@@ -187,68 +173,3 @@ def test_accelerate_launch_of_one_process_hands_its_precision_on(project, tiny_b
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "One process, precision bf16, by the launcher" in done.stderr
-
-
-# ---------------------------------------------------------------- weights in pieces
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "asked",
-    [
-        ["fashion", "train.chunk=2"],
-        ["diffdis"],
-        # The denoiser has a gradient in one process alone: general images are in its rows.
-        ["fashion", "objectives.denoise.weight=0", "objectives.prior.weight=1"],
-        ["fashion", *LORA],
-        ["fashion", *LORA, "train.lora.dora=true"],
-        ["joint", "train.last_layers.vision=1", "train.last_layers.text=1"],
-    ],
-)
-def test_gradients_of_weights_in_pieces_equal_those_of_one_process(tmp_path, tiny_base, asked):
-    """float64, FSDP2 over gloo."""
-    gradients = gradients_of_one_and_two(
-        GRADIENTS_SHARDED, tmp_path, tiny_base, *asked, variables=FSDP_VARIABLES
-    )
-    assert_equal_gradients(*gradients)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("flags", [(), FSDP])
-def test_a_run_of_two_processes_goes_on_in_one(project, finished, recipe, flags):
-    """By DDP and by FSDP2: saved at 2, resumed at 1, the losses and weights of a run of one."""
-    with pytest.raises(Cut):
-        train(project, recipe, flags=[*TWO, *flags], on_step=cut_at(5))
-    run = project.path("runs", "001-fashion", "checkpoints")
-    assert [each.name for each in checkpoints.committed(run)] == ["step-000003"]
-    name, _ = train(project, recipe, resume=True, flags=["--num_processes", "1"])
-    assert name == "001-fashion"
-    assert contrastive(project) == pytest.approx(contrastive(finished), rel=1e-3)
-    for group in ("weights", "averaged", "optimizer", "heads"):
-        kept = checkpoints.tensors(run / "step-000006", group)
-        whole = finished.path("runs", "001-fashion", "checkpoints", "step-000006")
-        expected = checkpoints.tensors(whole, group)
-        assert {k: v.shape for k, v in kept.items()} == {k: v.shape for k, v in expected.items()}
-
-
-@pytest.mark.slow
-def test_a_run_in_pieces_ends_with_the_files_of_any_other(project, recipe):
-    name, receipt = train(project, recipe, flags=[*TWO, *FSDP])
-    assert receipt.counts["steps"] == 6 and receipt.figures["best"]["step"]
-    assert list(project.path("runs", name).glob("previews/*.png"))
-    assert sorted(losses(project, name)) == [1, 2, 3, 4, 5, 6]
-
-
-def test_what_needs_gradients_in_one_piece_is_refused(tiny_base, monkeypatch):
-    from unidiff_cli.training import sharding
-
-    monkeypatch.setenv("FSDP_VERSION", "2")
-    options = load_recipe(tiny_base, "train.pcgrad=true").train
-    with pytest.raises(UsageError, match="train.pcgrad takes gradients apart"):
-        sharding.refuse(options)
-    plain = load_recipe(tiny_base).train
-    with pytest.raises(UsageError, match="fp16 is not trained with FSDP"):
-        sharding.refuse(plain.model_copy(update={"precision": "fp16"}))
-    monkeypatch.setenv("FSDP_VERSION", "1")
-    with pytest.raises(UsageError, match="Only version 2"):
-        sharding.refuse(plain)

@@ -41,13 +41,13 @@ def wandb(monkeypatch):
 
 def test_a_tracker_gets_the_figures_and_the_recipe(project, tiny_base, wandb):
     asked = load_recipe(
-        tiny_base, "train.trackers=[wandb]", "train.steps=2", "train.validate_every=2"
+        tiny_base, "train.trackers=[wandb]", "train.steps=1", "train.validate_every=1"
     )
     name, _ = train(project, asked)
     folder = project.path("runs", name)
     assert wandb.started == [{"project": "unidiff", "name": name, "dir": str(folder)}]
-    assert set(wandb.told) == {1, 2} and wandb.told[1]["contrastive"] > 0
-    assert "validation/r1_t2i" in wandb.told[2] and wandb.config["train.steps"] == 2
+    assert set(wandb.told) == {1} and wandb.told[1]["contrastive"] > 0
+    assert "validation/r1_t2i" in wandb.told[1] and wandb.config["train.steps"] == 1
     assert wandb.ended and not (folder / "tensorboard").exists()
 
 

@@ -127,7 +127,7 @@ class Pieces:
         noted = torch.tensor([name in self.reached for name in trained], device=device).int()
         torch.distributed.all_reduce(noted, torch.distributed.ReduceOp.MAX)
         self.reached.clear()
-        for (name, parameter), anywhere in zip(trained.items(), noted.tolist(), strict=True):
+        for parameter, anywhere in zip(trained.values(), noted.tolist(), strict=True):
             if not anywhere:
                 parameter.grad = None
             elif parameter.grad is None:
