@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unidiff_cli.cli import console
+from unidiff_cli.cli.bars import shown
 from unidiff_cli.cli.options import (
     Assignments,
     DryRun,
@@ -50,7 +51,7 @@ def train_command(
     flags: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[-- FLAGS]",
+            metavar="-- FLAGS",
             help="Flags of `accelerate launch`: -- --num_processes 4 --mixed_precision bf16",
             show_default=False,
         ),
@@ -93,8 +94,8 @@ def train_command(
     from unidiff_cli.retrieval.build import index
     from unidiff_cli.training.train import train
 
-    with console.bars(context.obj.quiet) as bars:
-        known, show = set(project.exports()), bars.step(fitted.train.total_steps, fitted.active())
+    with shown(context.obj.quiet) as bars:
+        known, show = set(project.exports()), bars.step(fitted.train.total_steps, fitted.terms)
 
         def on_step(line: dict[str, Any]) -> None:
             remember()
@@ -171,7 +172,7 @@ def export_command(
     project = open_project(context)
     before = receipts_below(project, "exports")
     format = DEFAULT_FORMAT if format is None else format
-    with console.bars(context.obj.quiet) as bars:
+    with shown(context.obj.quiet) as bars:
         name, receipt = export(
             project,
             run,

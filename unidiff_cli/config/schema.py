@@ -741,6 +741,11 @@ class Recipe(Section):
         }
         return {name: part for name, part in parts.items() if part is not None}
 
+    @property
+    def terms(self) -> list[str]:
+        """The names of the objectives that count in the loss, in alphabetical order."""
+        return [name for name, part in self.active().items() if part.weight]
+
     def yaml(self) -> str:
         """The whole recipe as YAML that loads again."""
         names = set(type(self).model_fields)

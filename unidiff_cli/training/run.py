@@ -101,7 +101,7 @@ class Run:
 
     def show(self, ended: str = "") -> None:
         """Writes the run's page. `ended` says in words how it ended."""
-        options, terms = self.recipe.train, list(self.recipe.active())
+        options, terms = self.recipe.train, self.recipe.terms
         state = RunState(
             self.folder.name, terms, options.total_steps, self.best.step, ended, self.recipe.yaml()
         )
@@ -110,11 +110,10 @@ class Run:
     @property
     def enough(self) -> bool:
         """Whether so many validations brought no better weights that the run ends early."""
-        options, best = self.recipe.train, self.best.step
-        waited = self.trainer.done - best
-        return bool(options.patience and best) and (
-            waited >= options.patience * options.validate_every
-        )
+        options, best, done = self.recipe.train, self.best.step, self.trainer.done
+        if not (options.patience and best) or done >= options.total_steps:
+            return False
+        return done - best >= options.patience * options.validate_every
 
     def end_early(self, words: str) -> None:
         """Keeps in the log why the run ended before its last step."""

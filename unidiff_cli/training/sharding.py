@@ -93,12 +93,12 @@ class Pieces:
             parameter.data = parameter.data.contiguous()
         mesh = init_device_mesh(machine.device().type, (torch.distributed.get_world_size(),))
         scalars = {p for p in module.parameters() if p.ndim == 0}
-        self.module = fully_shard(module, mesh=mesh, ignored_params=scalars)
+        sharded = fully_shard(module, mesh=mesh, ignored_params=scalars)
         # Processes then average the same, where one has a gradient that another has not.
-        self.module.set_reduce_scatter_unused_params(True)
+        sharded.set_reduce_scatter_unused_params(True)
         self.parameters = dict(module.named_parameters())
         self.reached = set[str]()
-        self._note_gradients()
+        self._note_gradients(module)
         self.groups = list[dict[str, Any]]()
         for group in groups:
             parameters = [self.parameters[names[id(p)]] for p in group["params"]]
@@ -107,10 +107,10 @@ class Pieces:
                 if chosen:
                     self.groups.append({**group, "params": chosen})
 
-    def _note_gradients(self) -> None:
+    def _note_gradients(self, module: nn.Module) -> None:
         """Notes from now on which parameters a backward pass gives a gradient."""
-        with gathered(self.module):
-            for name, parameter in self.module.named_parameters():
+        with gathered(module):
+            for name, parameter in module.named_parameters():
                 if parameter.requires_grad:
                     parameter.register_post_accumulate_grad_hook(
                         lambda _, name=name: self.reached.add(name)
