@@ -72,6 +72,7 @@ def test_a_tracker_that_is_not_installed_is_named_before_anything_is_done(
     assert project.runs() == []
 
 
+@pytest.mark.slow
 def test_no_tracker_is_a_choice(project, tiny_base):
     name, _ = train(project, load_recipe(tiny_base, "train.trackers=[]", "train.steps=1"))
     assert not project.path("runs", name, "tensorboard").exists()

@@ -310,15 +310,15 @@ def test_early_stopping_ends_a_run_whole(project, recipe, warnings, monkeypatch)
 
     # No validation after the first is better.
     monkeypatch.setattr(run, "is_better", lambda recipe, figures, best, count: not best.step)
-    asked = load_recipe(recipe.base, "train.steps=40", "train.validate_every=1", "train.patience=2")
+    asked = load_recipe(recipe.base, "train.steps=40", "train.validate_every=1", "train.patience=1")
     name, receipt = train(project, asked)
-    assert receipt.counts["steps"] == 3 and receipt.figures["best"]["step"] == 1
-    assert "2 validations brought no better weights" in warnings.text
+    assert receipt.counts["steps"] == 2 and receipt.figures["best"]["step"] == 1
+    assert "1 validation brought no better weights" in warnings.text
     folder = project.path("runs", name)
-    assert "Ended early at step 3 of 40" in (folder / "report.html").read_text()
+    assert "Ended early at step 2 of 40" in (folder / "report.html").read_text()
     # It is finished: neither a resume nor the same work again trains on.
     assert train(project, recipe, resume=True) == train(project, asked)
-    assert max(losses(project, name)) == 3
+    assert max(losses(project, name)) == 2
 
 
 @pytest.mark.slow
@@ -339,9 +339,9 @@ def test_patience_waits_for_something(recipe):
 
 
 def test_checkpoints_whose_states_are_gone_are_no_fresh_start(project, recipe):
-    asked = load_recipe(recipe.base, "train.checkpoint_every=2")
+    asked = load_recipe(recipe.base, "train.checkpoint_every=1")
     with pytest.raises(Cut):
-        train(project, asked, on_step=cut_at(3))
+        train(project, asked, on_step=cut_at(2))
     run = project.path("runs", "001-fashion")
     for state in run.glob("checkpoints/step-*/state.json"):
         state.unlink()

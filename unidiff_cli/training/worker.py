@@ -60,9 +60,10 @@ class Stop:
         if self.now:
             return f"Stopped at step {step}. Continue with: unidiff train --resume"
         if self.enough:
+            count = options.patience
             return (
-                f"Ended early at step {step} of {options.total_steps}: {options.patience} "
-                "validations brought no better weights (train.patience)."
+                f"Ended early at step {step} of {options.total_steps}: {count} "
+                f"validation{'s' if count > 1 else ''} brought no better weights (train.patience)."
             )
         return f"Finished after {step} steps." if step == options.total_steps else ""
 
