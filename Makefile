@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-all check format docs clean
+.PHONY: demo test test-all sweeps check format docs clean
 
 demo: .venv/.installed  ## the main job on a rendered shop, without GPU or network: about ten minutes on two slow cores
 	rm -rf demo
@@ -26,6 +26,9 @@ test: .venv/.test  ## the tests, under twenty minutes on two cores
 
 test-all: .venv/.test  ## the slow ones too
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=3600
+
+sweeps: .venv/.test  ## a hundred signals at random moments of each stage: three hours; nothing may run beside it
+	UNIDIFF_SWEEP=100 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -k many_signals tests/faults/test_signals.py
 
 check: .venv/.dev  ## lint, format, types, contracts of imports, generated pages
 	$(BIN)/ruff check .

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.data.shards import Shards
@@ -23,24 +21,9 @@ from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.evaluation.guidance import Judge, Trial
 from unidiff_cli.evaluation.image_features import cropped_images
 from unidiff_cli.evaluation.metrics.attributes import Attributes, judge_attribute
-from unidiff_cli.models.base import BaseModel, TextFeatures
 from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.loading import load_base
 from unidiff_cli.project.project import Project
-
-
-class FromBase:
-    """Takes the first half of a guided batch, which has no caption, from the base."""
-
-    def __init__(self, tuned: BaseModel, base: BaseModel) -> None:
-        self.tuned, self.base, self.own = tuned, base, tuned.denoise
-        self.empty = base.encode_text([""])
-
-    def __call__(self, z_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
-        without, with_caption = z_t.chunk(2)
-        captions = TextFeatures(text.states.chunk(2)[1], text.embeds.chunk(2)[1])
-        first = self.base.denoise(without, t, self.empty.expand(len(without)))
-        return torch.cat([first, self.own(with_caption, t, captions)])
 
 
 @dataclass(frozen=True)
@@ -107,8 +90,10 @@ def main() -> None:
     real = eval_set.scorer.embed_images(list(crops))[1]
     guidances = [Guidance(scale) for scale in options.scales]
     trials = [Measured.of("own", judge, each, real) for each in guidances]
-    tuned.denoise = FromBase(tuned, base)  # type: ignore[method-assign]
-    trials += [Measured.of("base", judge, each, real) for each in guidances]
+    base.keep_untuned()
+    tuned.untuned = base.untuned
+    from_base = [Guidance(scale, unconditional="base") for scale in options.scales]
+    trials += [Measured.of("base", judge, each, real) for each in from_base]
     lowest = min((each.trial for each in trials), key=lambda trial: trial.kid)
     for each in trials:
         print(each.line(lowest))

@@ -67,6 +67,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_in_use() -> int:
+    """Bytes: the most that a GPU held for this process so far, else what this process holds now."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return int(psutil.Process().memory_info().rss)
+
+
 def interface_of(address: str) -> str:
     """The name of the network interface that has an address of this machine."""
     import psutil
@@ -96,7 +106,7 @@ def free_memory() -> int:
     return psutil.virtual_memory().available
 
 
-def memory_in_use() -> int:
+def memory_now() -> int:
     """The bytes that this process has now: of the first GPU, by torch; else of the machine."""
     import torch
 
@@ -119,7 +129,7 @@ def forget_peak_memory() -> None:
 
 
 def peak_memory() -> int:
-    """The most bytes that this process had since `forget_peak_memory`, as `memory_in_use` counts.
+    """The most bytes that this process had since `forget_peak_memory`, as `memory_now` counts.
 
     Raises OSError where the system does not offer it.
     """

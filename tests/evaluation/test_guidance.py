@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unidiff_cli.evaluation.guidance import Trial, _simplest, _trials
+from unidiff_cli.evaluation.guidance import Trial, _clearly_better, _simplest, _trials
 from unidiff_cli.models.guidance import Guidance
 
 
@@ -26,6 +26,14 @@ def test_noise_that_two_settings_share_hides_no_difference():
     first = trial(Guidance(4), 1.2, 0.01, shared=5.0, seed=1)
     second = trial(Guidance(2), 1.0, 0.01, shared=5.0, seed=2)
     assert _simplest([first, second]) is second
+
+
+def test_guidance_from_the_base_has_to_be_clearly_better():
+    own = trial(Guidance(2), 1.0, 0.1, seed=1)
+    # The difference has a standard error of √2 · 0.1.
+    for below, is_chosen in ((0.2, False), (0.4, True)):
+        from_base = trial(Guidance(2, unconditional="base"), 1.0 - below, 0.1, seed=2)
+        assert (_clearly_better(from_base, own) is from_base) == is_chosen
 
 
 class Judge:

@@ -3,10 +3,14 @@
 import json
 import logging
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from diffusers import DiffusionPipeline
 from PIL import Image
+from safetensors.torch import load_file
 
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import Project, evaluate, export, generate
@@ -33,9 +37,13 @@ def few_are_enough(monkeypatch):
     def interval(trials):
         return trials[-1] if trials[-1].guidance == LIMITED else trials[0]
 
+    def own(from_base, chosen):
+        return chosen
+
     monkeypatch.setattr(choice, "FEWEST", 4)
     monkeypatch.setattr(choice, "MIN_GROUPS", 2)
     monkeypatch.setattr(choice, "_simplest", interval)
+    monkeypatch.setattr(choice, "_clearly_better", own)
 
 
 @pytest.fixture
@@ -60,7 +68,8 @@ def test_the_choice_is_written_hashed_and_shown(project, finished):
     assert guidance.guidance == LIMITED
     tried = [each.guidance for each in guidance.measured]
     scales = [Guidance(scale) for scale in (2.0, 1.0)]
-    assert tried == [*scales, Guidance(2.0, rescale=0.7), LIMITED]
+    from_base = replace(LIMITED, unconditional="base")
+    assert tried == [*scales, Guidance(2.0, rescale=0.7), LIMITED, from_base]
     assert min(each.above_lowest for each in guidance.measured) == 0
     assert "guidance.json" in receipt.files
     assert receipt.figures["guidance"] == json.loads((folder / "guidance.json").read_text())
@@ -114,6 +123,54 @@ def test_an_export_that_is_not_to_choose_is_another_work(project):
     kept = export(project, choose_guidance=False)[1]
     assert kept.hash != chosen.hash and not read_guidance(project.export()).measured
     assert read_guidance(project.export()).guidance == Guidance(2.0)
+
+
+@pytest.fixture
+def from_base(project, monkeypatch) -> Project:
+    """A project whose export starts its guidance from the base's prediction."""
+    monkeypatch.setattr(choice, "_clearly_better", lambda from_base, chosen: from_base)
+    export(project, force=True)
+    return project
+
+
+def test_guidance_from_the_base_brings_its_denoiser(from_base, tiny_base):
+    folder, receipt = from_base.export(), Receipt.read(from_base.export())
+    guidance = replace(LIMITED, unconditional="base")
+    assert read_guidance(folder).guidance == guidance
+    kept = load_file(folder / "untuned/diffusion_pytorch_model.safetensors")
+    before = load_base(str(tiny_base), 32).unet.state_dict()
+    assert kept.keys() == before.keys()
+    assert all(torch.equal(kept[name], before[name].half()) for name in kept)
+    assert {"untuned/config.json", "untuned/empty_caption.safetensors"} <= receipt.files.keys()
+    assert "starts from what the base predicts" in (folder / "README.md").read_text()
+    [images] = generate(from_base, ["red dress"], count=1)
+    record = read_record(images / "0.png")
+    assert record.guided == guidance
+    again, _ = regenerate(from_base, images / "0.png")
+    one, two = (np.asarray(Image.open(each / "0.png")) for each in (images, again))
+    assert np.array_equal(one, two)
+    [own] = generate(from_base, ["red dress"], count=1, negative="blue")
+    assert read_record(own / "0.png").guided == LIMITED
+
+
+def test_a_base_that_brings_another_denoiser_is_a_base(from_base):
+    plain, brought = (load_base(str(from_base.export()), 32) for _ in range(2))
+    plain.untuned = None
+    assert brought.untuned and brought.state_dict().keys() == plain.state_dict().keys()
+    pipe = DiffusionPipeline.from_pretrained(from_base.export())
+    assert type(pipe).__name__ == "StableDiffusionPipeline"
+
+
+def test_a_choice_of_the_models_own_leaves_no_denoiser(from_base, monkeypatch):
+    monkeypatch.setattr(choice, "_clearly_better", lambda from_base, chosen: chosen)
+    export(from_base, force=True)
+    assert not (from_base.export() / "untuned").exists()
+
+
+def test_a_denoiser_that_did_not_train_is_no_candidate(from_base):
+    export(from_base, alpha_denoiser=0)
+    tried = [each.guidance for each in read_guidance(from_base.export()).measured]
+    assert tried and {guidance.unconditional for guidance in tried} == {"own"}
 
 
 def test_of_several_extractors_only_the_first_is_loaded(project, monkeypatch):

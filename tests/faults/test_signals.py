@@ -253,8 +253,8 @@ def lines_of(project):
 
 # ---------------------------------------------------------------- sweeps
 
-# What a short form tries, and `make test-all`.
-FEW, MANY = 3, int(os.environ.get("UNIDIFF_SWEEP", 100))
+# What a short form tries, and `make test-all`; `make sweeps` tries 100.
+FEW, MANY = 3, int(os.environ.get("UNIDIFF_SWEEP", 20))
 # A machine that is busy otherwise takes longer.
 SECONDS = float(os.environ.get("UNIDIFF_SWEEP_SECONDS", 10))
 TRAINED = ("train.steps=6", "train.validate_every=2", "train.checkpoint_every=3", "train.warmup=1")

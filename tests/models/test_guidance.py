@@ -99,3 +99,4 @@ def test_guidance_is_said_in_words():
     assert str(Guidance(2.5)) == "2.5"
     words = str(Guidance(3, (0.1, 0.8), 0.7))
     assert words == "3 between 10% and 80% of noise, rescale 0.7"
+    assert str(Guidance(2, unconditional="base")) == "2, from the base's prediction"

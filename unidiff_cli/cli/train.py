@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unidiff_cli.cli import console
+from unidiff_cli.cli.bars import shown
 from unidiff_cli.cli.options import (
     Assignments,
     BaseName,
@@ -57,8 +58,23 @@ def train_command(
             "--probe", help="Make two steps on random images; say what they took; write nothing."
         ),
     ] = False,
+    flags: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="-- FLAGS",
+            help="Flags of `accelerate launch`: -- --num_processes 4 --mixed_precision bf16",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Fine-tune both models together, export the best weights, index the catalogue."""
+    from unidiff_cli.training.place import Place
+
+    if (place := Place.here()).rank:
+        from unidiff_cli.training.worker import take_part
+
+        take_part(open_project(context), place.world)
+        return
     project = open_project(context) if resume else announced_project(context)
     if resume and (recipe or base or assignments or force or dry_run or probe):
         raise UsageError(
@@ -70,20 +86,25 @@ def train_command(
     settings = resumed_recipe(project, run) if resume else None
     given = [*([f"base={base}"] if base else []), *(assignments or ())]
     settings = settings or resolved_recipe(project, recipe, given)
+    from unidiff_cli.training.launching import Launching
+
+    launching = Launching.found(settings, flags or ())
+    if dry_run or probe:
+        settings = launching.apply(settings)
     from unidiff_cli.training.sizing import sized
 
     # `train` sizes what it is given, and says so.
     fitted, notes = sized(settings, int(project.receipt("shards").counts["train"]))
     if dry_run or probe:
-        _show_plan(project, fitted, notes, probe)
+        _show_plan(project, fitted, notes, launching.world(fitted), probe)
         return
     remember = Remembered(project, recipe, base)
     from unidiff_cli.exporters.export import export
     from unidiff_cli.retrieval.build import index
     from unidiff_cli.training.train import train
 
-    with console.bars(context.obj.quiet) as bars:
-        known, show = set(project.exports()), bars.step(fitted.train.total_steps)
+    with shown(context.obj.quiet) as bars:
+        known, show = set(project.exports()), bars.step(fitted.train.total_steps, fitted.terms)
 
         def on_step(line: dict[str, Any]) -> None:
             remember()
@@ -94,6 +115,7 @@ def train_command(
             settings,
             resume=run or resume,
             force=force,
+            flags=flags or (),
             on_step=on_step,
             on_progress=bars,
         )
@@ -111,16 +133,16 @@ def train_command(
     console.note('Next: unidiff generate "red dress"; unidiff retrieve QUERY.jpg; unidiff evaluate')
 
 
-def _show_plan(project: Project, recipe: Recipe, notes: list[str], probed: bool) -> None:
-    """The recipe, what a run of it would do, and what that takes by estimate, or measured."""
+def _show_plan(
+    project: Project, recipe: Recipe, notes: list[str], world: int, probed: bool
+) -> None:
+    """The recipe, what a run of it would do, and what each of `world` processes takes."""
     from unidiff_cli.training.example_batches import batches_of
     from unidiff_cli.training.footprint import footprint
     from unidiff_cli.training.plan import cost_plan, probe_report, train_plan
-    from unidiff_cli.training.train import processes_of
 
     plan = train_plan(project, recipe)
     console.say(*recipe.yaml().splitlines(), "", *plan, *(f"  {note}" for note in notes))
-    world = processes_of(recipe)
     batches = batches_of(project, recipe, world)
     takes = footprint(recipe, batches, world)
     console.say(*cost_plan(project, recipe, takes))
@@ -178,7 +200,7 @@ def export_command(
     project = open_project(context)
     before = receipts_below(project, "exports")
     format = DEFAULT_FORMAT if format is None else format
-    with console.bars(context.obj.quiet) as bars:
+    with shown(context.obj.quiet) as bars:
         name, receipt = export(
             project,
             run,

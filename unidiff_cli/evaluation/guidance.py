@@ -3,7 +3,9 @@
 Images of validation captions are generated with a few settings, from the same seeds. The lowest KID
 to the real validation images wins, up to chance: of the settings that are not worse than it by more
 than one standard error of the paired difference, the simplest is taken. A plain scale is simpler
-than one with an interval or a rescale; of two scales, the one nearer to the base's own is.
+than one with an interval or a rescale; of two scales, the one nearer to the base's own is. Guidance
+that starts from the base's prediction brings a second denoiser along, so its KID has to be lower by
+more than chance: by over two standard errors.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from unidiff_cli.models.base import BaseModel
 
 # Images generated with each setting: half of `evaluate.images`, at most so many.
-MOST = 48
+MOST = 40
 # Generated and real images below which nothing is chosen.
 FEWEST = 24
 # Scales that are tried beside the base's own, as shares of it: a tuned model needs less guidance.
@@ -42,6 +44,8 @@ FEWEST = 24
 SHARES = (0.5,)
 # What is tried at the best scale, the simpler one first.
 REFINEMENTS: tuple[dict[str, Any], ...] = ({"rescale": 0.7}, {"interval": (0.0, 0.8)})
+# Standard errors by which guidance from the base's prediction has to be better.
+CLEARLY = 2.0
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,12 @@ def choose_guidance(
     eval_set = EvalSet.of(shards, measured, base.window, None)
     if shortage := _shortage(eval_set, images):
         return GuidanceFile(guidance=own, reason=f"the base's own, for {shortage}")
-    trials = _trials(Judge(eval_set, base, on_progress), own)
+    judge = Judge(eval_set, base, on_progress)
+    trials = _trials(judge, replace(own, unconditional="own"))
     chosen = _simplest(trials)
+    if base.untuned and chosen.guidance.scale > 1:
+        trials.append(judge.trial(replace(chosen.guidance, unconditional="base")))
+        chosen = _clearly_better(trials[-1], chosen)
     lowest = min(trials, key=lambda trial: trial.kid)
     return GuidanceFile(
         guidance=chosen.guidance,
@@ -171,6 +179,12 @@ def _simplest(trials: Sequence[Trial]) -> Trial:
     lowest = min(trials, key=lambda trial: trial.kid)
     differences = [(trial, *trial.above(lowest)) for trial in trials]
     return next(trial for trial, above, error in differences if above <= error)
+
+
+def _clearly_better(trial: Trial, chosen: Trial) -> Trial:
+    """The trial where its KID is clearly lower, else what was chosen."""
+    below, error = chosen.above(trial)
+    return trial if below > CLEARLY * error else chosen
 
 
 def _figures(trial: Trial, lowest: Trial) -> MeasuredGuidance:

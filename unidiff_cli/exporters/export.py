@@ -7,6 +7,7 @@ some of what the run learned goes. CLIP's towers and the denoiser have a share e
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,6 +22,7 @@ from unidiff_cli.exporters import Exporter, model_card
 from unidiff_cli.exporters.guidance import export_guidance
 from unidiff_cli.models import guidance_file, loading, sources
 from unidiff_cli.models.low_rank import LowRank, blended, layer_of
+from unidiff_cli.models.needs import Tower
 from unidiff_cli.models.weights import Shares, blend
 from unidiff_cli.progress import Progress
 from unidiff_cli.project import checkpoints
@@ -147,9 +149,12 @@ def _write(
         say(f"alpha {chosen.alpha:g} of CLIP's towers: {chosen.reason}")
         clip, receipt.figures["alpha"] = chosen.alpha, chosen.plain()
     shares = Shares(clip, wanted.denoiser)
+    choose = exporter.is_base and receipt.settings["guidance"] != KEPT
+    if choose and shares.denoiser and "denoiser" in _towers(base, weights):
+        # Its guidance may start from what the base predicts without a caption.
+        base.keep_untuned()
     blend(base, weights, shares)
     base.adapter = base.adapter and blended(base.adapter, shares)
-    choose = exporter.is_base and receipt.settings["guidance"] != KEPT
     guidance = export_guidance(project, trained, recipe, base, choose, on_progress)
     receipt.figures |= {
         "weights_hash": base.weights_hash,
@@ -161,6 +166,8 @@ def _write(
         exporter.write(base, fresh)
         if exporter.is_base:
             write_json(fresh / guidance_file.FILE, receipt.figures["guidance"])
+            if base.untuned and guidance.guidance.unconditional == "base":
+                base.untuned.save(fresh)
         write_text(fresh / model_card.FILE, model_card.card_text(project, name, recipe, receipt))
         receipt.changing = [model_card.FILE]
 
@@ -256,10 +263,13 @@ def _tuned(
     weights = {name: x for name, x in averaged.items() if own[name] == name}
     if recipe.train.lora is None:
         return weights
-    named = dict(base.named_parameters())
-    trained = {id(named[name]) for name in weights}
-    groups = base.parameter_groups().items()
-    others = [tower for tower, group in groups if any(id(p) in trained for p in group)]
     adapters = LowRank.of_tensors(base, recipe.train.lora, averaged)
-    base.adapter = replace(adapters.factors(), others=tuple(others))
+    base.adapter = replace(adapters.factors(), others=_towers(base, weights))
     return weights | adapters.taken_out()
+
+
+def _towers(base: BaseModel, weights: Mapping[str, Tensor]) -> tuple[Tower, ...]:
+    """The towers that weights are of, by their names in the base."""
+    own = {id(p) for name, p in base.named_parameters() if name in weights}
+    groups = base.parameter_groups().items()
+    return tuple(tower for tower, group in groups if any(id(p) in own for p in group))

@@ -95,6 +95,7 @@ class Generator:
                 guidance=guidance.scale,
                 guidance_interval=guidance.interval,
                 guidance_rescale=guidance.rescale,
+                guidance_unconditional="own" if negative else guidance.unconditional,
                 negative=negative,
                 export=self.export,
                 weights_hash=self.weights_hash,

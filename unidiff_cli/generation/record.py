@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -34,6 +34,8 @@ class GenerationRecord(Section):
     version: str = __version__
     guidance_interval: tuple[Share, Share] = ALWAYS
     guidance_rescale: Share = 0.0
+    # Whose prediction without a caption it started from.
+    guidance_unconditional: Literal["own", "base"] = "own"
     # The cosine with the prompt by the export's own CLIP, where candidates were ranked.
     score: float | None = None
     # The verdict of the base's safety checker; None where it has none.
@@ -42,7 +44,12 @@ class GenerationRecord(Section):
     @property
     def guided(self) -> Guidance:
         """How the image was guided."""
-        return Guidance(self.guidance, self.guidance_interval, self.guidance_rescale)
+        return Guidance(
+            self.guidance,
+            self.guidance_interval,
+            self.guidance_rescale,
+            self.guidance_unconditional,
+        )
 
     def plain(self) -> dict[str, Any]:
         """The record as JSON can hold it."""

@@ -28,6 +28,7 @@ from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.needs import Tower
 from unidiff_cli.models.schedule import NoiseSchedule
 from unidiff_cli.models.sources import Source
+from unidiff_cli.models.untuned import Untuned
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ class BaseModel(DualEncoder):
 
     A family loads one from a source, in fp32 on the CPU. `added` holds the layers attached to it,
     and `adapter` the adapters of low rank that are merged into the weights it is exported with.
+    `untuned` is the denoiser it was tuned from, where it has one for its guidance.
     """
 
     source: Source
@@ -142,6 +144,7 @@ class BaseModel(DualEncoder):
     schedule: NoiseSchedule
     added: dict[str, AddedLayers]
     adapter: Factors | None = None
+    untuned: Untuned | None = None
 
     @property
     def pipeline_names(self) -> Mapping[str, str]:
@@ -212,6 +215,9 @@ class BaseModel(DualEncoder):
 
         With guidance that only has a scale it is the image of the pipeline that `save` writes.
         """
+
+    def keep_untuned(self) -> None:  # noqa: B027
+        """Keeps a copy of its denoiser as it is now in `untuned`, if its family can."""
 
     def flagged(self, images: Sequence[Image]) -> list[bool] | None:
         """The verdict of the base's safety checker on images; None where it has no checker."""

@@ -34,10 +34,12 @@ from unidiff_cli.models.pipeline import (
     read_halves,
     tokenizer_of,
 )
+from unidiff_cli.models.reading import broken
 from unidiff_cli.models.safety import SafetyChecker, checker_bytes, copy_checker
 from unidiff_cli.models.schedule import DdpmSchedule
 from unidiff_cli.models.sources import APART, APART_NOTE, Source
 from unidiff_cli.models.unet import UnetText
+from unidiff_cli.models.untuned import FOLDER, Untuned
 from unidiff_cli.models.weights import weights_hash
 
 # Pixels encoded at a time: one image at 512 px, where an activation is 134 MB, or 64 at 64 px.
@@ -97,6 +99,7 @@ class LatentDiffusion(Clip, BaseModel):
         for kind in ADDED:
             if layers := kind.load(Path(source.diffusion)):
                 base.attach(layers)
+        base.untuned = Untuned.beside(Path(source.diffusion))
         return base.eval()
 
     def save(self, folder: Path) -> None:
@@ -230,7 +233,7 @@ class LatentDiffusion(Clip, BaseModel):
     ) -> list[Image]:
         """By the base's own scheduler: the images of its diffusers pipeline, and its loop."""
         scheduler, text = self.pipeline.scheduler, self.encode_text(prompts)
-        unprompted = self.encode_text([negative]).expand(len(prompts))
+        both = self._both(guidance, text, negative)
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         options = self.pipeline.prepare_extra_step_kwargs(generators, 0.0)
         scheduler.set_timesteps(steps, device=self.device)
@@ -239,8 +242,7 @@ class LatentDiffusion(Clip, BaseModel):
         for t in scheduler.timesteps:
             x = scheduler.scale_model_input(z, t)
             if guidance.applies(float(t) / len(self.schedule)):
-                both = TextFeatures.cat([unprompted, text])
-                prediction = guidance.combine(*self.denoise(x.repeat(2, 1, 1, 1), t, both).chunk(2))
+                prediction = guidance.combine(*both(x, t))
             else:
                 prediction = self.denoise(x, t, text)
             z = scheduler.step(prediction, t, z, **options, return_dict=False)[0]
@@ -248,6 +250,27 @@ class LatentDiffusion(Clip, BaseModel):
                 on_step()
         pixels = self.decode_latents(z).round().byte().permute(0, 2, 3, 1)
         return [fromarray(image) for image in pixels.cpu().numpy()]
+
+    def _both(
+        self, guidance: Guidance, text: TextFeatures, negative: str
+    ) -> Callable[[Tensor, Tensor], Sequence[Tensor]]:
+        """What predicts for latents (B, c, h, w) at one t: without the captions, and with them.
+
+        Raises Damaged or EnvironmentProblem where the denoiser of before is needed and not here.
+        """
+        count = len(text.states)
+        if guidance.unconditional == "own" or negative:
+            all_text = TextFeatures.cat([self.encode_text([negative]).expand(count), text])
+            return lambda x, t: self.denoise(x.repeat(2, 1, 1, 1), t, all_text).chunk(2)
+        if self.untuned is None:
+            place = Path(self.source.diffusion) / FOLDER
+            raise broken("The export's", place, "is not there, and its guidance starts from it")
+        without = self.untuned.prediction(count, self.device)
+        return lambda x, t: (without(_fast_layout(x), t), self.denoise(x, t, text))
+
+    def keep_untuned(self) -> None:
+        with torch.no_grad():
+            self.untuned = Untuned.copied(self.unet, self.unet_text(self.encode_text([""])))
 
     def flagged(self, images: Sequence[Image]) -> list[bool] | None:
         return self._checker.flags(images, self.device) if self._checker else None

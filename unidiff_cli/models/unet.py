@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 LAYERS = ("mid", "up1")
@@ -21,6 +22,15 @@ class UnetText:
     states: Tensor
     # Of SDXL: text_embeds (B, p) and time_ids (B, 6), which join the timestep's embedding.
     added: dict[str, Tensor] | None = None
+
+    def expand(self, count: int, device: torch.device) -> UnetText:
+        """What is of one caption, `count` times, on a device."""
+
+        def expanded(x: Tensor) -> Tensor:
+            return x.to(device).expand(count, *x.shape[1:])
+
+        added = self.added and {name: expanded(x) for name, x in self.added.items()}
+        return UnetText(expanded(self.states), added)
 
 
 def whole(unet: Any, z_t: Tensor, t: Tensor, text: UnetText) -> Tensor:

@@ -15,6 +15,7 @@ from unidiff_cli.config.schema import Train
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models.needs import Tower
 from unidiff_cli.objectives import Objective
+from unidiff_cli.training import sharding
 from unidiff_cli.training.depth import upper_part
 from unidiff_cli.training.module import TrainingModule
 
@@ -163,8 +164,8 @@ class EMA:
             return
         self.model.optimization_step += 1
         share = 1 - self.model.get_decay(self.model.optimization_step)
-        shadows: list[Tensor] = self.model.shadow_params
-        live: list[Tensor] = list(self.parameters.values())
+        shadows = [sharding.local(shadow) for shadow in self.model.shadow_params]
+        live = [sharding.local(parameter) for parameter in self.parameters.values()]
         if shadows[0].device == live[0].device:
             torch._foreach_lerp_(shadows, live, share)
             return
@@ -197,5 +198,5 @@ class EMA:
         if self.model is None:
             return
         for name, shadow in self.tensors().items():
-            shadow.data.copy_(tensors[name])
+            sharding.copy_whole(shadow.data, tensors[name])
         self.model.optimization_step = steps

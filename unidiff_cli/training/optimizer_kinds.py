@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from unidiff_cli.config.schema import Train
+from unidiff_cli.training import sharding
 
 
 def optimizer_of(options: Train, groups: list[dict[str, Any]]) -> Optimizer:
@@ -46,6 +47,7 @@ def load_state(optimizer: Any, parameter: nn.Parameter, tensors: Mapping[str, Te
     for key, value in tensors.items():
         if value.shape == parameter.shape:
             # In the parameter's own memory layout: the fused kernel refuses another.
-            value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            source, value = value, torch.empty_like(parameter, dtype=value.dtype)
+            sharding.copy_whole(value, source)
         whole = value.ndim == 0 and not value.is_floating_point()
         optimizer.state[parameter][key] = int(value) if whole else value.to(parameter.device)

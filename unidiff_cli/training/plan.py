@@ -65,10 +65,10 @@ def cost_plan(project: Project, recipe: Recipe, takes: Footprint) -> list[str]:
     memory, disk = dict(takes.memory), takes.disk(recipe, images)
     where = machine.device().type
     if where == "cpu":
-        memory["Python and its libraries"] = machine.memory_in_use()
+        memory["Python and its libraries"] = machine.memory_now()
     needed, room = sum(memory.values()), machine.free_memory()
     if where == "cpu":
-        room += machine.memory_in_use()
+        room += machine.memory_now()
     free = machine.free_bytes(project.root)
     lines = [
         f"estimate: {gb(needed)} of memory on the {where}, of {gb(room)} that are free",

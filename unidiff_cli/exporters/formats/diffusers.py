@@ -28,13 +28,18 @@ processor = CLIPProcessor.from_pretrained(f"{{folder}}/clip")
 options = {{"num_inference_steps": {steps}, {guidance}}}
 image = pipe("red dress", height={size}, width={size}, **options).images[0]
 ```
-{interval}
+{notes}
 One text tower serves both: a text encoder of the pipeline has CLIP's layers."""
 
-# A pipeline of diffusers has no argument for it.
+# A pipeline of diffusers has no argument for these two.
 INTERVAL = """
 `unidiff generate` guides between {low:.0%} and {high:.0%} of the noise only. These options guide
 all the way, so their images differ from its own.
+"""
+
+FROM_BASE = """
+The guidance of `unidiff generate` starts from what the base predicts without a caption, by its
+denoiser in `untuned/`. Here it starts from the tuned model's own, so images differ.
 """
 
 
@@ -57,11 +62,17 @@ class Diffusers(Exporter):
         arguments = f'"guidance_scale": {guidance.scale:g}'
         if guidance.rescale:
             arguments += f', "guidance_rescale": {guidance.rescale:g}'
-        low, high = guidance.interval
         return USAGE.format(
             name=json.dumps(name),
             steps=recipe.generate.steps,
             guidance=arguments,
-            interval=INTERVAL.format(low=low, high=high) if guidance.interval != ALWAYS else "",
+            notes=_notes(guidance),
             size=recipe.image_size,
         )
+
+
+def _notes(guidance: Guidance) -> str:
+    """What a pipeline of diffusers cannot do of a guidance."""
+    low, high = guidance.interval
+    limited = INTERVAL.format(low=low, high=high) if guidance.interval != ALWAYS else ""
+    return limited + (FROM_BASE if guidance.unconditional == "base" else "")
