@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unidiff_cli.cli import console
+from unidiff_cli.cli.bars import shown
 from unidiff_cli.cli.options import Json
 from unidiff_cli.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
     from unidiff_cli.models.hub import Repository
     from unidiff_cli.models.sources import Source
+    from unidiff_cli.progress import Progress
 
 app = typer.Typer(help="Show what a base consists of, and fetch one.", no_args_is_help=True)
 FETCH_EXAMPLE = "Example: unidiff base fetch stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -64,7 +66,7 @@ def show_command(
     }
     taken: dict[str, dict[str, int]] = {}
     if memory:
-        with console.bars(context.obj.quiet) as bars:
+        with shown(context.obj.quiet) as bars:
             taken = _memory_by_recipe(source, bars)
     if json_out:
         listed = [asdict(part) for part in parts]
@@ -108,7 +110,7 @@ def fetch_command(context: typer.Context, id: Id, clip: ClipId = None) -> None:
         console.say(
             f"{repository.id}: {missing / 1e9:.2f} GB of {repository.bytes / 1e9:.2f} GB to fetch"
         )
-    with console.bars(context.obj.quiet) as bars:
+    with shown(context.obj.quiet) as bars:
         for repository in found.values():
             label = f"fetching {repository.id} (MB)"
 
@@ -121,7 +123,7 @@ def fetch_command(context: typer.Context, id: Id, clip: ClipId = None) -> None:
     console.note("Next: unidiff train")
 
 
-def _memory_by_recipe(source: Source, bars: console.Bars) -> dict[str, dict[str, int]]:
+def _memory_by_recipe(source: Source, bars: Progress) -> dict[str, dict[str, int]]:
     """Bytes by part that a step of each shipped recipe takes on a base, with its own numbers."""
     from unidiff_cli.config.shipped import shipped_recipes
     from unidiff_cli.models.sources import load_recipe
