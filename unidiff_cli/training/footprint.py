@@ -7,11 +7,12 @@ is in it. Kernels' own work space and the allocator's gaps are not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.models import loading, skeleton
@@ -19,6 +20,7 @@ from unidiff_cli.models.needs import Needs
 from unidiff_cli.objectives import general_images
 from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import Batches, blank, filled
+from unidiff_cli.training.optimizer_kinds import state_bytes
 from unidiff_cli.training.precision import accelerator_of
 from unidiff_cli.training.tensor_memory import TensorMemory
 from unidiff_cli.training.trainer import Trainer
@@ -76,6 +78,11 @@ def footprint(recipe: Recipe, batches: Batches, world: int = 1) -> Footprint:
 
 def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> Footprint:
     options, memory = recipe.train, TensorMemory()
+    kept = partial(state_bytes, options)
+    if options.optimizer == "adamw8bit":
+        # bitsandbytes reads values, and these tensors have none: what it keeps is known.
+        options = options.model_copy(update={"optimizer": "adamw"})
+        recipe = recipe.model_copy(update={"train": options})
     memory.hold([*base.parameters(), *base.buffers()])
     with accelerator_of(options) as accelerator, memory:
         trainer = trainer_of(accelerator, base, recipe)
@@ -85,10 +92,17 @@ def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> 
         for batch in batches(base):
             for _ in trainer.steps(iter([filled(batch, base, recipe)])):
                 steps += 1
-        return _by_part(trainer, memory, world, steps)
+        return _by_part(trainer, memory, world, steps, kept)
 
 
-def _by_part(trainer: Trainer, memory: TensorMemory, world: int, steps: int) -> Footprint:
+def _by_part(
+    trainer: Trainer,
+    memory: TensorMemory,
+    world: int,
+    steps: int,
+    kept: Callable[[nn.Parameter], int],
+) -> Footprint:
+    """`kept` says what the recipe's optimiser keeps of a parameter, in bytes."""
     module, base = trainer.module, trainer.base
     towers = base.parameter_groups()
     trained = [p for p in module.parameters() if p.requires_grad]
@@ -100,6 +114,7 @@ def _by_part(trainer: Trainer, memory: TensorMemory, world: int, steps: int) -> 
         "averages": written["averaged"] + written["averaged_heads"],
     }
     parts["activations"] = memory.peak - sum(parts.values())
+    parts["optimiser"] = written["optimizer"] = sum(map(kept, trained))
     if world > 1:
         # DDP sends gradients in buckets of its own.
         parts["gradients to send"] = _bytes(trained)
