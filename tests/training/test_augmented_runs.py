@@ -66,6 +66,7 @@ def test_each_change_alone_changes_a_run_from_its_first_step(copied, tiny_base):
     assert len(set(runs.values())) == len(runs)
 
 
+@pytest.mark.slow
 def test_without_colours_the_bases_neighbours_make_the_blocks(
     tmp_path, catalogue, tiny_base, caplog
 ):

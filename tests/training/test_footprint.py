@@ -8,9 +8,7 @@ import sys
 
 import pytest
 
-from tests.support.full_size import write_full_size
 from tests.support.projects import load_recipe, load_whole_recipe
-from unidiff_cli import machine
 from unidiff_cli.models import loading
 from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import batches_in_pairs, batches_of, filled
@@ -156,14 +154,3 @@ def test_the_estimate_for_nano_is_near_what_its_process_takes(name):
     estimate, before, peak = probed(name, "base=nano")
     assert before + estimate == pytest.approx(peak, rel=0.15)
     assert estimate == pytest.approx(peak - before, rel=0.25)
-
-
-@pytest.mark.slow
-def test_the_estimate_at_the_size_of_sd_1_5_is_near_what_its_process_takes(tmp_path):
-    if machine.free_memory() < 18e9 or shutil.disk_usage(tmp_path).free < 8e9:
-        pytest.skip("needs 18 GB of free memory and 8 GB of disk")
-    write_full_size(tmp_path)
-    base = f"base={{diffusion: {tmp_path / 'sd'}, clip: {tmp_path / 'clip'}}}"
-    small = ("train.batch_size=2", "train.trains=[vision, text]", "train.steps=2")
-    estimate, before, peak = probed("product", base, *small)
-    assert before + estimate == pytest.approx(peak, rel=0.15)
