@@ -173,7 +173,9 @@ def test_adamw_in_8_bits_moves_as_adamw_does_and_keeps_a_byte_of_each(tiny_base)
         optimizer = optimizer_of(options, groups)
         for _ in range(5):
             for parameter in (convolution, small):
-                parameter.grad = torch.randn(parameter.shape, generator=generator)
+                # As autograd leaves it, in the layout of its parameter.
+                gradient = torch.randn(parameter.shape, generator=generator)
+                parameter.grad = torch.empty_like(parameter).copy_(gradient)
             optimizer.step()
         moved[kind] = convolution.detach() - before
         tensors = [state_tensors(optimizer, p) for p in (convolution, small)]

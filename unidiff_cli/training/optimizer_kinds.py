@@ -30,6 +30,9 @@ def optimizer_of(options: Train, groups: list[dict[str, Any]]) -> Optimizer:
     if options.optimizer == "adamw8bit":
         from bitsandbytes.optim import AdamW8bit
 
+        for parameter in (p for group in groups for p in group["params"]):
+            # Its first step would do that, and leave what a checkpoint brought in another order.
+            parameter.data = parameter.data.contiguous()
         return AdamW8bit(groups, min_8bit_size=SMALLEST)
     if options.optimizer == "adafactor":
         from transformers.optimization import Adafactor
