@@ -486,6 +486,9 @@ class Train(Section):
     gradient_checkpointing: bool = Field(
         False, description="less memory for more time: activations are computed twice"
     )
+    compile: bool = Field(
+        False, description="torch.compile of the towers' blocks: minutes first, then faster steps"
+    )
     seed: Seed = Field(0, description="seed of the order, the noise and new layers")
     processes: Count = Field(0, description="0: one per GPU, one without a GPU")
     workers: Count = Field(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.training.adapter import adapted
+from unidiff_cli.training.compilation import compile_blocks
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.trainer import Trainer
 
@@ -26,4 +27,7 @@ def trainer_of(accelerator: Accelerator, base: BaseModel, recipe: Recipe) -> Tra
         cached=options.cache_latents,
         adapters=adapted(base, recipe),
     )
-    return Trainer(accelerator, module, options)
+    trainer = Trainer(accelerator, module, options)
+    if options.compile:
+        compile_blocks(base)
+    return trainer

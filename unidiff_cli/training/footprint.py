@@ -78,6 +78,10 @@ def footprint(recipe: Recipe, batches: Batches, world: int = 1) -> Footprint:
 
 def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> Footprint:
     options, memory = recipe.train, TensorMemory()
+    if options.compile:
+        # Tensors without memory are not compiled for.
+        options = options.model_copy(update={"compile": False})
+        recipe = recipe.model_copy(update={"train": options})
     if options.optimizer == "adamw8bit":
         # bitsandbytes reads values, and these tensors have none: what it keeps is known.
         plain = options.model_copy(update={"optimizer": "adamw"})

@@ -187,8 +187,8 @@ def _refuse_compilation(backend: str) -> None:
     """Raises UsageError where a backend of torch.compile is asked for."""
     if backend.lower() not in ("", "no"):
         raise UsageError(
-            f"torch.compile is asked for ({backend}), and unidiff does not compile.",
-            "Take --dynamo_backend no.",
+            f"torch.compile is asked for ({backend}), and unidiff compiles in its own way.",
+            "Take --dynamo_backend no, and --set train.compile=true.",
         )
 
 

@@ -70,6 +70,11 @@ def refuse(options: Train) -> None:
             "With FSDP the optimizer is adamw, and averages stay on the device.",
             "Set train.optimizer=adamw and train.ema_on=device, or train without --use_fsdp.",
         )
+    if options.compile:
+        raise UsageError(
+            "train.compile is not tried with FSDP.",
+            "Leave it out, or train without --use_fsdp.",
+        )
     shares = options.gradient_shares
     for key, wanted in (
         ("pcgrad", options.pcgrad),
