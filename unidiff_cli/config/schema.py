@@ -483,7 +483,8 @@ class Train(Section):
     )
     cache_latents: bool = Field(
         True,
-        description="encode every image once, into cache/ (0.2 MB per image at 512 px)",
+        description="encode every image once, into cache/ (0.2 MB per image at 512 px), and every "
+        "caption where the text tower does not train",
         json_schema_extra=NOT_WEIGHTS,
     )
     streaming: bool = Field(

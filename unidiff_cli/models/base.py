@@ -285,5 +285,20 @@ class BaseModel(DualEncoder):
 
     @property
     @abstractmethod
+    def text_hash(self) -> str:
+        """Sixteen hex digits over the weights and words that decide captions' features."""
+
+    @property
+    @abstractmethod
+    def clip_preprocessing(self) -> list[Any]:
+        """All that decides an image's clip pixels, as JSON, for the key of a cache."""
+
+    @property
+    @abstractmethod
+    def latent_preprocessing(self) -> list[Any]:
+        """All that decides an image's latents, as JSON, for the key of a cache."""
+
+    @property
     def preprocessing(self) -> list[Any]:
-        """All that decides an image's clip pixels and latents, as JSON, for the key of a cache."""
+        """Both of them."""
+        return [*self.clip_preprocessing, *self.latent_preprocessing]

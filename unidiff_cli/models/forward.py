@@ -25,6 +25,7 @@ from unidiff_cli.models.gradient_cut import Cut, GradientFactors, scaled_gradien
 from unidiff_cli.models.keyed_random import keyed_random
 from unidiff_cli.models.low_rank import Unadapted
 from unidiff_cli.models.needs import Needs, Tower
+from unidiff_cli.models.stored_text import StoredText
 from unidiff_cli.models.text_pass import TextCut, TextPass
 
 # The step number that keys the noise of validation: fixed, and no training step's.
@@ -37,13 +38,14 @@ class ForwardOptions:
 
     In training captions are dropped and rows gathered from all processes; else neither, and the
     noise is the same at every step. CLIP's towers run `chunk` rows at a time; 0: all. `factors`
-    multiply gradients.
+    multiply gradients. With `text` captions' features come from there.
     """
 
     seed: int
     training: bool = False
     chunk: int = 0
     factors: GradientFactors = GradientFactors()
+    text: StoredText | None = None
 
 
 def latents_of(base: BaseModel, batch: Batch) -> Posterior:
@@ -168,7 +170,10 @@ class ForwardPass:
         if self.needs.empty_caption:
             captions.append("")
         read = [*self.denoise_rows, *range(self.size, len(captions))] if self.needs.states else []
-        whole = TextPass.run(self.base, captions, read, self.options.chunk)
+        stored = self.options.text
+        # What is only read needs no chunks.
+        chunk = 0 if stored else self.options.chunk
+        whole = TextPass.run(stored or self.base, captions, read, chunk)
         return whole.scaled(self.options.factors.text)
 
     def detach_text_tower(self) -> TextCut:

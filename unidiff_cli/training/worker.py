@@ -92,6 +92,7 @@ def work(
             cached=options.cache_latents,
             adapters=adapted(base, recipe),
         )
+        module.text = job.stored_text(base)
         trainer = Trainer(accelerator, module, options)
         training = job.training_samples(base, accelerator.process_index, world)
         held_out = job.held_out_samples(base)
