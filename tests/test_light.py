@@ -1,5 +1,6 @@
 """What needs no torch loads none, and `--help` is quick."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -90,3 +91,13 @@ def test_parts_load_without_torch(kind):
         "print(*(module for module in heavy if module in sys.modules))"
     )
     assert run_python(code).split() == []
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, expected):
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": given} if given else {}
+    code = (
+        "import sys, os, unidiff_cli; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    assert run_python(code, env=environment).split() == [expected, "False"]

@@ -66,3 +66,13 @@ def test_cores_are_those_the_process_may_use(monkeypatch):
 def test_free_space_of_a_folder_that_is_not_created_yet(tmp_path):
     free = machine.free_bytes(tmp_path / "project" / "shards")
     assert free == pytest.approx(shutil.disk_usage(tmp_path).free, abs=1 << 30)
+
+
+def test_memory_in_use_is_the_process_s_own_or_the_most_of_the_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    before = machine.memory_in_use()
+    held = torch.ones(2**24)
+    assert machine.memory_in_use() - before > held.nbytes // 2
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 7)
+    assert machine.memory_in_use() == 7

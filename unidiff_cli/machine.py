@@ -47,6 +47,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_in_use() -> int:
+    """Bytes: the most that a GPU held for this process so far, else what this process holds now."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return int(psutil.Process().memory_info().rss)
+
+
 def interface_of(address: str) -> str:
     """The name of the network interface that has an address of this machine."""
     import psutil

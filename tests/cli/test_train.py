@@ -1,5 +1,7 @@
 """`unidiff train` and `unidiff export`."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.support.cli import on_tiny_base
@@ -66,3 +68,42 @@ def test_a_share_is_a_number_or_auto(unidiff, trained):
 def test_a_format_by_its_name_is_the_default_one(unidiff, trained):
     code, _, err = unidiff("-C", trained.root, "export", "--format", "diffusers")
     assert code == 0 and "Nothing to do: exports/001-fashion is" in err
+
+
+def test_progress_shows_terms_speed_memory_and_the_time_left(monkeypatch, capsys):
+    from unidiff_cli.cli import bars
+
+    clock = iter([100.0, 100.0, 112.0, 112.0, 124.0, 124.0])
+    monkeypatch.setattr(bars, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    show = bars.Bars().step(11, ["contrastive", "denoise"])
+    figures = {"loss": 2.5, "contrastive": 1.5, "lr": 1.0}
+    for step in (1, 2, 3):
+        show({"step": step, "samples_per_second": 8.0, "memory_mb": 1536.0, **figures})
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "3 of 11  loss 2.5000 (contrastive 1.500)  8.0 samples/s  1.5 GB  2 min left" in last
+
+
+def test_on_a_narrow_terminal_nothing_is_cut_off(monkeypatch):
+    import io
+
+    from rich.console import Console
+
+    from unidiff_cli.cli import bars
+
+    screen = Console(file=io.StringIO(), force_terminal=True, width=60, soft_wrap=True)
+    monkeypatch.setattr(bars, "err", screen)
+    names = ["anchor", "consistency", "contrastive", "denoise", "image_contrast"]
+    line = {"step": 3, "loss": 2.5, "samples_per_second": 8.0, "memory_mb": 1536.0}
+    with bars.shown() as shown:
+        shown.step(11, names)({**line, **dict.fromkeys(names, 1.5)})
+    text = " ".join(screen.file.getvalue().split())
+    assert "3/11" in text and "image_contrast 1.500) 8.0 samples/s 1.5 GB" in text
+
+
+def test_flags_after_the_dashes_are_accelerate_s(unidiff, project):
+    code, out, _ = unidiff(
+        "-C", project.root, "train", "--dry-run", "--", "--mixed_precision", "bf16"
+    )
+    assert code == 0 and "precision: bf16" in out
+    code, _, err = unidiff("-C", project.root, "train", "--dry-run", "nonsense")
+    assert code == 2 and "'nonsense' is no flag of accelerate launch" in err

@@ -12,6 +12,7 @@ from tests.support.commands import unidiff, workplace  # noqa: F401
 from tests.support.folders import finish
 from tests.support.reports import report_of
 from unidiff_cli.cli import console
+from unidiff_cli.cli.bars import shown
 from unidiff_cli.errors import RecipeError, WorkError
 from unidiff_cli.reports import ablation, evaluation
 from unidiff_cli.reports.ablation_schema import AblationCounts, AblationReport
@@ -58,7 +59,7 @@ def test_whatever_is_shown_commands_nothing(capsys, text):
     console.show_error(WorkError(text, text))
     console.show_error(RecipeError([text, text]))
     console.show_traceback(ValueError(text))
-    with console.bars() as bars:
+    with shown() as bars:
         bars(text, 1, 1, text)
     output = shown_by(capsys)
     assert not OBEYED.search(output), ascii(output)

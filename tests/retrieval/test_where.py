@@ -11,7 +11,7 @@ from unidiff_cli.data.attributes import infer
 from unidiff_cli.data.shards import Row
 from unidiff_cli.errors import UsageError
 from unidiff_cli.retrieval.items import Items, write_items
-from unidiff_cli.retrieval.where import mask_of
+from unidiff_cli.retrieval.where import columns_of, mask_of
 
 CELLS = [
     {"color": "red", "price": "19.90", "tags": ["new", "sale"], "since": "2026-01-05"},
@@ -166,3 +166,8 @@ def test_values_are_compared_or_looked_up_alike(items, monkeypatch, few):
         ("tags contains 'e'", [0, 1, 3]),
     ):
         assert np.flatnonzero(mask_of(where, items)).tolist() == rows
+
+
+def test_the_columns_that_a_filter_names():
+    where = "color_family = 'color' and (`main color` in ('red') or not price < 50)"
+    assert columns_of(where) == {"color_family", "main color", "price"}

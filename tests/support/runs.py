@@ -35,6 +35,12 @@ def losses(project, run):
     }
 
 
+def contrastive(project):
+    """A term that every process has of the whole batch, of each step of the run 001-fashion."""
+    lines = run_log.read(project.path("runs", "001-fashion"))
+    return [line["contrastive"] for line in lines if "loss" in line]
+
+
 def assert_resumes_exactly(project, folder, recipe, last, on_progress=None):
     """A run that ends after step `last` and is resumed logs the losses of a whole one; its name.
 
@@ -101,15 +107,55 @@ for step in range(2):
     trainer._backward(batch, list(trained_parameters(module).values()))
 """
 
-SAVE = """
+# A step in float64, its weights in pieces where there are two processes, every term in it. The
+# third argument names a recipe, and assignments follow it.
+GRADIENTS_SHARDED = """
+import sys
+from accelerate import Accelerator
+from safetensors.torch import save_file
+from torch.distributed.tensor import DTensor
+from tests.support.batches import batch_of, share_of, with_prior
+from tests.support.gradients import moved_module
+from tests.support.projects import load_recipe
 from unidiff_cli.training.optimizer import trained_parameters
-if rank == 0:
-    save_file({k: p.grad.contiguous() for k, p in trained_parameters(module).items()}, out)
+from unidiff_cli.training.trainer import Trainer
+folder, out, name, *assignments = sys.argv[1:]
+accelerator = Accelerator(cpu=True)
+rank, world = accelerator.process_index, accelerator.num_processes
+recipe = load_recipe(folder, "train.measure_gradients_every=0", *assignments, name=name)
+module = moved_module(folder, (), recipe)
+trainer = Trainer(accelerator, module, recipe.train)
+trained = trained_parameters(module)
+assert any(isinstance(p, DTensor) for p in trained.values()) is (world > 1)
+batch = share_of(batch_of(8), rank, world)
+if module.needs.prior:
+    # The second process has none.
+    with_prior(batch, every=3, below=4)
+trainer.wrapped.train()
+trainer._backward(batch, list(trained.values()))
 """
 
+SAVE = """
+from unidiff_cli.training.optimizer import trained_parameters
+from unidiff_cli.training.sharding import whole
+named = {k: p.grad for k, p in trained_parameters(module).items()}
+gradients = {k: whole(g).contiguous() for k, g in named.items() if g is not None}
+if rank == 0:
+    save_file(gradients, out)
+"""
 
-def gradients_of_one_and_two(script, folder, base, *assignments):
-    """The gradients that a script leaves, by parameter: of one process, and of two."""
+# The flags of accelerate launch for two processes.
+TWO = ("--num_processes", "2")
+# Those for weights in pieces, and the variables that it makes of them.
+FSDP = ("--use_fsdp", "--fsdp_version", "2")
+FSDP_VARIABLES = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+
+
+def gradients_of_one_and_two(script, folder, base, *assignments, variables=None):
+    """The gradients that a script leaves, by parameter: of one process, and of two.
+
+    `variables` are for the environment of the two.
+    """
     from safetensors.torch import load_file
 
     file = folder / "gradients.py"
@@ -122,13 +168,14 @@ def gradients_of_one_and_two(script, folder, base, *assignments):
     for number, launcher in enumerate(([], launch)):
         out = folder / f"{number}.safetensors"
         command = [sys.executable, *launcher, str(file), str(base), str(out), *assignments]
-        subprocess.run(command, check=True, env=env)
+        subprocess.run(command, check=True, env={**env, **((variables or {}) if number else {})})
         gradients.append(load_file(out))
     return gradients
 
 
 def assert_equal_gradients(one, two):
     """Equal to 1e-12 of the largest, whatever the number of processes."""
+    assert one.keys() == two.keys()
     scale = max(float(gradient.abs().max()) for gradient in one.values())
     for name, gradient in one.items():
         assert float((two[name] - gradient).abs().max()) < 1e-12 * scale, name

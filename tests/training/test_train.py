@@ -24,7 +24,7 @@ from tests.support.runs import (
 from unidiff_cli import Project, export, prepare, train
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.data.stored_rows import StoredRows
-from unidiff_cli.errors import NotReady, UsageError, WorkError
+from unidiff_cli.errors import Damaged, NotReady, UsageError, WorkError
 from unidiff_cli.models import loading
 from unidiff_cli.objectives.denoise import Denoise
 from unidiff_cli.project import checkpoints, run_log
@@ -298,3 +298,54 @@ def test_a_validation_split_too_small_to_measure_exports_the_last_weights(tmp_pa
     name, receipt = train(project, small)
     assert receipt.counts["val"] == images and receipt.figures["best"] == {}
     assert export(project, name)[1].figures["step"] == small.train.steps
+
+
+def test_a_run_has_a_page_that_says_how_it_ended(finished):
+    page = finished.path("runs", "001-fashion", "report.html").read_text()
+    assert "Finished after 6 steps." in page and "<svg" in page and "data:image" in page
+
+
+def test_early_stopping_ends_a_run_whole(project, recipe, warnings, monkeypatch):
+    from unidiff_cli.training import run
+
+    # No validation after the first is better.
+    monkeypatch.setattr(run, "is_better", lambda recipe, figures, best, count: not best.step)
+    asked = load_recipe(recipe.base, "train.steps=40", "train.validate_every=1", "train.patience=1")
+    name, receipt = train(project, asked)
+    assert receipt.counts["steps"] == 2 and receipt.figures["best"]["step"] == 1
+    assert "1 validation brought no better weights" in warnings.text
+    folder = project.path("runs", name)
+    assert "Ended early at step 2 of 40" in (folder / "report.html").read_text()
+    # It is finished: neither a resume nor the same work again trains on.
+    assert train(project, recipe, resume=True) == train(project, asked)
+    assert max(losses(project, name)) == 2
+
+
+@pytest.mark.slow
+def test_a_run_that_ended_early_before_its_receipt_does_not_go_on(project, recipe, monkeypatch):
+    from unidiff_cli.training import run
+
+    monkeypatch.setattr(run, "is_better", lambda recipe, figures, best, count: not best.step)
+    asked = load_recipe(recipe.base, "train.steps=40", "train.validate_every=1", "train.patience=3")
+    name, _ = train(project, asked)
+    (project.path("runs", name) / "receipt.json").unlink()
+    _, receipt = train(project, asked, resume=True)
+    assert receipt.counts["steps"] == 4
+
+
+def test_patience_waits_for_something(recipe):
+    with pytest.raises(UsageError, match="better weights"):
+        load_recipe(recipe.base, "train.patience=3", "train.best_by=last")
+
+
+def test_checkpoints_whose_states_are_gone_are_no_fresh_start(project, recipe):
+    asked = load_recipe(recipe.base, "train.checkpoint_every=1")
+    with pytest.raises(Cut):
+        train(project, asked, on_step=cut_at(2))
+    run = project.path("runs", "001-fashion")
+    for state in run.glob("checkpoints/step-*/state.json"):
+        state.unlink()
+    log = (run / "log.jsonl").read_bytes()
+    with pytest.raises(Damaged, match="All checkpoints of run 001-fashion"):
+        train(project, recipe, resume=True)
+    assert (run / "log.jsonl").read_bytes() == log

@@ -1,7 +1,7 @@
-"""The terminal: results on stdout; progress, notes and errors on stderr.
+"""The terminal: results on stdout; notes and errors on stderr.
 
-Where stderr is no terminal, progress is plain lines. What is shown may come from anywhere, so all
-of it goes through `printable`: no text of a catalogue, a file or a library commands the terminal.
+What is shown may come from anywhere, so all of it goes through `printable`: no text of a catalogue,
+a file or a library commands the terminal.
 """
 
 from __future__ import annotations
@@ -12,29 +12,17 @@ import json
 import logging
 import re
 import sys
-import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
-from unidiff_cli import signals
 from unidiff_cli.cli.utf8 import is_utf8
 from unidiff_cli.cli.widths import column_of_paths, cut, shortened
 from unidiff_cli.errors import Problems, Stated
@@ -52,8 +40,6 @@ MOST = 240
 BOUNDLESS = 1_000_000
 # What stands in an error where standard output cannot be written.
 STDOUT = "Standard output"
-# Seconds between plain progress lines.
-INTERVAL = 10.0
 # Whether notes are left out (-q).
 quiet_notes = False
 # What a terminal obeys: control codes (C0, DEL, C1), the marks that turn the direction of text,
@@ -77,65 +63,6 @@ def printable(text: str, lines: bool = False) -> str:
         return SHORT.get(code) or f"\\u{ord(code):04x}"
 
     return CONTROLS.sub(written, text)
-
-
-class Bars:
-    """Progress of labelled work: bars on a terminal, elsewhere a line every ten seconds."""
-
-    def __init__(self, quiet: bool = False) -> None:
-        self.quiet, self.live = quiet, err.is_terminal and not quiet
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        self.display = Progress(*columns, console=err, transient=False, disable=not self.live)
-        self.tasks: dict[str, TaskID] = {}
-        self.printed: dict[str, float] = {}
-        self.ended: set[tuple[str, int]] = set()
-
-    def __call__(self, label: str, done: int, total: int, note: str = "") -> None:
-        """Shows that `done` of `total` are done; a total of 0 is an unknown one."""
-        signals.check()
-        if self.live:
-            if label not in self.tasks:
-                self.tasks[label] = self.display.add_task(printable(label), total=None)
-            text = printable(f"{label}  {note}" if note else label)
-            self.display.update(
-                self.tasks[label], completed=done, total=total or None, description=text
-            )
-        elif not self.quiet:
-            self._print(label, done, total, note)
-
-    def _print(self, label: str, done: int, total: int, note: str) -> None:
-        """Prints a line where the last one is long ago or the work is at its end."""
-        now, ends = time.monotonic(), bool(total) and done >= total
-        late = now - self.printed.setdefault(label, now) >= INTERVAL
-        if late or (ends and (label, total) not in self.ended):
-            self.printed[label] = now
-            if ends:
-                self.ended.add((label, total))
-            of = f" of {total:,}" if total else ""
-            err.print(printable(f"{label}: {done:,}{of}{'  ' + note if note else ''}"))
-
-    def step(self, total: int) -> Callable[[dict[str, Any]], None]:
-        """An `on_step` that shows the loss and the speed of a run of `total` steps."""
-
-        def show(line: dict[str, Any]) -> None:
-            note = f"loss {line['loss']:.4f}  {line['samples_per_second']:.1f} samples/s"
-            self("training", line["step"], total, note)
-
-        return show
-
-
-@contextmanager
-def bars(quiet: bool = False) -> Iterator[Bars]:
-    """Progress bars that stand on the screen while the work runs."""
-    progress = Bars(quiet)
-    with progress.display:
-        yield progress
 
 
 def note(*texts: str) -> None:

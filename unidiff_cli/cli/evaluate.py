@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unidiff_cli.cli import console
+from unidiff_cli.cli.bars import shown
 from unidiff_cli.cli.options import (
     Assignments,
     DryRun,
@@ -84,7 +85,7 @@ def evaluate_command(
         )
     folder = "folds" if folds else "report"
     before = receipt_of(project, folder)
-    with console.bars(context.obj.quiet) as bars:
+    with shown(context.obj.quiet) as bars:
         options["on_progress"] = bars
         if folds:
             from unidiff_cli.experiments.cross_validation import evaluate_folds
@@ -118,7 +119,7 @@ def compare_command(
     project = announced_project(context)
     settings = resolved_recipe(project, recipe, _with_inception(assignments, inception))
     before = receipt_of(project, "comparison")
-    with console.bars(context.obj.quiet) as bars:
+    with shown(context.obj.quiet) as bars:
         receipt = compare(project, settings, names, margin=margin, force=force, on_progress=bars)
     _show_figures(project, "comparison", before, receipt, json_out)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unidiff_cli.cli import console
+from unidiff_cli.cli.bars import shown
 from unidiff_cli.cli.options import (
     Assignments,
     Json,
@@ -71,7 +72,7 @@ def ablate_command(
     from unidiff_cli.experiments.ablation import ablate
 
     before = receipt_of(project, "ablation")
-    with console.bars(context.obj.quiet) as bars:
+    with shown(context.obj.quiet) as bars:
         receipt = ablate(
             project,
             recipes,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from unidiff_cli.cli import console
+from unidiff_cli.cli.bars import Bars, shown
 from unidiff_cli.cli.options import ExportName, Json, announced_project, finite
 from unidiff_cli.config.limits import MAX_IMAGES, MAX_SAMPLER_STEPS, MAX_SEED
 from unidiff_cli.errors import UsageError
@@ -86,7 +87,7 @@ def generate_command(
     from unidiff_cli.models.sources import generation_settings
 
     project = announced_project(context)
-    with console.bars(context.obj.quiet) as bars:
+    with shown(context.obj.quiet) as bars:
         if source is not None:
             folders = [_regenerated(project, source, bars)]
         else:
@@ -110,7 +111,7 @@ def generate_command(
     _show(folders, json_out)
 
 
-def _regenerated(project: Project, image: Path, bars: console.Bars) -> Path:
+def _regenerated(project: Project, image: Path, bars: Bars) -> Path:
     """The folder with an image generated again; a note says where another model made it."""
     from unidiff_cli.generation.generate import regenerate
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unidiff_cli.cli import console
+from unidiff_cli.cli.bars import shown
 from unidiff_cli.cli.options import (
     Assignments,
     Force,
@@ -101,7 +102,7 @@ def prepare_command(
         return
     remember = RememberedRecipe(project, recipe)
     ways = {"force": force, "yes": yes, "strict": strict, "check": check}
-    with console.bars(context.obj.quiet) as bars:
+    with shown(context.obj.quiet) as bars:
         before = receipt_of(project, "shards")
         window = _token_window(settings)
         receipt = prepare(project, settings, catalogue, window=window, on_progress=bars, **ways)
@@ -209,7 +210,7 @@ def sample_catalog_command(
     """Render a small catalogue of garments with captions and a table of their true attributes."""
     from unidiff_cli.sample_catalog import write_catalog
 
-    with console.bars(context.obj.quiet) as bars, naming(directory):
+    with shown(context.obj.quiet) as bars, naming(directory):
         count = write_catalog(
             directory,
             images=images,

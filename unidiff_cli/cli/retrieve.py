@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unidiff_cli.cli import console
+from unidiff_cli.cli.bars import shown
 from unidiff_cli.cli.options import (
     Assignments,
     ExportName,
@@ -66,7 +67,7 @@ def index_command(
         project_file=project.file, environ=os.environ, assignments=assignments or ()
     )
     before = receipt_of(project, "index")
-    with console.bars(context.obj.quiet) as bars:
+    with shown(context.obj.quiet) as bars:
         receipt = index(
             project, export=export, kind=recipe.index.kind, force=force, on_progress=bars
         )
@@ -89,7 +90,7 @@ def _push(context: typer.Context, to: str) -> None:
     from unidiff_cli.retrieval.push import push
 
     key = os.environ.get("QDRANT_API_KEY", "").strip()
-    with console.bars(context.obj.quiet) as bars:
+    with shown(context.obj.quiet) as bars:
         done = push(open_project(context), to, key=key, on_progress=bars)
     console.say(f"{to}: {done.images:,} images, {done.sent:,} sent, {done.removed:,} removed")
 

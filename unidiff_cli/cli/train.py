@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unidiff_cli.cli import console
+from unidiff_cli.cli.bars import shown
 from unidiff_cli.cli.options import (
     Assignments,
     DryRun,
@@ -47,8 +48,23 @@ def train_command(
     ] = None,
     force: Force = False,
     dry_run: DryRun = False,
+    flags: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="-- FLAGS",
+            help="Flags of `accelerate launch`: -- --num_processes 4 --mixed_precision bf16",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Fine-tune both models together, export the best weights, index the catalogue."""
+    from unidiff_cli.training.place import Place
+
+    if (place := Place.here()).rank:
+        from unidiff_cli.training.worker import take_part
+
+        take_part(open_project(context), place.world)
+        return
     project = open_project(context) if resume else announced_project(context)
     if resume and (recipe or assignments or force or dry_run):
         raise UsageError(
@@ -59,6 +75,10 @@ def train_command(
         raise UsageError("--run names the run to continue.", "Add --resume.")
     settings = resumed_recipe(project, run) if resume else None
     settings = settings or resolved_recipe(project, recipe, assignments)
+    if flags and dry_run:
+        from unidiff_cli.training.launching import Launching
+
+        settings = Launching.found(settings, flags).apply(settings)
     from unidiff_cli.training.sizing import sized
 
     # `train` sizes what it is given, and says so.
@@ -74,8 +94,8 @@ def train_command(
     from unidiff_cli.retrieval.build import index
     from unidiff_cli.training.train import train
 
-    with console.bars(context.obj.quiet) as bars:
-        known, show = set(project.exports()), bars.step(fitted.train.total_steps)
+    with shown(context.obj.quiet) as bars:
+        known, show = set(project.exports()), bars.step(fitted.train.total_steps, fitted.terms)
 
         def on_step(line: dict[str, Any]) -> None:
             remember()
@@ -86,6 +106,7 @@ def train_command(
             settings,
             resume=run or resume,
             force=force,
+            flags=flags or (),
             on_step=on_step,
             on_progress=bars,
         )
@@ -151,7 +172,7 @@ def export_command(
     project = open_project(context)
     before = receipts_below(project, "exports")
     format = DEFAULT_FORMAT if format is None else format
-    with console.bars(context.obj.quiet) as bars:
+    with shown(context.obj.quiet) as bars:
         name, receipt = export(
             project,
             run,

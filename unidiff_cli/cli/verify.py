@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from unidiff_cli.cli import console
+from unidiff_cli.cli.bars import shown
 from unidiff_cli.cli.options import Json, open_project
 from unidiff_cli.errors import Damaged
 
@@ -24,7 +25,7 @@ def verify_command(
     from unidiff_cli.project.verify import verify
 
     project = open_project(context)
-    with console.bars(context.obj.quiet) as bars:
+    with shown(context.obj.quiet) as bars:
         results = verify(project, what or (), on_progress=bars)
     damaged = [result for result in results if result.damage]
     if json_out:

@@ -47,6 +47,7 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 SamplerSteps = Annotated[int, Field(ge=1, le=MAX_SAMPLER_STEPS)]
 GuidanceScale = Annotated[float, Field(ge=0)]
 SplitName = Literal["train", "val", "test"]
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 ExtractorName = Literal["nano_scorer", "inception", "efficientnet_lite0"]
 # Kinds of layers, or ends of their names.
 Targets = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -515,6 +516,14 @@ class Train(Section):
         description="end the run with a checkpoint when a collapse meter passes its limit",
         json_schema_extra=NOT_WEIGHTS,
     )
+    patience: Count = Field(
+        0, description="early stopping: validations without better weights that end a run; 0: never"
+    )
+    trackers: tuple[Tracker, ...] = Field(
+        ("tensorboard",),
+        description="where figures go beside log.jsonl: tensorboard, wandb, mlflow, trackio",
+        json_schema_extra=NOT_WEIGHTS,
+    )
     long_captions: Literal["cut", "split"] = Field(
         "cut",
         description="captions of more tokens than the base reads; split: parts, one at a time",
@@ -556,6 +565,13 @@ class Train(Section):
         for key in ("no_duplicates", "streaming"):
             if value and info.data.get(key):
                 raise ValueError(f"it decides the order of samples, as {key} does: turn one off")
+        return value
+
+    @field_validator("patience")
+    @classmethod
+    def _judged(cls, value: int, info: ValidationInfo) -> int:
+        if value and info.data.get("best_by") == "last":
+            raise ValueError("it waits for better weights, and best_by: last takes the last ones")
         return value
 
     @field_validator("streaming")
@@ -725,6 +741,11 @@ class Recipe(Section):
             name: getattr(self.objectives, name) for name in type(self.objectives).model_fields
         }
         return {name: part for name, part in parts.items() if part is not None}
+
+    @property
+    def terms(self) -> list[str]:
+        """The names of the objectives that count in the loss, in alphabetical order."""
+        return [name for name, part in self.active().items() if part.weight]
 
     def yaml(self) -> str:
         """The whole recipe as YAML that loads again."""

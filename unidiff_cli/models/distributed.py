@@ -1,7 +1,8 @@
-"""Rows of all processes in one tensor, with gradient, for in-batch losses over processes."""
+"""What processes that train together have in common: rows in one tensor, and mean gradients."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -16,6 +17,17 @@ def world_size() -> int:
 def rank() -> int:
     """The number of this process among those that train together."""
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+
+
+def average(gradients: Iterable[Tensor | None]) -> None:
+    """Means over all processes, in place, as DDP takes them; nothing on one process."""
+    if (world := world_size()) == 1:
+        return
+    present = [g for g in gradients if g is not None]
+    for work in [torch.distributed.all_reduce(g, async_op=True) for g in present]:
+        work.wait()
+    for gradient in present:
+        gradient.div_(world)
 
 
 def gather_rows(tensor: Tensor) -> Tensor:

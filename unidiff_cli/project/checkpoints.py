@@ -117,6 +117,11 @@ def committed(folder: Path) -> list[Path]:
     return sorted(checkpoints, key=lambda checkpoint: by_number(checkpoint.name))
 
 
+def written(folder: Path) -> bool:
+    """Whether a step checkpoint was ever written here, whatever became of its files."""
+    return any(path.is_dir() for path in folder.glob("step-*"))
+
+
 def verified(checkpoint: Path) -> dict[str, Any]:
     """A checkpoint's state. Raises Damaged where a file is missing or not what was written."""
     try:

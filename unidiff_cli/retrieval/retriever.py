@@ -24,6 +24,7 @@ from unidiff_cli.retrieval.opened import OpenedIndex
 from unidiff_cli.retrieval.provenance import read_index
 from unidiff_cli.retrieval.query import QueryImage, parts_of
 from unidiff_cli.retrieval.synonyms import Offer, offers
+from unidiff_cli.retrieval.where import columns_of
 
 logger = logging.getLogger("unidiff")
 
@@ -175,9 +176,10 @@ class Retriever(Browsable):
         Only of wanted texts, and none of an attribute that `where` names already.
         """
         texts = [p.content for p in query if isinstance(p.content, str) and p.weight > 0]
-        given = [where] if isinstance(where, str) else where or []
+        filters = [where] if isinstance(where, str) else where or []
+        named = set().union(*map(columns_of, filters))
         found = offers(" ".join(texts), self._synonyms)
-        return [o for o in found if not any(o.synonym.column in filter_ for filter_ in given)]
+        return [offer for offer in found if offer.synonym.column not in named]
 
     def image(self, hit: Hit) -> Image.Image:
         """The image of a hit, RGB, as the shards hold it."""

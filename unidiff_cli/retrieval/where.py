@@ -72,6 +72,11 @@ def mask_of(where: str, items: Items) -> np.ndarray:
     return np.concatenate([np.zeros(0, bool), *map(_unpacked, pc.fill_null(mask, False).chunks)])
 
 
+def columns_of(where: str) -> set[str]:
+    """The columns that a filter names. Raises UsageError for one that cannot be read."""
+    return {_name(column.children) for column in _parse(where).find_data("column")}
+
+
 @cache
 def _parser() -> lark.Lark:
     return lark.Lark(GRAMMAR, parser="lalr")
@@ -110,7 +115,7 @@ class _Masks(lark.Transformer):
             raise problem.orig_exc from None
 
     def column(self, tokens: Sequence[str]) -> tuple[str, pyarrow.ChunkedArray]:
-        name = str(tokens[0]).strip("`")
+        name = _name(tokens)
         return name, self._items.column(name)
 
     def number(self, tokens: Sequence[str]) -> float:
@@ -158,6 +163,10 @@ class _Masks(lark.Transformer):
 
     def present(self, parts: Sequence[Any]) -> Any:
         return pc.is_valid(parts[0][1])
+
+
+def _name(tokens: Sequence[Any]) -> str:
+    return str(tokens[0]).strip("`")
 
 
 def _joined(masks: Sequence[Any], join: Callable[[Any, Any], Any]) -> Any:

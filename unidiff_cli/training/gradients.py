@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unidiff_cli.models.distributed import world_size
+from unidiff_cli.models.distributed import average
 from unidiff_cli.models.gradient_cut import Cut
 from unidiff_cli.models.text_pass import TextCut
 from unidiff_cli.training.gradient_shares import MEETING, ShareKeeper
@@ -22,17 +22,6 @@ from unidiff_cli.training.pcgrad import Gradients, products, project
 
 # The logged cosine of each place.
 COSINES = {"text": "gradient_cosine", "denoiser": "gradient_cosine_denoiser"}
-
-
-def average(gradients: Iterable[Tensor | None]) -> None:
-    """Means over all processes, in place, as DDP takes them; nothing on one process."""
-    if (world := world_size()) == 1:
-        return
-    present = [g for g in gradients if g is not None]
-    for work in [torch.distributed.all_reduce(g, async_op=True) for g in present]:
-        work.wait()
-    for gradient in present:
-        gradient.div_(world)
 
 
 def reader_gradients(

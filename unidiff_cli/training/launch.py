@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,22 +29,29 @@ GRACE = 5
 
 
 def launch(
-    module: str, arguments: list[str], count: int, folder: Path, poll: Callable[[], None]
+    module: str,
+    arguments: list[str],
+    count: int,
+    folder: Path,
+    poll: Callable[[], None],
+    variables: Mapping[str, str] | None = None,
 ) -> None:
     """Runs the `main` of a module in `count` processes that find each other.
 
-    `poll` is called five times a second. Their output goes to folder/workers.log; a signal to this
-    process is passed on; the error that one leaves is raised here.
+    `variables` are for their environment, beside those by which they meet. `poll` is called five
+    times a second. Their output goes to folder/workers.log; a signal to this process is passed on;
+    the error that one leaves is raised here.
     """
     (folder / processes.FAILURE).unlink(missing_ok=True)
     output, ranks = folder / OUTPUT, list[Child]()
-    with signals.held() as caught, _meeting_point(count) as variables:
+    with signals.held() as caught, _meeting_point(count) as meeting:
         try:
             for rank in range(count):
-                variables |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+                place = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
                 threads = machine.cores() // count
+                environment = {**(variables or {}), **meeting, **place}
                 ranks.append(
-                    processes.start(module, arguments, folder, output, threads, **variables)
+                    processes.start(module, arguments, folder, output, threads, **environment)
                 )
             _wait(ranks, caught, poll)
         finally:

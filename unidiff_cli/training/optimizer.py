@@ -15,6 +15,7 @@ from unidiff_cli.config.schema import Train
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models.needs import Tower
 from unidiff_cli.objectives import Objective
+from unidiff_cli.training import sharding
 from unidiff_cli.training.depth import upper_part
 from unidiff_cli.training.module import TrainingModule
 
@@ -162,7 +163,9 @@ class EMA:
         """EMAModel.step to rounding, in half its time and without a copy of the weights."""
         self.model.optimization_step += 1
         decay = self.model.get_decay(self.model.optimization_step)
-        torch._foreach_lerp_(self.model.shadow_params, list(self.parameters.values()), 1 - decay)
+        shadows = [sharding.local(shadow) for shadow in self.model.shadow_params]
+        live = [sharding.local(parameter) for parameter in self.parameters.values()]
+        torch._foreach_lerp_(shadows, live, 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -182,5 +185,5 @@ class EMA:
     def load(self, tensors: Mapping[str, Tensor], steps: int) -> None:
         """Continues an average of so many steps."""
         for name, shadow in self.tensors().items():
-            shadow.data.copy_(tensors[name])
+            sharding.copy_whole(shadow.data, tensors[name])
         self.model.optimization_step = steps

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from unidiff_cli import signals
+from unidiff_cli import machine, signals
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.dataset import Samples
 from unidiff_cli.errors import Damaged, Interrupted
@@ -20,6 +20,7 @@ from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.project import checkpoints, run_log
 from unidiff_cli.project.receipt import FileRecord, record_of
 from unidiff_cli.reports.contact_sheet import contact_sheet
+from unidiff_cli.reports.run import RunState, write_page
 from unidiff_cli.training.selection import Best, is_better, judging_figures, mean_recall
 from unidiff_cli.training.trainer import PARTS, Step, Trainer
 from unidiff_cli.training.validation import Validation
@@ -43,11 +44,19 @@ class Run:
 
     # ------------------------------------------------------------ going on and stopping
 
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes."""
+        return bool(self.trainer.accelerator.is_main_process)
+
     def begin(self) -> None:
         """Measures the base's collapse meters before the first step."""
         if self.validation is None:
             return
-        self.validation.watch_collapse(self.folder)
+        with self.trainer.whole_weights(averaged=False):
+            if not self.main:
+                return
+            self.validation.watch_collapse(self.folder)
         monitor = self.validation.monitor
         if monitor and not monitor.known:
             run_log.append(self.folder, step=0, collapse=monitor.base_meters)
@@ -64,10 +73,13 @@ class Run:
                 if self.validation and self.validation.monitor:
                     self.validation.monitor.tripped = state.get("tripped", [])
                 return
+        refuse_damaged(self.folder)
 
     def save(self) -> None:
         """Writes a checkpoint of this step and deletes the oldest."""
-        step = self.trainer.done
+        step, tensors = self.trainer.done, self.trainer.tensors()
+        if not self.main:
+            return
         state: dict[str, Any] = {"step": step, "best": asdict(self.best)}
         if self.validation and self.validation.monitor:
             state["tripped"] = self.validation.monitor.tripped
@@ -78,7 +90,7 @@ class Run:
         folder = self.folder / "checkpoints"
         # A power loss leaves no checkpoint whose log ends before it.
         run_log.sync(self.folder)
-        checkpoints.save(folder, checkpoints.step_name(step), self.trainer.tensors(), state)
+        checkpoints.save(folder, checkpoints.step_name(step), tensors, state)
         checkpoints.prune(folder, self.recipe.train.keep_checkpoints)
 
     def records(self) -> dict[str, FileRecord]:
@@ -86,6 +98,26 @@ class Run:
         folder = self.folder / "checkpoints"
         hashes = checkpoints.digests(folder).items()
         return {f"checkpoints/{name}": record_of(folder / name, hash) for name, hash in hashes}
+
+    def show(self, ended: str = "") -> None:
+        """Writes the run's page. `ended` says in words how it ended."""
+        options, terms = self.recipe.train, self.recipe.terms
+        state = RunState(
+            self.folder.name, terms, options.total_steps, self.best.step, ended, self.recipe.yaml()
+        )
+        write_page(self.folder, state)
+
+    @property
+    def enough(self) -> bool:
+        """Whether so many validations brought no better weights that the run ends early."""
+        options, best, done = self.recipe.train, self.best.step, self.trainer.done
+        if not (options.patience and best) or done >= options.total_steps:
+            return False
+        return done - best >= options.patience * options.validate_every
+
+    def end_early(self, words: str) -> None:
+        """Keeps in the log why the run ended before its last step."""
+        run_log.append(self.folder, step=self.trainer.done, ended=words)
 
     # ------------------------------------------------------------ measuring
 
@@ -99,6 +131,7 @@ class Run:
             "lr": step.rate,
             "seconds": step.seconds,
             "samples_per_second": self.recipe.train.batch_size / step.seconds,
+            "memory_mb": machine.memory_in_use() / 2**20,
         }
         run_log.append(self.folder, **line)
         figures = {name: value for name, value in line.items() if name != "step"}
@@ -108,58 +141,63 @@ class Run:
     def measure(self, captions: Sequence[str]) -> list[str]:
         """Previews and validates where it is time: a sentence for each meter that tripped.
 
-        A signal puts it off: a run that continues measures first. Previews are of `captions`.
+        The averaged weights are measured. A signal puts it off: a run that continues measures
+        first. Previews are of `captions`.
         """
         options, step, tripped = self.recipe.train, self.trainer.done, list[str]()
-        last, self.unmeasured = step == options.total_steps, True
-        with suppress(Interrupted):
-            # First, since it may be done twice and leaves nothing in the log.
-            if last or (options.preview_every and step % options.preview_every == 0):
-                self.preview(captions)
-            if last or step % options.validate_every == 0:
-                tripped = self.validate()
-            self.unmeasured = False
+        last = step == options.total_steps
+        previews = last or (options.preview_every and step % options.preview_every == 0)
+        validates = last or step % options.validate_every == 0
+        self.unmeasured = False
+        if not (previews or validates):
+            return tripped
+        with self.trainer.whole_weights():
+            if not self.main:
+                return tripped
+            self.unmeasured = True
+            with suppress(Interrupted):
+                # First, since it may be done twice and leaves nothing in the log.
+                if previews:
+                    self.preview(captions)
+                if validates and self.validation:
+                    tripped = self.validate(self.validation)
+                self.unmeasured = False
         return tripped
 
     @torch.no_grad()
-    def validate(self) -> list[str]:
-        """Measures the averaged weights, logs it, and keeps these weights when they are the best.
+    def validate(self, validation: Validation) -> list[str]:
+        """Measures the weights in place, logs it, and keeps them when they are the best.
 
         A sentence for each collapse meter that tripped now. Without a validation split the last
         weights are exported.
         """
-        if self.validation is None:
-            return []
-        step = self.trainer.done
-        with self.trainer.averaged.applied():
-            measured = self.validation.measure()
+        step, measured = self.trainer.done, validation.measure()
         meters = {"collapse": measured.meters} if measured.meters else {}
         tripped = {"tripped": measured.tripped} if measured.tripped else {}
         run_log.append(self.folder, step=step, validation=measured.figures, **meters, **tripped)
         figures = {f"validation/{name}": value for name, value in measured.figures.items()}
         figures |= {f"collapse/{name}": value for name, value in measured.meters.items()}
         self.trainer.accelerator.log(figures, step=step)
-        self._keep_best(measured.figures)
+        self._keep_best(validation, measured.figures)
         return measured.tripped
 
-    def _keep_best(self, figures: dict[str, float]) -> None:
-        """Keeps the averaged weights where their validation figures are the best so far."""
-        assert self.validation is not None
+    def _keep_best(self, validation: Validation, figures: dict[str, float]) -> None:
+        """Keeps the weights in place where their validation figures are the best so far."""
         peak = max(self.best.peak, mean_recall(self.recipe, figures))
-        queries = self.validation.queries
+        queries = validation.queries
         judging = judging_figures(self.recipe, figures)
-        count = min((queries[key] for key in judging), default=len(self.validation.captions))
+        count = min((queries[key] for key in judging), default=len(validation.captions))
         if not is_better(self.recipe, figures, self.best, count):
             self.best = replace(self.best, peak=peak)
             return
         self.best = Best(self.trainer.done, figures, peak)
-        tensors = {"averaged": self.trainer.averaged_weights()}
+        tensors = {"averaged": self.trainer.weights()}
         state = {"step": self.best.step, "figures": figures}
         checkpoints.save(self.folder / "checkpoints", checkpoints.BEST, tensors, state)
 
     @torch.no_grad()
     def preview(self, captions: Sequence[str]) -> None:
-        """A contact sheet of fixed prompts and seeds by the averaged weights, where the denoiser
+        """A contact sheet of fixed prompts and seeds by the weights in place, where the denoiser
         trains.
 
         Without prompts in the recipe four of the captions are taken, evenly spread.
@@ -172,16 +210,15 @@ class Run:
         folder, base = self.folder / "previews", self.trainer.base
         folder.mkdir(exist_ok=True)
         signals.check(even_held=True)
-        with self.trainer.averaged.applied():
-            base.eval()
-            images = generate_images(
-                base,
-                prompts,
-                range(len(prompts)),
-                steps=options.steps,
-                guidance=guidance_in_force(options, base.source)[0],
-            )
-            sheet = contact_sheet(list(images), prompts)
+        base.eval()
+        images = generate_images(
+            base,
+            prompts,
+            range(len(prompts)),
+            steps=options.steps,
+            guidance=guidance_in_force(options, base.source)[0],
+        )
+        sheet = contact_sheet(list(images), prompts)
         sheet.save(folder / f"step-{self.trainer.done:06d}.png")
 
 
@@ -190,19 +227,32 @@ def rewind(folder: Path) -> None:
 
     Raises Damaged where it has checkpoints and all are damaged.
     """
-    step, damaged = 0, False
+    step = 0
     for _, state in checkpoints.latest(folder / "checkpoints"):
         if isinstance(state, dict):
             step = state["step"]
             break
         logger.warning("%s", state.fact)
-        damaged = True
-    if damaged and not step:
-        whole = ", ".join(checkpoints.whole_files(folder / "checkpoints")) or "none"
-        raise Damaged(
-            f"All checkpoints of run {folder.name} are damaged.",
-            f"Files of them that are whole: {whole}. Begin again with: unidiff train",
-        )
+    if not step:
+        refuse_damaged(folder)
     start = f"goes on from step {step}" if step else "has no checkpoint yet and starts over"
     logger.info(f"Run {folder.name} {start}.")
     run_log.trim(folder, step)
+
+
+def refuse_damaged(folder: Path) -> None:
+    """Raises Damaged for a run that has checkpoints, of which none is whole: what is left of them.
+
+    It would start over, and its log end.
+    """
+    below = folder / "checkpoints"
+    if not checkpoints.written(below):
+        return
+    whole = checkpoints.whole_files(below)
+    best = f"{checkpoints.BEST}/averaged.safetensors"
+    saved = f"The best weights so far are whole: {below / best}. " if best in whole else ""
+    raise Damaged(
+        f"All checkpoints of run {folder.name} are damaged.",
+        f"{saved}Files of them that are whole: {', '.join(whole) or 'none'}. "
+        "Begin again with: unidiff train",
+    )

@@ -6,12 +6,11 @@ It opens the run and works in this process, or launches one process a device tha
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
-from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.caption_length import count_tokens, divide_captions, warn_of_cut
 from unidiff_cli.data.shards import Shards
@@ -19,15 +18,16 @@ from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
 from unidiff_cli.models import loading
 from unidiff_cli.objectives import Objective, general_images, needs_of, trained_encoder
 from unidiff_cli.progress import Progress
-from unidiff_cli.project import run_log
 from unidiff_cli.project.files import make_folder
 from unidiff_cli.project.folders import PREVIOUS_INDEX
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, is_closed
-from unidiff_cli.training.collapse_monitor import warn_of_collapse
+from unidiff_cli.training import trackers
 from unidiff_cli.training.filling import precomputed
+from unidiff_cli.training.follower import launch_followed
 from unidiff_cli.training.job import Job, rows_of
-from unidiff_cli.training.launch import launch
+from unidiff_cli.training.launching import Launching
+from unidiff_cli.training.place import Place, others
 from unidiff_cli.training.provenance import Provenance
 from unidiff_cli.training.run import rewind
 from unidiff_cli.training.selection import rule_words
@@ -47,23 +47,27 @@ def train(
     *,
     resume: str | bool = False,
     force: bool = False,
+    flags: Sequence[str] = (),
     on_step: OnStep | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[str, Receipt]:
     """The run's name and its receipt; a finished run of the same work as it is, unless `force`.
 
-    `resume` continues the newest run, or the named one, with that run's own recipe; `on_step` gets
-    each step's log line. Raises NotReady, UsageError, WorkError, EnvironmentProblem, and
-    Interrupted after a checkpoint was saved.
+    `resume` continues the newest run, or the named one, with that run's own recipe; `flags` are
+    those of `accelerate launch`; `on_step` gets each step's log line. Raises NotReady, UsageError,
+    WorkError, EnvironmentProblem, and Interrupted after a checkpoint was saved.
     """
-    with project.lock(existing=True):
+    if rank := Place.here().rank:
+        raise UsageError(f"This is process {rank} of a launcher's.", "Call `take_part` in it.")
+    launching = Launching.found(recipe, flags)
+    with project.lock(existing=True), others(launching.started) as waiting:
         # What we read.
         prepared = project.receipt("shards")
         shards, notes = Shards.open(project.path("shards")), list[str]()
         if resume:
             name, recipe, provenance = _resumed(project, resume, prepared.hash)
         else:
-            recipe, notes = sized(recipe, len(shards.rows("train")))
+            recipe, notes = sized(launching.apply(recipe), len(shards.rows("train")))
             provenance = Provenance.of(recipe, prepared.hash)
             if (finished := _finished(project, recipe, provenance)) and not force:
                 return finished
@@ -75,10 +79,12 @@ def train(
             project.folder(written)
         for written in ("index", PREVIOUS_INDEX):
             project.refuse_foreign(written)
-        world = recipe.train.processes or max(1, machine.gpu_count())
+        trackers.require(recipe.train.trackers)
+        world = launching.world(recipe)
         _check(recipe, shards, world)
         base = loading.load_base(recipe.base, recipe.image_size)
         # Do.
+        launching.say(recipe)
         if not resume:
             for note in notes:
                 logger.info("%s", note)
@@ -91,13 +97,17 @@ def train(
         job = Job(project, name, recipe, provenance, shards, computed)
         for sentence in job.sentences(base):
             logger.info(sentence)
-        if world == 1:
+        if launching.started:
+            computed.write(job.folder)
+            waiting.tell(name)
+            work(job, base=base, world=world, on_step=on_step)
+        elif world == 1 and not launching.variables:
             work(job, base=base, on_step=on_step)
         else:
             del base
             # Else what filled the cache would be missing on the first card.
             torch.cuda.empty_cache()
-            _launch(job, world, on_step)
+            launch_followed(job, world, launching.variables, on_step)
         return name, project.receipt("runs", name)
 
 
@@ -211,26 +221,3 @@ def _say_cut(recipe: Recipe, base: BaseModel, shards: Shards) -> None:
     for doubt in tokens.doubts():
         logger.warning("%s %s", doubt.fact, doubt.action)
     warn_of_cut(base.window, recipe.train.preview_prompts, "preview prompt")
-
-
-def _launch(job: Job, world: int, on_step: OnStep | None) -> None:
-    """The run in `world` processes."""
-    job.precomputed.write(job.folder)
-    arguments = [str(job.project.root), job.name, str(world)]
-    follower = LogFollower(job.folder, job.recipe, on_step)
-    launch("unidiff_cli.training.worker", arguments, world, job.folder, follower)
-
-
-class LogFollower:
-    """Passes the lines that launched processes log on to `on_step`, each once."""
-
-    def __init__(self, run: Path, recipe: Recipe, on_step: OnStep | None) -> None:
-        self.run, self.recipe, self.on_step = run, recipe, on_step
-        self.position, _ = run_log.tail(run, 0)
-
-    def __call__(self) -> None:
-        self.position, lines = run_log.tail(self.run, self.position)
-        for line in lines:
-            warn_of_collapse(line, self.recipe)
-            if self.on_step and "loss" in line:
-                self.on_step(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from unidiff_cli.config.schema import Train
 from unidiff_cli.data.batch import Batch
 from unidiff_cli.errors import WorkError
 from unidiff_cli.models.gradient_cut import GradientFactors
+from unidiff_cli.training import sharding
 from unidiff_cli.training.gradient_shares import ShareKeeper, check_shares, twice_taught
 from unidiff_cli.training.gradients import CutStep
 from unidiff_cli.training.module import TrainingModule
@@ -27,6 +29,7 @@ from unidiff_cli.training.optimizer import (
     shared_text_parameters,
     trained_heads,
     trained_parameters,
+    trained_weights,
 )
 
 if TYPE_CHECKING:
@@ -58,21 +61,33 @@ class Trainer:
         self.accelerator, self.options = accelerator, options
         self.module, self.base = module, module.base
         groups = parameter_groups(module, options)
-        # Where gradients of two kinds meet.
-        self.shared, self.denoiser = shared_text_parameters(module), twice_taught(module)
         check_shares(module, options)
         self.shares = ShareKeeper(options.gradient_shares)
         self.base.prepare_for_training(options.gradient_checkpointing)
         if module.adapters:
             module.adapters.make_contiguous()
         module.to(accelerator.device)
+        # Where each process holds a piece of every weight (FSDP2).
+        self.pieces: sharding.Pieces | None = None
+        if sharding.asked():
+            sharding.refuse(options)
+            self.pieces = sharding.Pieces(module, groups)
+            groups = self.pieces.groups
+        # Where gradients of two kinds meet.
+        self.shared, self.denoiser = shared_text_parameters(module), twice_taught(module)
         self.averaged = EMA(module, options.ema).to(accelerator.device)
         optimizer = adamw(groups)
         self.schedule = rate_schedule(optimizer, options)
         # What runs a step: the module itself, or DDP around it.
-        self.wrapped, self.optimizer = accelerator.prepare(module, optimizer)
+        self.wrapped = module if self.sharded else accelerator.prepare(module)
+        self.optimizer = accelerator.prepare_optimizer(optimizer)
         self.done = 0
         self._bound_scales()
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each process holds a piece of every weight."""
+        return self.pieces is not None
 
     def steps(self, batches: Iterator[Batch]) -> Iterator[Step]:
         """Trains on every batch it is given. Raises WorkError for a gradient that is not finite."""
@@ -101,7 +116,8 @@ class Trainer:
         towers: dict[str, list[nn.Parameter]] = {}
         for group in self.optimizer.param_groups:
             towers.setdefault(group["name"], []).extend(group["params"])
-        clip, most = self.accelerator.clip_grad_norm_, self.options.clip_norm
+        clip = sharding.clip if self.sharded else self.accelerator.clip_grad_norm_
+        most = self.options.clip_norm
         norms = [clip(parameters, most) for parameters in towers.values()]
         return torch.stack([norm.float() for norm in norms if norm is not None]).norm()
 
@@ -110,7 +126,9 @@ class Trainer:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss and its parts; their gradient is left in the parameters, averaged over all
         processes."""
-        measured = self.shares.due(batch.step, self.options.measure_gradients_every)
+        # Gradients in pieces are not taken apart.
+        every = 0 if self.sharded else self.options.measure_gradients_every
+        measured = self.shares.due(batch.step, every)
         cut_text = bool(self.shared) and (self.options.pcgrad or measured)
         cut_features = measured and bool(self.denoiser)
         # What is measured is not scaled before.
@@ -119,6 +137,8 @@ class Trainer:
             with self.accelerator.autocast():
                 loss, parts = self.wrapped(batch)
             self.accelerator.backward(loss)
+            if self.pieces:
+                self.pieces.finish_gradients()
             return loss, parts | self._factors(loss)
         # Not through DDP, which would wait for the gradients behind the cuts: `CutStep` averages.
         with self.accelerator.autocast():
@@ -158,27 +178,48 @@ class Trainer:
         for scale in self.module.scales:
             scale.clamp_(max=MOST_SCALE)
 
+    # ------------------------------------------------------------ for measuring
+
+    @contextmanager
+    def whole_weights(self, averaged: bool = True) -> Iterator[None]:
+        """Within it the base can be used by the main process alone, with the averaged weights.
+
+        Where the weights are in pieces every process enters it.
+        """
+        with ExitStack() as stack:
+            if averaged:
+                stack.enter_context(self.averaged.applied())
+            if self.sharded:
+                stack.enter_context(sharding.gathered(self.module))
+            yield
+
+    def weights(self) -> dict[str, Tensor]:
+        """The base's trained weights as they stand, by name."""
+        return {name: p.data for name, p in trained_weights(self.module).items()}
+
     # ------------------------------------------------------------ for checkpoints
 
-    def averaged_weights(self) -> dict[str, Tensor]:
-        """The base's averaged weights by name, without what only the losses read."""
-        heads = trained_heads(self.module)
-        return {name: x for name, x in self.averaged.tensors().items() if name not in heads}
-
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """All that training goes on from, by PARTS and parameter name."""
+        """All that training goes on from, by PARTS and parameter name, on the main process.
+
+        Where the weights are in pieces every process calls it.
+        """
         parameters, heads = trained_parameters(self.module), trained_heads(self.module)
         moments = {}
         for name, parameter in parameters.items():
             for key, value in self.optimizer.state[parameter].items():
                 moments[f"{name}/{key}"] = torch.as_tensor(value)
         averaged = self.averaged.tensors()
-        return {
-            "weights": {name: p.data for name, p in parameters.items() if name not in heads},
-            "averaged": self.averaged_weights(),
+        parts = {
+            "weights": self.weights(),
+            "averaged": {name: x for name, x in averaged.items() if name not in heads},
             "heads": {name: p.data for name, p in heads.items()},
             "averaged_heads": {name: averaged[name] for name in heads},
             "optimizer": moments,
+        }
+        return {
+            part: {name: sharding.whole(tensor) for name, tensor in named.items()}
+            for part, named in parts.items()
         }
 
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], done: int) -> None:
@@ -186,7 +227,7 @@ class Trainer:
         weights = {**tensors["weights"], **tensors["heads"]}
         moments = tensors["optimizer"]
         for name, parameter in trained_parameters(self.module).items():
-            parameter.data.copy_(weights[name])
+            sharding.copy_whole(parameter.data, weights[name])
             # A parameter that never had a gradient has none.
             if f"{name}/step" not in moments:
                 continue
@@ -194,7 +235,8 @@ class Trainer:
             state["step"] = step.to(parameter.device)
             for key in ("exp_avg", "exp_avg_sq"):
                 # In the parameter's own memory layout: the fused kernel refuses another.
-                state[key] = torch.empty_like(parameter).copy_(moments[f"{name}/{key}"])
+                state[key] = torch.empty_like(parameter)
+                sharding.copy_whole(state[key], moments[f"{name}/{key}"])
         self.averaged.load({**tensors["averaged"], **tensors["averaged_heads"]}, done)
         self.done = done
         move_schedule(self.schedule, done)

@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from unidiff_cli import machine, signals
+from unidiff_cli.config.schema import Train
 from unidiff_cli.data.dataset import Samples, loader
 from unidiff_cli.errors import Interrupted, Stated, WorkError
 from unidiff_cli.models import loading
@@ -26,7 +27,9 @@ from unidiff_cli.training.job import Job
 from unidiff_cli.training.launch import OUTPUT
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import some_without_gradient
+from unidiff_cli.training.place import WAIT, join, told_run
 from unidiff_cli.training.run import Run
+from unidiff_cli.training.trackers import start_trackers
 from unidiff_cli.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -34,19 +37,35 @@ if TYPE_CHECKING:
 
     from unidiff_cli.models.base import BaseModel
 
+logger = logging.getLogger("unidiff")
+
 OnStep = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Why a run ends before its last step: a signal, a collapse meter, or neither."""
+    """Why a run ends before its last step: a signal, a collapse meter, early stopping, or none."""
 
     signum: int = 0
     collapsed: bool = False
+    enough: bool = False
 
     @property
     def now(self) -> bool:
+        """Whether it ends unfinished. One that stopped early is finished."""
         return bool(self.signum) or self.collapsed
+
+    def words(self, step: int, options: Train) -> str:
+        """How the run ended at a step, for its page; "" where it goes on."""
+        if self.now:
+            return f"Stopped at step {step}. Continue with: unidiff train --resume"
+        if self.enough:
+            count = options.patience
+            return (
+                f"Ended early at step {step} of {options.total_steps}: {count} "
+                f"validation{'s' if count > 1 else ''} brought no better weights (train.patience)."
+            )
+        return f"Finished after {step} steps." if step == options.total_steps else ""
 
     def error(self, step: int) -> Stated:
         """What is raised once the checkpoint of a step is saved."""
@@ -65,12 +84,18 @@ class Stop:
 
 
 def work(
-    job: Job, *, base: BaseModel | None = None, world: int = 1, on_step: OnStep | None = None
+    job: Job,
+    *,
+    base: BaseModel | None = None,
+    world: int = 1,
+    followed: bool = False,
+    on_step: OnStep | None = None,
 ) -> None:
     """Trains a run from its newest checkpoint to its receipt.
 
-    Every process of `world` calls it; the main one writes. Raises WorkError, and Interrupted once
-    the checkpoint is saved.
+    Every process of `world` calls it; the main one writes. `followed`: the process that started
+    these says what the log warns of. Raises WorkError, and Interrupted once the checkpoint is
+    saved.
     """
     recipe, options, started = job.recipe, job.recipe.train, time.monotonic()
     settings, inputs = job.provenance.settings(recipe), {"shards": job.provenance.shards}
@@ -97,23 +122,25 @@ def work(
         training = job.training_samples(base, accelerator.process_index, world)
         held_out = job.held_out_samples(base)
         run = Run(job.folder, recipe, trainer, held_out)
-        if main:
+        if main or trainer.sharded:
             run.begin()
         run.restore()
-        _loop(run, training, held_out or training, on_step)
+        _loop(run, training, held_out or training, followed, on_step)
     finally:
         _end(accelerator)
     # The trackers' files are whole now.
     if main:
         counts = {"train": len(training.rows), "val": len(held_out.rows) if held_out else 0}
-        receipt.counts = {"steps": options.total_steps, **counts}
+        receipt.counts = {"steps": trainer.done, **counts}
         receipt.figures = {"best": asdict(run.best) if run.best.step else {}}
         receipt.figures |= job.figures(training)
         receipt.files, receipt.changing = run.records(), [OUTPUT]
         close(job.folder, receipt, time.monotonic() - started)
 
 
-def _loop(run: Run, training: Samples, shown: Samples, on_step: OnStep | None) -> None:
+def _loop(
+    run: Run, training: Samples, shown: Samples, followed: bool, on_step: OnStep | None
+) -> None:
     """All remaining steps. Previews are of the captions in `shown`."""
     trainer, options = run.trainer, run.recipe.train
     main = trainer.accelerator.is_main_process
@@ -124,74 +151,95 @@ def _loop(run: Run, training: Samples, shown: Samples, on_step: OnStep | None) -
     first = list(islice(batches, 1))
     with signals.held() as caught:
         if run.unmeasured:
-            _finish_step(run, captions, caught)
+            _finish_step(run, captions, caught, followed)
+        if run.enough:
+            return
         for step in trainer.steps(chain(first, batches)):
             if main:
                 line = run.record(step)
                 if on_step:
                     on_step(line)
-            _finish_step(run, captions, caught)
+            if _finish_step(run, captions, caught, followed):
+                return
 
 
-def _finish_step(run: Run, captions: list[str], caught: Callable[[], int]) -> None:
-    """Measures and saves where it is time. Raises why the run stops here, once that is saved."""
+def _finish_step(run: Run, captions: list[str], caught: Callable[[], int], followed: bool) -> bool:
+    """Measures and saves where it is time; whether the run has ended early.
+
+    Raises why it stops here unfinished, once that is saved.
+    """
     options, number, tripped = run.recipe.train, run.trainer.done, list[str]()
     accelerator = run.trainer.accelerator
-    if accelerator.is_main_process:
+    if accelerator.is_main_process or run.trainer.sharded:
         tripped = run.measure(captions)
-        # Else the process that launched these says it.
-        if accelerator.num_processes == 1:
+        if run.main and not followed:
             warn_of_collapse({"step": number, "tripped": tripped}, run.recipe)
-    stop = _agreed(accelerator, Stop(caught(), bool(tripped) and options.stop_on_collapse))
-    if stop.now or number == options.total_steps or number % options.checkpoint_every == 0:
-        if accelerator.is_main_process:
+    collapsed = bool(tripped) and options.stop_on_collapse
+    stop = _agreed(accelerator, Stop(caught(), collapsed, run.enough))
+    words = stop.words(number, options)
+    if words or number % options.checkpoint_every == 0:
+        if accelerator.is_main_process or run.trainer.sharded:
             run.save()
+        if run.main:
+            run.show(words)
         accelerator.wait_for_everyone()
     if stop.now:
         raise stop.error(number)
+    if stop.enough and run.main:
+        run.end_early(words)
+        if not followed:
+            logger.info(words)
+    return stop.enough
 
 
 def _agreed(accelerator: Accelerator, stop: Stop) -> Stop:
     """The reason that any process has, so that all stop at the same step."""
     if accelerator.num_processes == 1:
         return stop
-    reasons = torch.tensor([[stop.signum, int(stop.collapsed)]], device=accelerator.device)
-    signum, collapsed = accelerator.gather(reasons).max(dim=0).values.tolist()
-    return Stop(signum, bool(collapsed))
+    flags = [stop.signum, int(stop.collapsed), int(stop.enough and accelerator.is_main_process)]
+    reasons = torch.tensor([flags], device=accelerator.device)
+    signum, collapsed, enough = accelerator.gather(reasons).max(dim=0).values.tolist()
+    return Stop(signum, bool(collapsed), bool(enough))
 
 
 def accelerator_for(job: Job) -> Accelerator:
     """This process's part of the machine, at the precision of the job, with its run's log."""
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
-    from accelerate.utils import ProjectConfiguration
 
-    options, folder = job.recipe.train, str(job.folder)
+    options = job.recipe.train
     auto = options.precision == "auto" and machine.bf16_supported()
     unused = some_without_gradient(job.recipe.active().values(), options)
     accelerator = Accelerator(
         mixed_precision="bf16" if options.precision == "bf16" or auto else "no",
         cpu=machine.device().type == "cpu",
-        log_with="tensorboard",
-        project_config=ProjectConfiguration(project_dir=folder, logging_dir=folder),
         kwargs_handlers=[
             DistributedDataParallelKwargs(find_unused_parameters=unused),
             # The others wait while one validates.
-            InitProcessGroupKwargs(timeout=timedelta(hours=2)),
+            InitProcessGroupKwargs(timeout=WAIT),
         ],
     )
-    accelerator.init_trackers("tensorboard")
+    start_trackers(accelerator, job)
     return accelerator
 
 
 def _end(accelerator: Accelerator) -> None:
-    accelerator.end_training()
-    if accelerator.num_processes == 1:
-        from accelerate.state import AcceleratorState
+    from accelerate.state import AcceleratorState
 
-        # A second run in this process may want another precision.
-        AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator.end_training()
+    # A second run in this process may want another precision.
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def main(root: str, name: str, world: str) -> None:
     """One launched process of a run."""
-    work(Job.read(Project(root), name), world=int(world))
+    work(Job.read(Project(root), name), world=int(world), followed=True)
+
+
+def take_part(project: Project, world: int) -> None:
+    """Takes part in the run that the first of a launcher's processes opens, of `world` in all.
+
+    Returns at once where that has nothing to do. Raises as `work` does.
+    """
+    join()
+    if name := told_run():
+        work(Job.read(project, name), world=world, followed=True)
