@@ -484,8 +484,7 @@ class Train(Section):
     )
     cache_latents: bool = Field(
         True,
-        description="encode every image once, into cache/ (0.2 MB per image at 512 px), and every "
-        "caption where the text tower does not train",
+        description="encode images, and captions of a text tower that stays, once, into cache/",
         json_schema_extra=NOT_WEIGHTS,
     )
     streaming: bool = Field(
@@ -532,6 +531,10 @@ class Train(Section):
         0,
         description="hard batches: share of a batch that is a block of samples of one colour, or "
         "of near images; 0: none",
+    )
+    fit: Literal["base", "crop", "pad", "stretch"] = Field(
+        "base",
+        description="of images that are not square CLIP sees the middle, or all, on black or stretched",
     )
     augment: Augment = Augment()
     gradient_shares: GradientShares = GradientShares()

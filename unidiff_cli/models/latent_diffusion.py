@@ -111,7 +111,7 @@ class LatentDiffusion(Clip, BaseModel):
         prefix_text_keys(folder / "text_encoder" / "model.safetensors")
         self.clip.save_pretrained(folder / "clip", safe_serialization=True)
         self.tokenizer.save_pretrained(folder / "clip")
-        self.clip_processor.save_pretrained(folder / "clip")
+        self.save_preprocessing(folder / "clip")
         if not self.shares_text:
             (folder / APART).write_text(f"{APART_NOTE}\n", encoding="utf-8")
         for layers in self.added.values():

@@ -178,6 +178,6 @@ def main(root: str, run: str) -> None:
     recipe = began.recipe_of(folder)
     if torch.cuda.is_available():
         torch.cuda.set_device(share.rank)
-    base = loading.load_base(recipe.base, recipe.image_size).to(machine.device())
+    base = loading.load_recipe_base(recipe).to(machine.device())
     shards = Shards.open(project.path("shards"))
     _filled(project, recipe, base, shards, began.weights, share=share)

@@ -82,7 +82,7 @@ def train(
         trackers.require(recipe.train.trackers)
         world = launching.world(recipe)
         _check(recipe, shards, world)
-        base = loading.load_base(recipe.base, recipe.image_size)
+        base = loading.load_recipe_base(recipe)
         # Do.
         launching.say(recipe)
         if not resume:

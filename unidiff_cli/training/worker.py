@@ -108,7 +108,7 @@ def work(
                 f"{world} processes were asked for and {accelerator.num_processes} started."
             )
         torch.manual_seed(options.seed)
-        base = base or loading.load_base(recipe.base, recipe.image_size)
+        base = base or loading.load_recipe_base(recipe)
         module = TrainingModule(
             base,
             recipe.active(),
