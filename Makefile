@@ -9,7 +9,7 @@ demo: .venv/.installed  ## the main job on a rendered shop, without GPU or netwo
 	rm -rf demo
 	$(BIN)/unidiff sample-catalog demo/shop
 	$(BIN)/unidiff -C demo/project prepare demo/shop --recipe fashion
-	$(BIN)/unidiff -C demo/project train --recipe fashion
+	$(BIN)/unidiff -C demo/project train --recipe fashion --base nano
 	$(BIN)/unidiff -C demo/project generate "red dress" --seed 0
 	$(BIN)/unidiff -C demo/project retrieve "$$(ls demo/shop/images/*.jpg | head -1)" -k 5 --sheet demo/like-this.png
 	$(BIN)/unidiff -C demo/project retrieve "red dress" -k 5 --sheet demo/red-dress.png

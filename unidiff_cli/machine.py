@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,30 @@ if TYPE_CHECKING:
     import torch
 
 
+# What the drivers of GPUs that torch knows leave in a Linux: CUDA's, ROCm's, and WSL's.
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
 def device() -> torch.device:
     """The device models run on: the first GPU, else the processor."""
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_gpu() -> bool:
+    """Whether there is a GPU to train on. Where no driver is there torch is not loaded to ask."""
+    if sys.platform == "linux" and not any(map(os.path.exists, DRIVERS)):
+        return False
+    return device().type == "cuda"
+
+
+def free_device_cache() -> None:
+    """Gives memory that torch holds in reserve back to the GPU; nothing without one."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def gpu_count() -> int:
@@ -70,3 +90,54 @@ def free_bytes(path: Path) -> int:
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
+
+
+# ---------------------------------------------------------------- memory
+
+
+def free_memory() -> int:
+    """The bytes that this process may still take: of the first GPU, else of the machine."""
+    import torch
+
+    if device().type == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+def memory_now() -> int:
+    """The bytes that this process has now: of the first GPU, by torch; else of the machine."""
+    import torch
+
+    if device().type == "cuda":
+        return torch.cuda.memory_allocated()
+    import psutil
+
+    return psutil.Process().memory_info().rss
+
+
+def forget_peak_memory() -> None:
+    """`peak_memory` counts from here on. Raises OSError where the system does not offer it."""
+    import torch
+
+    if device().type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        # Linux: the peak of this process becomes what it has now.
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory() -> int:
+    """The most bytes that this process had since `forget_peak_memory`, as `memory_now` counts.
+
+    Raises OSError where the system does not offer it.
+    """
+    import torch
+
+    if device().type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(
+        int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")
+    )

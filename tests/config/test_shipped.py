@@ -7,7 +7,7 @@ import pytest
 from tests.support.recipes import GOOD
 from unidiff_cli.config import shipped
 from unidiff_cli.config.load import read_recipe
-from unidiff_cli.config.shipped import copy_recipe, remember_recipe, shipped_recipes
+from unidiff_cli.config.shipped import copy_recipe, remember, shipped_recipes
 from unidiff_cli.config.sources import read_yaml
 from unidiff_cli.errors import UsageError
 from unidiff_cli.project.project import STARTER
@@ -104,7 +104,7 @@ def project_file(tmp_path):
 def test_the_name_changes_and_no_other_setting(text, name, project_file):
     project_file.write_bytes(text.encode())
     before = read_yaml(project_file).data
-    remember_recipe(project_file, name)
+    remember(project_file, "recipe", name)
     assert read_yaml(project_file).data == {**before, "recipe": name}
     assert [p.name for p in project_file.parent.iterdir()] == [project_file.name]
 
@@ -113,7 +113,7 @@ def test_the_name_changes_and_no_other_setting(text, name, project_file):
 @pytest.mark.parametrize("name", NAMES)
 def test_comments_and_other_lines_stay(text, name, project_file):
     project_file.write_bytes(text.encode())
-    remember_recipe(project_file, name)
+    remember(project_file, "recipe", name)
     after = project_file.read_bytes().decode()
     for line in text.splitlines():
         assert line.partition(" #")[2] in after
@@ -125,9 +125,9 @@ def test_comments_and_other_lines_stay(text, name, project_file):
 
 def test_the_same_name_again_leaves_the_file_alone(project_file):
     project_file.write_text(SPACED)
-    remember_recipe(project_file, "fashion")
+    remember(project_file, "recipe", "fashion")
     before = project_file.stat().st_mtime_ns
-    remember_recipe(project_file, "fashion")
+    remember(project_file, "recipe", "fashion")
     assert project_file.stat().st_mtime_ns == before
 
 
@@ -143,17 +143,27 @@ def test_the_same_name_again_leaves_the_file_alone(project_file):
 )
 def test_every_other_byte_stays(text, expected, project_file):
     project_file.write_bytes(text.encode())
-    remember_recipe(project_file, "fashion")
+    remember(project_file, "recipe", "fashion")
     assert project_file.read_bytes() == expected.encode()
 
 
 def test_a_file_that_cannot_take_the_name_stays_as_it_is(project_file, monkeypatch):
     project_file.write_text("recipe: joint\n")
-    for edit in ("_with_recipe", "_dumped_with_recipe"):
-        monkeypatch.setattr(shipped, edit, lambda text, name: f"recipe: {name}\nx: 1\n")
+    for edit in ("_edited", "_dumped"):
+        monkeypatch.setattr(shipped, edit, lambda text, key, name: f"{key}: {name}\nx: 1\n")
     with pytest.raises(UsageError, match="cannot be written into .* recipe: fashion"):
-        remember_recipe(project_file, "fashion")
+        remember(project_file, "recipe", "fashion")
     assert project_file.read_text() == "recipe: joint\n"
+
+
+@pytest.mark.parametrize("text", ["", "base: auto  # mine\n", "base:\n  clip: a\n  diffusion: b\n"])
+def test_a_base_is_kept_as_a_recipe_is(text, project_file, tmp_path, monkeypatch):
+    project_file.write_text(f"recipe: joint\n{text}")
+    remember(project_file, "base", "nano")
+    assert read_yaml(project_file).data == {"recipe": "joint", "base": "nano"}
+    monkeypatch.chdir(tmp_path.parent)
+    remember(project_file, "base", tmp_path.name)
+    assert read_yaml(project_file).data["base"] == str(tmp_path)
 
 
 def test_the_path_of_a_recipe_is_written_whole(write, tmp_path, monkeypatch):
@@ -162,6 +172,6 @@ def test_the_path_of_a_recipe_is_written_whole(write, tmp_path, monkeypatch):
     project_file = tmp_path / "deep" / "unidiff.yaml"
     project_file.write_text(STARTER)
     monkeypatch.chdir(tmp_path)
-    remember_recipe(project_file, "mine.yaml")
+    remember(project_file, "recipe", "mine.yaml")
     monkeypatch.chdir("/")
     assert read_recipe(project_file=project_file).name == "mine"

@@ -152,6 +152,8 @@ def test_scales_are_what_training_bounds(base):
 
 def test_a_saved_base_loads_again_with_the_same_weights(base, tmp_path):
     base.save(tmp_path)
+    written = sum(file.stat().st_size for file in tmp_path.rglob("*.safetensors"))
+    assert base.saved_bytes == pytest.approx(written, rel=0.1)
     again = loading.load_base(str(tmp_path), base.image_size)
     assert type(again) is type(base) and again.weights_hash == base.weights_hash
     assert again.vision_hash == base.vision_hash

@@ -4,12 +4,19 @@ import pytest
 import torch
 
 from tests.support.projects import load_recipe
+from tests.support.runs import assert_resumes_exactly
+from unidiff_cli.models.loading import load_base
+from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import (
+    EMA,
     move_schedule,
+    parameter_groups,
     rate_schedule,
     some_without_gradient,
+    trained_parameters,
     trained_towers,
 )
+from unidiff_cli.training.optimizer_kinds import optimizer_of, state_bytes, state_tensors
 
 
 def factors(tiny_base, *assignments, start=0):
@@ -99,3 +106,43 @@ def test_parameters_may_miss_a_gradient_where_no_objective_covers_their_tower(
     tiny_base, name, assignments, missing
 ):
     assert some_without_gradient(*towers(tiny_base, *assignments, name=name)) is missing
+
+
+# ---------------------------------------------------------------- kinds and averages
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [("train.optimizer=adafactor", "train.ema=0"), ("train.ema_on=cpu",)],
+    ids=lambda assignments: assignments[0],
+)
+@pytest.mark.slow
+def test_a_run_resumes_exactly_whatever_is_kept_of_it(project, tmp_path, tiny_base, assignments):
+    assert_resumes_exactly(project, tmp_path, load_recipe(tiny_base, *assignments), 4)
+
+
+def test_adafactor_keeps_a_row_and_a_column_and_moves_by_the_recipes_rate(tiny_base):
+    options = load_recipe(tiny_base, "train.optimizer=adafactor").train
+    matrix = torch.nn.Parameter(torch.zeros(20, 30))
+    optimizer = optimizer_of(options, [{"params": [matrix], "lr": 1e-2, "weight_decay": 0.0}])
+    matrix.grad = torch.randn(20, 30)
+    optimizer.step()
+    assert float(matrix.square().mean().sqrt()) == pytest.approx(1e-2, rel=0.3)
+    kept = state_tensors(optimizer, matrix)
+    assert (
+        sum(x.numel() * 4 for x in kept.values() if x.ndim) == state_bytes(options, matrix) == 200
+    )
+
+
+def test_without_averages_the_weights_themselves_are_exported(tiny_base):
+    options = load_recipe(tiny_base, "train.ema=0").train
+    module = TrainingModule(load_base(tiny_base, 32), load_recipe(tiny_base).active(), 0)
+    parameter_groups(module, options)
+    averaged = EMA(module, options.ema)
+    live = trained_parameters(module)
+    next(iter(live.values())).data.add_(1)
+    averaged.step()
+    assert averaged.model is None
+    assert all(x.data_ptr() == live[name].data_ptr() for name, x in averaged.tensors().items())
+    with averaged.applied():
+        assert trained_parameters(module).keys() == live.keys()

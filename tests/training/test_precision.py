@@ -1,14 +1,69 @@
-"""Half precision, asked for on any machine."""
+"""Half precision, asked for on any machine; and fp16's loss, whose scale follows the gradients."""
 
 import numpy as np
+import pytest
+import torch
 
-from tests.support.projects import load_recipe
+from tests.support.projects import copy_project, load_recipe
+from tests.support.runs import assert_resumes_exactly, losses
 from unidiff_cli import train
-from unidiff_cli.project import run_log
+from unidiff_cli.project import checkpoints, run_log
+from unidiff_cli.training import precision
+from unidiff_cli.training.precision import Precision
 
 
-def test_half_precision_trains_and_stays_finite(project, tiny_base):
-    name, _ = train(project, load_recipe(tiny_base, "train.precision=bf16", "train.steps=3"))
+@pytest.mark.parametrize("half", ["bf16", "fp16"])
+def test_half_precision_trains_and_stays_finite(project, tiny_base, half):
+    recipe = load_recipe(tiny_base, f"train.precision={half}", "train.steps=3")
+    name, _ = train(project, recipe)
     lines = run_log.read(project.path("runs", name))
-    losses = [line["loss"] for line in lines if "loss" in line]
-    assert len(losses) == 3 and np.isfinite(losses).all()
+    values = [line["loss"] for line in lines if "loss" in line]
+    assert len(values) == 3 and np.isfinite(values).all()
+
+
+@pytest.fixture
+def first_scale(monkeypatch):
+    """Sets the scale that runs in fp16 begin with; the gradients of tiny bases are large."""
+    return lambda scale: monkeypatch.setattr(precision, "FIRST_SCALE", scale)
+
+
+@pytest.mark.slow
+def test_fp16_measures_the_gradients_of_fp32(project, tiny_base, first_scale):
+    """Norms in the log are of gradients that are not multiplied with the scale."""
+    first_scale(2.0**8)
+    runs = {}
+    for name in ("fp32", "fp16"):
+        there = copy_project(project, project.root.parent / name)
+        recipe = load_recipe(tiny_base, f"train.precision={name}", "train.steps=1")
+        run, _ = train(there, recipe)
+        runs[name] = next(x for x in run_log.read(there.path("runs", run)) if "loss" in x)
+    for figure in ("grad_norm", "gradient_norm_text_retrieval", "gradient_norm_text_generation"):
+        assert runs["fp16"][figure] == pytest.approx(runs["fp32"][figure], rel=0.05), figure
+
+
+@pytest.mark.slow
+def test_a_run_in_fp16_goes_on_with_its_scale(project, tmp_path, tiny_base, first_scale):
+    first_scale(2.0**8)
+    recipe = load_recipe(tiny_base, "train.precision=fp16")
+    name = assert_resumes_exactly(project, tmp_path, recipe, 4)
+    newest = checkpoints.committed(project.path("runs", name, "checkpoints"))[-1]
+    assert checkpoints.verified(newest)["loss_scale"]["_growth_tracker"] == recipe.train.total_steps
+
+
+def test_a_step_that_overflows_changes_no_weight_and_halves_the_scale(
+    project, tiny_base, monkeypatch, first_scale
+):
+    first_scale(2.0**20)
+    steps, whole = [], Precision.step
+
+    def step(self, optimizer):
+        parameter, scale = optimizer.param_groups[0]["params"][0], self.scale
+        before = parameter.detach().clone()
+        whole(self, optimizer)
+        steps.append((self.scale / scale, bool(torch.equal(before, parameter))))
+
+    monkeypatch.setattr(Precision, "step", step)
+    recipe = load_recipe(tiny_base, "train.precision=fp16", "train.warmup=0", "train.steps=12")
+    train(project, recipe)
+    assert steps[0] == (0.5, True) and steps[-1] == (1.0, False)
+    assert len(losses(project, "001-fashion")) == 12

@@ -26,7 +26,7 @@ def examine(project: Project) -> dict[str, dict[str, Any]]:
     import psutil
     import torch
 
-    from unidiff_cli.models.sources import SCORER, SD15, embedded_bases, missing_for_sd15
+    from unidiff_cli.models.sources import SCORER, SD15, embedded_bases
 
     memory = psutil.virtual_memory()
     devices = {f"cuda:{i}": name for i, name in enumerate(machine.gpu_names())}
@@ -49,9 +49,17 @@ def examine(project: Project) -> dict[str, dict[str, Any]]:
             "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "not set"),
             **{f"base {name}": "embedded, ready" for name in embedded_bases()},
             "scorer": "embedded, ready" if SCORER.is_dir() else "missing from this installation",
-            f"base {SD15.diffusion}": missing_for_sd15() or "ready",
+            f"base {SD15.diffusion}": _state_of_sd15(),
         },
     }
+
+
+def _state_of_sd15() -> str:
+    """Whether the base that a GPU gets by itself is here, and how to fetch it."""
+    from unidiff_cli.models.sources import SD15, missing_for_sd15
+
+    missing = missing_for_sd15()
+    return f"{missing}; unidiff base fetch {SD15.diffusion}" if missing else "ready"
 
 
 def problems(facts: dict[str, dict[str, Any]]) -> list[str]:

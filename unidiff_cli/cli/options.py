@@ -72,6 +72,12 @@ RecipeName = Annotated[
         autocompletion=recipe_names,
     ),
 ]
+BaseName = Annotated[
+    str | None,
+    typer.Option(
+        "--base", help="What to adapt: nano, auto or a folder; train writes it into unidiff.yaml."
+    ),
+]
 Assignments = Annotated[
     list[str] | None,
     typer.Option(
@@ -168,27 +174,30 @@ def share(text: str) -> str:
     return f"{value:g}"
 
 
-class RememberedRecipe:
-    """The name given with --recipe, for unidiff.yaml. A call writes it, once.
+class Remembered:
+    """The names given with --recipe and --base, for unidiff.yaml. A call writes them, once.
 
     Whoever makes one calls it when the stage has begun: a refused command changes no file. Raises
-    UsageError for a file that cannot take the name.
+    UsageError for a file that cannot take a name.
     """
 
-    def __init__(self, project: Project, name: str | None) -> None:
-        self.project, self.name = project, name
-        if name and project.file.is_file():
-            from unidiff_cli.config.shipped import with_recipe
+    def __init__(self, project: Project, recipe: str | None, base: str | None = None) -> None:
+        self.project = project
+        self.names = {k: name for k, name in (("recipe", recipe), ("base", base)) if name}
+        if self.names and project.file.is_file():
+            from unidiff_cli.config.shipped import with_value
 
-            with_recipe(project.file, name)
+            for key, name in self.names.items():
+                with_value(project.file, key, name)
 
     def __call__(self) -> None:
-        if self.name:
-            from unidiff_cli.config.shipped import remember_recipe
+        if self.names:
+            from unidiff_cli.config.shipped import remember
 
             self.project.create()
-            remember_recipe(self.project.file, self.name)
-        self.name = None
+            for key, name in self.names.items():
+                remember(self.project.file, key, name)
+        self.names = {}
 
 
 def receipt_of(project: Project, *folder: str) -> Receipt | None:

@@ -14,7 +14,7 @@ from unidiff_cli.cli.options import (
     Assignments,
     Force,
     RecipeName,
-    RememberedRecipe,
+    Remembered,
     announced_project,
     receipt_of,
     resolved_recipe,
@@ -100,7 +100,7 @@ def prepare_command(
     if dry_run:
         _show_plan(settings, catalogue, yes, strict)
         return
-    remember = RememberedRecipe(project, recipe)
+    remember = Remembered(project, recipe)
     ways = {"force": force, "yes": yes, "strict": strict, "check": check}
     with shown(context.obj.quiet) as bars:
         before = receipt_of(project, "shards")

@@ -12,6 +12,7 @@ import typer
 from unidiff_cli import __version__, signals
 from unidiff_cli.cli import (
     arguments,
+    base,
     console,
     doctor,
     evaluate,
@@ -95,6 +96,7 @@ app.command("verify")(verify.verify_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("sample-catalog", epilog=prepare.SAMPLE_EXAMPLE)(prepare.sample_catalog_command)
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(base.app, name="base")
 
 
 def run() -> int:

@@ -10,10 +10,11 @@ from unidiff_cli.cli import console
 from unidiff_cli.cli.bars import shown
 from unidiff_cli.cli.options import (
     Assignments,
+    BaseName,
     DryRun,
     Force,
     RecipeName,
-    RememberedRecipe,
+    Remembered,
     announced_project,
     format_names,
     open_project,
@@ -26,7 +27,9 @@ from unidiff_cli.cli.options import (
 from unidiff_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from unidiff_cli.config.schema import Recipe
     from unidiff_cli.exporters.export import Alpha
+    from unidiff_cli.project.project import Project
 
 EXAMPLE = "Example: unidiff train --recipe fashion --set train.steps=500"
 EXPORT_EXAMPLE = "Example: unidiff export --alpha-clip 0.7"
@@ -35,6 +38,7 @@ EXPORT_EXAMPLE = "Example: unidiff export --alpha-clip 0.7"
 def train_command(
     context: typer.Context,
     recipe: RecipeName = None,
+    base: BaseName = None,
     assignments: Assignments = None,
     resume: Annotated[
         bool,
@@ -48,6 +52,12 @@ def train_command(
     ] = None,
     force: Force = False,
     dry_run: DryRun = False,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe", help="Make two steps on random images; say what they took; write nothing."
+        ),
+    ] = False,
     flags: Annotated[
         list[str] | None,
         typer.Argument(
@@ -66,30 +76,29 @@ def train_command(
         take_part(open_project(context), place.world)
         return
     project = open_project(context) if resume else announced_project(context)
-    if resume and (recipe or assignments or force or dry_run):
+    if resume and (recipe or base or assignments or force or dry_run or probe):
         raise UsageError(
             "--resume continues a run with its own recipe.",
-            "Leave --recipe, --set, --force and --dry-run out.",
+            "Leave --recipe, --base, --set, --force, --dry-run and --probe out.",
         )
     if run and not resume:
         raise UsageError("--run names the run to continue.", "Add --resume.")
     settings = resumed_recipe(project, run) if resume else None
-    settings = settings or resolved_recipe(project, recipe, assignments)
-    if flags and dry_run:
-        from unidiff_cli.training.launching import Launching
+    given = [*([f"base={base}"] if base else []), *(assignments or ())]
+    settings = settings or resolved_recipe(project, recipe, given)
+    from unidiff_cli.training.launching import Launching
 
-        settings = Launching.found(settings, flags).apply(settings)
+    launching = Launching.found(settings, flags or ())
+    if dry_run or probe:
+        settings = launching.apply(settings)
     from unidiff_cli.training.sizing import sized
 
     # `train` sizes what it is given, and says so.
     fitted, notes = sized(settings, int(project.receipt("shards").counts["train"]))
-    if dry_run:
-        from unidiff_cli.training.plan import train_plan
-
-        plan = train_plan(project, fitted)
-        console.say(*fitted.yaml().splitlines(), "", *plan, *(f"  {note}" for note in notes))
+    if dry_run or probe:
+        _show_plan(project, fitted, notes, launching.world(fitted), probe)
         return
-    remember = RememberedRecipe(project, recipe)
+    remember = Remembered(project, recipe, base)
     from unidiff_cli.exporters.export import export
     from unidiff_cli.retrieval.build import index
     from unidiff_cli.training.train import train
@@ -122,6 +131,25 @@ def train_command(
     console.say(f"{project.path('runs', name)}: {steps} steps, best at step {best_step}")
     console.say(f"{project.path('exports', export_name)}: the tuned pipeline and clip/")
     console.note('Next: unidiff generate "red dress"; unidiff retrieve QUERY.jpg; unidiff evaluate')
+
+
+def _show_plan(
+    project: Project, recipe: Recipe, notes: list[str], world: int, probed: bool
+) -> None:
+    """The recipe, what a run of it would do, and what each of `world` processes takes."""
+    from unidiff_cli.training.example_batches import batches_of
+    from unidiff_cli.training.footprint import footprint
+    from unidiff_cli.training.plan import cost_plan, probe_report, train_plan
+
+    plan = train_plan(project, recipe)
+    console.say(*recipe.yaml().splitlines(), "", *plan, *(f"  {note}" for note in notes))
+    batches = batches_of(project, recipe, world)
+    takes = footprint(recipe, batches, world)
+    console.say(*cost_plan(project, recipe, takes))
+    if probed:
+        from unidiff_cli.training.probe import probe
+
+        console.say(*probe_report(recipe, takes, probe(recipe, batches)))
 
 
 def export_command(

@@ -469,8 +469,17 @@ class Train(Section):
     ema: Share = Field(
         0.9999, description="decay of the averaged weights, which are exported; 0: no averaging"
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 on a GPU that supports it, else fp32"
+    ema_on: Literal["device", "cpu"] = Field(
+        "device",
+        description="where the averages lie; cpu: beside a GPU, in the machine's own memory",
+        json_schema_extra=NOT_WEIGHTS,
+    )
+    optimizer: Literal["adamw", "adafactor"] = Field(
+        "adamw", description="adafactor keeps a row and a column a matrix, not two numbers a weight"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto",
+        description="auto: bf16 on a GPU that supports it, else fp32; fp16: with a scaled loss",
     )
     gradient_checkpointing: bool = Field(
         False, description="less memory for more time: activations are computed twice"
@@ -534,7 +543,8 @@ class Train(Section):
     )
     fit: Literal["base", "crop", "pad", "stretch"] = Field(
         "base",
-        description="of images that are not square CLIP sees the middle, or all, on black or stretched",
+        description="what CLIP sees of images that are not square: the middle; all, padded or "
+        "stretched",
     )
     augment: Augment = Augment()
     gradient_shares: GradientShares = GradientShares()

@@ -1,4 +1,4 @@
-"""The shipped recipes: list, locate, copy; and the name of one kept in a project's unidiff.yaml."""
+"""The shipped recipes: list, locate, copy; and what a project's unidiff.yaml keeps of a call."""
 
 from __future__ import annotations
 
@@ -65,52 +65,54 @@ def copy_recipe(name: str, to: Path | None = None, force: bool = False) -> Path:
     return target
 
 
-def remember_recipe(file: Path, name: str) -> None:
-    """Writes a recipe's name, or its whole path, into a project's unidiff.yaml. Raises as below."""
-    text = with_recipe(file, name)
+def remember(file: Path, key: str, value: str) -> None:
+    """Writes the name of a recipe or a base into a project's unidiff.yaml. Raises as below."""
+    text = with_value(file, key, value)
     if text.encode() != file.read_bytes():
         write_text(file, text)
 
 
-def with_recipe(file: Path, name: str) -> str:
-    """The text of a project's unidiff.yaml with a recipe's name, or its whole path, in it.
+def with_value(file: Path, key: str, value: str) -> str:
+    """The text of a project's unidiff.yaml with a name in it, or with the whole path that it means.
 
-    Only the value of `recipe` changes; comments, quotes and line ends stay. A file of an unusual
-    shape is written anew by the parser, comments included. Raises UsageError where neither gives
-    the same settings with the new name.
+    `key` is `recipe` or `base`, and only its value changes; comments, quotes and line ends stay. A
+    file of an unusual shape is written anew by the parser, comments included. Raises UsageError
+    where neither gives the same settings with the new name.
     """
-    if _is_path(name):
-        name = str(locate_recipe(name, file.parent).absolute())
+    if key == "recipe" and _is_path(value):
+        value = str(locate_recipe(value, file.parent).absolute())
+    elif key == "base" and (folder := Path(os.path.expanduser(value))).is_dir():
+        value = str(folder.absolute())
     before, text = read_yaml(file, FILE).data, file.read_bytes().decode("utf-8")
-    if before.get("recipe") == name:
+    if before.get(key) == value:
         return text
-    for edited in (_with_recipe(text, name), _dumped_with_recipe(text, name)):
-        if _data(edited) == {**before, "recipe": name}:
+    for edited in (_edited(text, key, value), _dumped(text, key, value)):
+        if _data(edited) == {**before, key: value}:
             return edited
     raise UsageError(
-        f"The recipe's name cannot be written into {file}.", f"Write it yourself: recipe: {name}"
+        f"The {key}'s name cannot be written into {file}.", f"Write it yourself: {key}: {value}"
     )
 
 
-def _with_recipe(text: str, name: str) -> str:
-    """The YAML text with another value of the key `recipe`, or with a line for it at the end."""
+def _edited(text: str, key: str, value: str) -> str:
+    """The YAML text with another value of a key, or with a line for it at the end."""
     from ruamel.yaml import YAML
 
-    value = dump({"recipe": name}).removeprefix("recipe:").strip()
+    written = dump({key: value}).removeprefix(f"{key}:").strip()
     root = YAML(typ="rt", pure=True).compose(text)
-    for key, node in root.value if root else ():
-        if key.value == "recipe":
+    for each, node in root.value if root else ():
+        if each.value == key:
             start, end = node.start_mark.index, node.end_mark.index
             gap = " " if text[:start].endswith(":") else ""
-            return f"{text[:start]}{gap}{value}{text[end:]}"
+            return f"{text[:start]}{gap}{written}{text[end:]}"
     line_end = "\r\n" if "\r\n" in text else "\n"
     gap = "" if text.endswith(("\n", "\ufeff")) or not text else line_end
-    return f"{text}{gap}recipe: {value}{line_end}"
+    return f"{text}{gap}{key}: {written}{line_end}"
 
 
-def _dumped_with_recipe(text: str, name: str) -> str:
+def _dumped(text: str, key: str, value: str) -> str:
     tree = parse(text, FILE) or {}
-    tree["recipe"] = name
+    tree[key] = value
     return dump(tree)
 
 

@@ -278,6 +278,11 @@ class BaseModel(DualEncoder):
 
     # ------------------------------------------------------------ weights
 
+    @property
+    @abstractmethod
+    def saved_bytes(self) -> int:
+        """About how many bytes `save` writes, known before."""
+
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Writes a folder that loads without unidiff, fp32 safetensors, added layers in it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from torch import Tensor
 from unidiff_cli.data.batch import Batch
 from unidiff_cli.models.augment import augmented, recoloured
 from unidiff_cli.models.base import BaseModel, DualEncoder, Posterior, TextFeatures
-from unidiff_cli.models.chunks import in_chunks
+from unidiff_cli.models.chunks import denoise_in_chunks, in_chunks, joined
 from unidiff_cli.models.distributed import gather_rows, rank
 from unidiff_cli.models.features import FeatureQuery
 from unidiff_cli.models.gradient_cut import Cut, GradientFactors, scaled_gradient
@@ -37,14 +37,16 @@ class ForwardOptions:
     """How batches pass through a base.
 
     In training captions are dropped and rows gathered from all processes; else neither, and the
-    noise is the same at every step. CLIP's towers run `chunk` rows at a time; 0: all. `factors`
-    multiply gradients. With `text` captions' features come from there.
+    noise is the same at every step. CLIP's towers run `chunk` rows at a time and the denoiser
+    `denoise_chunk`; 0: all. `factors` multiply gradients. With `text` captions' features come from
+    there.
     """
 
     seed: int
     training: bool = False
     chunk: int = 0
     factors: GradientFactors = GradientFactors()
+    denoise_chunk: int = 0
     text: StoredText | None = None
 
 
@@ -333,7 +335,10 @@ class ForwardPass:
 
     @cached_property
     def _denoise_pass(self) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.base.denoise_with_features(self.noisy_latents, self.timesteps, self.condition)
+        run, chunk = self.base.denoise_with_features, self.options.denoise_chunk
+        parts = denoise_in_chunks(run, self.noisy_latents, self.timesteps, self.condition, chunk)
+        maps = {layer: joined([part[1][layer] for part in parts]) for layer in parts[0][1]}
+        return joined([part[0] for part in parts]), maps
 
     @property
     def prediction(self) -> Tensor:
@@ -368,7 +373,8 @@ class ForwardPass:
         z_t, t = self._barely_noised(query.max_timestep, query.same_timestep)
         text = self._null_conditions()
         with torch.set_grad_enabled(torch.is_grad_enabled() and query.trains):
-            return self.base.features(z_t, t, text, query.layer)
+            run = partial(self.base.features, layer=query.layer)
+            return joined(denoise_in_chunks(run, z_t, t, text, self.options.denoise_chunk))
 
     def denoised(self, max_timestep: int, prompt: str | None = None) -> Tensor:
         """ẑ₀ (b, c, h, w): the clean latents that the denoiser sees behind noise of
@@ -380,7 +386,9 @@ class ForwardPass:
         if prompt == "caption":
             return predicted_clean(self.noisy_latents, self.prediction, self.timesteps)
         z_t, t = self._barely_noised(max_timestep)
-        return predicted_clean(z_t, self.base.denoise(z_t, t, self._null_conditions()), t)
+        text, chunk = self._null_conditions(), self.options.denoise_chunk
+        prediction = joined(denoise_in_chunks(self.base.denoise, z_t, t, text, chunk))
+        return predicted_clean(z_t, prediction, t)
 
     def _barely_noised(self, max_timestep: int, same: bool = False) -> tuple[Tensor, Tensor]:
         """z_t (b, c, h, w) and t (b,) below `max_timestep`; `same`: one t, keyed by the step."""

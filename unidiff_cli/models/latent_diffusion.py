@@ -35,7 +35,7 @@ from unidiff_cli.models.pipeline import (
     tokenizer_of,
 )
 from unidiff_cli.models.reading import broken
-from unidiff_cli.models.safety import SafetyChecker, copy_checker
+from unidiff_cli.models.safety import SafetyChecker, checker_bytes, copy_checker
 from unidiff_cli.models.schedule import DdpmSchedule
 from unidiff_cli.models.sources import APART, APART_NOTE, Source
 from unidiff_cli.models.unet import UnetText
@@ -116,6 +116,12 @@ class LatentDiffusion(Clip, BaseModel):
             (folder / APART).write_text(f"{APART_NOTE}\n", encoding="utf-8")
         for layers in self.added.values():
             layers.save(folder)
+
+    @property
+    def saved_bytes(self) -> int:
+        twice = self.parameter_groups()["text"] if self.shares_text else []
+        weights = sum(p.numel() * p.element_size() for p in [*self.parameters(), *twice])
+        return weights + (checker_bytes(self.folder) if self.folder else 0)
 
     @property
     def weights_hash(self) -> str:

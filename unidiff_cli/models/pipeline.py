@@ -13,10 +13,12 @@ from diffusers.utils import logging
 from safetensors.torch import load_file, save_file
 
 from unidiff_cli.errors import EnvironmentProblem, UsageError
-from unidiff_cli.models import text_tower
+from unidiff_cli.models import skeleton, text_tower
 from unidiff_cli.models.clip import read_clip, refuse_other_words
+from unidiff_cli.models.hub_cache import INDEX
 from unidiff_cli.models.places import (
     PREDICTS_V,
+    cached_file,
     described,
     hub_id,
     is_single_file,
@@ -114,6 +116,8 @@ def _read_pipeline(source: Source, layout: Layout) -> tuple[Any, Path | None]:
 
     And its folder.
     """
+    if skeleton.wanted():
+        return _whole_pipeline(source.description, layout, None)
     if is_single_file(source.diffusion):
         return _single_file(source, layout), None
     try:
@@ -134,7 +138,9 @@ def _whole_pipeline(place: str, layout: Layout, variant: str | None) -> tuple[An
     options: dict[str, Any] = {**layout.left_out, "use_safetensors": True}
     with reading("The base", place):
         folder = Path(place)
-        if not folder.is_dir():
+        if skeleton.wanted():
+            folder = _configs(place)
+        elif not folder.is_dir():
             repo, revision = hub_id(place)
             pinned = {"revision": revision, "variant": variant}
             wanted = {name: value for name, value in options.items() if name not in layout.beside}
@@ -143,6 +149,16 @@ def _whole_pipeline(place: str, layout: Layout, variant: str | None) -> tuple[An
     with reading("The base", place):
         pipeline = layout.pipeline.from_pretrained(folder, dtype=torch.float32, **models, **options)
     return pipeline, folder
+
+
+def _configs(place: str) -> Path:
+    """The folder of a pipeline's configs, as far as they are here; nothing is downloaded."""
+    if (index := cached_file(place, INDEX)) is None:
+        raise EnvironmentProblem(
+            f"The configs of {place} are not on this machine.",
+            f"Fetch them, and no weights: unidiff base show {place}",
+        )
+    return index.parent
 
 
 def _single_file(source: Source, layout: Layout) -> Any:

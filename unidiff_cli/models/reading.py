@@ -50,11 +50,18 @@ def broken(what: str, folder: str | Path, reason: str) -> UnidiffError:
 def read_model(kind: Any, what: str, folder: str | Path, **options: Any) -> Any:
     """A model by its class's `from_pretrained`, fp32, every tensor of it from a file.
 
+    Within `skeleton.without_weights` its config alone is read.
+
     Raises the error of `broken` naming tensors that are missing, of another shape or not of this
     model.
     """
     import torch
 
+    from unidiff_cli.models import skeleton
+
+    if skeleton.wanted():
+        with reading(what, folder):
+            return skeleton.model_of_config(kind, folder)
     options = {
         "dtype": torch.float32,
         "use_safetensors": True,

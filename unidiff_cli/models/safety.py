@@ -48,6 +48,12 @@ class SafetyChecker:
         return self.model.to(device)(inputs.to(device), blank)[1]
 
 
+def checker_bytes(folder: Path) -> int:
+    """The bytes that `copy_checker` copies of a pipeline's folder."""
+    files = [path for name in (CHECKER, PROCESSOR) for path in (folder / name).rglob("*")]
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
 def copy_checker(source: Path, folder: Path) -> None:
     """Copies the checker of a pipeline's folder, where it has one, into another folder."""
     for name in (CHECKER, PROCESSOR):

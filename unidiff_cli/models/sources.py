@@ -21,8 +21,9 @@ from unidiff_cli import machine, registry
 from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.schema import BaseFolders, Generate, Recipe
 from unidiff_cli.config.sources import ConfigSource, read_yaml
-from unidiff_cli.errors import UnidiffError, UsageError, nearest
+from unidiff_cli.errors import EnvironmentProblem, UnidiffError, UsageError, nearest
 from unidiff_cli.models import places
+from unidiff_cli.models.hub_cache import missing_of_model, missing_of_pipeline
 from unidiff_cli.models.reading import broken, reading
 from unidiff_cli.project.files import digest, file_digest
 from unidiff_cli.project.project import Project
@@ -129,9 +130,16 @@ def resolve_base(base: Any) -> tuple[Any, Source]:
         value = folders.model_copy(update=halves).model_dump()
         return value, Source(**value, why="two sources, as the recipe says")
     if base == "auto":
-        if missing := missing_for_sd15():
+        if not machine.has_gpu():
             value, source = resolve_base("nano")
-            return value, replace(source, why=f"the embedded one, since {missing} (base: auto)")
+            reason = "the embedded one, since there is no GPU (base: auto)"
+            return value, replace(source, why=reason)
+        if missing := missing_for_sd15():
+            raise EnvironmentProblem(
+                f"With a GPU the base is {SD15.diffusion}, and {missing} (base: auto).",
+                f"Fetch it: unidiff base fetch {SD15.diffusion}; or name the embedded one of 64 "
+                "px: unidiff train --base nano",
+            )
         reason = "a GPU and these weights are here (base: auto)"
         return SD15.model_dump(), Source(SD15.diffusion, SD15.clip, None, reason)
     inside = embedded_bases()
@@ -253,19 +261,17 @@ LARGE = {
         "gradient_checkpointing": True,
     }
 }
-WEIGHTS = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model")
 
 
 def missing_for_sd15() -> str:
-    """Why SD 1.5 cannot be the base here; empty when it can."""
-    wanted = [(SD15.diffusion, file) for file in WEIGHTS] + [(SD15.clip, "model")]
-    for repo, file in wanted:
-        if not any(
-            places.cached_file(repo, f"{file}{ending}")
-            for ending in (".safetensors", ".fp16.safetensors")
-        ):
-            return f"{file} of {repo} is not in the hub cache"
-    return "" if machine.device().type == "cuda" else "there is no GPU"
+    """What of SD 1.5 and its CLIP is not on this machine; empty where both are."""
+    for repo, missing in (
+        (SD15.diffusion, missing_of_pipeline(SD15.diffusion)),
+        (SD15.clip, missing_of_model(SD15.clip)),
+    ):
+        if missing:
+            return f"{missing[0]} of {repo} is not in the hub cache"
+    return ""
 
 
 def _config(source: str, file: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from unidiff_cli.errors import UsageError
+from unidiff_cli.models import skeleton
 from unidiff_cli.models.siglip import is_siglip
 from unidiff_cli.models.sources import Source
 
@@ -29,7 +30,7 @@ def share(encoders: Mapping[str, Any], clip: Any, source: Source) -> str | None:
     """Builds the one of a pipeline's text encoders that is CLIP's of its modules; its name.
 
     None for a CLIP that stands apart. Raises UsageError where none has CLIP's shape, or where the
-    weights differ.
+    weights differ; without weights the first that has the shape is taken.
     """
     if source.text == "apart":
         return None
@@ -43,6 +44,9 @@ def share(encoders: Mapping[str, Any], clip: Any, source: Source) -> str | None:
             "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k; or give the CLIP folder that came with it. "
             "With text: apart any CLIP or SigLIP will do, and the denoiser keeps its own tower.",
         )
+    if skeleton.wanted():
+        _lend(clip, encoders[fitting[0]])
+        return fitting[0]
     gaps = {name: _gap(encoders[name], clip) for name in fitting}
     name = min(fitting, key=lambda name: gaps[name])
     if gaps[name] > TOLERANCE and source.text is None:

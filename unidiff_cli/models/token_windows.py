@@ -51,7 +51,7 @@ def _folder(source: Source, fetch: bool) -> Path:
                 return path.parent
     raise EnvironmentProblem(
         f"The tokenizer of {source.diffusion} is not on this machine.",
-        "Fetch the base, or name another one in the recipe.",
+        f"Fetch it: unidiff base fetch {source.diffusion}; or name another one in the recipe.",
     )
 
 

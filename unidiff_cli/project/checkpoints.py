@@ -46,11 +46,12 @@ def save(
     from safetensors.torch import save_file
 
     size = sum(x.numel() * x.element_size() for named in tensors.values() for x in named.values())
+    if size > (free := machine.free_bytes(folder)):
+        raise _too_large(folder, name, size, free)
     try:
         with atomic_folder(folder / name, listing) as fresh:
             for group, named in tensors.items():
-                whole = {key: x.detach().cpu().contiguous().clone() for key, x in named.items()}
-                save_file(whole, fresh / f"{group}.safetensors")
+                save_file(_plain(named), fresh / f"{group}.safetensors")
             digests = {p.name: file_digest(p) for p in sorted(fresh.glob("*.safetensors"))}
             # They lie on the disk before the file that names them.
             sync_below(fresh)
@@ -64,12 +65,34 @@ def save(
         if error.errno not in FULL:
             what = f"Checkpoint {name} of {folder.parent.name}"
             raise disk_problem(error, what, "Then: unidiff train --resume") from problem
-        raise EnvironmentProblem(
-            f"Checkpoint {name} ({size / 1e6:,.0f} MB) does not fit on the disk of {folder}: "
-            f"{machine.free_bytes(folder) / 1e6:,.0f} MB are free.",
-            "Free some space, then: unidiff train --resume",
-        ) from problem
+        raise _too_large(folder, name, size, machine.free_bytes(folder)) from problem
     return folder / name
+
+
+def _too_large(folder: Path, name: str, size: int, free: int) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"Checkpoint {name} ({size / 1e6:,.0f} MB) does not fit on the disk of {folder}: "
+        f"{free / 1e6:,.0f} MB are free.",
+        "Free some space, then: unidiff train --resume",
+    )
+
+
+def _plain(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as a file holds them, each alone in its memory.
+
+    A copy is made only where one lies on another device, in another order, or shares its memory: a
+    copy of all that trains would decide how much memory a machine needs.
+    """
+    plain: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for key, tensor in named.items():
+        x = tensor.detach().cpu().contiguous()
+        storage = x.untyped_storage()
+        if storage.nbytes() != x.numel() * x.element_size() or storage.data_ptr() in places:
+            x = x.clone()
+        places.add(x.untyped_storage().data_ptr())
+        plain[key] = x
+    return plain
 
 
 def recover(folder: Path) -> None:

@@ -48,7 +48,7 @@ DEFAULT = "unidiff-project"
 # All of it is derived, so none of it is for git.
 IGNORED = (*FOLDERS, ".*.new", ".*.old", ".*.unfinished", LOCK)
 STARTER = """\
-# This file is yours. unidiff changes only the `recipe` line, and only when you pass --recipe.
+# This file is yours. unidiff changes the `recipe` and `base` lines, for --recipe and --base.
 schema_version: 2     # of this file
 recipe: fashion       # a shipped recipe (unidiff recipes list) or the path of your own
 # Any key of a recipe may stand here too, and wins. For example:

@@ -16,6 +16,7 @@ from unidiff_cli.data.alike_order import block_size
 from unidiff_cli.data.caption_length import warn_of_cut
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.models import loading
+from unidiff_cli.models.stored_text import caption_key
 from unidiff_cli.objectives import general_images, needs_of
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.project import Project
@@ -23,7 +24,6 @@ from unidiff_cli.training.blocks import Blocks, fill_neighbours
 from unidiff_cli.training.general_images import general_files, generate_general, missing_images
 from unidiff_cli.training.job import read_rows, rows_of
 from unidiff_cli.training.launch import launch
-from unidiff_cli.training.optimizer import trained_towers
 from unidiff_cli.training.precompute import (
     CHUNK,
     Precomputed,
@@ -35,7 +35,7 @@ from unidiff_cli.training.precompute import (
 )
 from unidiff_cli.training.provenance import Provenance
 from unidiff_cli.training.share import WHOLE, Share
-from unidiff_cli.training.text_states import fill_text
+from unidiff_cli.training.text_states import fill_text, text_stays
 
 if TYPE_CHECKING:
     from unidiff_cli.models.base import BaseModel
@@ -68,7 +68,8 @@ def precomputed(
     made = _filled(project, recipe, base, shards, weights, on_progress)
     # A linked cache is shared, with the cells of an ablation or by the user.
     if not project.path("cache").is_symlink():
-        tidy_cache(made.arrays, shards.rows())
+        tidy_cache(made.arrays, map(image_key, shards.rows()))
+        tidy_cache(made.text, map(caption_key, _captions(recipe, base, shards)))
     neighbours = _neighbours(project, recipe, base, shards, on_progress)
     return Precomputed(made.arrays, made.generated, neighbours, made.text)
 
@@ -98,7 +99,7 @@ def _filled(
             return generated[name]
 
         objective.data(generate, recipe.train.seed)
-    if recipe.train.cache_latents and _text_stays(recipe):
+    if recipe.train.cache_latents and text_stays(recipe):
         captions, states = _captions(recipe, base, shards), needs_of(active.values()).states
         text = fill_text(project, base, captions, states, on_progress, share)
     return Precomputed(arrays, generated, text=text)
@@ -107,14 +108,6 @@ def _filled(
 def _rows(shards: Shards) -> list[Row]:
     """The rows whose images a run reads."""
     return [row for split in ("train", "val") for row in rows_of(shards, split)]
-
-
-def _text_stays(recipe: Recipe) -> bool:
-    """Whether a step reads the text tower, which does not train."""
-    active = recipe.active().values()
-    needs = needs_of(active)
-    reads = needs.text_embeds or needs.states or needs.empty_caption
-    return reads and "text" not in trained_towers(active, recipe.train)
 
 
 def _captions(recipe: Recipe, base: BaseModel, shards: Shards) -> list[str]:

@@ -51,7 +51,7 @@ class CutStep:
     `text` is the cut of the text tower and `shared` its parameters; `features` that of the
     denoiser's features and `denoiser` its parameters; `trained` are all that train. `shares` are
     measured where there is one; `projected` takes the conflict on the text tower out. `figures` are
-    for the log.
+    for the log. All gradients are multiplied with `scale`, and the measured ones are not.
     """
 
     trained: Sequence[nn.Parameter]
@@ -61,6 +61,7 @@ class CutStep:
     denoiser: Sequence[nn.Parameter]
     shares: ShareKeeper | None
     projected: bool
+    scale: float = 1.0
 
     def finish(self) -> dict[str, Tensor]:
         """Leaves the gradient of every trained parameter, averaged over processes; the figures."""
@@ -107,6 +108,7 @@ class CutStep:
         dot, aa, bb = products(scaled, other)
         norms = aa.sqrt(), bb.sqrt()
         angle = dot / (norms[0] * norms[1])
+        norms = norms[0] / self.scale, norms[1] / self.scale
         figures = {} if angle.isnan() else {COSINES[place]: angle}
         if self.shares is None:
             return figures

@@ -27,7 +27,8 @@ class TrainingModule(nn.Module):
     `adapters` are those in the base that train in place of weights; None: the weights train.
     `heads` are the terms that learn something of their own. `layers` are those that objectives
     train beside the base, by objective; `fresh` of them begin at random in this run. `factors`
-    multiply gradients and are the trainer's to set.
+    multiply gradients and are the trainer's to set. `halvings` says how often the rows that a tower
+    holds at a time were halved for want of memory.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class TrainingModule(nn.Module):
         super().__init__()
         self.adapters = adapters
         self.base, self.objectives, self.seed, self.chunk = base, dict(objectives), seed, chunk
-        self.factors = GradientFactors()
+        self.factors, self.halvings = GradientFactors(), 0
         # Set where the text tower does not train.
         self.text: StoredText | None = None
         self.layers: dict[str, AddedLayers] = {}
@@ -92,9 +93,36 @@ class TrainingModule(nn.Module):
         """The total and every part. In evaluation nothing is dropped."""
         return self.losses(self.forward_pass(batch))
 
+    def chunks(self, batch: Batch) -> tuple[int, int]:
+        """The rows that CLIP's towers and the denoiser hold at a time; 0: all."""
+        size = len(batch.positions)
+        seen = size if batch.denoise_rows is None else len(batch.denoise_rows)
+        if not self.halvings:
+            return self.chunk, 0
+        return _halved(min(self.chunk or size, size), self.halvings), _halved(seen, self.halvings)
+
+    def halve(self, batch: Batch) -> bool:
+        """Halves the rows that a tower holds at a time; False where they are one already."""
+        if self.halvings and max(self.chunks(batch)) == 1:
+            return False
+        self.halvings += 1
+        return True
+
+    def halved_sentence(self, batch: Batch) -> str:
+        """What `halve` has come to, in words."""
+        clip, denoiser = self.chunks(batch)
+        return (
+            f"Out of memory at step {batch.step + 1}. From here on CLIP's towers hold {clip} rows "
+            f"at a time, and the denoiser {denoiser}. The batch and its gradient stay the same; a "
+            "step takes longer."
+        )
+
     def forward_pass(self, batch: Batch) -> ForwardPass:
         """The batch as this base sees it."""
-        options = ForwardOptions(self.seed, self.training, self.chunk, self.factors, self.text)
+        chunk, denoise_chunk = self.chunks(batch)
+        options = ForwardOptions(
+            self.seed, self.training, chunk, self.factors, denoise_chunk, self.text
+        )
         return ForwardPass(self.base, batch, self.needs, options, self.frozen)
 
     def losses(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:
@@ -106,3 +134,8 @@ class TrainingModule(nn.Module):
             total = total + objective.weight * term
             parts |= {name: term.detach(), **{k: v.detach() for k, v in figures.items()}}
         return total, parts
+
+
+def _halved(rows: int, times: int) -> int:
+    """Rows halved so often, one at least."""
+    return max(1, -(-rows // 2**times))

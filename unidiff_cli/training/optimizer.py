@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from unidiff_cli.config.schema import Train
@@ -135,41 +135,50 @@ def move_schedule(schedule: LambdaLR, step: int) -> None:
     schedule._last_lr = [group["lr"] for group in schedule.optimizer.param_groups]
 
 
-def adamw(groups: list[dict[str, Any]]) -> AdamW:
-    """The optimiser; fused, which on a CPU takes a quarter of the plain one's time."""
-    return AdamW(groups, fused=True)
-
-
 # ---------------------------------------------------------------- averaged weights
 
 
 class EMA:
-    """An exponential moving average of the trained parameters, kept in fp32."""
+    """An exponential moving average of the trained parameters, kept in fp32.
+
+    A decay of 0 keeps none: the average is the weights themselves, and takes no memory.
+    """
 
     def __init__(self, module: TrainingModule, decay: float) -> None:
         from diffusers.training_utils import EMAModel
 
         self.parameters = trained_parameters(module)
         # (1 + k)/(10 + k) until it reaches `decay`: a short run is not an average of its start.
-        self.model = EMAModel(list(self.parameters.values()), decay=decay)
+        self.model = EMAModel(list(self.parameters.values()), decay=decay) if decay else None
 
     def to(self, device: torch.device) -> EMA:
         """The averages on a device."""
-        self.model.to(device)
+        if self.model:
+            self.model.to(device)
         return self
 
     @torch.no_grad()
     def step(self) -> None:
         """EMAModel.step to rounding, in half its time and without a copy of the weights."""
+        if self.model is None:
+            return
         self.model.optimization_step += 1
-        decay = self.model.get_decay(self.model.optimization_step)
+        share = 1 - self.model.get_decay(self.model.optimization_step)
         shadows = [sharding.local(shadow) for shadow in self.model.shadow_params]
         live = [sharding.local(parameter) for parameter in self.parameters.values()]
-        torch._foreach_lerp_(shadows, live, 1 - decay)
+        if shadows[0].device == live[0].device:
+            torch._foreach_lerp_(shadows, live, share)
+            return
+        # One at a time: on a full device there is no room for a copy of all.
+        for shadow, parameter in zip(shadows, live, strict=True):
+            shadow.lerp_(parameter.to(shadow.device), share)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """The base with the averaged weights, for validation, previews and export."""
+        if self.model is None:
+            yield
+            return
         live = list(self.parameters.values())
         self.model.store(live)
         self.model.copy_to(live)
@@ -180,10 +189,14 @@ class EMA:
 
     def tensors(self) -> dict[str, Tensor]:
         """The averages by parameter name."""
+        if self.model is None:
+            return {name: parameter.data for name, parameter in self.parameters.items()}
         return dict(zip(self.parameters, self.model.shadow_params, strict=True))
 
     def load(self, tensors: Mapping[str, Tensor], steps: int) -> None:
         """Continues an average of so many steps."""
+        if self.model is None:
+            return
         for name, shadow in self.tensors().items():
             sharding.copy_whole(shadow.data, tensors[name])
         self.model.optimization_step = steps

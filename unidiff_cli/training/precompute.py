@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -145,14 +145,14 @@ def _pixels(
     return {name: transforms[name](images) for name in names}
 
 
-def tidy_cache(folders: Mapping[str, Path], rows: Sequence[Row]) -> None:
-    """Deletes what a cache of these folders holds beyond bounds; `rows` are all of the catalogue.
+def tidy_cache(folders: Mapping[str, Path], keys: Iterable[str]) -> None:
+    """Deletes what these folders hold beyond bounds; `keys` are all that are still of use.
 
-    No other process may use it meanwhile.
+    No other process may use them meanwhile.
     """
-    keys = keys_of({image_key(row) for row in rows})
+    live = keys_of(set(keys))
     for folder in folders.values():
-        RowStore(folder).tidy(keys)
+        RowStore(folder).tidy(live)
 
 
 def missing_keys(folder: Path, keys: Sequence[str], share: Share = WHOLE) -> set[str]:

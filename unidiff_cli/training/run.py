@@ -21,6 +21,7 @@ from unidiff_cli.project import checkpoints, run_log
 from unidiff_cli.project.receipt import FileRecord, record_of
 from unidiff_cli.reports.contact_sheet import contact_sheet
 from unidiff_cli.reports.run import RunState, write_page
+from unidiff_cli.training.disk_watch import DiskWatch
 from unidiff_cli.training.selection import Best, is_better, judging_figures, mean_recall
 from unidiff_cli.training.trainer import PARTS, Step, Trainer
 from unidiff_cli.training.validation import Validation
@@ -35,6 +36,7 @@ class Run:
         self, folder: Path, recipe: Recipe, trainer: Trainer, held_out: Samples | None
     ) -> None:
         self.folder, self.recipe, self.trainer = folder, recipe, trainer
+        self.disk = DiskWatch(folder, trainer)
         self.best = Best()
         # Whether a signal broke off what was to be measured at this step.
         self.unmeasured = False
@@ -69,6 +71,8 @@ class Run:
                 self.trainer.load(tensors, state["step"])
                 self.best = Best(**state["best"])
                 self.trainer.shares.load(state.get("gradient_ratios", {}))
+                self.trainer.module.halvings = state.get("halvings", 0)
+                self.trainer.precision.load(state.get("loss_scale", {}))
                 self.unmeasured = state.get("unmeasured", False)
                 if self.validation and self.validation.monitor:
                     self.validation.monitor.tripped = state.get("tripped", [])
@@ -85,6 +89,10 @@ class Run:
             state["tripped"] = self.validation.monitor.tripped
         if self.trainer.shares.ratios:
             state["gradient_ratios"] = self.trainer.shares.ratios
+        if halvings := self.trainer.module.halvings:
+            state["halvings"] = halvings
+        if scale := self.trainer.precision.state():
+            state["loss_scale"] = scale
         if self.unmeasured:
             state["unmeasured"] = True
         folder = self.folder / "checkpoints"

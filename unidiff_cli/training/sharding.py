@@ -65,6 +65,11 @@ def refuse(options: Train) -> None:
             "would have to be shared.",
             "Take bf16, or train without --use_fsdp.",
         )
+    if options.optimizer != "adamw" or options.ema_on == "cpu":
+        raise UsageError(
+            "With FSDP the optimizer is adamw, and averages stay on the device.",
+            "Set train.optimizer=adamw and train.ema_on=device, or train without --use_fsdp.",
+        )
     shares = options.gradient_shares
     for key, wanted in (
         ("pcgrad", options.pcgrad),

@@ -8,15 +8,33 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from unidiff_cli.config.schema import Recipe
 from unidiff_cli.errors import WorkError
 from unidiff_cli.models.stored_text import KEPT, caption_key, kept_features
+from unidiff_cli.objectives import needs_of
 from unidiff_cli.progress import Progress, labelled
 from unidiff_cli.project.project import Project
+from unidiff_cli.training.optimizer import trained_towers
 from unidiff_cli.training.precompute import CHUNK, Pack, missing_keys, row_folder
 from unidiff_cli.training.share import WHOLE, Share
 
 if TYPE_CHECKING:
     from unidiff_cli.models.base import BaseModel
+
+
+def text_stays(recipe: Recipe) -> bool:
+    """Whether a step reads the text tower, which does not train."""
+    active = recipe.active().values()
+    needs = needs_of(active)
+    reads = needs.text_embeds or needs.states or needs.empty_caption
+    return reads and "text" not in trained_towers(active, recipe.train)
+
+
+def bytes_of_caption(base: BaseModel, states: bool) -> int:
+    """Bytes of what `fill_text` keeps of a caption."""
+    with torch.no_grad():
+        kept = kept_features(base.encode_text([""]))
+    return sum(x.nbytes for name, x in kept.items() if states or name == "embeds")
 
 
 def fill_text(

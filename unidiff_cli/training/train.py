@@ -9,8 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-
+from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.caption_length import count_tokens, divide_captions, warn_of_cut
 from unidiff_cli.data.shards import Shards
@@ -106,7 +105,7 @@ def train(
         else:
             del base
             # Else what filled the cache would be missing on the first card.
-            torch.cuda.empty_cache()
+            machine.free_device_cache()
             launch_followed(job, world, launching.variables, on_step)
         return name, project.receipt("runs", name)
 

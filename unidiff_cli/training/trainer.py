@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from unidiff_cli import machine
 from unidiff_cli.config.schema import Train
 from unidiff_cli.data.batch import Batch
 from unidiff_cli.errors import WorkError
@@ -22,7 +24,6 @@ from unidiff_cli.training.gradients import CutStep
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import (
     EMA,
-    adamw,
     move_schedule,
     parameter_groups,
     rate_schedule,
@@ -31,10 +32,18 @@ from unidiff_cli.training.optimizer import (
     trained_parameters,
     trained_weights,
 )
+from unidiff_cli.training.optimizer_kinds import (
+    load_state,
+    optimizer_of,
+    state_bytes,
+    state_tensors,
+)
+from unidiff_cli.training.precision import Precision
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+logger = logging.getLogger("unidiff")
 # The parts of a checkpoint; those of heads hold what only the losses read.
 PARTS = ("weights", "averaged", "heads", "averaged_heads", "optimizer")
 # No learned temperature is sharper, as in CLIP.
@@ -75,8 +84,10 @@ class Trainer:
             groups = self.pieces.groups
         # Where gradients of two kinds meet.
         self.shared, self.denoiser = shared_text_parameters(module), twice_taught(module)
-        self.averaged = EMA(module, options.ema).to(accelerator.device)
-        optimizer = adamw(groups)
+        place = torch.device("cpu") if options.ema_on == "cpu" else accelerator.device
+        self.averaged = EMA(module, options.ema).to(place)
+        self.precision = Precision(accelerator, options)
+        optimizer = optimizer_of(options, groups)
         self.schedule = rate_schedule(optimizer, options)
         # What runs a step: the module itself, or DDP around it.
         self.wrapped = module if self.sharded else accelerator.prepare(module)
@@ -95,12 +106,13 @@ class Trainer:
         for batch in batches:
             started = time.monotonic()
             self.wrapped.train()
-            loss, parts = self._backward(batch, parameters)
+            loss, parts = self._fitted_backward(batch, parameters)
+            self.precision.unscale(self.optimizer)
             norm = self._clip()
-            if not torch.isfinite(norm):
+            if not (torch.isfinite(norm) or self.precision.may_overflow()):
                 raise _not_finite(batch, loss)
             rate = float(self.schedule.get_last_lr()[0])
-            self.optimizer.step()
+            self.precision.step(self.optimizer)
             self.schedule.step()
             self._bound_scales()
             self.optimizer.zero_grad(set_to_none=True)
@@ -121,11 +133,32 @@ class Trainer:
         norms = [clip(parameters, most) for parameters in towers.values()]
         return torch.stack([norm.float() for norm in norms if norm is not None]).norm()
 
+    def _fitted_backward(
+        self, batch: Batch, parameters: list[nn.Parameter]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """`_backward`, with fewer rows in a tower at a time where memory does not suffice."""
+        ratios, before = dict(self.shares.ratios), self.module.halvings
+        while True:
+            try:
+                done = self._backward(batch, parameters)
+                break
+            except torch.OutOfMemoryError:
+                # Other processes would wait for this one.
+                if self.accelerator.num_processes > 1 or not self.module.halve(batch):
+                    raise
+            # Not above: the error holds what the step had computed.
+            self.optimizer.zero_grad(set_to_none=True)
+            self.shares.load(ratios)
+            machine.free_device_cache()
+        if self.module.halvings > before:
+            logger.warning("%s", self.module.halved_sentence(batch))
+        return done
+
     def _backward(
         self, batch: Batch, parameters: list[nn.Parameter]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss and its parts; their gradient is left in the parameters, averaged over all
-        processes."""
+        processes, and multiplied with the precision's scale."""
         # Gradients in pieces are not taken apart.
         every = 0 if self.sharded else self.options.measure_gradients_every
         measured = self.shares.due(batch.step, every)
@@ -134,20 +167,20 @@ class Trainer:
         # What is measured is not scaled before.
         self.module.factors = GradientFactors() if measured else self.shares.factors
         if not (cut_text or cut_features):
-            with self.accelerator.autocast():
+            with self.precision.autocast():
                 loss, parts = self.wrapped(batch)
-            self.accelerator.backward(loss)
+            self.precision.backward(loss)
             if self.pieces:
                 self.pieces.finish_gradients()
             return loss, parts | self._factors(loss)
         # Not through DDP, which would wait for the gradients behind the cuts: `CutStep` averages.
-        with self.accelerator.autocast():
+        with self.precision.autocast():
             forward = self.module.forward_pass(batch)
             text = forward.detach_text_tower() if cut_text else None
             features = forward.detach_features() if cut_features else None
             loss, parts = self.module.losses(forward)
         # Features of the denoise pass are reached again, through the same graph.
-        self.accelerator.backward(loss, retain_graph=forward.cut_denoise_pass)
+        self.precision.backward(loss, retain_graph=forward.cut_denoise_pass)
         step = CutStep(
             parameters,
             text,
@@ -156,6 +189,7 @@ class Trainer:
             self.denoiser,
             self.shares if measured else None,
             self.options.pcgrad,
+            self.precision.scale,
         )
         parts |= step.finish()
         return loss, parts | self._factors(loss)
@@ -199,6 +233,17 @@ class Trainer:
 
     # ------------------------------------------------------------ for checkpoints
 
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of the weights that train."""
+        return sum(p.numel() * p.element_size() for p in trained_parameters(self.module).values())
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of a checkpoint: weights, their averages, and what the optimiser keeps."""
+        parameters = trained_parameters(self.module).values()
+        return 2 * self.weights_bytes + sum(state_bytes(self.options, p) for p in parameters)
+
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """All that training goes on from, by PARTS and parameter name, on the main process.
 
@@ -207,8 +252,8 @@ class Trainer:
         parameters, heads = trained_parameters(self.module), trained_heads(self.module)
         moments = {}
         for name, parameter in parameters.items():
-            for key, value in self.optimizer.state[parameter].items():
-                moments[f"{name}/{key}"] = torch.as_tensor(value)
+            for key, value in state_tensors(self.optimizer, parameter).items():
+                moments[f"{name}/{key}"] = value
         averaged = self.averaged.tensors()
         parts = {
             "weights": self.weights(),
@@ -225,18 +270,14 @@ class Trainer:
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], done: int) -> None:
         """Continues where a checkpoint stopped; `tensors` as this class gives them."""
         weights = {**tensors["weights"], **tensors["heads"]}
-        moments = tensors["optimizer"]
+        kept: dict[str, dict[str, Tensor]] = {}
+        for key, value in tensors["optimizer"].items():
+            name, _, which = key.rpartition("/")
+            kept.setdefault(name, {})[which] = value
         for name, parameter in trained_parameters(self.module).items():
             sharding.copy_whole(parameter.data, weights[name])
             # A parameter that never had a gradient has none.
-            if f"{name}/step" not in moments:
-                continue
-            state, step = self.optimizer.state[parameter], moments[f"{name}/step"]
-            state["step"] = step.to(parameter.device)
-            for key in ("exp_avg", "exp_avg_sq"):
-                # In the parameter's own memory layout: the fused kernel refuses another.
-                state[key] = torch.empty_like(parameter)
-                sharding.copy_whole(state[key], moments[f"{name}/{key}"])
+            load_state(self.optimizer, parameter, kept.get(name, {}))
         self.averaged.load({**tensors["averaged"], **tensors["averaged_heads"]}, done)
         self.done = done
         move_schedule(self.schedule, done)

@@ -21,16 +21,15 @@ from unidiff_cli.errors import Interrupted, Stated, WorkError
 from unidiff_cli.models import loading
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, close
-from unidiff_cli.training.adapter import adapted
+from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.collapse_monitor import warn_of_collapse
 from unidiff_cli.training.job import Job
 from unidiff_cli.training.launch import OUTPUT
-from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import some_without_gradient
 from unidiff_cli.training.place import WAIT, join, told_run
+from unidiff_cli.training.precision import mixed_precision
 from unidiff_cli.training.run import Run
 from unidiff_cli.training.trackers import start_trackers
-from unidiff_cli.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -109,22 +108,16 @@ def work(
             )
         torch.manual_seed(options.seed)
         base = base or loading.load_recipe_base(recipe)
-        module = TrainingModule(
-            base,
-            recipe.active(),
-            options.seed,
-            options.chunk,
-            cached=options.cache_latents,
-            adapters=adapted(base, recipe),
-        )
-        module.text = job.stored_text(base)
-        trainer = Trainer(accelerator, module, options)
+        trainer = trainer_of(accelerator, base, recipe)
+        trainer.module.text = job.stored_text(base)
         training = job.training_samples(base, accelerator.process_index, world)
         held_out = job.held_out_samples(base)
         run = Run(job.folder, recipe, trainer, held_out)
         if main or trainer.sharded:
             run.begin()
         run.restore()
+        if main:
+            run.disk.refuse()
         _loop(run, training, held_out or training, followed, on_step)
     finally:
         _end(accelerator)
@@ -172,6 +165,8 @@ def _finish_step(run: Run, captions: list[str], caught: Callable[[], int], follo
     accelerator = run.trainer.accelerator
     if accelerator.is_main_process or run.trainer.sharded:
         tripped = run.measure(captions)
+        if run.main:
+            run.disk.watch()
         if run.main and not followed:
             warn_of_collapse({"step": number, "tripped": tripped}, run.recipe)
     collapsed = bool(tripped) and options.stop_on_collapse
@@ -207,10 +202,9 @@ def accelerator_for(job: Job) -> Accelerator:
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
     options = job.recipe.train
-    auto = options.precision == "auto" and machine.bf16_supported()
     unused = some_without_gradient(job.recipe.active().values(), options)
     accelerator = Accelerator(
-        mixed_precision="bf16" if options.precision == "bf16" or auto else "no",
+        mixed_precision=mixed_precision(options),
         cpu=machine.device().type == "cpu",
         kwargs_handlers=[
             DistributedDataParallelKwargs(find_unused_parameters=unused),

@@ -1,0 +1,139 @@
+"""What a run takes, by part, before anything is loaded: memory, disk and operations.
+
+Some steps of the run itself are made on tensors without memory (`models/skeleton.py`), by the same
+module, trainer and optimiser, and every tensor of them is counted. So whatever a recipe switches on
+is in it. Kernels' own work space and the allocator's gaps are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from unidiff_cli.config.schema import Recipe
+from unidiff_cli.models import loading, skeleton
+from unidiff_cli.objectives import general_images, needs_of
+from unidiff_cli.training.assembly import trainer_of
+from unidiff_cli.training.example_batches import Batches, blank, filled
+from unidiff_cli.training.precision import accelerator_of
+from unidiff_cli.training.tensor_memory import TensorMemory
+from unidiff_cli.training.text_states import bytes_of_caption, text_stays
+from unidiff_cli.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from unidiff_cli.models.base import BaseModel
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes and operations of one process of a run."""
+
+    # Bytes by part while a step runs; their sum is the peak.
+    memory: dict[str, int]
+    # Bytes of one checkpoint, of the exported base, and of what is cached of one image.
+    checkpoint: int
+    best: int
+    export: int
+    cached_image: int
+    # Floating-point operations of a step.
+    flops: int
+    # Parameters by tower: all, and those that train.
+    parameters: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def peak(self) -> int:
+        """Bytes of tensors at the fullest moment of a step."""
+        return sum(self.memory.values())
+
+    def disk(self, recipe: Recipe, images: int) -> dict[str, int]:
+        """Bytes by part of what a run over so many images leaves on the disk at most."""
+        kept = recipe.train.keep_checkpoints + 1
+        general = general_images(recipe.active().values())
+        cached = images * recipe.train.cache_latents + (len(general.captions) if general else 0)
+        return {
+            f"checkpoints ({recipe.train.keep_checkpoints} kept, one being written)": (
+                self.checkpoint * kept
+            ),
+            "the best weights": self.best,
+            "the export": self.export,
+            "cache/": self.cached_image * cached,
+        }
+
+
+def footprint(recipe: Recipe, batches: Batches, world: int = 1) -> Footprint:
+    """What a process of a sized recipe's run takes, of `world`: each batch is a step of it.
+
+    The batches come without tensors, of the base that they get. Raises as `load_base`, and
+    UsageError as `Trainer`.
+    """
+    with skeleton.without_weights():
+        base = loading.load_base(recipe.base, recipe.image_size)
+        return _measured(recipe, base, batches, world)
+
+
+def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> Footprint:
+    options, memory = recipe.train, TensorMemory()
+    memory.hold([*base.parameters(), *base.buffers()])
+    with accelerator_of(options) as accelerator, memory:
+        trainer = trainer_of(accelerator, base, recipe)
+        # A scale would be read from gradients that have no values.
+        trainer.precision.drop_scale()
+        steps = 0
+        for batch in batches(base):
+            for _ in trainer.steps(iter([filled(batch, base, recipe)])):
+                steps += 1
+        return _by_part(recipe, trainer, memory, world, steps)
+
+
+def _by_part(
+    recipe: Recipe, trainer: Trainer, memory: TensorMemory, world: int, steps: int
+) -> Footprint:
+    module, base, flops = trainer.module, trainer.base, memory.flops // steps
+    towers = base.parameter_groups()
+    trained = [p for p in module.parameters() if p.requires_grad]
+    written = {name: _bytes(tensors.values()) for name, tensors in trainer.tensors().items()}
+    parts = {
+        "weights": _bytes([*module.parameters(), *module.buffers()]),
+        "gradients": _bytes(trained),
+        "optimiser": written["optimizer"],
+        "averages": written["averaged"] + written["averaged_heads"],
+    }
+    parts["activations"] = memory.peak - sum(parts.values())
+    if world > 1:
+        # DDP sends gradients in buckets of its own.
+        parts["gradients to send"] = _bytes(trained)
+    return Footprint(
+        memory=parts,
+        checkpoint=sum(written.values()),
+        best=written["averaged"],
+        export=base.saved_bytes,
+        cached_image=_cached_image(base, recipe),
+        flops=flops,
+        parameters={
+            tower: (
+                sum(p.numel() for p in parameters),
+                sum(p.numel() for p in parameters if p.requires_grad),
+            )
+            for tower, parameters in towers.items()
+            if parameters
+        },
+    )
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    """The bytes of tensors, each once."""
+    once = {id(x): x for x in tensors}
+    return sum(x.numel() * x.element_size() for x in once.values())
+
+
+def _cached_image(base: BaseModel, recipe: Recipe) -> int:
+    """Bytes of what the cache keeps of an image and a caption of it."""
+    needs = needs_of(recipe.active().values())
+    channels, height, width = base.latent_shape
+    latents = 2 * channels * height * width * 2 if needs.latents else 0
+    pixels = base.clip_pixels([blank()]).numel() if needs.clip_pixels else 0
+    text = bytes_of_caption(base, needs.states) if text_stays(recipe) else 0
+    return latents + pixels + text + (base.dimension * 4 if needs.frozen_image_embeds else 0)

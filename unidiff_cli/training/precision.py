@@ -1,0 +1,116 @@
+"""In which precision a step computes: fp32, bf16 by accelerate, and fp16 with a scaled loss.
+
+Weights, gradients and moments are fp32 in all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from unidiff_cli import machine
+from unidiff_cli.config.schema import Train
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+# The least scale of fp16's loss: what is not finite under it is no overflow of the scale.
+LEAST_SCALE = 1.0
+# The scale that a run begins with, as torch's own.
+FIRST_SCALE = 2.0**16
+
+
+def precision_of(options: Train) -> Literal["fp32", "bf16", "fp16"]:
+    """The precision in force; auto: bf16 on a GPU that computes in it, else fp32."""
+    if options.precision == "auto":
+        return "bf16" if machine.bf16_supported() else "fp32"
+    return options.precision
+
+
+def mixed_precision(options: Train) -> Literal["no", "bf16"]:
+    """What accelerate is told. fp16 is this file's: accelerate has it on a GPU only."""
+    return "bf16" if precision_of(options) == "bf16" else "no"
+
+
+class Precision:
+    """How a trainer computes forward and backward in the precision of its options.
+
+    In fp16 the loss is multiplied with a scale, so that small gradients are not lost, and the
+    gradients are divided by it. A step whose gradients are not finite changes no weight and halves
+    the scale; many good ones double it (torch.amp).
+    """
+
+    def __init__(self, accelerator: Accelerator, options: Train) -> None:
+        self.accelerator = accelerator
+        self.half = precision_of(options) == "fp16"
+        self.scaler = torch.amp.GradScaler(
+            accelerator.device.type, init_scale=FIRST_SCALE, enabled=self.half
+        )
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Within it towers compute in this precision."""
+        if self.half:
+            return torch.autocast(self.accelerator.device.type, torch.float16)
+        return self.accelerator.autocast()
+
+    def backward(self, loss: Tensor, **options: Any) -> None:
+        """Leaves the gradients of a loss, multiplied with `scale`."""
+        self.accelerator.backward(self.scaler.scale(loss), **options)
+
+    @property
+    def scale(self) -> float:
+        """What gradients are multiplied with until `unscale`."""
+        return float(self.scaler.get_scale())
+
+    def unscale(self, optimizer: Any) -> None:
+        """The gradients of an optimiser's parameters as they are."""
+        self.scaler.unscale_(_inner(optimizer))
+
+    def drop_scale(self) -> None:
+        """Computes in fp16 without a scale: for a trial whose gradients have no values."""
+        self.scaler = torch.amp.GradScaler(self.accelerator.device.type, enabled=False)
+
+    def may_overflow(self) -> bool:
+        """Whether a gradient that is not finite is the scale's, and the next step has a smaller."""
+        return self.half and self.scale > LEAST_SCALE
+
+    def step(self, optimizer: Any) -> None:
+        """One step of the optimiser, unless a gradient is not finite."""
+        if not self.half:
+            optimizer.step()
+            return
+        self.scaler.step(_inner(optimizer))
+        self.scaler.update()
+
+    def state(self) -> dict[str, Any]:
+        """The scale and how many steps it has held, for a checkpoint; nothing in fp32 and bf16."""
+        return dict(self.scaler.state_dict())
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continues with the scale of a checkpoint."""
+        if self.half and state:
+            self.scaler.load_state_dict(state)
+
+
+def _inner(optimizer: Any) -> Any:
+    """torch's optimiser inside accelerate's."""
+    return getattr(optimizer, "optimizer", optimizer)
+
+
+@contextmanager
+def accelerator_of(options: Train) -> Iterator[Accelerator]:
+    """An accelerator of this process without a log, for a trial of a run's steps."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    cpu = machine.device().type == "cpu"
+    try:
+        # The trainer moves its module itself.
+        yield Accelerator(mixed_precision=mixed_precision(options), cpu=cpu, device_placement=False)
+    finally:
+        # The run may want another precision.
+        AcceleratorState._reset_state(reset_partial_state=True)
