@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from unidiff_cli.data.dataset import BatchPlan, Samples
+from unidiff_cli.config.schema import Augment
+from unidiff_cli.data.augmentation import Augmentation
+from unidiff_cli.data.batch import open_image
+from unidiff_cli.data.dataset import MIRRORED, BatchPlan, Samples
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.data.stored_rows import StoredRows
 from unidiff_cli.errors import EnvironmentProblem
@@ -70,6 +73,22 @@ def test_the_cache_holds_what_would_be_computed(project, shards, base, rows, nee
     assert torch.allclose(cached.latents.float(), latents, rtol=2e-3, atol=1e-4)
     embeds = base.encode_images(fresh.clip_pixels)
     assert torch.allclose(cached.frozen_image_embeds, embeds, atol=1e-5)
+
+
+def test_mirrored_images_have_latents_of_their_own(project, shards, base, rows, needs):
+    folders = fill_cache(project, base, shards, rows, needs, mirrored=True)
+    pixels = base.diffusion_pixels([open_image(shards, row) for row in rows])
+    latents = torch.cat(base.encode_latents(pixels.flip(-1)), 1)
+    kept = torch.from_numpy(stored(folders, rows)[MIRRORED].take(range(len(rows))))
+    assert torch.allclose(kept.float(), latents, rtol=2e-3, atol=1e-4)
+    plan = BatchPlan(len(rows), 0)
+    augmentation = Augmentation(rows, Augment(flips=0.5), seed=0)
+    cached = stored(folders, rows)
+    batch = Samples(shards, rows, plan, cached=cached, augmentation=augmentation)[0]
+    assert 0 < len(batch.mirrored) < len(rows)
+    for i, row in enumerate(batch.rows):
+        name = MIRRORED if i in batch.mirrored else "latents"
+        assert np.array_equal(batch.latents[i], cached[name].take([rows.index(row)])[0])
 
 
 def test_the_cache_is_made_once(project, shards, base, rows, needs, computed):

@@ -382,11 +382,12 @@ class Augment(Section):
         0, description="images that CLIP sees in other colours or grey, captions without colours"
     )
     crops: Share = Field(0, description="images that CLIP sees cropped, half of them mirrored")
+    flips: Share = Field(0, description="images that CLIP and the denoiser see mirrored")
 
     @property
     def on(self) -> bool:
         """Whether anything is changed."""
-        return bool(self.captions or self.colours or self.crops)
+        return bool(self.captions or self.colours or self.crops or self.flips)
 
 
 class GradientShares(Section):

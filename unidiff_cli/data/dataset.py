@@ -41,6 +41,8 @@ from unidiff_cli.errors import EnvironmentProblem
 AHEAD = 4
 # The tensors that only the rows of the denoiser have.
 DENOISED = ("latents", "diffusion_pixels")
+# The latents of mirrored images, which take the place of the others' in a batch.
+MIRRORED = "mirrored_latents"
 
 
 Order = Literal["shuffled", "distinct", "views", "listed"]
@@ -187,13 +189,25 @@ class Samples(Dataset[Batch]):
         tensors = {
             name: torch.from_numpy(stored.take(_rows_of(indices, chosen.get(name))))
             for name, stored in self.cached.items()
+            if name != MIRRORED
         }
+        if MIRRORED in self.cached and self.augmentation:
+            self._mirror(tensors["latents"], positions, indices)
         if self.transforms:
             images = self.images(positions)
             for name, transform in self.transforms.items():
                 if part := _rows_of(images, chosen.get(name)):
                     tensors[name] = transform(part)
         return tensors
+
+    def _mirror(self, latents: Tensor, positions: Sequence[int], indices: Sequence[int]) -> None:
+        """Puts the latents of mirrored images in their place, of the rows that denoisers see."""
+        assert self.augmentation is not None
+        seen = _rows_of(list(range(len(positions))), self._denoise_rows(positions))
+        places = [n for n, i in enumerate(seen) if self.augmentation.mirrored(positions[i])]
+        if places:
+            rows = self.cached[MIRRORED].take([indices[seen[n]] for n in places])
+            latents[places] = torch.from_numpy(rows)
 
     def images(self, positions: Sequence[int]) -> list[Image.Image]:
         """The decoded images at these positions."""
@@ -226,6 +240,7 @@ class Samples(Dataset[Batch]):
             denoise_positions=denoise_positions,
             recoloured=(),
             cropped=(),
+            mirrored=(),
             **tensors,
         )
         return self._augmented(batch, indices) if self.augmentation else batch
@@ -244,6 +259,7 @@ class Samples(Dataset[Batch]):
             true_ids=torch.tensor([row.true_ids for row in shown]),
             recoloured=[i for i, row in enumerate(shown) if row.recoloured],
             cropped=[i for i, row in enumerate(shown) if row.cropped],
+            mirrored=[i for i, row in enumerate(shown) if row.mirrored],
         )
 
     def read(self, steps: range, workers: int) -> Iterator[Batch]:

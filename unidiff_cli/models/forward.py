@@ -55,8 +55,20 @@ def latents_of(base: BaseModel, batch: Batch) -> Posterior:
     if batch.latents is not None:
         mean, std = batch.latents.to(base.device, base.dtype).chunk(2, dim=1)
         return Posterior(mean, std)
-    assert batch.diffusion_pixels is not None
-    return base.encode_latents(batch.diffusion_pixels)
+    pixels = batch.diffusion_pixels
+    assert pixels is not None
+    if batch.mirrored:
+        seen = range(len(pixels)) if batch.denoise_rows is None else batch.denoise_rows
+        pixels = mirrored(pixels, [n for n, row in enumerate(seen) if row in batch.mirrored])
+    return base.encode_latents(pixels)
+
+
+def mirrored(pixels: Tensor, rows: Sequence[int]) -> Tensor:
+    """Pixels (n, 3, h, w), of these rows left and right exchanged."""
+    if not rows:
+        return pixels
+    places = torch.tensor(rows, device=pixels.device)
+    return pixels.index_copy(0, places, pixels[places].flip(-1))
 
 
 class ForwardPass:
@@ -249,8 +261,10 @@ class ForwardPass:
 
     @property
     def _seen_pixels(self) -> Tensor:
-        """The images as CLIP trains on them, (B, 3, s, s) uint8: some cropped, some recoloured."""
-        pixels, batch = self._clip_pixels, self.batch
+        """The images as CLIP trains on them, (B, 3, s, s) uint8: some mirrored, some cropped, some
+        recoloured."""
+        batch = self.batch
+        pixels = mirrored(self._clip_pixels, batch.mirrored)
         changes = (("crop", augmented, 4, batch.cropped), ("hue", recoloured, 3, batch.recoloured))
         for name, change, count, rows in changes:
             if rows:

@@ -69,7 +69,8 @@ def precomputed(
     # A linked cache is shared, with the cells of an ablation or by the user.
     if not project.path("cache").is_symlink():
         tidy_cache(made.arrays, map(image_key, shards.rows()))
-        tidy_cache(made.text, map(caption_key, _captions(recipe, base, shards)))
+        if made.text:
+            tidy_cache(made.text, map(caption_key, _captions(recipe, base, shards)))
     neighbours = _neighbours(project, recipe, base, shards, on_progress)
     return Precomputed(made.arrays, made.generated, neighbours, made.text)
 
@@ -87,8 +88,8 @@ def _filled(
     active, generated = recipe.active(), dict[str, dict[str, list[Path]]]()
     arrays, text = dict[str, Path](), dict[str, Path]()
     if recipe.train.cache_latents:
-        rows, needs = _rows(shards), needs_of(active.values())
-        arrays = fill_cache(project, base, shards, rows, needs, on_progress, share)
+        rows, needs, flips = _rows(shards), needs_of(active.values()), recipe.train.augment.flips
+        arrays = fill_cache(project, base, shards, rows, needs, on_progress, share, flips > 0)
     for name, objective in active.items():
 
         def generate(captions: Sequence[str], name: str = name) -> dict[str, list[Path]]:
@@ -124,7 +125,8 @@ def _worth_starting(
     """Whether so much is missing that several processes are done earlier than one."""
     active = recipe.active().values()
     if recipe.train.cache_latents:
-        folders = row_folders(project, base, needs_of(active))
+        mirrored = recipe.train.augment.flips > 0
+        folders = row_folders(project, base, needs_of(active), mirrored)
         keys = list(dict.fromkeys(map(image_key, _rows(shards))))
         if sum(len(missing_keys(folder, keys)) for folder in folders.values()) > count * CHUNK:
             return True

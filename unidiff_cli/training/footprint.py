@@ -134,6 +134,8 @@ def _cached_image(base: BaseModel, recipe: Recipe) -> int:
     needs = needs_of(recipe.active().values())
     channels, height, width = base.latent_shape
     latents = 2 * channels * height * width * 2 if needs.latents else 0
+    if recipe.train.augment.flips:
+        latents *= 2
     pixels = base.clip_pixels([blank()]).numel() if needs.clip_pixels else 0
     text = bytes_of_caption(base, needs.states) if text_stays(recipe) else 0
     return latents + pixels + text + (base.dimension * 4 if needs.frozen_image_embeds else 0)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from unidiff_cli.data.ahead import ahead
 from unidiff_cli.data.batch import Transform, open_image
+from unidiff_cli.data.dataset import MIRRORED
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.progress import Progress, labelled
@@ -38,7 +39,12 @@ FILE = "precomputed.json"
 # CLIP's embeddings before it was trained, tensors of a batch.
 FROZEN, FROZEN_TEXT = "frozen_image_embeds", "frozen_text_embeds"
 # The pixels that each kept tensor is made of.
-SOURCES = {"clip_pixels": "clip_pixels", FROZEN: "clip_pixels", "latents": "diffusion_pixels"}
+SOURCES = {
+    "clip_pixels": "clip_pixels",
+    FROZEN: "clip_pixels",
+    "latents": "diffusion_pixels",
+    MIRRORED: "diffusion_pixels",
+}
 # Images decoded at a time, and seconds of work after which what is there is written.
 CHUNK, PATIENCE = 64, 30.0
 
@@ -84,13 +90,17 @@ def row_folder(project: Project, name: str, depends: Any) -> Path:
     return project.folder("cache") / "rows" / f"{name}-{digest(depends)}"
 
 
-def row_folders(project: Project, base: BaseModel, needs: Needs) -> dict[str, Path]:
+def row_folders(
+    project: Project, base: BaseModel, needs: Needs, mirrored: bool = False
+) -> dict[str, Path]:
     """The folders of the rows of each tensor that is needed."""
     depends = {}
     if needs.clip_pixels:
         depends["clip_pixels"] = base.clip_preprocessing
     if needs.latents:
         depends["latents"] = base.latent_preprocessing
+        if mirrored:
+            depends[MIRRORED] = base.latent_preprocessing
     if needs.frozen_image_embeds:
         depends[FROZEN] = [*base.clip_preprocessing, base.vision_hash]
     return {name: row_folder(project, name, key) for name, key in depends.items()}
@@ -104,15 +114,17 @@ def fill_cache(
     needs: Needs,
     on_progress: Progress | None = None,
     share: Share = WHOLE,
+    mirrored: bool = False,
 ) -> dict[str, Path]:
     """The folders of rows by tensor, those of `rows` computed where they are missing.
 
     A row is `clip_pixels` uint8 (3, s, s), `latents` float16 (2c, h, w) and `frozen_image_embeds`
-    float32 (D,), as far as they are needed; the base must still have its own weights where the
-    last are missing. What an interrupted call computed is kept, and of several processes each
-    computes its share. Raises EnvironmentProblem when the disk is full.
+    float32 (D,), as far as they are needed, and with `mirrored` also `mirrored_latents`. The base
+    must still have its own weights where embeddings are missing. What an interrupted call computed
+    is kept, and of several processes each computes its share. Raises EnvironmentProblem when the
+    disk is full.
     """
-    folders = row_folders(project, base, needs)
+    folders = row_folders(project, base, needs, mirrored)
     unlike = {image_key(row): row for row in rows}
     missing = {name: missing_keys(folder, list(unlike), share) for name, folder in folders.items()}
     left = [row for key, row in unlike.items() if any(key in keys for keys in missing.values())]
@@ -203,5 +215,7 @@ def values_of(base: BaseModel, name: str, pixels: Mapping[str, Tensor]) -> np.nd
     if name == FROZEN:
         with torch.no_grad():
             return base.encode_images(read).float().cpu().numpy()
+    if name == MIRRORED:
+        read = read.flip(-1)
     # Mean and deviation.
     return torch.cat(base.encode_latents(read), dim=1).half().cpu().numpy()

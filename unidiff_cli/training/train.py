@@ -170,7 +170,19 @@ def _check(recipe: Recipe, shards: Shards, world: int) -> None:
                 f"train.{key} {size} does not divide over {world} processes.",
                 f"Take a multiple of {world}, or set train.processes.",
             )
+    _check_augment(recipe)
     _check_prior(list(recipe.active().values()), options.denoise_batch or options.batch_size)
+
+
+def _check_augment(recipe: Recipe) -> None:
+    """Raises UsageError for a change of images that no term of the loss would see."""
+    options, needs = recipe.train.augment, needs_of(recipe.active().values())
+    for key in ("colours", "crops"):
+        if getattr(options, key) and not needs.image_embeds:
+            raise UsageError(
+                f"train.augment.{key} changes what CLIP sees, and no objective reads its images.",
+                f"Turn it off: --set train.augment.{key}=0",
+            )
 
 
 def _check_prior(objectives: list[Objective], seen: int) -> None:
