@@ -129,6 +129,8 @@ ASIDE = {
     "preview_prompts",
     "stop_on_collapse",
     "alpha",
+    "trackers",
+    "ema_on",
 }
 
 

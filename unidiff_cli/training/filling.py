@@ -52,18 +52,20 @@ def precomputed(
     shards: Shards,
     weights: str,
     on_progress: Progress | None = None,
-    processes: int | None = None,
+    processes: int = 1,
 ) -> Precomputed:
     """All that a run reads from the cache, before any process waits for another.
 
-    `processes`, by default one a GPU, fill it together; `weights` is the hash of the base's files.
-    The base must still have its own weights. Raises EnvironmentProblem when the disk is full.
+    `processes`, each on a GPU of its own, fill it together where that is worth starting them;
+    `weights` is the hash of the base's files. The base must still have its own weights. Raises
+    EnvironmentProblem when the disk is full.
     """
-    count = machine.gpu_count() if processes is None else processes
-    if count > 1 and _worth_starting(project, recipe, base, shards, weights, count):
+    if processes > 1 and _worth_starting(project, recipe, base, shards, weights, processes):
         arguments = [str(project.root), run]
         poll = _Poll(project.path("cache"), on_progress)
-        launch("unidiff_cli.training.filling", arguments, count, project.path("runs", run), poll)
+        launch(
+            "unidiff_cli.training.filling", arguments, processes, project.path("runs", run), poll
+        )
     base.to(machine.device())
     made = _filled(project, recipe, base, shards, weights, on_progress)
     # A linked cache is shared, with the cells of an ablation or by the user.

@@ -92,7 +92,10 @@ def train(
             folder = project.path("runs", name)
             make_folder(folder)
             provenance.write(folder, recipe)
-        computed = precomputed(project, name, recipe, base, shards, provenance.weights, on_progress)
+        gpus = min(world, machine.gpu_count())
+        computed = precomputed(
+            project, name, recipe, base, shards, provenance.weights, on_progress, gpus
+        )
         job = Job(project, name, recipe, provenance, shards, computed)
         for sentence in job.sentences(base):
             logger.info(sentence)
