@@ -104,6 +104,7 @@ def test_views_hold_out_images(views_run):
     assert held_out == {f"P{p}" for p in range(10)}
 
 
+@pytest.mark.slow
 def test_every_model_has_its_figures(views_run):
     _, report, _ = views_run
     models = report["models"]

@@ -202,6 +202,7 @@ def test_a_gpu_without_weights_does_not_train_nano_by_itself(unidiff, gpu):
     assert not gpu.runs() and "base:" not in gpu.file.read_text()
 
 
+@pytest.mark.slow
 def test_nano_is_trained_where_it_is_named_and_stays_named(unidiff, gpu):
     options = ("--set", "train.steps=1", "--set", "train.batch_size=8", "--dry-run")
     code, out, err = unidiff("-C", gpu.root, "train", "--base", "nano", *options)
@@ -209,6 +210,7 @@ def test_nano_is_trained_where_it_is_named_and_stays_named(unidiff, gpu):
     assert "base:" not in gpu.file.read_text(), "a dry run writes nothing"
 
 
+@pytest.mark.slow
 def test_the_base_of_a_run_is_kept_in_the_projects_file(unidiff, gpu, tiny_base, monkeypatch):
     steps = ("--set", "train.steps=1", "--set", "train.validate_every=5")
     assert unidiff("-C", gpu.root, "train", "--base", tiny_base, *steps)[0] == 0

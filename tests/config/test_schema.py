@@ -121,6 +121,8 @@ def test_every_key_has_a_short_description():
 
 ASIDE = {
     "workers",
+    "trackers",
+    "ema_on",
     "cache_latents",
     "keep_checkpoints",
     "checkpoint_every",
@@ -129,8 +131,6 @@ ASIDE = {
     "preview_prompts",
     "stop_on_collapse",
     "alpha",
-    "trackers",
-    "ema_on",
 }
 
 

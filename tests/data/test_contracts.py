@@ -249,7 +249,7 @@ class TestExecutor:
 
 
 @pytest.mark.parametrize("name", ISOLATED)
-@pytest.mark.parametrize("count", [120, COUNT])
+@pytest.mark.parametrize("count", [120, pytest.param(COUNT, marks=pytest.mark.slow)])
 def test_a_source_that_ends_its_process_costs_itself(name, count):
     results = list(EXECUTORS[name]().map(crash_at_70, range(count), "crashed"))
     assert results == ["crashed" if n == 70 else str(n) for n in range(count)]

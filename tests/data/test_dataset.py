@@ -40,6 +40,7 @@ def test_validation_reads_every_row_once_in_order(shards, training_rows):
     assert [row.id for batch in batches for row in batch.rows] == [r.id for r in training_rows]
 
 
+@pytest.mark.slow
 def test_loader_processes_give_the_same_batches(shards, training_rows):
     samples = Samples(shards, training_rows, BatchPlan(4, 3), transforms=TRANSFORMS)
     alone, ahead = (list(loader(samples, range(2, 5), workers)) for workers in (0, 2))

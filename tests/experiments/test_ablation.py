@@ -155,6 +155,7 @@ def test_progress_counts_cells_and_the_time_left(ablated):
     assert ends and "min left" in ends[0][3]
 
 
+@pytest.mark.slow
 def test_a_recipe_that_teaches_another_encoder_is_measured_by_it(project, recipe_of):
     """Its CLIP is the base's, and would be measured as that."""
     ablate(project, {"diffdis": recipe_of("diffdis", RECALL)}, [0])

@@ -339,7 +339,7 @@ def test_parquet_values_without_a_type_of_python_leave_their_cell_empty(tmp_path
     assert reasons_of(write_parquet(tmp_path / "shop", CAPTION | columns)) == []
 
 
-@pytest.mark.parametrize("dictionary", [True, False])
+@pytest.mark.parametrize("dictionary", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_parquet_that_grows_to_gigabytes_is_refused(tmp_path, dictionary):
     schema = pyarrow.schema([(name, pyarrow.string()) for name in ("image", "caption", "note")])
     note = pyarrow.array(["x" * 40_000_000])

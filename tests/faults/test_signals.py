@@ -207,7 +207,8 @@ def everything(project):
     folder = project.path("runs", "001-fashion")
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     for line in lines:
-        line.pop("seconds", None), line.pop("samples_per_second", None)
+        for measured in ("seconds", "samples_per_second", "memory_mb"):
+            line.pop(measured, None)
     weights = {}
     # Those before the last are of whatever steps it was interrupted at.
     _, *before = reversed(checkpoints.committed(folder / "checkpoints"))

@@ -110,6 +110,7 @@ def test_what_keeps_views_apart_is_refused(project, tiny_base, key):
         train(project, recipe)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_exactly(project, tmp_path, tiny_base):
     recipe = load_recipe(tiny_base, ON, "train.steps=4", "train.batch_size=8")
     assert_resumes_exactly(project, tmp_path, recipe, last=2)

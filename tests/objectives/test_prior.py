@@ -230,6 +230,7 @@ def with_captions(recipe, captions_file):
     return load_recipe(recipe.base, *SMALL, captions, *schedule)
 
 
+@pytest.mark.slow
 def test_a_run_with_it_resumes_exactly(project, tmp_path, with_captions):
     labels = set()
     assert_resumes_exactly(

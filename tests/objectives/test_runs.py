@@ -43,7 +43,17 @@ def short(base, options):
     return load_recipe(base, *options, *schedule)
 
 
-@pytest.mark.parametrize(("options", "headed"), RUNS, ids=NAMES)
+# Each takes seven seconds: a few in CI, all in `make test-all`.
+QUICK = ("consistency.kind=relational+anchor", "consistency.kind=projected", "anchor.kind=weights")
+
+
+@pytest.mark.parametrize(
+    ("options", "headed"),
+    [
+        pytest.param(*run, id=name, marks=() if name in QUICK else pytest.mark.slow)
+        for run, name in zip(RUNS, NAMES, strict=True)
+    ],
+)
 def test_a_run_resumes_exactly_and_exports_without_heads(
     project, tmp_path, recipe, options, headed
 ):
@@ -82,14 +92,8 @@ SHARED = {
 }
 
 
-# Each takes two processes and half a minute: one of each sharing in CI, all in `make test-all`.
-QUICK = ("relational+anchor",)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SHARED],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHARED)
 def test_gradients_of_two_processes_equal_those_of_one(tmp_path, tiny_base, name):
     options, beginning = SHARED[name]
     one, two = gradients_of_one_and_two(GRADIENTS, tmp_path, tiny_base, *options)

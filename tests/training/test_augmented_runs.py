@@ -85,6 +85,7 @@ def test_a_change_that_no_term_sees_is_refused(copied, tiny_base, key):
         train(copied, recipe)
 
 
+@pytest.mark.slow
 def test_without_colours_the_bases_neighbours_make_the_blocks(
     tmp_path, catalogue, tiny_base, caplog
 ):

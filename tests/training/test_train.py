@@ -90,7 +90,13 @@ def test_a_run_that_is_cut_and_resumed_equals_one_that_is_not(project, finished,
         assert resumed.read_bytes() == whole.read_bytes()
 
 
-@pytest.mark.parametrize("schedule", ["linear", "constant_with_warmup", "polynomial"])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "linear",
+        *(pytest.param(s, marks=pytest.mark.slow) for s in ("constant_with_warmup", "polynomial")),
+    ],
+)
 def test_a_run_of_another_schedule_resumes_exactly(project, tmp_path, recipe, schedule):
     asked = load_recipe(recipe.base, f"train.schedule={schedule}", name="clip-only")
     assert_resumes_exactly(project, tmp_path, asked, last=5)
@@ -163,6 +169,7 @@ def test_frozen_image_embeddings_are_cached_and_the_same(project, prepared, tmp_
         assert line["consistency"] == pytest.approx(expected["consistency"], rel=5e-3)
 
 
+@pytest.mark.slow
 def test_images_decoded_on_the_fly_train_like_cached_ones(project, finished, recipe):
     on_the_fly = load_recipe(recipe.base, "train.cache_latents=false", "train.workers=1")
     name, _ = train(project, on_the_fly)
