@@ -110,6 +110,10 @@ def test_what_trains_and_how_decides_what_it_takes(tiny_base):
     whole, frozen = of(), of("train.trains=[vision]")
     assert frozen["gradients"] < whole["gradients"] and frozen["weights"] == whole["weights"]
     assert of("train.optimizer=adafactor")["optimiser"] < whole["optimiser"] / 3
+    in_8_bits = of("train.optimizer=adamw8bit")
+    # Small parameters keep all of theirs.
+    assert whole["optimiser"] / 4 < in_8_bits["optimiser"] < 0.6 * whole["optimiser"]
+    assert in_8_bits["activations"] == whole["activations"]
     assert of("train.ema=0")["averages"] == 0
     assert of("train.gradient_checkpointing=true")["activations"] < whole["activations"]
     assert of("train.batch_size=16")["activations"] > whole["activations"]

@@ -5,7 +5,9 @@ import torch
 
 from tests.support.projects import load_recipe
 from tests.support.runs import assert_resumes_exactly
+from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.models.loading import load_base
+from unidiff_cli.training import optimizer_kinds
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import (
     EMA,
@@ -16,7 +18,12 @@ from unidiff_cli.training.optimizer import (
     trained_parameters,
     trained_towers,
 )
-from unidiff_cli.training.optimizer_kinds import optimizer_of, state_bytes, state_tensors
+from unidiff_cli.training.optimizer_kinds import (
+    optimizer_of,
+    require,
+    state_bytes,
+    state_tensors,
+)
 
 
 def factors(tiny_base, *assignments, start=0):
@@ -113,7 +120,11 @@ def test_parameters_may_miss_a_gradient_where_no_objective_covers_their_tower(
 
 @pytest.mark.parametrize(
     "assignments",
-    [("train.optimizer=adafactor", "train.ema=0"), ("train.ema_on=cpu",)],
+    [
+        ("train.optimizer=adafactor", "train.ema=0"),
+        ("train.optimizer=adamw8bit",),
+        ("train.ema_on=cpu",),
+    ],
     ids=lambda assignments: assignments[0],
 )
 @pytest.mark.slow
@@ -146,3 +157,37 @@ def test_without_averages_the_weights_themselves_are_exported(tiny_base):
     assert all(x.data_ptr() == live[name].data_ptr() for name, x in averaged.tensors().items())
     with averaged.applied():
         assert trained_parameters(module).keys() == live.keys()
+
+
+def test_adamw_in_8_bits_moves_as_adamw_does_and_keeps_a_byte_of_each(tiny_base):
+    moved, kept = {}, {}
+    for kind in ("adamw", "adamw8bit"):
+        options = load_recipe(tiny_base, f"train.optimizer={kind}").train
+        generator = torch.Generator().manual_seed(0)
+        convolution = torch.nn.Conv2d(32, 64, 3).to(memory_format=torch.channels_last).weight
+        with torch.no_grad():
+            convolution.copy_(torch.randn(convolution.shape, generator=generator))
+        small = torch.nn.Parameter(torch.zeros(10))
+        before = convolution.detach().clone()
+        groups = [{"params": [convolution, small], "lr": 1e-2, "weight_decay": 0.0}]
+        optimizer = optimizer_of(options, groups)
+        for _ in range(5):
+            for parameter in (convolution, small):
+                # As autograd leaves it, in the layout of its parameter.
+                gradient = torch.randn(parameter.shape, generator=generator)
+                parameter.grad = torch.empty_like(parameter).copy_(gradient)
+            optimizer.step()
+        moved[kind] = convolution.detach() - before
+        tensors = [state_tensors(optimizer, p) for p in (convolution, small)]
+        kept[kind] = [sum(x.nbytes for x in each.values() if x.ndim) for each in tensors]
+        assert kept[kind] == [state_bytes(options, p) for p in (convolution, small)]
+    assert kept["adamw8bit"][0] < 0.3 * kept["adamw"][0]
+    assert kept["adamw8bit"][1] == kept["adamw"][1]
+    assert torch.cosine_similarity(*(x.flatten() for x in moved.values()), dim=0) > 0.99
+
+
+def test_a_run_whose_optimiser_is_not_installed_is_refused(tiny_base, monkeypatch):
+    monkeypatch.setattr(optimizer_kinds, "find_spec", lambda name: None)
+    require(load_recipe(tiny_base).train)
+    with pytest.raises(EnvironmentProblem, match="The package bitsandbytes is not installed"):
+        require(load_recipe(tiny_base, "train.optimizer=adamw8bit").train)

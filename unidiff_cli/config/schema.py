@@ -475,8 +475,10 @@ class Train(Section):
         description="where the averages lie; cpu: beside a GPU, in the machine's own memory",
         json_schema_extra=NOT_WEIGHTS,
     )
-    optimizer: Literal["adamw", "adafactor"] = Field(
-        "adamw", description="adafactor keeps a row and a column a matrix, not two numbers a weight"
+    optimizer: Literal["adamw", "adamw8bit", "adafactor"] = Field(
+        "adamw",
+        description="of two numbers a weight adamw8bit keeps a byte each; adafactor keeps a row "
+        "and a column a matrix",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",

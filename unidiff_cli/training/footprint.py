@@ -8,16 +8,18 @@ is in it. Kernels' own work space and the allocator's gaps are not.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.models import loading, skeleton
 from unidiff_cli.objectives import general_images, needs_of
 from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import Batches, blank, filled
+from unidiff_cli.training.optimizer_kinds import state_bytes
 from unidiff_cli.training.precision import accelerator_of
 from unidiff_cli.training.tensor_memory import TensorMemory
 from unidiff_cli.training.text_states import bytes_of_caption, text_stays
@@ -76,6 +78,10 @@ def footprint(recipe: Recipe, batches: Batches, world: int = 1) -> Footprint:
 
 def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> Footprint:
     options, memory = recipe.train, TensorMemory()
+    if options.optimizer == "adamw8bit":
+        # bitsandbytes reads values, and these tensors have none: what it keeps is known.
+        plain = options.model_copy(update={"optimizer": "adamw"})
+        recipe = recipe.model_copy(update={"train": plain})
     memory.hold([*base.parameters(), *base.buffers()])
     with accelerator_of(options) as accelerator, memory:
         trainer = trainer_of(accelerator, base, recipe)
@@ -85,7 +91,14 @@ def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> 
         for batch in batches(base):
             for _ in trainer.steps(iter([filled(batch, base, recipe)])):
                 steps += 1
-        return _by_part(recipe, trainer, memory, world, steps)
+        takes = _by_part(recipe, trainer, memory, world, steps)
+        trained = [p for p in trainer.module.parameters() if p.requires_grad]
+    if options.optimizer == trainer.options.optimizer:
+        return takes
+    kept = sum(state_bytes(options, parameter) for parameter in trained)
+    other = takes.memory["optimiser"]
+    memory_by_part = {**takes.memory, "optimiser": kept}
+    return replace(takes, memory=memory_by_part, checkpoint=takes.checkpoint - other + kept)
 
 
 def _by_part(
@@ -99,9 +112,12 @@ def _by_part(
         "weights": _bytes([*module.parameters(), *module.buffers()]),
         "gradients": _bytes(trained),
         "optimiser": written["optimizer"],
-        "averages": written["averaged"] + written["averaged_heads"],
+        # Without an average of their own the weights are written as theirs.
+        "averages": trainer.averaged.bytes,
     }
     parts["activations"] = memory.peak - sum(parts.values())
+    if trainer.options.ema_on == "cpu" and machine.device().type != "cpu":
+        parts["averages"] = 0
     if world > 1:
         # DDP sends gradients in buckets of its own.
         parts["gradients to send"] = _bytes(trained)

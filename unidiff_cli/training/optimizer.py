@@ -193,6 +193,12 @@ class EMA:
             return {name: parameter.data for name, parameter in self.parameters.items()}
         return dict(zip(self.parameters, self.model.shadow_params, strict=True))
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of the averages; none where the weights stand for them."""
+        shadows = self.model.shadow_params if self.model else []
+        return sum(x.numel() * x.element_size() for x in shadows)
+
     def load(self, tensors: Mapping[str, Tensor], steps: int) -> None:
         """Continues an average of so many steps."""
         if self.model is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -10,16 +11,29 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from unidiff_cli.config.schema import Train
+from unidiff_cli.system import missing_package
 from unidiff_cli.training import sharding
+
+# Of bitsandbytes: the weights of a parameter below which it keeps all in fp32, those that share a
+# scale, and the values that a byte stands for.
+SMALLEST, BLOCK, LEVELS = 4096, 256, 256
 
 
 def optimizer_of(options: Train, groups: list[dict[str, Any]]) -> Optimizer:
     """The optimiser of a run over its parameter groups.
 
     `adamw` keeps two numbers a weight. It is fused, which on a CPU takes a quarter of the plain
-    one's time. `adafactor` (arXiv 1804.04235) keeps a row and a column a matrix, and takes the
-    recipe's rates as they are.
+    one's time. `adamw8bit` is that of bitsandbytes (arXiv 2110.02861), which keeps a byte of each,
+    except of small parameters. `adafactor` (arXiv 1804.04235) keeps a row and a column a matrix,
+    and takes the recipe's rates as they are.
     """
+    if options.optimizer == "adamw8bit":
+        from bitsandbytes.optim import AdamW8bit
+
+        for parameter in (p for group in groups for p in group["params"]):
+            # Its first step would do that, and leave what a checkpoint brought in another order.
+            parameter.data = parameter.data.contiguous()
+        return AdamW8bit(groups, min_8bit_size=SMALLEST)
     if options.optimizer == "adafactor":
         from transformers.optimization import Adafactor
 
@@ -27,10 +41,18 @@ def optimizer_of(options: Train, groups: list[dict[str, Any]]) -> Optimizer:
     return AdamW(groups, fused=True)
 
 
+def require(options: Train) -> None:
+    """Raises EnvironmentProblem where the package of a recipe's optimiser is not installed."""
+    if options.optimizer == "adamw8bit" and find_spec("bitsandbytes") is None:
+        raise missing_package(ModuleNotFoundError(name="bitsandbytes"))
+
+
 def state_bytes(options: Train, parameter: nn.Parameter) -> int:
     """The bytes that a run's optimiser keeps of a parameter, known before its first step."""
     count, shape = parameter.numel(), parameter.shape
-    if options.optimizer == "adamw":
+    if options.optimizer == "adamw8bit" and count >= SMALLEST:
+        return 2 * (count + 4 * -(-count // BLOCK) + 4 * LEVELS)
+    if options.optimizer != "adafactor":
         return 2 * count * parameter.element_size()
     if len(shape) < 2:
         return count * parameter.element_size()

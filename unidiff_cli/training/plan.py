@@ -19,7 +19,8 @@ MEASURED = 0.5
 # What takes less memory, in the order of what it costs.
 SMALLER = (
     "train.gradient_checkpointing=true, a smaller train.chunk and train.denoise_batch, "
-    "train.ema_on=cpu or train.ema=0, train.optimizer=adafactor, or fewer towers in train.trains"
+    "train.ema_on=cpu or train.ema=0, train.optimizer=adamw8bit or adafactor, or fewer towers in "
+    "train.trains"
 )
 
 

@@ -21,7 +21,7 @@ from unidiff_cli.project.files import make_folder
 from unidiff_cli.project.folders import PREVIOUS_INDEX
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, is_closed
-from unidiff_cli.training import trackers
+from unidiff_cli.training import optimizer_kinds, trackers
 from unidiff_cli.training.filling import precomputed
 from unidiff_cli.training.follower import launch_followed
 from unidiff_cli.training.job import Job, rows_of
@@ -79,6 +79,7 @@ def train(
         for written in ("index", PREVIOUS_INDEX):
             project.refuse_foreign(written)
         trackers.require(recipe.train.trackers)
+        optimizer_kinds.require(recipe.train)
         world = launching.world(recipe)
         _check(recipe, shards, world)
         base = loading.load_recipe_base(recipe)
