@@ -132,8 +132,8 @@ class Bench:
         from unidiff_cli.training.provenance import Provenance
 
         shards = Shards.open(self.project.path("shards"))
-        splits, needs = {"train": shards.rows("train")}, needs_of(recipe.active().values())
-        arrays = fill_cache(self.project, base, shards, splits, needs)
+        needs = needs_of(recipe.active().values())
+        arrays = fill_cache(self.project, base, shards, shards.rows("train"), needs)
         provenance = Provenance.of(recipe, shards.receipt.hash)
         job = Job(self.project, name, recipe, provenance, shards, Precomputed(arrays, {}))
         job.folder.mkdir(parents=True)

@@ -9,6 +9,8 @@ import torch
 from tests.support.batches import mean_colours
 from unidiff_cli.data.dataset import BatchPlan, Samples, loader
 from unidiff_cli.data.shards import Shards
+from unidiff_cli.data.stored_rows import StoredRows
+from unidiff_cli.project.row_store import keys_of, write_pack
 
 TRANSFORMS = {"clip_pixels": mean_colours, "diffusion_pixels": mean_colours}
 
@@ -77,8 +79,9 @@ def test_a_recipe_turns_distinct_batches_on_and_processes_share_them(shards, tra
 def test_cached_tensors_are_taken_by_row(shards, training_rows, tmp_path):
     """As the precomputed ones of a run: one row a sample, for the rows that need them."""
     numbers = np.arange(len(training_rows))
-    np.save(tmp_path / "numbers.npy", numbers)
-    cached = dict.fromkeys(("clip_pixels", "latents"), tmp_path / "numbers.npy")
+    keys = [f"{number:064x}" for number in numbers]
+    write_pack(tmp_path, keys_of(keys), numbers)
+    cached = dict.fromkeys(("clip_pixels", "latents"), StoredRows.of(tmp_path, keys))
     batch = Samples(shards, training_rows, BatchPlan(8, 0, denoise_batch=2), cached=cached)[3]
     places = [training_rows.index(row) for row in batch.rows]
     assert batch.clip_pixels.tolist() == places

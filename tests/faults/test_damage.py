@@ -230,11 +230,12 @@ def test_an_array_that_nobody_sealed_is_none(tmp_path):
 
 def test_damaged_arrays_of_a_run_are_computed_again(measured, tmp_path, recipe):
     project = copy_project(measured, tmp_path)
-    arrays = sorted(project.path("cache").rglob("train/*.npy"))
+    arrays = sorted(project.path("cache").rglob("rows/*/*.npy"))
     whole = [file.read_bytes() for file in arrays]
     assert arrays
     for number, file in enumerate(arrays):
-        file.write_bytes(damage(file.read_bytes(), DAMAGE[number % 2], 5000, 3))
+        data = file.read_bytes()
+        file.write_bytes(damage(data, DAMAGE[number % 2], len(data) // 2, 3))
     name, _ = train(project, recipe, force=True)
     assert [file.read_bytes() for file in arrays] == whole
     losses = [

@@ -21,9 +21,9 @@ from unidiff_cli.models import loading
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.objectives.anchor import drift
 from unidiff_cli.project import checkpoints
+from unidiff_cli.training.general_images import generate_general
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import parameter_groups, trained_parameters
-from unidiff_cli.training.precompute import generate_general
 
 ANCHORED = "objectives.anchor.weight=1"
 # General captions and images for the anchor alone.

@@ -23,9 +23,9 @@ from unidiff_cli.objectives.denoise import Denoise
 from unidiff_cli.objectives.prior import GENERAL, Prior
 from unidiff_cli.sample_catalog import OBJECTS
 from unidiff_cli.sample_catalog.vocabulary import TYPES
+from unidiff_cli.training.general_images import generate_general
 from unidiff_cli.training.module import TrainingModule
 from unidiff_cli.training.optimizer import parameter_groups
-from unidiff_cli.training.precompute import generate_general
 
 SMALL = ("objectives.prior.images=6", "objectives.prior.every=2", "generate.batch_size=4")
 

@@ -11,6 +11,7 @@ from tests.support.recipes import problems
 from tests.support.runs import assert_resumes_exactly, losses
 from unidiff_cli import Project, prepare, train
 from unidiff_cli.config.load import read_recipe
+from unidiff_cli.errors import UsageError
 from unidiff_cli.training.blocks import clusters
 
 TINY = ("train.steps=4", "train.batch_size=8", "objectives.consistency=null")
@@ -19,6 +20,7 @@ ALL = (
     "train.augment.captions=0.5",
     "train.augment.colours=0.4",
     "train.augment.crops=0.3",
+    "train.augment.flips=0.5",
 )
 VIEWS = "objectives.image_contrast.weight=1"
 
@@ -64,6 +66,23 @@ def test_each_change_alone_changes_a_run_from_its_first_step(copied, tiny_base):
         recipe = load_recipe(tiny_base, *TINY, "train.steps=1", *([change] if change else []))
         runs[change] = losses(copied, train(copied, recipe)[0])[1]
     assert len(set(runs.values())) == len(runs)
+
+
+@pytest.mark.slow
+def test_mirrored_images_train_alike_with_the_cache_and_without(copied, tmp_path, tiny_base):
+    found = []
+    for cached in (True, False):
+        project = copy_project(copied, tmp_path / str(cached))
+        changes = ("train.augment.flips=0.5", f"train.cache_latents={str(cached).lower()}")
+        found.append(losses(project, train(project, load_recipe(tiny_base, *TINY, *changes))[0]))
+    assert found[0] == pytest.approx(found[1], rel=5e-3)
+
+
+@pytest.mark.parametrize("key", ["colours", "crops"])
+def test_a_change_that_no_term_sees_is_refused(copied, tiny_base, key):
+    recipe = load_recipe(tiny_base, f"train.augment.{key}=0.5", name="sd-only")
+    with pytest.raises(UsageError, match=f"train.augment.{key} changes what CLIP sees"):
+        train(copied, recipe)
 
 
 @pytest.mark.slow

@@ -145,7 +145,8 @@ def assert_same_outputs(ours, theirs, base):
 def test_plain_peft_and_diffusers_open_the_adapter_and_compute_the_same(trained, tiny_base):
     adapter = trained.path("exports", "adapter", "001-fashion")
     files = {p.relative_to(adapter).as_posix() for p in adapter.rglob("*") if p.is_file()}
-    clip = {"clip/adapter_config.json", "clip/adapter_model.safetensors"}
+    names = ("adapter_config.json", "adapter_model.safetensors", "preprocessor_config.json")
+    clip = {f"clip/{name}" for name in names}
     assert files == {"README.md", "receipt.json", "pytorch_lora_weights.safetensors", *clip}
     keys = load_file(adapter / "pytorch_lora_weights.safetensors")
     assert {key.split(".")[0] for key in keys} == {"unet", "text_encoder"}

@@ -2,16 +2,26 @@
 
 import errno
 import os
+from collections import Counter
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from unidiff_cli.data.dataset import BatchPlan, Samples
+from unidiff_cli.config.schema import Augment
+from unidiff_cli.data.augmentation import Augmentation
+from unidiff_cli.data.batch import open_image
+from unidiff_cli.data.dataset import MIRRORED, BatchPlan, Samples
 from unidiff_cli.data.shards import Shards
+from unidiff_cli.data.stored_rows import StoredRows
 from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.models import loading
 from unidiff_cli.objectives import needs_of
-from unidiff_cli.training.precompute import fill_cache
+from unidiff_cli.project.row_store import KEYS
+from unidiff_cli.training import precompute
+from unidiff_cli.training.precompute import fill_cache, image_key
+from unidiff_cli.training.share import Share
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +35,8 @@ def base(tiny_base):
 
 
 @pytest.fixture
-def splits(shards):
-    return {"val": shards.rows("val")}
+def rows(shards):
+    return shards.rows("val")
 
 
 @pytest.fixture
@@ -34,38 +44,131 @@ def needs(recipe):
     return needs_of(recipe.active().values())
 
 
-def test_the_cache_holds_what_would_be_computed(project, shards, base, splits, needs):
-    files = fill_cache(project, base, shards, splits, needs)["val"]
+@pytest.fixture
+def computed(monkeypatch):
+    """How many rows were computed, by tensor."""
+    counts, made = Counter(), precompute.values_of
+
+    def counted(base, name, pixels):
+        values = made(base, name, pixels)
+        counts[name] += len(values)
+        return values
+
+    monkeypatch.setattr(precompute, "values_of", counted)
+    return counts
+
+
+def stored(folders, rows):
+    keys = [image_key(row) for row in rows]
+    return {name: StoredRows.of(folder, keys) for name, folder in folders.items()}
+
+
+def test_the_cache_holds_what_would_be_computed(project, shards, base, rows, needs):
+    folders = fill_cache(project, base, shards, rows, needs)
     plan = BatchPlan(6, 0, "listed")
-    fresh = Samples(shards, splits["val"], plan, transforms=base.transforms())[0]
-    cached = Samples(shards, splits["val"], plan, cached=files)[0]
+    fresh = Samples(shards, rows, plan, transforms=base.transforms())[0]
+    cached = Samples(shards, rows, plan, cached=stored(folders, rows))[0]
     assert torch.equal(cached.clip_pixels, fresh.clip_pixels)
     latents = torch.cat(base.encode_latents(fresh.diffusion_pixels), 1)
     assert torch.allclose(cached.latents.float(), latents, rtol=2e-3, atol=1e-4)
+    embeds = base.encode_images(fresh.clip_pixels)
+    assert torch.allclose(cached.frozen_image_embeds, embeds, atol=1e-5)
 
 
-def test_the_cache_is_made_once(project, shards, base, splits, needs):
-    files = fill_cache(project, base, shards, splits, needs)
-    before = {path: path.stat().st_mtime_ns for path in files["val"].values()}
-    assert fill_cache(project, base, shards, splits, needs) == files
-    assert before == {path: path.stat().st_mtime_ns for path in files["val"].values()}
+def test_mirrored_images_have_latents_of_their_own(project, shards, base, rows, needs):
+    folders = fill_cache(project, base, shards, rows, needs, mirrored=True)
+    pixels = base.diffusion_pixels([open_image(shards, row) for row in rows])
+    latents = torch.cat(base.encode_latents(pixels.flip(-1)), 1)
+    kept = torch.from_numpy(stored(folders, rows)[MIRRORED].take(range(len(rows))))
+    assert torch.allclose(kept.float(), latents, rtol=2e-3, atol=1e-4)
+    plan = BatchPlan(len(rows), 0)
+    augmentation = Augmentation(rows, Augment(flips=0.5), seed=0)
+    cached = stored(folders, rows)
+    batch = Samples(shards, rows, plan, cached=cached, augmentation=augmentation)[0]
+    assert 0 < len(batch.mirrored) < len(rows)
+    for i, row in enumerate(batch.rows):
+        name = MIRRORED if i in batch.mirrored else "latents"
+        assert np.array_equal(batch.latents[i], cached[name].take([rows.index(row)])[0])
 
 
-def test_other_rows_have_another_cache(project, shards, base, splits, needs):
-    files = fill_cache(project, base, shards, splits, needs)["val"]
-    fewer = fill_cache(project, base, shards, {"val": splits["val"][1:]}, needs)["val"]
-    assert set(fewer.values()).isdisjoint(files.values())
+def test_the_cache_is_made_once(project, shards, base, rows, needs, computed):
+    folders = fill_cache(project, base, shards, rows, needs)
+    assert set(computed.values()) == {len({row.content for row in rows})}
+    computed.clear()
+    assert fill_cache(project, base, shards, rows, needs) == folders and not computed
+
+
+def test_an_image_more_or_another_costs_one_row(project, shards, base, rows, needs, computed):
+    first = fill_cache(project, base, shards, rows[1:], needs)
+    before = stored(first, rows[1:])["latents"].take(range(len(rows) - 1))
+    computed.clear()
+    assert fill_cache(project, base, shards, rows, needs) == first
+    assert set(computed.values()) == {1} and set(computed) == set(first)
+    after = stored(first, rows)["latents"].take(range(1, len(rows)))
+    assert np.array_equal(after, before)
+
+
+def test_the_cache_is_of_the_bytes_whatever_else_changes(
+    project, shards, base, rows, needs, computed
+):
+    fill_cache(project, base, shards, rows, needs)
+    computed.clear()
+    others = [replace(row, id=f"{row.id}-b", captions=("other",), split="train") for row in rows]
+    fill_cache(project, base, shards, others, needs)
+    assert not computed
+
+
+def test_what_a_stopped_call_computed_is_kept(
+    project, shards, base, rows, needs, computed, monkeypatch
+):
+    monkeypatch.setattr(precompute, "CHUNK", 2)
+    monkeypatch.setattr(precompute, "PATIENCE", 0.0)
+
+    def stop(label, done, total):
+        if done >= 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill_cache(project, base, shards, rows, needs, stop)
+    done = computed["latents"]
+    fill_cache(project, base, shards, rows, needs)
+    assert 4 <= done and computed["latents"] == len({row.content for row in rows})
+
+
+def test_processes_share_the_work(project, shards, base, rows, needs, computed):
+    shares = [Share(rank, 2) for rank in range(2)]
+    parts = []
+    for share in shares:
+        fill_cache(project, base, shards, rows, needs, share=share)
+        parts.append(computed["latents"] - sum(parts))
+    assert min(parts) > 0 and sum(parts) == len({row.content for row in rows})
+    computed.clear()
+    stored(fill_cache(project, base, shards, rows, needs), rows)
+    assert not computed
+
+
+def test_damage_is_computed_again(project, shards, base, rows, needs, computed):
+    folders = fill_cache(project, base, shards, rows, needs)
+    whole = stored(folders, rows)["latents"].take(range(len(rows)))
+    [file] = [f for f in folders["latents"].iterdir() if not f.name.endswith(KEYS)]
+    data = bytearray(file.read_bytes())
+    data[300] ^= 4
+    file.write_bytes(data)
+    computed.clear()
+    fill_cache(project, base, shards, rows, needs)
+    assert set(computed) == {"latents"}
+    assert np.array_equal(stored(folders, rows)["latents"].take(range(len(rows))), whole)
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_no_half_cache(
-    project, shards, base, splits, needs, monkeypatch
+    project, shards, base, rows, needs, monkeypatch
 ):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("os.posix_fallocate", full)
+    monkeypatch.setattr("unidiff_cli.project.row_store.seal_array", full)
     with pytest.raises(EnvironmentProblem, match="No space left"):
-        fill_cache(project, base, shards, splits, needs)
+        fill_cache(project, base, shards, rows, needs)
     assert not list(project.path("cache").rglob("*.npy"))
 
 

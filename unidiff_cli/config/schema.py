@@ -382,11 +382,12 @@ class Augment(Section):
         0, description="images that CLIP sees in other colours or grey, captions without colours"
     )
     crops: Share = Field(0, description="images that CLIP sees cropped, half of them mirrored")
+    flips: Share = Field(0, description="images that CLIP and the denoiser see mirrored")
 
     @property
     def on(self) -> bool:
         """Whether anything is changed."""
-        return bool(self.captions or self.colours or self.crops)
+        return bool(self.captions or self.colours or self.crops or self.flips)
 
 
 class GradientShares(Section):
@@ -498,7 +499,7 @@ class Train(Section):
     )
     cache_latents: bool = Field(
         True,
-        description="encode every image once, into cache/ (0.2 MB per image at 512 px)",
+        description="encode images, and captions of a text tower that stays, once, into cache/",
         json_schema_extra=NOT_WEIGHTS,
     )
     streaming: bool = Field(
@@ -545,6 +546,11 @@ class Train(Section):
         0,
         description="hard batches: share of a batch that is a block of samples of one colour, or "
         "of near images; 0: none",
+    )
+    fit: Literal["base", "crop", "pad", "stretch"] = Field(
+        "base",
+        description="what CLIP sees of images that are not square: the middle; all, padded or "
+        "stretched",
     )
     augment: Augment = Augment()
     gradient_shares: GradientShares = GradientShares()

@@ -1,4 +1,4 @@
-"""How samples are changed while a run trains: other captions, other colours, crops.
+"""How samples are changed while a run trains: other captions, other colours, crops, mirrored.
 
 What is changed is drawn by (seed, position) alone, so a resumed run and any number of processes
 draw the same. Each row has one caption a step, for retrieval and for generation.
@@ -35,6 +35,8 @@ class Shown:
     # Whether CLIP sees the image in other colours, and whether it sees a crop of it.
     recoloured: bool
     cropped: bool
+    # Whether CLIP and the denoiser see it mirrored.
+    mirrored: bool
 
 
 class Augmentation:
@@ -71,7 +73,11 @@ class Augmentation:
             number = of_made
         true_ids = tuple(i or number for i in (own, bare, made, made_bare))
         cropped = self._uniform(position, "crop") < options.crops
-        return Shown(text, number, true_ids, recoloured, cropped)
+        return Shown(text, number, true_ids, recoloured, cropped, self.mirrored(position))
+
+    def mirrored(self, position: int) -> bool:
+        """Whether the image at a position of the run is seen mirrored."""
+        return self._uniform(position, "flip") < self.options.flips
 
     def _ids_of(self, index: int, caption: str) -> tuple[int, ...]:
         """The ids of a row's own caption and of the one made of its attributes.

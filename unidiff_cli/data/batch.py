@@ -50,6 +50,8 @@ class Batch:
     # The rows whose images CLIP sees in other colours, and cropped, while it trains.
     recoloured: Sequence[int] = ()
     cropped: Sequence[int] = ()
+    # The rows whose images CLIP and the denoiser see mirrored; latents are so already.
+    mirrored: Sequence[int] = ()
     # General captions and the base's own images of them; None where none falls to this process.
     prior: Batch | None = None
 

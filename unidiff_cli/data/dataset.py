@@ -34,12 +34,15 @@ from unidiff_cli.data.order import (
     text_id,
 )
 from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.stored_rows import StoredRows
 from unidiff_cli.errors import EnvironmentProblem
 
 # Batches that each loader process reads ahead.
 AHEAD = 4
 # The tensors that only the rows of the denoiser have.
 DENOISED = ("latents", "diffusion_pixels")
+# The latents of mirrored images, which take the place of the others' in a batch.
+MIRRORED = "mirrored_latents"
 
 
 Order = Literal["shuffled", "distinct", "views", "listed"]
@@ -121,8 +124,8 @@ class PriorDataset:
 class Samples(Dataset[Batch]):
     """Step number → Batch.
 
-    Tensors come from `cached` .npy files (one row a sample), or images are decoded and given to
-    `transforms`; both by the name of the tensor.
+    Tensors come from `cached` rows (one a sample), or images are decoded and given to `transforms`;
+    both by the name of the tensor.
     """
 
     def __init__(
@@ -131,7 +134,7 @@ class Samples(Dataset[Batch]):
         rows: Sequence[Row],
         plan: BatchPlan,
         *,
-        cached: Mapping[str, Path] | None = None,
+        cached: Mapping[str, StoredRows] | None = None,
         transforms: Mapping[str, Transform] | None = None,
         prior: PriorDataset | None = None,
         same: Callable[[str], str] = same_text,
@@ -144,7 +147,6 @@ class Samples(Dataset[Batch]):
         self.shards, self.rows, self.plan, self.prior = shards, list(rows), plan, prior
         self.cached, self.transforms = dict(cached or {}), dict(transforms or {})
         self.order = self._order()
-        self._arrays: dict[str, np.ndarray] = {}
 
     def _order(self) -> Callable[[int], int]:
         """The index of the row at a position of the run."""
@@ -164,10 +166,6 @@ class Samples(Dataset[Batch]):
             return partial(shuffled_index, len(self.rows), plan.seed)
         return _itself
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A loader process maps the files itself.
-        return {**vars(self), "_arrays": {}}
-
     def __len__(self) -> int:
         """The steps of one epoch, the last of which may be short or span two epochs."""
         return -(-len(self.rows) // self.plan.batch_size)
@@ -186,20 +184,30 @@ class Samples(Dataset[Batch]):
 
     def tensors(self, positions: Sequence[int]) -> dict[str, Tensor]:
         """The tensors of the samples at these positions, by name."""
-        if not self._arrays:
-            self._arrays = {name: np.load(p, mmap_mode="r") for name, p in self.cached.items()}
         chosen = dict.fromkeys(DENOISED, self._denoise_rows(positions))
         indices = [self.order(p) for p in positions]
         tensors = {
-            name: torch.from_numpy(array[_rows_of(indices, chosen.get(name))])
-            for name, array in self._arrays.items()
+            name: torch.from_numpy(stored.take(_rows_of(indices, chosen.get(name))))
+            for name, stored in self.cached.items()
+            if name != MIRRORED
         }
+        if MIRRORED in self.cached and self.augmentation:
+            self._mirror(tensors["latents"], positions, indices)
         if self.transforms:
             images = self.images(positions)
             for name, transform in self.transforms.items():
                 if part := _rows_of(images, chosen.get(name)):
                     tensors[name] = transform(part)
         return tensors
+
+    def _mirror(self, latents: Tensor, positions: Sequence[int], indices: Sequence[int]) -> None:
+        """Puts the latents of mirrored images in their place, of the rows that denoisers see."""
+        assert self.augmentation is not None
+        seen = _rows_of(list(range(len(positions))), self._denoise_rows(positions))
+        places = [n for n, i in enumerate(seen) if self.augmentation.mirrored(positions[i])]
+        if places:
+            rows = self.cached[MIRRORED].take([indices[seen[n]] for n in places])
+            latents[places] = torch.from_numpy(rows)
 
     def images(self, positions: Sequence[int]) -> list[Image.Image]:
         """The decoded images at these positions."""
@@ -232,6 +240,7 @@ class Samples(Dataset[Batch]):
             denoise_positions=denoise_positions,
             recoloured=(),
             cropped=(),
+            mirrored=(),
             **tensors,
         )
         return self._augmented(batch, indices) if self.augmentation else batch
@@ -250,6 +259,7 @@ class Samples(Dataset[Batch]):
             true_ids=torch.tensor([row.true_ids for row in shown]),
             recoloured=[i for i, row in enumerate(shown) if row.recoloured],
             cropped=[i for i, row in enumerate(shown) if row.cropped],
+            mirrored=[i for i, row in enumerate(shown) if row.mirrored],
         )
 
     def read(self, steps: range, workers: int) -> Iterator[Batch]:

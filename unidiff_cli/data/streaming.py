@@ -44,7 +44,7 @@ class StreamedSamples(Samples):
         return SpanOrder(self.rows, self.plan.batch_size, self.plan.seed)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_spans": {}}
+        return {**vars(self), "_spans": {}}
 
     def images(self, positions: Sequence[int]) -> list[Image.Image]:
         return [image_of(self._image_bytes(position)) for position in positions]

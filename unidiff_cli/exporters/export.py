@@ -241,7 +241,7 @@ def _best_checkpoint(run: Path, receipt: Receipt) -> tuple[Path, int, dict[str, 
 
 def _base_for(recipe: Recipe) -> BaseModel:
     """The base as it was before the run, with the layers that the run added to it."""
-    base = loading.load_base(recipe.base, recipe.image_size)
+    base = loading.load_recipe_base(recipe)
     for objective in recipe.active().values():
         if (layers := objective.layers(base)) is not None:
             base.attach(layers)

@@ -35,6 +35,12 @@ FILE = "README.md"
 MARK = "<!-- written by unidiff {} -->"
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 TAGS = ["clip", "stable-diffusion", "image-text-retrieval", "unidiff"]
+# How CLIP sees images that are not square, where a run decided it.
+FITS = {
+    "crop": "CLIP sees the middle of them",
+    "pad": "CLIP sees all of them, on black",
+    "stretch": "CLIP sees all of them, stretched",
+}
 # What a figure judges -> the task of the Hugging Face hub that it stands under.
 TASKS = {
     "retrieval": "image-text-retrieval",
@@ -89,6 +95,7 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
         alpha_clip=alpha["alpha"] if alpha else receipt.settings["alpha_clip"],
         alpha_denoiser=receipt.settings["alpha_denoiser"],
         adapters=_adapters(recipe),
+        fit=FITS.get(recipe.train.fit, ""),
         objectives=escape(", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items())),
         validation=", ".join(f"{k} {v:.3g}" for k, v in validation.items())
         or "no validation split",

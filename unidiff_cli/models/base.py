@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from unidiff_cli.data.batch import Transform
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.models.adapters import AddedLayers, Factors
+from unidiff_cli.models.fit import Fit
 from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.needs import Tower
 from unidiff_cli.models.schedule import NoiseSchedule
@@ -120,6 +121,14 @@ class DualEncoder(nn.Module, ABC):
     @abstractmethod
     def clip_resize(self, images: Tensor) -> Tensor:
         """`clip_pixels` of images (B, 3, H, W) in [0, 255], not rounded and with gradient."""
+
+    @abstractmethod
+    def fit_images(self, fit: Fit) -> None:
+        """Lets the vision tower see images that are not square in this way, saved copies too."""
+
+    @abstractmethod
+    def save_preprocessing(self, folder: Path) -> None:
+        """Writes into a folder how the vision tower sees images, for transformers."""
 
     @abstractmethod
     def transforms(self) -> dict[str, Transform]:
@@ -290,5 +299,20 @@ class BaseModel(DualEncoder):
 
     @property
     @abstractmethod
+    def text_hash(self) -> str:
+        """Sixteen hex digits over the weights and words that decide captions' features."""
+
+    @property
+    @abstractmethod
+    def clip_preprocessing(self) -> list[Any]:
+        """All that decides an image's clip pixels, as JSON, for the key of a cache."""
+
+    @property
+    @abstractmethod
+    def latent_preprocessing(self) -> list[Any]:
+        """All that decides an image's latents, as JSON, for the key of a cache."""
+
+    @property
     def preprocessing(self) -> list[Any]:
-        """All that decides an image's clip pixels and latents, as JSON, for the key of a cache."""
+        """Both of them."""
+        return [*self.clip_preprocessing, *self.latent_preprocessing]

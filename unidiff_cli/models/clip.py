@@ -15,7 +15,9 @@ from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, SiglipIma
 
 from unidiff_cli.data.batch import Transform
 from unidiff_cli.data.token_window import TokenWindow
+from unidiff_cli.errors import WorkError
 from unidiff_cli.models.base import DualEncoder, TextFeatures
+from unidiff_cli.models.fit import Fit, fit_of, fitted
 from unidiff_cli.models.places import pretrained
 from unidiff_cli.models.reading import broken, read_model, reading
 from unidiff_cli.models.siglip import (
@@ -116,14 +118,28 @@ class Clip(DualEncoder):
             "antialias": True,
             "align_corners": False,
         }
-        if "shortest_edge" not in size:
+        fit = fit_of(self.clip_processor)
+        if fit == "stretch":
             sides = (size["height"], size["width"])
             return nn.functional.interpolate(images.to(full), sides, **options).clamp(0, 255)
-        short = size["shortest_edge"]
-        height, width = (round(side * short / min(images.shape[2:])) for side in images.shape[2:])
+        scaled = size["max_height"] if fit == "pad" else size["shortest_edge"]
+        of = max(images.shape[2:]) if fit == "pad" else min(images.shape[2:])
+        height, width = (round(side * scaled / of) for side in images.shape[2:])
         x = nn.functional.interpolate(images.to(full), (height, width), **options)
+        if fit == "pad":
+            left, top = (scaled - width) // 2, (scaled - height) // 2
+            edges = (left, scaled - width - left, top, scaled - height - top)
+            return nn.functional.pad(x, edges).clamp(0, 255)
         top, left = (height - crop["height"]) // 2, (width - crop["width"]) // 2
         return x[:, :, top : top + crop["height"], left : left + crop["width"]].clamp(0, 255)
+
+    def fit_images(self, fit: Fit) -> None:
+        """Sees images that are not square in this way from now on, and when it is saved."""
+        side = self.clip.config.vision_config.image_size
+        self.clip_processor = fitted(self.clip_processor, fit, side)
+
+    def save_preprocessing(self, folder: Path) -> None:
+        self.clip_processor.save_pretrained(folder)
 
     def transforms(self) -> dict[str, Transform]:
         return {"clip_pixels": partial(pixels, self.clip_processor)}
@@ -213,4 +229,17 @@ def square(side: int) -> CLIPImageProcessor:
 def pixels(processor: CLIPImageProcessor, images: Sequence[Image.Image]) -> Tensor:
     """Images resized and cropped by a processor, not yet scaled; uint8 (B, 3, side, side)."""
     options: dict[str, Any] = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
+    if fit_of(processor) == "pad":
+        _refuse_narrow(images, processor.size["max_height"])
     return processor(images=list(images), **options)["pixel_values"].to(torch.uint8)
+
+
+def _refuse_narrow(images: Sequence[Image.Image], side: int) -> None:
+    """Raises WorkError for an image of which less than a pixel would be left."""
+    for image in images:
+        if min(image.size) * side < max(image.size):
+            width, height = image.size
+            raise WorkError(
+                f"An image of {width}×{height} px is too narrow to be padded to {side} px.",
+                "Leave such images out: --set prepare.max_aspect=20",
+            )

@@ -25,6 +25,7 @@ from unidiff_cli.models.gradient_cut import Cut, GradientFactors, scaled_gradien
 from unidiff_cli.models.keyed_random import keyed_random
 from unidiff_cli.models.low_rank import Unadapted
 from unidiff_cli.models.needs import Needs, Tower
+from unidiff_cli.models.stored_text import StoredText
 from unidiff_cli.models.text_pass import TextCut, TextPass
 
 # The step number that keys the noise of validation: fixed, and no training step's.
@@ -37,7 +38,8 @@ class ForwardOptions:
 
     In training captions are dropped and rows gathered from all processes; else neither, and the
     noise is the same at every step. CLIP's towers run `chunk` rows at a time and the denoiser
-    `denoise_chunk`; 0: all. `factors` multiply gradients.
+    `denoise_chunk`; 0: all. `factors` multiply gradients. With `text` captions' features come from
+    there.
     """
 
     seed: int
@@ -45,6 +47,7 @@ class ForwardOptions:
     chunk: int = 0
     factors: GradientFactors = GradientFactors()
     denoise_chunk: int = 0
+    text: StoredText | None = None
 
 
 def latents_of(base: BaseModel, batch: Batch) -> Posterior:
@@ -52,8 +55,20 @@ def latents_of(base: BaseModel, batch: Batch) -> Posterior:
     if batch.latents is not None:
         mean, std = batch.latents.to(base.device, base.dtype).chunk(2, dim=1)
         return Posterior(mean, std)
-    assert batch.diffusion_pixels is not None
-    return base.encode_latents(batch.diffusion_pixels)
+    pixels = batch.diffusion_pixels
+    assert pixels is not None
+    if batch.mirrored:
+        seen = range(len(pixels)) if batch.denoise_rows is None else batch.denoise_rows
+        pixels = mirrored(pixels, [n for n, row in enumerate(seen) if row in batch.mirrored])
+    return base.encode_latents(pixels)
+
+
+def mirrored(pixels: Tensor, rows: Sequence[int]) -> Tensor:
+    """Pixels (n, 3, h, w), of these rows left and right exchanged."""
+    if not rows:
+        return pixels
+    places = torch.tensor(rows, device=pixels.device)
+    return pixels.index_copy(0, places, pixels[places].flip(-1))
 
 
 class ForwardPass:
@@ -169,7 +184,10 @@ class ForwardPass:
         if self.needs.empty_caption:
             captions.append("")
         read = [*self.denoise_rows, *range(self.size, len(captions))] if self.needs.states else []
-        whole = TextPass.run(self.base, captions, read, self.options.chunk)
+        stored = self.options.text
+        # What is only read needs no chunks.
+        chunk = 0 if stored else self.options.chunk
+        whole = TextPass.run(stored or self.base, captions, read, chunk)
         return whole.scaled(self.options.factors.text)
 
     def detach_text_tower(self) -> TextCut:
@@ -243,8 +261,10 @@ class ForwardPass:
 
     @property
     def _seen_pixels(self) -> Tensor:
-        """The images as CLIP trains on them, (B, 3, s, s) uint8: some cropped, some recoloured."""
-        pixels, batch = self._clip_pixels, self.batch
+        """The images as CLIP trains on them, (B, 3, s, s) uint8: some mirrored, some cropped, some
+        recoloured."""
+        batch = self.batch
+        pixels = mirrored(self._clip_pixels, batch.mirrored)
         changes = (("crop", augmented, 4, batch.cropped), ("hue", recoloured, 3, batch.recoloured))
         for name, change, count, rows in changes:
             if rows:

@@ -41,6 +41,7 @@ from unidiff_cli.models.sources import APART, APART_NOTE, Source
 from unidiff_cli.models.unet import UnetText
 from unidiff_cli.models.untuned import FOLDER, Untuned
 from unidiff_cli.models.weights import weights_hash
+from unidiff_cli.project.files import digest
 
 # Pixels encoded at a time: one image at 512 px, where an activation is 134 MB, or 64 at 64 px.
 PIXELS = 64**3
@@ -110,7 +111,7 @@ class LatentDiffusion(Clip, BaseModel):
         prefix_text_keys(folder / "text_encoder" / "model.safetensors")
         self.clip.save_pretrained(folder / "clip", safe_serialization=True)
         self.tokenizer.save_pretrained(folder / "clip")
-        self.clip_processor.save_pretrained(folder / "clip")
+        self.save_preprocessing(folder / "clip")
         if not self.shares_text:
             (folder / APART).write_text(f"{APART_NOTE}\n", encoding="utf-8")
         for layers in self.added.values():
@@ -132,8 +133,23 @@ class LatentDiffusion(Clip, BaseModel):
         return weights_hash(self.clip.vision_model, self.clip.visual_projection)
 
     @property
-    def preprocessing(self) -> list[Any]:
-        return [self.clip_processor.to_dict(), self.image_size, weights_hash(self.vae)]
+    def text_hash(self) -> str:
+        clip, pipeline = self.clip, self.pipeline
+        projection = clip.text_projection
+        towers = [clip.text_model, *([projection] if isinstance(projection, nn.Module) else [])]
+        words = [self.tokenizer, *(tokenizer_of(pipeline, n) for n in self.layout.text_encoders)]
+        weights = weights_hash(*towers, *self.own_text.values())
+        return digest(
+            [weights, *([w.backend_tokenizer.to_str(), w.model_max_length] for w in words)]
+        )
+
+    @property
+    def clip_preprocessing(self) -> list[Any]:
+        return [self.clip_processor.to_dict()]
+
+    @property
+    def latent_preprocessing(self) -> list[Any]:
+        return [self.image_size, weights_hash(self.vae)]
 
     @property
     def pipeline_names(self) -> Mapping[str, str]:

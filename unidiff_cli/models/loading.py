@@ -8,6 +8,7 @@ from unidiff_cli import registry
 from unidiff_cli.models.sources import resolve_base
 
 if TYPE_CHECKING:
+    from unidiff_cli.config.schema import Recipe
     from unidiff_cli.models.base import BaseModel
 
 
@@ -20,3 +21,11 @@ def load_base(base: Any, image_size: int) -> BaseModel:
     _, source = resolve_base(base)
     family = cast("type[BaseModel]", registry.load("models", source.family()))
     return family.load(source, image_size)
+
+
+def load_recipe_base(recipe: Recipe) -> BaseModel:
+    """The base of a recipe, which sees images as the recipe says. Raises as `load_base`."""
+    base = load_base(recipe.base, recipe.image_size)
+    if recipe.train.fit != "base":
+        base.fit_images(recipe.train.fit)
+    return base

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from unidiff_cli.models.base import DualEncoder, TextFeatures
+from unidiff_cli.models.base import TextFeatures
 from unidiff_cli.models.chunks import in_chunks
 from unidiff_cli.models.gradient_cut import Cut, scaled_gradient
+from unidiff_cli.models.stored_text import TextReader
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class TextPass:
 
     @classmethod
     def run(
-        cls, encoder: DualEncoder, captions: Sequence[str], read: Sequence[int], chunk: int
+        cls, encoder: TextReader, captions: Sequence[str], read: Sequence[int], chunk: int
     ) -> TextPass:
         """Over all captions, `chunk` at a time; conditions are kept of those numbered in `read`."""
 

@@ -22,6 +22,7 @@ from unidiff_cli.project.arrays import open_array, seal_array
 from unidiff_cli.project.files import atomic_file, digest, make_folder
 from unidiff_cli.project.project import Project
 from unidiff_cli.system import disk_problem
+from unidiff_cli.training.precompute import image_key
 
 if TYPE_CHECKING:
     from unidiff_cli.models.base import BaseModel
@@ -72,7 +73,7 @@ def fill_neighbours(
     The base must still have its own weights. Raises EnvironmentProblem when the disk is full.
     """
     count = min(MOST, max(2, len(rows) // (BLOCKS * block)))
-    depends = [shards.receipt.hash, base.preprocessing, base.vision_hash, [row.id for row in rows]]
+    depends = [base.clip_preprocessing, base.vision_hash, [image_key(row) for row in rows]]
     folder = project.folder("cache") / digest(["neighbours", *depends, count])
     file = folder / "neighbours.npy"
     if open_array(file) is not None:

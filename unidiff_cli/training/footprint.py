@@ -16,13 +16,13 @@ from torch import Tensor
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.models import loading, skeleton
-from unidiff_cli.models.needs import Needs
-from unidiff_cli.objectives import general_images
+from unidiff_cli.objectives import general_images, needs_of
 from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import Batches, blank, filled
 from unidiff_cli.training.optimizer_kinds import state_bytes
 from unidiff_cli.training.precision import accelerator_of
 from unidiff_cli.training.tensor_memory import TensorMemory
+from unidiff_cli.training.text_states import bytes_of_caption, text_stays
 from unidiff_cli.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> 
         for batch in batches(base):
             for _ in trainer.steps(iter([filled(batch, base, recipe)])):
                 steps += 1
-        takes = _by_part(trainer, memory, world, steps)
+        takes = _by_part(recipe, trainer, memory, world, steps)
         trained = [p for p in trainer.module.parameters() if p.requires_grad]
     if options.optimizer == trainer.options.optimizer:
         return takes
@@ -105,8 +105,10 @@ def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> 
     return replace(takes, memory=memory_by_part, checkpoint=takes.checkpoint - other + kept)
 
 
-def _by_part(trainer: Trainer, memory: TensorMemory, world: int, steps: int) -> Footprint:
-    module, base = trainer.module, trainer.base
+def _by_part(
+    recipe: Recipe, trainer: Trainer, memory: TensorMemory, world: int, steps: int
+) -> Footprint:
+    module, base, flops = trainer.module, trainer.base, memory.flops // steps
     towers = base.parameter_groups()
     trained = [p for p in module.parameters() if p.requires_grad]
     written = {name: _bytes(tensors.values()) for name, tensors in trainer.tensors().items()}
@@ -128,8 +130,8 @@ def _by_part(trainer: Trainer, memory: TensorMemory, world: int, steps: int) -> 
         checkpoint=sum(written.values()),
         best=written["averaged"],
         export=base.saved_bytes,
-        cached_image=_cached_image(base, module.needs),
-        flops=memory.flops // steps,
+        cached_image=_cached_image(base, recipe),
+        flops=flops,
         parameters={
             tower: (
                 sum(p.numel() for p in parameters),
@@ -147,9 +149,13 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(x.numel() * x.element_size() for x in once.values())
 
 
-def _cached_image(base: BaseModel, needs: Needs) -> int:
-    """Bytes of what `precompute` keeps of an image."""
+def _cached_image(base: BaseModel, recipe: Recipe) -> int:
+    """Bytes of what the cache keeps of an image and a caption of it."""
+    needs = needs_of(recipe.active().values())
     channels, height, width = base.latent_shape
     latents = 2 * channels * height * width * 2 if needs.latents else 0
+    if recipe.train.augment.flips:
+        latents *= 2
     pixels = base.clip_pixels([blank()]).numel() if needs.clip_pixels else 0
-    return latents + pixels + (base.dimension * 4 if needs.frozen_image_embeds else 0)
+    text = bytes_of_caption(base, needs.states) if text_stays(recipe) else 0
+    return latents + pixels + text + (base.dimension * 4 if needs.frozen_image_embeds else 0)

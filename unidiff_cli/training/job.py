@@ -14,13 +14,15 @@ from unidiff_cli.data.augmentation import Augmentation
 from unidiff_cli.data.caption_length import divide_captions
 from unidiff_cli.data.dataset import BatchPlan, Order, PriorDataset, Samples
 from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.stored_rows import StoredRows
 from unidiff_cli.data.streaming import StreamedSamples
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models.needs import Needs
+from unidiff_cli.models.stored_text import StoredText
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.project.project import Project
 from unidiff_cli.training.blocks import Blocks
-from unidiff_cli.training.precompute import Precomputed
+from unidiff_cli.training.precompute import Precomputed, image_key
 from unidiff_cli.training.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -90,6 +92,10 @@ class Job:
         kind = StreamedSamples if options.streaming else Samples
         return self._samples(base, "train", plan, kind)
 
+    def stored_text(self, base: BaseModel) -> StoredText | None:
+        """The features of captions where the text tower does not train; None: it runs."""
+        return StoredText(base, self.precomputed.text) if self.precomputed.text else None
+
     @cached_property
     def blocks(self) -> Blocks | None:
         """What the samples of a hard batch's blocks share; None where there are none."""
@@ -120,7 +126,7 @@ class Job:
         if not options.augment.on:
             return None
         known = attributes.from_figures(self.shards.receipt.figures)
-        rows = self._rows(base, "train")
+        rows = read_rows(self.shards, self.recipe, base, "train")
         return Augmentation(rows, options.augment, options.seed, known, base.window.same)
 
     def _order(self) -> Order:
@@ -149,12 +155,15 @@ class Job:
     def _samples(
         self, base: BaseModel, split: str, plan: BatchPlan, kind: type[Samples] = Samples
     ) -> Samples:
-        cached = self.precomputed.arrays.get(split)
+        rows = read_rows(self.shards, self.recipe, base, split)
+        keys = [image_key(row) for row in rows]
+        arrays = self.precomputed.arrays.items()
+        cached = {name: StoredRows.of(folder, keys) for name, folder in arrays}
         transforms = None if cached else self._transforms(base)
         training = split == "train"
         return kind(
             self.shards,
-            self._rows(base, split),
+            rows,
             plan,
             cached=cached,
             transforms=transforms,
@@ -163,13 +172,6 @@ class Job:
             keys=self.blocks.keys if training and self.blocks else None,
             augmentation=self.augmentation(base) if training else None,
         )
-
-    def _rows(self, base: BaseModel, split: str) -> list[Row]:
-        """The rows of a split, their long captions as the recipe wants them."""
-        rows = rows_of(self.shards, split)
-        if self.recipe.train.long_captions == "split":
-            rows = divide_captions(rows, base.window)
-        return rows
 
     def _transforms(self, base: BaseModel) -> dict[str, Transform]:
         needed = {"clip_pixels": self.needs.clip_pixels, "diffusion_pixels": self.needs.latents}
@@ -189,3 +191,11 @@ def rows_of(shards: Shards, split: str) -> list[Row]:
         groups.setdefault(row.group, []).append(row)
     spread = list(groups.values())[:: -(-len(rows) // MOST_VALIDATED)]
     return [row for group in spread for row in group][:MOST_VALIDATED]
+
+
+def read_rows(shards: Shards, recipe: Recipe, base: BaseModel, split: str) -> list[Row]:
+    """The same, their long captions as the recipe wants them."""
+    rows = rows_of(shards, split)
+    if recipe.train.long_captions == "split":
+        rows = divide_captions(rows, base.window)
+    return rows

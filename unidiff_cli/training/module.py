@@ -12,6 +12,7 @@ from unidiff_cli.data.batch import Batch
 from unidiff_cli.models.forward import ForwardOptions, ForwardPass
 from unidiff_cli.models.gradient_cut import GradientFactors
 from unidiff_cli.models.low_rank import LowRank, Unadapted, remove_adapters
+from unidiff_cli.models.stored_text import StoredText
 from unidiff_cli.objectives import Objective, Term, needs_of
 from unidiff_cli.objectives._heads import LossModule
 
@@ -45,6 +46,8 @@ class TrainingModule(nn.Module):
         self.adapters = adapters
         self.base, self.objectives, self.seed, self.chunk = base, dict(objectives), seed, chunk
         self.factors, self.halvings = GradientFactors(), 0
+        # Set where the text tower does not train.
+        self.text: StoredText | None = None
         self.layers: dict[str, AddedLayers] = {}
         self.fresh: list[str] = []
         # A run's own parameters begin alike on every process, and on resume.
@@ -117,7 +120,9 @@ class TrainingModule(nn.Module):
     def forward_pass(self, batch: Batch) -> ForwardPass:
         """The batch as this base sees it."""
         chunk, denoise_chunk = self.chunks(batch)
-        options = ForwardOptions(self.seed, self.training, chunk, self.factors, denoise_chunk)
+        options = ForwardOptions(
+            self.seed, self.training, chunk, self.factors, denoise_chunk, self.text
+        )
         return ForwardPass(self.base, batch, self.needs, options, self.frozen)
 
     def losses(self, forward: ForwardPass) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,64 +1,66 @@
 """What a run reads of each image, computed once and kept in the project's `cache/`.
 
-The key of a file holds everything its numbers depend on: the shards' receipt, the sizes and the
-autoencoder's weights. Of a latent its posterior's mean and deviation are kept, so that each step
-still samples it.
+A row is kept by the image's bytes, in a folder for everything else that its numbers depend on: the
+sizes and the weights. So a new image costs a row, whatever else changed in the catalogue. Of a
+latent its posterior's mean and deviation are kept, so that each step still samples it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
-import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from unidiff_cli.config.schema import Generate
-from unidiff_cli.data.batch import open_image
+from unidiff_cli.data.ahead import ahead
+from unidiff_cli.data.batch import Transform, open_image
+from unidiff_cli.data.dataset import MIRRORED
 from unidiff_cli.data.shards import Row, Shards
-from unidiff_cli.models.guidance_file import guidance_in_force
 from unidiff_cli.models.needs import Needs
-from unidiff_cli.models.sampler import generate_images
-from unidiff_cli.progress import Counter, Progress, labelled
-from unidiff_cli.project.arrays import open_array, seal_array
-from unidiff_cli.project.files import atomic_file, digest, make_folder, write_json
+from unidiff_cli.progress import Progress, labelled
+from unidiff_cli.project.files import digest, write_json
 from unidiff_cli.project.project import Project
+from unidiff_cli.project.row_store import PACK, RowStore, keys_of, write_pack
 from unidiff_cli.system import disk_problem
+from unidiff_cli.training.share import WHOLE, Share
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from unidiff_cli.models.base import BaseModel
-
-logger = logging.getLogger("unidiff")
 
 FILE = "precomputed.json"
 # CLIP's embeddings before it was trained, tensors of a batch.
 FROZEN, FROZEN_TEXT = "frozen_image_embeds", "frozen_text_embeds"
-# What is kept of each general caption and its image.
-GENERAL = ("latents", "clip_pixels", FROZEN, FROZEN_TEXT)
-# Images decoded at a time.
-CHUNK = 64
+# The pixels that each kept tensor is made of.
+SOURCES = {
+    "clip_pixels": "clip_pixels",
+    FROZEN: "clip_pixels",
+    "latents": "diffusion_pixels",
+    MIRRORED: "diffusion_pixels",
+}
+# Images decoded at a time, and seconds of work after which what is there is written.
+CHUNK, PATIENCE = 64, 30.0
 
 
 @dataclass(frozen=True)
 class Precomputed:
     """Where a run finds what was computed for it."""
 
-    # .npy files by split and by the batch's tensor, a row a sample; no split where images are
-    # decoded at each step.
-    arrays: Mapping[str, Mapping[str, Path]]
+    # Folders of rows by the batch's tensor; none where images are decoded at each step.
+    arrays: Mapping[str, Path]
     # Files of the base's own images, by objective and by the batch's tensor, one an image.
     generated: Mapping[str, Mapping[str, list[Path]]]
     # The .npy file of which training rows are near each other by the base, where that is asked for.
     neighbours: Path | None = None
+    # Folders of the features of captions, by their names; none where the text tower trains.
+    text: Mapping[str, Path] = field(default_factory=dict)
 
     def write(self, run: Path) -> None:
         """Keeps it in the run's folder, for the other processes of the run."""
@@ -68,201 +70,152 @@ class Precomputed:
     def read(cls, run: Path) -> Precomputed:
         """What the launching process wrote."""
         plain = json.loads((run / FILE).read_text(encoding="utf-8"))
-        arrays = {
-            split: {name: Path(file) for name, file in files.items()}
-            for split, files in plain["arrays"].items()
-        }
+        arrays = {name: Path(folder) for name, folder in plain["arrays"].items()}
         generated = {
             objective: {name: [Path(f) for f in files] for name, files in tensors.items()}
             for objective, tensors in plain["generated"].items()
         }
         neighbours = plain["neighbours"]
-        return cls(arrays, generated, neighbours and Path(neighbours))
+        text = {name: Path(folder) for name, folder in plain["text"].items()}
+        return cls(arrays, generated, neighbours and Path(neighbours), text)
 
 
-# ---------------------------------------------------------------- a catalogue's images
+def image_key(row: Row) -> str:
+    """The sha256 of a row's image, in hex; of its id in shards that do not know it."""
+    return row.content or hashlib.sha256(row.id.encode()).hexdigest()
+
+
+def row_folder(project: Project, name: str, depends: Any) -> Path:
+    """The folder of the rows of a name, all of which depend on the same."""
+    return project.folder("cache") / "rows" / f"{name}-{digest(depends)}"
+
+
+def row_folders(
+    project: Project, base: BaseModel, needs: Needs, mirrored: bool = False
+) -> dict[str, Path]:
+    """The folders of the rows of each tensor that is needed."""
+    depends = {}
+    if needs.clip_pixels:
+        depends["clip_pixels"] = base.clip_preprocessing
+    if needs.latents:
+        depends["latents"] = base.latent_preprocessing
+        if mirrored:
+            depends[MIRRORED] = base.latent_preprocessing
+    if needs.frozen_image_embeds:
+        depends[FROZEN] = [*base.clip_preprocessing, base.vision_hash]
+    return {name: row_folder(project, name, key) for name, key in depends.items()}
 
 
 def fill_cache(
     project: Project,
     base: BaseModel,
     shards: Shards,
-    splits: Mapping[str, Sequence[Row]],
+    rows: Sequence[Row],
     needs: Needs,
     on_progress: Progress | None = None,
-) -> dict[str, dict[str, Path]]:
-    """The .npy files of some splits' rows, by split and tensor, computed where they are missing.
+    share: Share = WHOLE,
+    mirrored: bool = False,
+) -> dict[str, Path]:
+    """The folders of rows by tensor, those of `rows` computed where they are missing.
 
-    `clip_pixels` uint8 (N, 3, s, s), `latents` float16 (N, 2c, h, w) and `frozen_image_embeds`
-    float32 (N, D), as far as they are needed; the base must still have its own weights where the
-    last are missing. Raises EnvironmentProblem when the disk is full.
+    A row is `clip_pixels` uint8 (3, s, s), `latents` float16 (2c, h, w) and `frozen_image_embeds`
+    float32 (D,), as far as they are needed, and with `mirrored` also `mirrored_latents`. The base
+    must still have its own weights where embeddings are missing. What an interrupted call computed
+    is kept, and of several processes each computes its share. Raises EnvironmentProblem when the
+    disk is full.
     """
-    file_names = {}
-    if needs.clip_pixels:
-        file_names["clip_pixels"] = "clip_pixels.npy"
-    if needs.latents:
-        file_names["latents"] = "latents.npy"
-    if needs.frozen_image_embeds:
-        file_names[FROZEN] = f"{FROZEN}-{base.vision_hash}.npy"
-    key, filled = [shards.receipt.hash, base.preprocessing], {}
-    for split, rows in splits.items():
-        folder = project.folder("cache") / digest([*key, [row.id for row in rows]]) / split
-        filled[split] = {name: folder / file for name, file in file_names.items()}
-        missing = {name: file for name, file in filled[split].items() if open_array(file) is None}
-        if missing:
-            counter = labelled(on_progress, f"caching {split}")
-            _write_arrays(missing, base, shards, rows, counter)
-    return filled
+    folders = row_folders(project, base, needs, mirrored)
+    unlike = {image_key(row): row for row in rows}
+    missing = {name: missing_keys(folder, list(unlike), share) for name, folder in folders.items()}
+    left = [row for key, row in unlike.items() if any(key in keys for keys in missing.values())]
+    counter, done, started = labelled(on_progress, "caching images"), 0, len(unlike) - len(left)
+    packs = {name: Pack(folder) for name, folder in folders.items()}
+    for batch in ahead(partial(_pixels, base.transforms(), shards, _read(missing)), left, CHUNK):
+        keys = [image_key(row) for row in left[done : done + CHUNK]]
+        pixels = {name: torch.cat([piece[name] for piece in batch]) for name in batch[0]}
+        for name, lacking in missing.items():
+            if part := [i for i, key in enumerate(keys) if key in lacking]:
+                chosen = {of: x[part] for of, x in pixels.items()}
+                packs[name].add([keys[i] for i in part], values_of(base, name, chosen))
+        done += len(keys)
+        if counter:
+            counter(started + done, len(unlike))
+    for pack in packs.values():
+        pack.write()
+    return folders
 
 
-def _write_arrays(
-    files: Mapping[str, Path],
-    base: BaseModel,
-    shards: Shards,
-    rows: Sequence[Row],
-    on_progress: Counter | None,
-) -> None:
-    """Writes the array of each tensor to its file. Raises EnvironmentProblem on a full disk."""
-    folder = next(iter(files.values())).parent
-    try:
-        make_folder(folder)
-        with ExitStack() as stack:
-            # Two processes of an ablation may fill the same rows.
-            beside = {name: stack.enter_context(atomic_file(f)) for name, f in files.items()}
-            arrays: dict[str, np.memmap] = {}
-            for start in range(0, len(rows), CHUNK):
-                images = [open_image(shards, row) for row in rows[start : start + CHUNK]]
-                for name, file in beside.items():
-                    values = _values(base, name, images)
-                    if name not in arrays:
-                        arrays[name] = _new_array(file, values, len(rows))
-                    arrays[name][start : start + len(values)] = values
-                if on_progress:
-                    on_progress(min(start + CHUNK, len(rows)), len(rows))
-            for name, array in arrays.items():
-                array.flush()
-                seal_array(beside[name])
-    except OSError as problem:
-        raise disk_problem(
-            problem,
-            f"The cache of {len(rows):,} images in {folder}",
-            "Or do without it: --set train.cache_latents=false",
-        ) from problem
+def _read(missing: Mapping[str, set[str]]) -> list[str]:
+    """The kinds of pixels that are read for what is missing."""
+    return list({SOURCES[name]: None for name, keys in missing.items() if keys})
 
 
-def _new_array(file: Path, first: np.ndarray, rows: int) -> np.memmap:
-    """A file for so many rows like the first ones, its place on the disk taken."""
-    array = np.lib.format.open_memmap(file, "w+", first.dtype, (rows, *first.shape[1:]))
-    # A full disk is an error here, a crash when mapped.
-    with open(file, "r+b") as stream:
-        os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
-    return array
+def _pixels(
+    transforms: Mapping[str, Transform], shards: Shards, names: Sequence[str], rows: Sequence[Row]
+) -> dict[str, Tensor]:
+    images = [open_image(shards, row) for row in rows]
+    return {name: transforms[name](images) for name in names}
 
 
-def _values(base: BaseModel, name: str, images: Sequence[Image]) -> np.ndarray:
+def tidy_cache(folders: Mapping[str, Path], keys: Iterable[str]) -> None:
+    """Deletes what these folders hold beyond bounds; `keys` are all that are still of use.
+
+    No other process may use them meanwhile.
+    """
+    live = keys_of(set(keys))
+    for folder in folders.values():
+        RowStore(folder).tidy(live)
+
+
+def missing_keys(folder: Path, keys: Sequence[str], share: Share = WHOLE) -> set[str]:
+    """Which of some keys a store lacks, of this process's share."""
+    places = RowStore(folder).places(keys_of(keys))
+    lacking = (key for key, place in zip(keys, places, strict=True) if place < 0)
+    return {key for key in lacking if share.has(int(key[:8], 16))}
+
+
+class Pack:
+    """Rows that are computed for a store, written some at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._keys: list[str] = []
+        self._rows: list[np.ndarray] = []
+        self._since = time.monotonic()
+
+    def add(self, keys: Sequence[str], rows: np.ndarray) -> None:
+        """Takes rows (n, …) in; many of them, or old ones, are written.
+
+        Raises EnvironmentProblem when the disk is full.
+        """
+        self._keys += keys
+        self._rows.append(rows)
+        if len(self._keys) >= PACK - CHUNK or time.monotonic() > self._since + PATIENCE:
+            self.write()
+
+    def write(self) -> None:
+        """Writes what there is. Raises EnvironmentProblem when the disk is full."""
+        if self._keys:
+            try:
+                write_pack(self.folder, keys_of(self._keys), np.concatenate(self._rows))
+            except OSError as problem:
+                raise disk_problem(
+                    problem,
+                    f"The cache in {self.folder}",
+                    "Or do without it: --set train.cache_latents=false",
+                ) from problem
+        self._keys, self._rows, self._since = [], [], time.monotonic()
+
+
+def values_of(base: BaseModel, name: str, pixels: Mapping[str, Tensor]) -> np.ndarray:
+    """The rows (n, …) of a tensor, by the pixels of n images that it is made of."""
+    read = pixels[SOURCES[name]]
     if name == "clip_pixels":
-        return base.clip_pixels(images).numpy()
+        return read.numpy()
     if name == FROZEN:
         with torch.no_grad():
-            return base.encode_images(base.clip_pixels(images)).float().cpu().numpy()
-    return _latents(base, images)
-
-
-def _latents(base: BaseModel, images: Sequence[Image]) -> np.ndarray:
-    """Mean and deviation of images' latents, float16 (N, 2c, h, w)."""
-    posterior = base.encode_latents(base.diffusion_pixels(images))
-    return torch.cat(posterior, dim=1).half().cpu().numpy()
-
-
-# ---------------------------------------------------------------- the base's own images
-
-
-def generate_general(
-    project: Project,
-    base: BaseModel,
-    weights: str,
-    captions: Sequence[str],
-    options: Generate,
-    on_progress: Progress | None = None,
-) -> dict[str, list[Path]]:
-    """The base's own images of captions, each tensor of GENERAL in files of one row, one an image.
-
-    They are float16 latents (1, 2c, h, w), uint8 pixels (1, 3, s, s) and unit embeddings (1, D) of
-    the image and of the caption. Image i starts from seed i; those that are missing are generated.
-    `weights` is the hash of the base's files: it must still have those weights. What an interrupted
-    call generated is kept. Raises EnvironmentProblem when the disk is full.
-    """
-    # A file an image, so that how many are generated at a time decides nothing: after a run out of
-    # memory it is lowered.
-    guidance, _ = guidance_in_force(options, base.source)
-    depends: list[Any] = [*GENERAL, weights, base.preprocessing, base.sampler_name]
-    depends += [base.image_size, options.steps, *astuple(guidance)]
-    folder = project.folder("cache") / digest([*depends, list(captions)]) / "general"
-    files = {n: [folder / n / f"{i:06d}.npy" for i in range(len(captions))] for n in GENERAL}
-    missing = [
-        i for i in range(len(captions)) if any(open_array(files[n][i]) is None for n in GENERAL)
-    ]
-    cost = _Cost(len(missing), options.steps, base.image_size)
-    for start in range(0, len(missing), options.batch_size):
-        numbers = missing[start : start + options.batch_size]
-        chosen = [captions[i] for i in numbers]
-        images = generate_images(
-            base,
-            chosen,
-            numbers,
-            steps=options.steps,
-            guidance=guidance,
-            batch_size=options.batch_size,
-        )
-        arrays = _general_values(base, list(images), chosen)
-        try:
-            for name, values in arrays.items():
-                make_folder(folder / name)
-                for i, one in zip(numbers, values, strict=True):
-                    _write_row(files[name][i], one[None])
-        except OSError as problem:
-            raise disk_problem(problem, f"The prior's images in {folder}") from problem
-        cost.say_rest(start + len(numbers))
-        if on_progress:
-            done = len(captions) - len(missing) + start + len(numbers)
-            on_progress("generating the prior", done, len(captions))
-    return files
-
-
-class _Cost:
-    """What images that are still to be generated cost, said before the first and after it."""
-
-    def __init__(self, images: int, steps: int, side: int) -> None:
-        self.images, self.started, self.said = images, time.monotonic(), False
-        if images:
-            logger.info(
-                f"The base generates {images:,} images of general captions, once: {steps} steps of "
-                f"its sampler each, {side} px. They stay in cache/."
-            )
-
-    def say_rest(self, done: int) -> None:
-        """Once: the seconds an image took, and how long those that are left will take."""
-        if self.said or done == self.images:
-            return
-        self.said = True
-        seconds = (time.monotonic() - self.started) / done
-        logger.info(
-            f"{seconds:.2g} seconds an image: about {seconds * (self.images - done) / 60:.1f} "
-            "minutes more. Fewer: --set objectives.prior.images=N"
-        )
-
-
-def _general_values(
-    base: BaseModel, images: Sequence[Image], captions: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Each tensor of GENERAL of some images and their captions."""
-    with torch.no_grad():
-        text = base.encode_text(captions).embeds.float().cpu().numpy()
-    return {name: text if name == FROZEN_TEXT else _values(base, name, images) for name in GENERAL}
-
-
-def _write_row(file: Path, array: np.ndarray) -> None:
-    with atomic_file(file) as beside, open(beside, "wb") as stream:
-        np.save(stream, array)
-        stream.flush()
-        seal_array(beside)
+            return base.encode_images(read).float().cpu().numpy()
+    if name == MIRRORED:
+        read = read.flip(-1)
+    # Mean and deviation.
+    return torch.cat(base.encode_latents(read), dim=1).half().cpu().numpy()

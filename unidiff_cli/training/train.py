@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
-from unidiff_cli.data.alike_order import block_size
 from unidiff_cli.data.caption_length import count_tokens, divide_captions, warn_of_cut
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
@@ -24,12 +22,11 @@ from unidiff_cli.project.folders import PREVIOUS_INDEX
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, is_closed
 from unidiff_cli.training import compilation, optimizer_kinds, trackers
-from unidiff_cli.training.blocks import Blocks, fill_neighbours
+from unidiff_cli.training.filling import precomputed
 from unidiff_cli.training.follower import launch_followed
 from unidiff_cli.training.job import Job, rows_of
 from unidiff_cli.training.launching import Launching
 from unidiff_cli.training.place import Place, others
-from unidiff_cli.training.precompute import Precomputed, fill_cache, generate_general
 from unidiff_cli.training.provenance import Provenance
 from unidiff_cli.training.run import rewind
 from unidiff_cli.training.selection import rule_words
@@ -86,7 +83,7 @@ def train(
         compilation.require(recipe.train)
         world = launching.world(recipe)
         _check(recipe, shards, world)
-        base = loading.load_base(recipe.base, recipe.image_size)
+        base = loading.load_recipe_base(recipe)
         # Do.
         launching.say(recipe)
         if not resume:
@@ -97,7 +94,10 @@ def train(
             folder = project.path("runs", name)
             make_folder(folder)
             provenance.write(folder, recipe)
-        computed = _precomputed(project, recipe, base, shards, provenance.weights, on_progress)
+        gpus = min(world, machine.gpu_count())
+        computed = precomputed(
+            project, name, recipe, base, shards, provenance.weights, on_progress, gpus
+        )
         job = Job(project, name, recipe, provenance, shards, computed)
         for sentence in job.sentences(base):
             logger.info(sentence)
@@ -175,7 +175,19 @@ def _check(recipe: Recipe, shards: Shards, world: int) -> None:
                 f"train.{key} {size} does not divide over {world} processes.",
                 f"Take a multiple of {world}, or set train.processes.",
             )
+    _check_augment(recipe)
     _check_prior(list(recipe.active().values()), options.denoise_batch or options.batch_size)
+
+
+def _check_augment(recipe: Recipe) -> None:
+    """Raises UsageError for a change of images that no term of the loss would see."""
+    options, needs = recipe.train.augment, needs_of(recipe.active().values())
+    for key in ("colours", "crops"):
+        if getattr(options, key) and not needs.image_embeds:
+            raise UsageError(
+                f"train.augment.{key} changes what CLIP sees, and no objective reads its images.",
+                f"Turn it off: --set train.augment.{key}=0",
+            )
 
 
 def _check_prior(objectives: list[Objective], seen: int) -> None:
@@ -225,47 +237,3 @@ def _say_cut(recipe: Recipe, base: BaseModel, shards: Shards) -> None:
     for doubt in tokens.doubts():
         logger.warning("%s %s", doubt.fact, doubt.action)
     warn_of_cut(base.window, recipe.train.preview_prompts, "preview prompt")
-
-
-def _precomputed(
-    project: Project,
-    recipe: Recipe,
-    base: BaseModel,
-    shards: Shards,
-    weights: str,
-    on_progress: Progress | None,
-) -> Precomputed:
-    """All that the run reads from the cache, before any process waits for another."""
-    base.to(machine.device())
-    active = recipe.active()
-    arrays, generated = {}, {}
-    if recipe.train.cache_latents:
-        splits = {split: rows for split in ("train", "val") if (rows := rows_of(shards, split))}
-        needs = needs_of(active.values())
-        arrays = fill_cache(project, base, shards, splits, needs, on_progress)
-    for name, objective in active.items():
-
-        def generate(captions: Sequence[str], name: str = name) -> dict[str, list[Path]]:
-            warn_of_cut(base.window, captions, "general caption")
-            generated[name] = generate_general(
-                project, base, weights, captions, recipe.generate, on_progress
-            )
-            return generated[name]
-
-        objective.data(generate, recipe.train.seed)
-    return Precomputed(arrays, generated, _neighbours(project, recipe, base, shards, on_progress))
-
-
-def _neighbours(
-    project: Project,
-    recipe: Recipe,
-    base: BaseModel,
-    shards: Shards,
-    on_progress: Progress | None,
-) -> Path | None:
-    """Which training rows are near each other, where batches need it."""
-    options = recipe.train
-    if not options.alike or Blocks.of(shards):
-        return None
-    size = block_size(options.batch_size, options.alike)
-    return fill_neighbours(project, base, shards, shards.rows("train"), size, on_progress)

@@ -107,8 +107,9 @@ def work(
                 f"{world} processes were asked for and {accelerator.num_processes} started."
             )
         torch.manual_seed(options.seed)
-        base = base or loading.load_base(recipe.base, recipe.image_size)
+        base = base or loading.load_recipe_base(recipe)
         trainer = trainer_of(accelerator, base, recipe)
+        trainer.module.text = job.stored_text(base)
         training = job.training_samples(base, accelerator.process_index, world)
         held_out = job.held_out_samples(base)
         run = Run(job.folder, recipe, trainer, held_out)

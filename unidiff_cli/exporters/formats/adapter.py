@@ -35,12 +35,13 @@ USAGE = """\
 ```python
 from diffusers import StableDiffusionPipeline
 from peft import PeftModel
-from transformers import CLIPModel
+from transformers import CLIPImageProcessor, CLIPModel
 
 folder = {name}
 pipe = StableDiffusionPipeline.from_pretrained({diffusion})
 pipe.load_lora_weights(folder)
 clip = PeftModel.from_pretrained(CLIPModel.from_pretrained({clip}), f"{{folder}}/clip")
+processor = CLIPImageProcessor.from_pretrained(f"{{folder}}/clip")
 ```
 
 It fits the base that it was trained on and no other. The text tower's adapters are in both places.
@@ -94,6 +95,7 @@ class Adapter(Exporter):
         clip = {k.removeprefix(OWN_CLIP): x for k, x in tensors.items() if k.startswith(OWN_CLIP)}
         if clip:
             _write_peft(clip, base.adapter, base.source.clip, folder / CLIP)
+            base.save_preprocessing(folder / CLIP)
 
     def usage(self, name: str, recipe: Recipe, guidance: Guidance) -> str:
         _, source = resolve_base(recipe.base)
