@@ -101,3 +101,12 @@ def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, exp
         "import sys, os, unidiff_cli; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
     )
     assert run_python(code, env=environment).split() == [expected, "False"]
+
+
+def test_whoever_reads_a_base_s_interface_loads_no_library_of_models():
+    """Each loader process does, and the libraries take seconds."""
+    loaded = run_python(
+        "import sys, unidiff_cli.models.base; "
+        "print(*({n.split('.')[0] for n in sys.modules} & {'diffusers', 'transformers'}))"
+    )
+    assert loaded.strip() == ""

@@ -55,6 +55,14 @@ def gpu_names() -> list[str]:
     return [torch.cuda.get_device_name(number) for number in range(gpu_count())]
 
 
+def take_gpu(number: int) -> None:
+    """Makes a GPU the one that this process computes on, where the machine has any."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number)
+
+
 def bf16_supported() -> bool:
     """Whether the GPU computes in bfloat16 natively; False without a GPU."""
     import torch

@@ -138,8 +138,8 @@ def test_a_run_trains_on_parts_or_on_what_is_read(window):
 
     rows = [row(n, caption) for n, caption in enumerate(LONG)]
     shards = SimpleNamespace(rows=lambda split: rows)
-    base = SimpleNamespace(window=window)
-    computed = SimpleNamespace(arrays={"train": {"latents": Path("latents.npy")}})
+    base = SimpleNamespace(window=window, transforms=dict)
+    computed = SimpleNamespace(arrays={})
 
     def samples(**train):
         options = Train(batch_size=4, no_duplicates=True, **train)

@@ -81,7 +81,7 @@ def test_settings_of_fsdp_reach_the_processes(auto):
         (["--num_processes"], "expected one argument"),
         (["--num_prozesses", "2"], "num_prozesses"),
         (["--use_deepspeed"], "DeepSpeed is not supported"),
-        (["--dynamo_backend", "inductor"], "does not compile"),
+        (["--dynamo_backend", "inductor"], "compiles in its own way"),
         (["--mixed_precision", "fp8"], "fp8 is not supported"),
         (["--num_machines", "2", "--num_processes", "4"], "2 machines"),
         (["--config_file", "/nowhere.yaml"], "accelerate refuses"),

@@ -488,7 +488,7 @@ class Train(Section):
         False, description="less memory for more time: activations are computed twice"
     )
     compile: bool = Field(
-        False, description="torch.compile of the towers' blocks: minutes first, then faster steps"
+        False, description="torch.compile of the towers' blocks, which takes minutes first"
     )
     seed: Seed = Field(0, description="seed of the order, the noise and new layers")
     processes: Count = Field(0, description="0: one per GPU, one without a GPU")

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -65,6 +64,9 @@ class Untuned:
 
 
 def _read(folder: Path) -> tuple[Any, UnetText]:
+    # Whoever only embeds images loads no diffusers.
+    from diffusers import UNet2DConditionModel
+
     with reading("The export's", folder / EMPTY):
         tensors = load_file(folder / EMPTY)
         empty = UnetText(tensors.pop(STATES), tensors or None)

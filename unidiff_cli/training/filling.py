@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.alike_order import block_size
@@ -173,8 +171,7 @@ def main(root: str, run: str) -> None:
     folder = project.path("runs", run)
     began = Provenance.read(folder)
     recipe = began.recipe_of(folder)
-    if torch.cuda.is_available():
-        torch.cuda.set_device(share.rank)
+    machine.take_gpu(share.rank)
     base = loading.load_recipe_base(recipe).to(machine.device())
     shards = Shards.open(project.path("shards"))
     _filled(project, recipe, base, shards, began.weights, share=share)
