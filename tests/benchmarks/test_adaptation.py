@@ -114,6 +114,7 @@ def test_every_model_has_its_figures(views_run):
     assert report["images"]["train"] == 12
 
 
+@pytest.mark.slow
 def test_a_sheet_and_the_figures_are_written_without_the_catalogues_path(views_run, shop):
     out, _, _ = views_run
     assert (out / "sheet.png").stat().st_size > 1000
