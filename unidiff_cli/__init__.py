@@ -11,9 +11,10 @@ it.
 import os
 import sys
 
-# Before torch loads: its threads sleep while they wait for each other. They would spin, and where
-# another program holds a core that stops them, not it. Who sets the variable decides.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before torch loads: its threads sleep soon while they wait for each other. They would spin, and
+# where another program holds a core that stops them, not it. Who sets a variable decides.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 # While `python -m unidiff_cli.cli` starts, the working directory stands first on the path, and it
 # may be a stranger's catalogue. It may also be the checkout that this package lies in.
