@@ -3,8 +3,9 @@
     python -m benchmarks.waiting --out DIR [--rounds 5] [--only passive]
 
 A small piece of each stage runs at nano's size, in turns in resident processes that differ in one
-thing: `spinning` is libgomp's own way (300,000 turns at every barrier), `brief` is ours, 1,000 turns,
-`passive` sleeps at once (OMP_WAIT_POLICY=PASSIVE). All cores are free, or another process keeps one busy.
+thing: `spinning` is libgomp's own way (300,000 turns at every barrier), `brief` is ours, 1,000
+turns, `passive` sleeps at once (OMP_WAIT_POLICY=PASSIVE). All cores are free, or another process
+keeps one busy.
 `slowdown` is busy over idle, `cost` is idle over idle spinning; both are of medians. `others` is
 the most cores that other processes took in an idle round that counts: rounds in which they took
 more than a twentieth of a core are left out, and `left_out` says how many. Writes OUT/figures.json.

@@ -95,7 +95,9 @@ def test_parts_load_without_torch(kind):
 
 @pytest.mark.parametrize(("given", "expected"), [(None, "1000"), ("5", "5")])
 def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, expected):
-    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    }
     environment |= {"GOMP_SPINCOUNT": given} if given else {}
     code = (
         "import sys, os, unidiff_cli; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
