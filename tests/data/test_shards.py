@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.support.damage import DAMAGE, damage
 from tests.support.shards import random_samples, row_of, write_shards
 from unidiff_cli.data import shards
-from unidiff_cli.data.shard_writer import write_split
+from unidiff_cli.data.shard_writer import write_shard
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady
 
@@ -109,11 +109,12 @@ def test_bytes_depend_on_the_samples_only(tmp_path, monkeypatch):
 def test_a_pinned_shard(tmp_path):
     """The bytes of a shard are a promise: caches and receipts name them by hash."""
     sample = (row_of(7, attributes={"colour": "röd"}), b"\x89PNG")
-    rows, files = write_split(tmp_path, "train", [sample], 10)
-    data = (tmp_path / "train-00000.tar").read_bytes()
-    assert files == {"train-00000.tar": hashlib.sha256(data).hexdigest()}
+    file = tmp_path / "train-00000.tar"
+    rows, sha256 = write_shard(file, file.name, [sample])
+    data = file.read_bytes()
+    assert sha256 == hashlib.sha256(data).hexdigest()
     assert tarfile.open(fileobj=io.BytesIO(data)).getnames() == ["000000007.png", "000000007.json"]
-    assert hashlib.sha256(data).hexdigest()[:16] == "45634d0b6352c6fb"
+    assert hashlib.sha256(data).hexdigest()[:16] == "c872ecccb0ff0abb"
 
 
 # ---------------------------------------------------------------- damage

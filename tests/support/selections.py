@@ -7,6 +7,7 @@ from PIL import Image
 from tests.support.catalogue import bounds, encoded
 from unidiff_cli.data.decode import STORED, Decoded, StoredSample
 from unidiff_cli.data.images import PreparedImage, prepare_image
+from unidiff_cli.data.kept_images import Place
 from unidiff_cli.data.locations import InMemory
 from unidiff_cli.data.sample import Sample
 
@@ -28,5 +29,5 @@ def decoded(rows: Iterable[tuple[Image.Image | bytes, str]], **columns) -> Decod
         assert isinstance(prepared, PreparedImage), prepared
         values = {name: value(n) for name, value in columns.items()}
         sample = Sample(f"row {n}", STORED, (text,), **values)
-        samples.append(StoredSample(sample, f"{n}.jpg", prepared, 0, 0))
+        samples.append(StoredSample(sample, f"{n}.jpg", prepared, Place(0, 0, 0)))
     return Decoded(samples, [])

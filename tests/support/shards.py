@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from unidiff_cli.data import shards
-from unidiff_cli.data.shard_writer import write_split
+from unidiff_cli.data.shard_writer import shard_name, write_shard
 from unidiff_cli.data.shards import Row
 from unidiff_cli.project.receipt import Receipt, close
 
@@ -53,7 +53,10 @@ def random_samples(count: int = 8, seed: int = 0) -> list[tuple[Row, bytes]]:
 def write_shards(folder: Path, samples: list[tuple[Row, bytes]], size: int = 3) -> list[Row]:
     """A finished folder of one split, `size` samples a shard."""
     folder.mkdir(parents=True)
-    rows, _ = write_split(folder, "train", samples, size)
+    rows: list[Row] = []
+    for number, start in enumerate(range(0, len(samples), size)):
+        name = shard_name("train", number)
+        rows += write_shard(folder / name, name, samples[start : start + size])[0]
     shards.write_index(folder, rows)
     close(folder, Receipt("prepare", {}), 0.0)
     return rows

@@ -101,7 +101,7 @@ def prepare_command(
         _show_plan(settings, catalogue, yes, strict)
         return
     remember = Remembered(project, recipe)
-    ways = {"force": force, "yes": yes, "strict": strict, "check": check}
+    ways: dict[str, Any] = {"force": force, "yes": yes, "strict": strict, "check": check}
     with shown(context.obj.quiet) as bars:
         before = receipt_of(project, "shards")
         window = _token_window(settings)

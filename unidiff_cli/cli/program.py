@@ -22,6 +22,7 @@ from unidiff_cli.cli import (
     recipes,
     retrieve,
     serve,
+    shards,
     status,
     train,
     verify,
@@ -97,6 +98,7 @@ app.command("doctor")(doctor.doctor_command)
 app.command("sample-catalog", epilog=prepare.SAMPLE_EXAMPLE)(prepare.sample_catalog_command)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(base.app, name="base")
+app.add_typer(shards.app, name="shards")
 
 
 def run() -> int:

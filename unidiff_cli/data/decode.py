@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
@@ -19,6 +17,7 @@ from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.executors import Executor, ProcessExecutor
 from unidiff_cli.data.image_files import ImageBounds, is_light
 from unidiff_cli.data.images import PreparedImage, prepare_image, rgb_image
+from unidiff_cli.data.kept_images import KeptImages, Place
 from unidiff_cli.data.locations import InMemory, Location
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.remote import gathered
@@ -33,11 +32,12 @@ CRASHED: Any = Reason(
 STORED = InMemory("", b"")
 # Images between two reports of progress.
 EVERY = 50
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class StoredSample:
-    """A sample whose image lies in the temporary store, `size` bytes from `offset`.
+    """A sample whose image is kept on disk, at `place`.
 
     `sample.image` and `image.data` are empty. `path` is the image's path relative to the
     catalogue, "" where it came out of a tar or a table.
@@ -46,8 +46,11 @@ class StoredSample:
     sample: Sample
     path: str
     image: PreparedImage
-    offset: int
-    size: int
+    place: Place
+
+    def read(self, kept: KeptImages) -> bytes:
+        """The bytes of its image. Raises Damaged."""
+        return kept.read(self.place, self.image.content)
 
 
 @dataclass
@@ -59,30 +62,6 @@ class Decoded:
 
     samples: list[StoredSample]
     rejected: list[Rejected]
-
-
-class TemporaryStore:
-    """Prepared images on disk between two passes, so that memory does not hold the catalogue."""
-
-    def __init__(self, folder: Path) -> None:
-        self._stream: IO[bytes] = tempfile.TemporaryFile(dir=folder)
-
-    def __enter__(self) -> TemporaryStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-
-    def put(self, data: bytes) -> int:
-        """Adds bytes and returns their offset."""
-        offset = self._stream.seek(0, os.SEEK_END)
-        self._stream.write(data)
-        return offset
-
-    def get(self, stored: StoredSample) -> bytes:
-        """The bytes of a sample's image."""
-        self._stream.seek(stored.offset)
-        return self._stream.read(stored.size)
 
 
 def executor_of(options: Prepare) -> ProcessExecutor:
@@ -129,24 +108,38 @@ def decode_catalogue(
     reader: Reader,
     options: Prepare,
     executor: Executor,
-    store: TemporaryStore,
+    kept: KeptImages,
     extent: Extent,
     progress: Progress,
 ) -> Decoded:
-    """Decodes every image once: the good ones go to the store, the others to the rejected rows."""
-    samples: list[StoredSample] = []
-    # By row number, so that the list does not depend on who was fast.
+    """Decodes every image once: the good ones are kept, the others go to the rejected rows.
+
+    An image that is kept already is not decoded.
+    """
+    # By row number, so that the lists do not depend on who was fast.
+    samples: dict[int, StoredSample] = {}
     rejected: dict[int, Rejected] = {}
-    waiting: deque[tuple[int, Sample, str]] = deque()
+    waiting: deque[tuple[int, Sample, str, bytes | None]] = deque()
 
     def sources() -> Iterator[Location]:
         for number, item in enumerate(reader):
             if isinstance(item, Rejected):
                 rejected[number] = item
+                continue
+            path = item.image.relative_to(reader.root)
+            key, sample = kept.key(item.image), replace(item, image=STORED)
+            if found := kept.find(key):
+                samples[number] = StoredSample(sample, path, *found)
+                tell()
             else:
-                path = item.image.relative_to(reader.root)
-                waiting.append((number, replace(item, image=STORED), path))
+                waiting.append((number, sample, path, key))
                 yield item.image
+
+    def tell() -> None:
+        done = len(samples) + len(rejected)
+        if done % EVERY == 0:
+            signals.check()
+            progress("images", done, max(extent.rows, done) if extent.rows else 0)
 
     work = partial(
         prepare_image,
@@ -154,20 +147,28 @@ def decode_catalogue(
         bounds=bounds_of(options),
         background=options.background,
     )
-    for done, image in enumerate(executor.map(work, sources(), CRASHED), 1):
+    for image in executor.map(work, sources(), CRASHED):
         # Before the image counts: whatever swallowed the signal may have spoilt it.
         signals.check()
-        number, sample, path = waiting.popleft()
+        number, sample, path, key = waiting.popleft()
         if isinstance(image, Reason):
             rejected[number] = Rejected(sample.row, image, path)
         else:
-            offset, size = store.put(image.data), len(image.data)
-            samples.append(StoredSample(sample, path, replace(image, data=b""), offset, size))
-        if done % EVERY == 0:
-            progress("images", done, max(extent.rows, done) if extent.rows else 0)
+            place = kept.put(key, image)
+            samples[number] = StoredSample(sample, path, replace(image, data=b""), place)
+        tell()
     rows = len(samples) + len(rejected)
     progress("images", rows, rows)
-    return Decoded(samples, [rejected[number] for number in sorted(rejected)])
+    return Decoded(_in_order(samples), _in_order(rejected))
+
+
+def kept_by(options: Prepare) -> str:
+    """The options that decide what becomes of an image."""
+    return repr((options.max_side, bounds_of(options), options.background))
+
+
+def _in_order(items: dict[int, Item]) -> list[Item]:
+    return [items[number] for number in sorted(items)]
 
 
 def write_quarantine(path: Path, rejected: Iterable[Rejected]) -> None:

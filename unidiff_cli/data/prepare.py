@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from unidiff_cli.config.schema import Prepare, Recipe
-from unidiff_cli.data import duplicates, readers, shards, splits, summary
-from unidiff_cli.data.caption_fields import unfilled_fields
+from unidiff_cli.data import readers, shard_folder, splits, summary
 from unidiff_cli.data.caption_length import count_tokens
+from unidiff_cli.data.content_doubts import content_doubts
 from unidiff_cli.data.decode import (
-    StoredSample,
-    TemporaryStore,
     decode_catalogue,
     executor_of,
     write_quarantine,
 )
 from unidiff_cli.data.doubts import Doubt, settle
 from unidiff_cli.data.downloads import Downloads
+from unidiff_cli.data.kept_images import KeptImages, Lost
+from unidiff_cli.data.kept_work import kept_work, mark_damaged
 from unidiff_cli.data.locations import shown
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.refusals import (
@@ -37,13 +37,13 @@ from unidiff_cli.data.refusals import (
     refuse_full_disk,
     refuse_our_shards,
 )
-from unidiff_cli.data.sample import Cause, Extent
+from unidiff_cli.data.sample import Extent
 from unidiff_cli.data.selection import select
-from unidiff_cli.data.shard_writer import write_split
-from unidiff_cli.data.shards import Row
+from unidiff_cli.data.shard_check import Damage, verify
+from unidiff_cli.data.shards import INDEX, Row, Shards
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.data.web_client import Client
-from unidiff_cli.errors import WorkError
+from unidiff_cli.errors import Damaged, WorkError
 from unidiff_cli.progress import Progress, labelled
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
@@ -55,12 +55,6 @@ logger = logging.getLogger("unidiff")
 PAGE = "report.html"
 # Where the images of web addresses lie.
 DOWNLOADED = ("cache", "downloads")
-# What is said of what was not read, and how many are named.
-ACTIONS = {
-    Cause.LINK: "Copy what they name into the catalogue, or allow them: --follow-links",
-    Cause.UNREADABLE: "Nobody knows how many images they hold; make them readable.",
-}
-NAMED = 5
 
 
 class Plan(NamedTuple):
@@ -92,6 +86,7 @@ def prepare(
     yes: bool = False,
     strict: bool = False,
     check: bool = False,
+    again: Collection[str] | None = None,
     window: TokenWindow | None = None,
     on_progress: Progress | None = None,
 ) -> Receipt:
@@ -99,8 +94,10 @@ def prepare(
 
     `yes` accepts guesses about how the catalogue is meant, and `strict` refuses warnings too. With
     `check` all is done but the shards: the page lies in `cache/prepare`, and the receipt is stored
-    nowhere. `window` counts the captions' tokens, as the base reads them; shards do not depend on
-    it. `on_progress(what, done, total)` is called as it goes; `total` is 0 where nobody knows.
+    nowhere. `again` are images of the shards, by their sha256, that are damaged: they are made
+    again from the same catalogue. `window` counts the captions' tokens, as the base reads them;
+    shards do not depend on it. `on_progress(what, done, total)` is called as it goes; `total` is
+    0 where nobody knows.
 
     Raises UsageError (also for what is doubtful), WorkError (no images, or too many bad rows) and
     EnvironmentProblem (disk); the folder is as before then.
@@ -125,47 +122,145 @@ def prepare(
         _download(project, reader, progress)
         extent = reader.extent()
     settings = _settings(recipe, reader, extent)
-    is_done = not force and not check
+    if again is not None:
+        mark_damaged(project, again, settings)
+    is_done = not force and not check and again is None
     if is_done and (finished := project.finished("shards", settings=settings, inputs={})):
         return finished
 
-    # The work.
+    work = _Work(
+        project, recipe, reader, extent, settings, description, doubts, warnings, window, progress
+    )
+    work.yes, work.strict, work.check = yes, strict, check
     with project.lock():
-        receipt = Receipt("prepare", settings, seed=options.seed)
-        needed = refuse_full_disk(project, extent)
-        with disk_errors(project, needed), _folder(project, receipt, check) as folder:
-            with TemporaryStore(folder) as store:
-                executor = executor_of(options)
-                everything = decode_catalogue(reader, options, executor, store, extent, progress)
-                selection = select(everything, options)
-                decoded, pairs = selection.decoded, selection.pairs
-                write_quarantine(folder / QUARANTINE, decoded.rejected)
-                refuse_bad(project, options, reader, decoded)
-                rows = _rows(decoded.samples, pairs, options)
-                tokens = count_tokens(window, _captions(rows)) if window else None
-                contents = summary.Contents(
-                    rows, decoded, pairs, selection.placeholders, selection.notes, tokens
-                )
-                lacking = splits.doubts([row.split for row in rows], options.splits)
-                # What only a whole pass tells, of a catalogue that was not read before.
-                later = [doubt for doubt in reader.doubts() if doubt not in doubts]
-                doubts = [*later, *_doubts(contents), *selection.doubts, *lacking]
-                with listed_if_refused(project, decoded):
-                    warnings += settle(doubts, yes, strict)
-                if not check:
-                    hashes = _write(folder, rows, decoded.samples, store, options, progress)
+        while True:
+            try:
+                return work.done(anew=force)
+            except Lost as lost:
+                logger.warning("%s Its images are decoded again.", lost.fact)
+                force = False
+
+
+def repair(project: Project, on_progress: Progress | None = None) -> list[Damage]:
+    """Makes again what is damaged of a project's shards, from their catalogue, and nothing else.
+
+    Returns the damage that there was. Raises NotReady without shards, and WorkError where the
+    catalogue is not as it was, so that other shards would come of it.
+    """
+    folder = project.path("shards")
+    try:
+        shards = Shards.open(folder, read=False)
+        damages = verify(shards, on_progress)
+    # The index itself.
+    except Damaged as problem:
+        damages = [Damage(INDEX, "", "", problem.fact)]
+    if damages:
+        receipt = Receipt.read(folder)
+        assert receipt is not None
+        recipe = Recipe(prepare=Prepare(**receipt.settings["prepare"]))
+        contents = {damage.content for damage in damages} - {""}
+        prepare(
+            project,
+            recipe,
+            _catalogue(receipt),
+            yes=True,
+            again=contents,
+            on_progress=on_progress,
+        )
+    return damages
+
+
+def _catalogue(receipt: Receipt) -> str:
+    """The path or address of the catalogue that shards were made from."""
+    place = receipt.settings["catalogue"]
+    path, source = place["path"], place["source"]
+    return path if source in ("", ".") else f"{path}/{source}"
+
+
+@dataclass
+class _Work:
+    """Preparing a catalogue that may be prepared, of which nothing is done yet.
+
+    `doubts` and `warnings` are those of its rows.
+    """
+
+    project: Project
+    recipe: Recipe
+    reader: Reader
+    extent: Extent
+    settings: dict[str, Any]
+    description: list[str]
+    doubts: list[Doubt]
+    warnings: list[str]
+    window: TokenWindow | None
+    progress: Progress
+    yes: bool = False
+    strict: bool = False
+    check: bool = False
+
+    def done(self, anew: bool) -> Receipt:
+        """The receipt, once all is done; `anew` uses nothing that earlier runs left.
+
+        Raises Lost where something that they left is damaged; then it is forgotten.
+        """
+        project, options = self.project, self.recipe.prepare
+        receipt = Receipt("prepare", self.settings, seed=options.seed)
+        needed = refuse_full_disk(project, self.extent)
+        with disk_errors(project, needed), _folder(project, receipt, self.check) as folder:
+            kept, units = kept_work(project, options, anew)
+            with kept:
+                contents, warnings = self._contents(folder, kept)
+                if not self.check:
+                    hashes = shard_folder.fill(
+                        folder,
+                        contents.rows,
+                        contents.decoded.samples,
+                        units,
+                        kept,
+                        options.shard_size,
+                        self.progress,
+                    )
                     receipt.content = digest(hashes)
                     receipt.files = {
                         name: record_of(folder / name, h) for name, h in hashes.items()
                     }
-                receipt.counts = summary.counts(reader, contents)
-                receipt.figures = summary.figures(reader, contents, description, warnings)
-                summary.write_page(folder / PAGE, receipt, contents, store, options)
+                receipt.counts = summary.counts(self.reader, contents)
+                receipt.figures = summary.figures(
+                    self.reader, contents, self.description, [*self.warnings, *warnings]
+                )
+                summary.write_page(folder / PAGE, receipt, contents, kept, options)
 
-        if not check:
+        if not self.check:
             # An earlier try that failed left its list; the folder has its own now.
             project.path(*CHECKED, QUARANTINE).unlink(missing_ok=True)
-    return receipt
+            kept.release()
+            units.release()
+        return receipt
+
+    def _contents(self, folder: Path, kept: KeptImages) -> tuple[summary.Contents, list[str]]:
+        """What goes into the shards, and what is to be warned of; the rejected rows are written.
+
+        Raises WorkError where too little is left, and UsageError for what is doubtful.
+        """
+        project, reader, options = self.project, self.reader, self.recipe.prepare
+        everything = decode_catalogue(
+            reader, options, executor_of(options), kept, self.extent, self.progress
+        )
+        selection = select(everything, options)
+        decoded, pairs = selection.decoded, selection.pairs
+        write_quarantine(folder / QUARANTINE, decoded.rejected)
+        refuse_bad(project, options, reader, decoded)
+        rows = shard_folder.rows_of(decoded.samples, pairs, options)
+        tokens = count_tokens(self.window, _captions(rows)) if self.window else None
+        contents = summary.Contents(
+            rows, decoded, pairs, selection.placeholders, selection.notes, tokens
+        )
+        lacking = splits.doubts([row.split for row in rows], options.splits)
+        # What only a whole pass tells, of a catalogue that was not read before.
+        later = [doubt for doubt in reader.doubts() if doubt not in self.doubts]
+        doubts = [*later, *content_doubts(contents), *selection.doubts, *lacking]
+        with listed_if_refused(project, decoded):
+            return contents, settle(doubts, self.yes, self.strict)
 
 
 @contextmanager
@@ -210,109 +305,3 @@ def _download(project: Project, reader: Reader, progress: Progress) -> None:
 def _captions(rows: list[Row]) -> Iterator[str]:
     for row in rows:
         yield from row.captions
-
-
-def _doubts(contents: summary.Contents) -> list[Doubt]:
-    """What is doubtful once the images are decoded and the captions counted."""
-    decoded, tokens = contents.decoded, contents.tokens
-    doubts = tokens.doubts() if tokens else []
-    for cause, action in ACTIONS.items():
-        # Nobody knows what such links and folders hold.
-        paths = [item.path or item.row for item in decoded.rejected if item.reason.cause is cause]
-        if paths:
-            named = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
-            doubts.append(Doubt(f"{len(paths):,} not read, {cause.value}: {named}.", action))
-    fields = unfilled_fields([row.captions for row in contents.rows])
-    return [*doubts, *fields, *_torn(contents)]
-
-
-def _torn(contents: summary.Contents) -> Iterator[Doubt]:
-    """Products, and groups of equal images, that the catalogue itself puts into several splits."""
-    pairs = list(zip(contents.rows, contents.decoded.samples, strict=True))
-    products = _in_several((s.sample.product, row.split) for row, s in pairs)
-    of_products = {row.group for row, s in pairs if s.sample.product in products}
-    groups = _in_several((row.group, row.split) for row, _ in pairs)
-    groups = {name: None for name in groups if name not in of_products}
-    so = "Test knows what train has seen then; the splits are those that the catalogue names."
-    if products:
-        yield Doubt(
-            f"{_counted(len(products), 'product')} rows in several splits, such as "
-            f"{shown(next(iter(products)))}. {so}",
-            "To split by product: --set prepare.columns.split=''",
-            stops=True,
-        )
-    if groups:
-        yield Doubt(
-            f"{_counted(len(groups), 'group')} equal images in several splits, such as that of "
-            f"{shown(next(iter(groups)))}. {so}",
-            "To keep each in one split: --set prepare.columns.split=''",
-        )
-
-
-def _in_several(pairs: Iterable[tuple[str | None, str]]) -> dict[str, None]:
-    """The names that lie in several splits, in order."""
-    first: dict[str, str] = {}
-    return dict.fromkeys(
-        name for name, split in pairs if name and first.setdefault(name, split) != split
-    )
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"1 {thing} has" if count == 1 else f"{count:,} {thing}s have"
-
-
-# ---------------------------------------------------------------- groups, splits, shards
-
-
-def _rows(stored: list[StoredSample], pairs: list[tuple[int, int]], options: Prepare) -> list[Row]:
-    """A row for every sample, its offset in a shard still open."""
-    samples = [item.sample for item in stored]
-    products, contents = [s.product for s in samples], [item.image.content for item in stored]
-    if options.dedupe == "keep":
-        contents = duplicates.numbered(contents)
-    groups = duplicates.group_names(products, contents, pairs)
-    split = splits.assign_splits(groups, [s.split for s in samples], options.splits, options.seed)
-    uses = Counter(s.id for s in samples)
-    return [
-        Row(
-            key=(key := f"{n:09d}"),
-            # An id that is used twice names nothing.
-            id=item.sample.id if item.sample.id and uses[item.sample.id] == 1 else key,
-            split=split[n],
-            group=groups[n],
-            captions=item.sample.captions,
-            attributes=item.sample.attributes,
-            row=item.sample.row,
-            path=item.path,
-            width=item.image.width,
-            height=item.image.height,
-            content=item.image.content,
-            phash=item.image.phash.hex(),
-        )
-        for n, item in enumerate(stored)
-    ]
-
-
-def _write(
-    folder: Path,
-    rows: list[Row],
-    stored: list[StoredSample],
-    store: TemporaryStore,
-    options: Prepare,
-    progress: Progress,
-) -> dict[str, str]:
-    """Writes the shards and the index; returns the sha256 of each file by its name."""
-    files: dict[str, str] = {}
-    indexed: list[Row] = []
-
-    def images(split: str) -> Iterator[tuple[Row, bytes]]:
-        for row, item in zip(rows, stored, strict=True):
-            if row.split == split:
-                yield row, store.get(item)
-
-    for split in splits.NAMES:
-        written, hashes = write_split(folder, split, images(split), options.shard_size)
-        indexed += written
-        files |= hashes
-        progress("shards", len(indexed), len(rows))
-    return files | {shards.INDEX: shards.write_index(folder, indexed)}

@@ -16,31 +16,41 @@ from pathlib import Path
 from unidiff_cli.data.shards import BLOCK, Row
 
 
-def write_split(
-    folder: Path, split: str, samples: Iterable[tuple[Row, bytes]], size: int
-) -> tuple[list[Row], dict[str, str]]:
-    """Writes one split as shards of `size` samples.
+def shard_name(split: str, number: int) -> str:
+    """The file of a split's shard, as webdataset's `train-{00000..00041}.tar` expands."""
+    return f"{split}-{number:05d}.tar"
 
-    Returns the rows with their offsets, and each shard's sha256 by its name.
+
+def write_shard(
+    file: Path, name: str, samples: Iterable[tuple[Row, bytes]]
+) -> tuple[list[Row], str]:
+    """Writes samples as one tar; `name` is what the index will call it.
+
+    Returns the rows with their offsets, and the sha256 of the tar in hex.
     """
-    rows: list[Row] = []
-    files: dict[str, str] = {}
-    shard: _Shard | None = None
-    for number, (row, image) in enumerate(samples):
-        if shard is None or number % size == 0:
-            files |= shard.close() if shard else {}
-            shard = _Shard(folder / f"{split}-{number // size:05d}.tar")
-        rows.append(shard.add(row, image))
-    files |= shard.close() if shard else {}
-    return rows, files
+    with _Shard(file, name) as shard:
+        rows = [shard.add(row, image) for row, image in samples]
+    return rows, shard.sha256
 
 
 class _Shard:
     """One tar being written, hashed on the way."""
 
-    def __init__(self, path: Path) -> None:
-        self._stream, self._name = open(path, "xb"), path.name
+    def __init__(self, file: Path, name: str) -> None:
+        self._stream, self._name = open(file, "xb"), name
         self._offset, self._sha = 0, hashlib.sha256()
+
+    def __enter__(self) -> _Shard:
+        return self
+
+    def __exit__(self, problem: object, *_: object) -> None:
+        with self._stream:
+            if problem is None:
+                self._put(bytes(2 * BLOCK))
+
+    @property
+    def sha256(self) -> str:
+        return self._sha.hexdigest()
 
     def add(self, row: Row, image: bytes) -> Row:
         text = row.json()
@@ -70,11 +80,6 @@ class _Shard:
         self._stream.write(data)
         self._sha.update(data)
         self._offset += len(data)
-
-    def close(self) -> dict[str, str]:
-        with self._stream:
-            self._put(bytes(2 * BLOCK))
-        return {self._name: self._sha.hexdigest()}
 
 
 def _suffix(image: bytes) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from unidiff_cli.data.addresses import scheme_of
 from unidiff_cli.errors import Damaged, NotReady
+from unidiff_cli.project.files import link
 from unidiff_cli.project.receipt import FileRecord, Receipt, record_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class Row:
             if len(self.captions) == 1
             else {"captions": list(self.captions)}
         )
-        ours = {"id": self.id, "group": self.group, "split": self.split, "row": self.row}
+        # Not the row of the catalogue: it changes with every row before it.
+        ours = {"id": self.id, "group": self.group, "split": self.split}
         value = {**text, "attributes": self.attributes, "unidiff": ours}
         return json.dumps(value, allow_nan=False).encode()
 
@@ -79,11 +80,7 @@ def resplit(
     """
     tars = {name: r for name, r in shards.receipt.files.items() if name.endswith(".tar")}
     for name in tars:
-        try:
-            os.link(shards.folder / name, folder / name)
-        except OSError:
-            # Another disk, or one without links.
-            shutil.copyfile(shards.folder / name, folder / name)
+        link(shards.folder / name, folder / name)
     rows = (replace(row, split=split(row)) for row in shards.rows())
     return tars, write_index(folder, rows)
 

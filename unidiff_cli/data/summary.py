@@ -11,7 +11,8 @@ from typing import Any
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.attributes import as_figures, infer
 from unidiff_cli.data.caption_length import CaptionTokens
-from unidiff_cli.data.decode import Decoded, StoredSample, TemporaryStore
+from unidiff_cli.data.decode import Decoded, StoredSample
+from unidiff_cli.data.kept_images import KeptImages
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.shards import Row
 from unidiff_cli.data.splits import NAMES
@@ -157,7 +158,7 @@ def _token_lines(tokens: dict[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def write_page(
-    path: Path, receipt: Receipt, contents: Contents, store: TemporaryStore, options: Prepare
+    path: Path, receipt: Receipt, contents: Contents, kept: KeptImages, options: Prepare
 ) -> None:
     """Writes the page that a person looks at before training.
 
@@ -169,7 +170,7 @@ def write_page(
 
     placeholders = [
         {
-            "image": html.thumbnail(store.get(item)),
+            "image": html.thumbnail(item.read(kept)),
             "rows": count,
             "name": item.path or item.sample.row,
         }
@@ -178,7 +179,7 @@ def write_page(
 
     def figure(n: int) -> dict[str, str]:
         row = rows[n]
-        image = html.thumbnail(store.get(decoded.samples[n]))
+        image = html.thumbnail(decoded.samples[n].read(kept))
         return {"image": image, "caption": row.captions[0], "row": row.row, "split": row.split}
 
     words = [len(caption.split()) for row in rows for caption in row.captions]

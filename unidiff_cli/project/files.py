@@ -132,6 +132,17 @@ def _open_to_readers(file: Path) -> None:
         file.chmod(wanted)
 
 
+def link(file: Path, name: Path) -> None:
+    """Gives a file a second name, which is new, or copies it where the disk cannot."""
+    try:
+        os.link(file, name)
+    except FileExistsError:
+        raise
+    # Another disk, or one without links.
+    except OSError:
+        shutil.copyfile(file, name)
+
+
 # ---------------------------------------------------------------- folders
 
 

@@ -1,0 +1,78 @@
+"""Checks shards sample by sample."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.progress import Progress
+
+
+class Damage(NamedTuple):
+    """What is wrong with a shard; `sample` is the key of the sample that it hits, "" for none."""
+
+    shard: str
+    sample: str
+    # Of the image that the sample should have, its sha256 in hex.
+    content: str
+    words: str
+
+
+def verify(shards: Shards, on_progress: Progress | None = None) -> list[Damage]:
+    """Reads every byte of every shard: whole shards by their sha256, others sample by sample."""
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for row in shards.rows():
+        rows[row.shard].append(row)
+    names = sorted({*rows, *(name for name in shards.receipt.files if name.endswith(".tar"))})
+    damages: list[Damage] = []
+    for done, name in enumerate(names, 1):
+        damages += _of_shard(shards, name, rows[name])
+        if on_progress:
+            on_progress("shards", done, len(names))
+    return damages
+
+
+def _of_shard(shards: Shards, name: str, rows: Sequence[Row]) -> Iterator[Damage]:
+    file, record = shards.folder / name, shards.receipt.files.get(name)
+    try:
+        data = _mapped(file)
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+        yield from (Damage(name, row.key, row.content, f"cannot be read: {reason}") for row in rows)
+        return
+    if record and (len(data), hashlib.sha256(data).hexdigest()) == (record.size, record.sha256):
+        return
+    hit = False
+    for row in rows:
+        members = (
+            ("image", row.image_offset, row.image_size, row.image_crc),
+            ("text", row.json_offset, row.json_size, row.json_crc),
+        )
+        for what, offset, size, crc in members:
+            piece = data[offset : offset + size]
+            if len(piece) < size:
+                words = f"the shard ends before its {what} does"
+            elif zlib.crc32(piece) != crc:
+                words = f"its {what} is not what was written"
+            else:
+                continue
+            hit = True
+            yield Damage(name, row.key, row.content, words)
+            break
+    if not hit:
+        words = "a header or the space between samples is not what was written"
+        yield Damage(name, "", rows[0].content if rows else "", words)
+
+
+def _mapped(file: Path) -> bytes | mmap.mmap:
+    """The bytes of a file, which need not be in memory. Raises OSError."""
+    with open(file, "rb") as stream:
+        # An empty file cannot be mapped.
+        whole = stream.seek(0, 2) > 0
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if whole else b""
