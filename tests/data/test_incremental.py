@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.data.test_prepare import is_whole, run
 from tests.support.catalogue import bounds, encoded, photo, write_photos
+from tests.support.preparing import bytes_of, inodes, is_whole, run
 from unidiff_cli.config.schema import Prepare, Recipe
 from unidiff_cli.data import decode, kept_images, shard_units
 from unidiff_cli.data.images import prepare_image
@@ -22,9 +22,8 @@ from unidiff_cli.data.placement import sample_keys, shard_count, shard_number
 from unidiff_cli.data.prepare import prepare
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import RECEIPT
 
-PACKS = ("cache", "prepare", "images")
+PACKS = ("cache", "images")
 
 
 @pytest.fixture
@@ -39,16 +38,6 @@ def decoded(monkeypatch) -> Counter:
 
     monkeypatch.setattr(decode, "prepare_image", counted)
     return counts
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    """The files that prepare promises to be equal."""
-    others = (RECEIPT, "report.html")
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name not in others}
-
-
-def inodes(folder: Path) -> dict[str, int]:
-    return {p.name: p.stat().st_ino for p in folder.glob("*.tar")}
 
 
 def change_row(source: Path, number: int, **cells) -> None:
@@ -216,6 +205,18 @@ def test_shards_that_were_written_are_not_written_again(tmp_path, monkeypatch, d
     _, folder = run(tmp_path, source, shard_size=5)
     assert sorted(written) == sorted(inodes(folder)) and decoded.total() == 40
     assert is_whole(folder) and not list((tmp_path / "project" / "cache").rglob("*.tar"))
+
+
+def test_what_is_kept_for_finished_shards_is_let_go_of(tmp_path, monkeypatch):
+    source, packs = write_photos(tmp_path / "shop", 10), (tmp_path / "project").joinpath(*PACKS)
+    with monkeypatch.context() as patch:
+        patch.setattr(KeptImages, "release", lambda kept: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(tmp_path, source)
+    assert list(packs.glob("*.bin"))
+    receipt, folder = run(tmp_path, source)
+    assert not list(packs.glob("*.bin")) and is_whole(folder)
+    assert not (tmp_path / "project" / "cache" / "unfinished-shards").exists()
 
 
 # ---------------------------------------------------------------- damage

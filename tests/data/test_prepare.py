@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.catalogue import contents, encoded, photo, put, write_photos
+from tests.support.preparing import is_whole, run
 from unidiff_cli.config.schema import Prepare, Recipe
 from unidiff_cli.data import executors, kept_images, shards, summary
 from unidiff_cli.data.prepare import plan, prepare
@@ -21,23 +22,8 @@ from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 
 
-def run(
-    tmp_path: Path, source: Path, force=False, project="project", yes=False, **options
-) -> tuple[Receipt, Path]:
-    """The receipt and the folder of shards, in a project below `tmp_path`."""
-    recipe = Recipe(prepare=Prepare(**{"workers": 1, **options}))
-    place = Project(tmp_path / project)
-    return prepare(place, recipe, source, force=force, yes=yes), place.path("shards")
-
-
 def quarantined(file: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether every sample of a folder of shards reads as it was written."""
-    opened = Shards.open(folder)
-    return all(opened.image_bytes(row) and opened.json_bytes(row) for row in opened.rows())
 
 
 @pytest.fixture

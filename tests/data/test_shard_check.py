@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.test_incremental import bytes_of, inodes
-from tests.data.test_prepare import is_whole, run
 from tests.support.catalogue import write_photos
 from tests.support.damage import DAMAGE, damage
+from tests.support.preparing import bytes_of, inodes, is_whole, run
 from unidiff_cli.data.prepare import repair
 from unidiff_cli.data.shard_check import verify
 from unidiff_cli.data.shards import INDEX, Shards

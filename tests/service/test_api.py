@@ -42,12 +42,12 @@ def test_a_text_finds_what_the_library_finds(client, retriever):
     assert "path" not in json.dumps(answer.json())
 
 
-def test_images_texts_and_items_count_by_their_weights_and_against(client, retriever):
+def test_parts_count_by_their_weights_and_against(client, retriever, item, another):
     data = {
         "text": "red^0.5",
-        "item": "000000007^2",
+        "item": f"{item}^2",
         "minus_text": "hat",
-        "minus_item": "000000009",
+        "minus_item": another,
         "image_weight": "3",
         "k": 60,
         "group_by": "none",
@@ -58,18 +58,18 @@ def test_images_texts_and_items_count_by_their_weights_and_against(client, retri
         Part("hat", -1),
         Part(open_query(picture(1)[1]), 3),
         Part(open_query(picture(2)[1]), -1),
-        retriever.like("000000007", 2),
-        retriever.like("000000009", -1),
+        retriever.like(item, 2),
+        retriever.like(another, -1),
     ]
     [wanted] = retriever.search_all([parts], 60, group_by="none")
     assert ids(client.post("/v1/retrieve", data=data, files=files)) == [hit.id for hit in wanted]
 
 
-def test_more_like_an_item_leaves_out_its_product(client, retriever):
-    first = ids(client.post("/v1/retrieve", data={"item": "000000007", "k": 3}))
-    others = ids(client.post("/v1/retrieve", data={"item": "000000007", "k": 60, "others": True}))
-    own = {row.id for row in retriever.views("000000007")}
-    assert first[0] == "000000007" and own and not own & set(others)
+def test_more_like_an_item_leaves_out_its_product(client, retriever, item):
+    first = ids(client.post("/v1/retrieve", data={"item": item, "k": 3}))
+    others = ids(client.post("/v1/retrieve", data={"item": item, "k": 60, "others": True}))
+    own = {row.id for row in retriever.views(item)}
+    assert first[0] == item and own and not own & set(others)
 
 
 def test_rare_words_are_found_and_told_unless_they_are_turned_off(client, retriever):
@@ -131,9 +131,9 @@ def test_what_is_no_image_is_refused_in_a_sentence(client, kind, place):
 # ---------------------------------------------------------------- items
 
 
-def test_an_item_has_its_captions_attributes_and_views(client, retriever):
-    answer = client.get("/v1/items/000000007").json()
-    row, *others = retriever.views("000000007")
+def test_an_item_has_its_captions_attributes_and_views(client, retriever, item):
+    answer = client.get(f"/v1/items/{item}").json()
+    row, *others = retriever.views(item)
     assert answer["captions"] == list(row.captions) and answer["attributes"] == row.attributes
     assert [view["id"] for view in answer["views"]] == [other.id for other in others]
     pixels = Image.open(io.BytesIO(client.get(answer["image"]).content))
@@ -147,11 +147,11 @@ def test_an_item_has_its_captions_attributes_and_views(client, retriever):
 
 @pytest.mark.parametrize(
     "name",
-    ["none", "..%2F..%2Funidiff.yaml", "../../unidiff.yaml", "%00", "000000007/../x", "ü" * 99],
+    ["none", "..%2F..%2Funidiff.yaml", "../../unidiff.yaml", "%00", "{item}/../x", "ü" * 99],
 )
 @pytest.mark.parametrize("part", ["", "/image", "/thumbnail"])
-def test_nothing_but_an_id_gives_anything(client, name, part):
-    answer = client.get(f"/v1/items/{name}{part}")
+def test_nothing_but_an_id_gives_anything(client, item, name, part):
+    answer = client.get(f"/v1/items/{name}{part}".replace("{item}", item))
     assert answer.status_code == 404 and "detail" in answer.json()
 
 
@@ -229,11 +229,11 @@ def test_what_was_never_asked_for_is_not_there(client):
 # ---------------------------------------------------------------- watching
 
 
-def test_health_and_metrics(client, finished):
+def test_health_and_metrics(client, finished, item):
     health = client.get("/healthz").json()
     assert health["status"] == "ok" and health["images"] == 60
     assert health["export"] == finished.current_export()
-    client.get("/v1/items/000000007")
+    client.get(f"/v1/items/{item}")
     text = client.get("/metrics").text
     line = 'unidiff_requests_total{method="GET",route="/v1/items/{id:path}",status="200"}'
     assert line in text and "unidiff_index_images 60.0" in text

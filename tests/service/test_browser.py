@@ -195,12 +195,12 @@ def test_the_theme_is_kept(page):
     assert before != after == page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
-PAGES = ["/", "/?q=red+dress&plus=long&minus=hat&f=color:red", "/items/000000007", "/login"]
+PAGES = ["/", "/?q=red+dress&plus=long&minus=hat&f=color:red", "/items/{item}", "/login"]
 
 
 @pytest.mark.parametrize("place", PAGES)
-def test_axe_finds_nothing_serious(page, place):
-    page.goto(place)
+def test_axe_finds_nothing_serious(page, item, place):
+    page.goto(place.format(item=item))
     for theme in ("light", "dark"):
         page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
         found = axe.Axe().run(page).response["violations"]
@@ -208,8 +208,8 @@ def test_axe_finds_nothing_serious(page, place):
         assert not serious, [(one["id"], one["nodes"][0]["html"]) for one in serious]
 
 
-def test_nothing_is_wider_than_the_page(page):
+def test_nothing_is_wider_than_the_page(page, item):
     for place in PAGES:
-        page.goto(place)
+        page.goto(place.format(item=item))
         width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert width <= 0, place

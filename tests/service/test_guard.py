@@ -41,8 +41,8 @@ def test_a_page_of_another_site_sends_nothing(client):
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_browser_gets_a_policy_with_every_answer(client):
-    for place in ("/", "/v1/items/000000007", "/none", "/v1/items/000000007/image"):
+def test_a_browser_gets_a_policy_with_every_answer(client, item):
+    for place in ("/", f"/v1/items/{item}", "/none", f"/v1/items/{item}/image"):
         headers = client.get(place).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert "script-src 'self'" in headers["content-security-policy"]
@@ -50,9 +50,10 @@ def test_a_browser_gets_a_policy_with_every_answer(client):
 
 
 @pytest.mark.parametrize(
-    "place", ["/", "/v1/items/000000007", "/metrics", "/docs", "/openapi.json", "/queries/x"]
+    "place", ["/", "/v1/items/{item}", "/metrics", "/docs", "/openapi.json", "/queries/x"]
 )
-def test_a_token_is_asked_for_everywhere(guarded, place):
+def test_a_token_is_asked_for_everywhere(guarded, item, place):
+    place = place.format(item=item)
     assert guarded.get(place, headers={"accept": "*/*"}).status_code == 401
     wrong = {"authorization": "Bearer sesam"}
     assert guarded.get(place, headers=wrong).status_code == 401

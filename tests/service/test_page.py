@@ -55,8 +55,8 @@ def test_facets_leave_their_values_and_count_what_the_others_leave(client, retri
     assert shown(client, "/?f=color:red&f=color:blue&n=99") != shown(client, "/?f=color:red&n=99")
 
 
-def test_chips_take_away_one_part_each(client):
-    address = "/?q=dress&plus=red&minus=hat&unlike=000000009"
+def test_chips_take_away_one_part_each(client, item):
+    address = f"/?q=dress&plus=red&minus=hat&unlike={item}"
     removed = links(client, address, "Remove ")
     assert [("plus=" in a, "minus=" in a, "unlike=" in a) for a in removed] == [
         (False, True, True),
@@ -115,11 +115,11 @@ def test_odd_addresses_ask_for_nothing(client):
         assert client.get(address).status_code == 200, address
 
 
-def test_a_product_has_its_page(client, retriever):
-    page = client.get("/items/000000007").text
-    row, *others = retriever.views("000000007")
+def test_a_product_has_its_page(client, retriever, item):
+    page = client.get(f"/items/{item}").text
+    row, *others = retriever.views(item)
     assert row.captions[0] in page and all(f"/items/{each.id}" in page for each in others)
-    assert row.id not in shown(client, "/items/000000007")
+    assert row.id not in shown(client, f"/items/{item}")
     assert client.get("/items/none").status_code == 404
 
 

@@ -37,9 +37,9 @@ def _schema() -> pyarrow.Schema:
             ("content", pyarrow.binary()),
             ("phash", pyarrow.binary()),
             ("colour", pyarrow.binary()),
-            ("flat", pyarrow.bool_()),
-            ("mask", pyarrow.bool_()),
-            ("coloured", pyarrow.bool_()),
+            ("is_flat", pyarrow.bool_()),
+            ("is_mask", pyarrow.bool_()),
+            ("is_coloured", pyarrow.bool_()),
             ("changes", pyarrow.string()),
             ("offset", pyarrow.int64()),
             ("size", pyarrow.int64()),
@@ -55,9 +55,9 @@ def image_of(facts: dict[str, Any]) -> PreparedImage:
         facts["content"].hex(),
         facts["phash"],
         facts["colour"],
-        facts["flat"],
-        facts["mask"],
-        facts["coloured"],
+        facts["is_flat"],
+        facts["is_mask"],
+        facts["is_coloured"],
         frozenset(facts["changes"].split()),
     )
 
@@ -151,13 +151,18 @@ class OpenPack:
         offset, size = self.size, len(image.data)
         self.stream.write(image.data)
         self.size += size
-        facts = {k: v for k, v in vars(image).items() if k != "data"}
         self.rows.append(
-            facts
-            | {
+            {
                 # One that nothing tells a change of is found by no key.
                 "key": key or b"",
+                "width": image.width,
+                "height": image.height,
                 "content": bytes.fromhex(image.content),
+                "phash": image.phash,
+                "colour": image.colour,
+                "is_flat": image.flat,
+                "is_mask": image.mask,
+                "is_coloured": image.coloured,
                 "changes": " ".join(sorted(image.changes)),
                 "offset": offset,
                 "size": size,

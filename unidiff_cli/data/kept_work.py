@@ -8,20 +8,22 @@ from typing import Any
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.decode import kept_by
 from unidiff_cli.data.kept_images import KeptImages
-from unidiff_cli.data.refusals import checked_folder
 from unidiff_cli.data.shard_units import ShardUnits
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady, WorkError
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
 
+# Where both lie until the shards are finished.
+CACHE, IMAGES, SHARDS = "cache", "images", "unfinished-shards"
+
 
 def kept_work(project: Project, options: Prepare, anew: bool) -> tuple[KeptImages, ShardUnits]:
     """What earlier runs decoded and wrote; `anew` nothing of it is used."""
-    folder = checked_folder(project)
+    project.folder(CACHE)
     earlier = None if anew else _finished_shards(project)
-    kept = KeptImages(folder / "images", kept_by(options), earlier)
-    units = ShardUnits(folder / "shards", earlier, kept.damaged)
+    kept = KeptImages(project.path(CACHE, IMAGES), kept_by(options), earlier)
+    units = ShardUnits(project.path(CACHE, SHARDS), earlier, kept.damaged)
     if anew:
         kept.clear()
         units.release()
@@ -29,11 +31,21 @@ def kept_work(project: Project, options: Prepare, anew: bool) -> tuple[KeptImage
     return kept, units
 
 
+def release(project: Project) -> None:
+    """Lets go of what was kept for shards that are finished, where a kill came before that."""
+    packs = project.path(CACHE, IMAGES).glob("*.bin")
+    if any(packs) or project.path(CACHE, SHARDS).is_dir():
+        with project.lock():
+            KeptImages(project.path(CACHE, IMAGES), "").release()
+            ShardUnits(project.path(CACHE, SHARDS)).release()
+
+
 def mark_damaged(project: Project, contents: Collection[str], settings: dict[str, Any]) -> None:
     """Marks images of the shards as damaged. Raises WorkError where others would come instead."""
     receipt = Receipt.read(project.path("shards"))
     with project.lock():
-        KeptImages(checked_folder(project) / "images", "").mark_damaged(contents)
+        project.folder(CACHE)
+        KeptImages(project.path(CACHE, IMAGES), "").mark_damaged(contents)
     if receipt is None or not receipt.same_work(settings, {}):
         raise WorkError(
             "The catalogue is not as it was when the shards were made.",

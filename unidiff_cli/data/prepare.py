@@ -22,7 +22,7 @@ from unidiff_cli.data.decode import (
 from unidiff_cli.data.doubts import Doubt, settle
 from unidiff_cli.data.downloads import Downloads
 from unidiff_cli.data.kept_images import KeptImages, Lost
-from unidiff_cli.data.kept_work import kept_work, mark_damaged
+from unidiff_cli.data.kept_work import kept_work, mark_damaged, release
 from unidiff_cli.data.locations import shown
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.refusals import (
@@ -126,6 +126,7 @@ def prepare(
         mark_damaged(project, again, settings)
     is_done = not force and not check and again is None
     if is_done and (finished := project.finished("shards", settings=settings, inputs={})):
+        release(project)
         return finished
 
     work = _Work(
