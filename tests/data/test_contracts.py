@@ -187,16 +187,28 @@ def test_a_word_is_a_path_from_here_and_a_tilde_is_home(monkeypatch, tmp_path):
 
 # ---------------------------------------------------------------- executors
 
+
+def ray_executor() -> Executor:
+    pytest.importorskip("ray", reason="comes with the extra `ray`")
+    from unidiff_cli.data.ray_executor import RayExecutor
+
+    return RayExecutor()
+
+
 EXECUTORS: dict[str, Callable[[], Executor]] = {
     "one process": lambda: ProcessExecutor(1),
     "processes": lambda: ProcessExecutor(2),
+    "ray": ray_executor,
 }
-# Those whose work is not done in this process.
-ISOLATED = ("one process", "processes")
+# Those that send results through pipes of ours.
+OURS = ("one process", "processes")
+# It starts a cluster.
+RAY = pytest.param("ray", marks=pytest.mark.slow)
+NAMES = [*OURS, RAY]
 COUNT = 400
 
 
-@pytest.fixture(params=EXECUTORS)
+@pytest.fixture(params=NAMES)
 def executor(request) -> Executor:
     return EXECUTORS[request.param]()
 
@@ -248,7 +260,7 @@ class TestExecutor:
         assert multiprocessing.active_children() == []
 
 
-@pytest.mark.parametrize("name", ISOLATED)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("count", [120, pytest.param(COUNT, marks=pytest.mark.slow)])
 def test_a_source_that_ends_its_process_costs_itself(name, count):
     results = list(EXECUTORS[name]().map(crash_at_70, range(count), "crashed"))
@@ -377,7 +389,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("name", ISOLATED)
+@pytest.mark.parametrize("name", OURS)
 def test_a_process_that_ends_while_it_sends_a_result_costs_its_source(name):
     results = list(EXECUTORS[name]().map(partial(send_half, die), range(120), "crashed"))
     assert results == ["crashed" if n == 30 else str(n) for n in range(120)]
@@ -390,7 +402,7 @@ def send_half_later(taken: Path, number: int) -> str:
     return send_half(signal.pause, number)
 
 
-@pytest.mark.parametrize("name", ISOLATED)
+@pytest.mark.parametrize("name", OURS)
 def test_closing_ends_processes_in_the_middle_of_a_result(name, tmp_path):
     taken = tmp_path / "taken"
     results = EXECUTORS[name]().map(partial(send_half_later, taken), range(120), "crashed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -21,6 +21,7 @@ from unidiff_cli.cli.options import (
     share,
 )
 from unidiff_cli.data.addresses import LOCAL, file_path, scheme_of
+from unidiff_cli.data.parts import Part
 from unidiff_cli.errors import EnvironmentProblem, UsageError
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
@@ -68,6 +69,17 @@ def prepare_command(
     check: Annotated[
         bool, typer.Option("--check", help="Decode everything and report; write no shards.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option("--engine", help="What decodes: local (this machine), or ray.")
+    ] = "local",
+    address: Annotated[
+        str,
+        typer.Option("--address", help="Of --engine ray: a cluster, as host:6379 or auto."),
+    ] = "",
+    part: Annotated[
+        str | None,
+        typer.Option("--part", metavar="K/N", help="Decode one of N parts, for an array of jobs."),
+    ] = None,
     force: Force = False,
     dry_run: Annotated[
         bool,
@@ -100,8 +112,12 @@ def prepare_command(
     if dry_run:
         _show_plan(settings, catalogue, yes, strict)
         return
+    if part:
+        _decode_part(context, project, settings, catalogue, Part.parse(part), yes, strict)
+        return
     remember = Remembered(project, recipe)
     ways: dict[str, Any] = {"force": force, "yes": yes, "strict": strict, "check": check}
+    ways |= {"engine": _engine(engine, address), "address": address}
     with shown(context.obj.quiet) as bars:
         before = receipt_of(project, "shards")
         window = _token_window(settings)
@@ -111,6 +127,39 @@ def prepare_command(
         if before and before.finished == receipt.finished:
             console.note("Nothing to do: shards is up to date. --force does it again.")
     _show(project, receipt, check)
+
+
+def _engine(name: str, address: str) -> str:
+    from unidiff_cli.data.executors import Engine
+
+    if name not in get_args(Engine):
+        known = " and ".join(get_args(Engine))
+        raise UsageError(f"There is no engine '{name}'.", f"The engines are {known}.")
+    if address and name != "ray":
+        raise UsageError("--address is that of a Ray cluster.", "Add --engine ray.")
+    return name
+
+
+def _decode_part(
+    context: typer.Context,
+    project: Project,
+    recipe: Recipe,
+    catalogue: str,
+    part: Part,
+    yes: bool,
+    strict: bool,
+) -> None:
+    from unidiff_cli.data.prepare import prepare_part
+
+    with shown(context.obj.quiet) as bars:
+        done = prepare_part(
+            project, recipe, catalogue, part, yes=yes, strict=strict, on_progress=bars
+        )
+    console.say(
+        f"part {part.number} of {part.of}: {len(done.samples):,} images are decoded, "
+        f"{len(done.rejected):,} rows give none"
+    )
+    console.note("Once every part is done: the same command without --part")
 
 
 def _refuse_all_files(catalogue: Path) -> None:

@@ -14,11 +14,12 @@ from PIL import Image
 
 from unidiff_cli import signals
 from unidiff_cli.config.schema import Prepare
-from unidiff_cli.data.executors import Executor, ProcessExecutor
+from unidiff_cli.data.executors import Engine, Executor, ProcessExecutor
 from unidiff_cli.data.image_files import ImageBounds, is_light
 from unidiff_cli.data.images import PreparedImage, prepare_image, rgb_image
 from unidiff_cli.data.kept_images import KeptImages, Place
 from unidiff_cli.data.locations import InMemory, Location
+from unidiff_cli.data.parts import Part
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.remote import gathered
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
@@ -64,12 +65,19 @@ class Decoded:
     rejected: list[Rejected]
 
 
-def executor_of(options: Prepare) -> ProcessExecutor:
-    """What decodes images within the limits of a recipe."""
+def executor_of(options: Prepare, engine: Engine = "local", address: str = "") -> Executor:
+    """What decodes images within the limits of a recipe: this machine, or a Ray cluster.
+
+    Raises EnvironmentProblem where there is no such cluster.
+    """
     limits = options.limits
-    return ProcessExecutor(
-        options.workers, limits.image_seconds, limits.image_memory << 20, is_light, gathered
-    )
+    seconds, memory = limits.image_seconds, limits.image_memory << 20
+    if engine == "ray":
+        # Imported here: Ray takes seconds, and most people have none.
+        from unidiff_cli.data.ray_executor import RayExecutor
+
+        return RayExecutor(address, seconds, memory, gathered)
+    return ProcessExecutor(options.workers, seconds, memory, is_light, gathered)
 
 
 def bounds_of(options: Prepare) -> ImageBounds:
@@ -111,10 +119,11 @@ def decode_catalogue(
     kept: KeptImages,
     extent: Extent,
     progress: Progress,
+    part: Part | None = None,
 ) -> Decoded:
     """Decodes every image once: the good ones are kept, the others go to the rejected rows.
 
-    An image that is kept already is not decoded.
+    An image that is kept already is not decoded. With a part all other rows are passed over.
     """
     # By row number, so that the lists do not depend on who was fast.
     samples: dict[int, StoredSample] = {}
@@ -123,6 +132,8 @@ def decode_catalogue(
 
     def sources() -> Iterator[Location]:
         for number, item in enumerate(reader):
+            if part and not part.holds(number):
+                continue
             if isinstance(item, Rejected):
                 rejected[number] = item
                 continue
@@ -135,11 +146,13 @@ def decode_catalogue(
                 waiting.append((number, sample, path, key))
                 yield item.image
 
+    total = -(-(extent.rows or 0) // (part.of if part else 1))
+
     def tell() -> None:
         done = len(samples) + len(rejected)
         if done % EVERY == 0:
             signals.check()
-            progress("images", done, max(extent.rows, done) if extent.rows else 0)
+            progress("images", done, max(total, done) if total else 0)
 
     work = partial(
         prepare_image,

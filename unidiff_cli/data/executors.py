@@ -1,6 +1,6 @@
 """Work over the sources of a catalogue, spread over processes and given back in order.
 
-Another way to spread it (Ray, threads) is one more `Executor`; it must pass
+Another way to spread it is one more `Executor`, such as that of `ray_executor.py`; it must pass
 `tests/data/test_contracts.py`.
 """
 
@@ -15,7 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain
 from multiprocessing.process import BaseProcess
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from unidiff_cli import machine, processes, signals
 from unidiff_cli.data import bounds
@@ -31,6 +31,8 @@ PATIENCE = 0.2
 # Bytes that waiting sources hold in memory, all of them and those of one task.
 HELD, HELD_BY_ONE = 128 << 20, 16 << 20
 
+# What spreads the work: processes of this machine, or a Ray cluster.
+Engine = Literal["local", "ray"]
 Source = TypeVar("Source")
 Result = TypeVar("Result")
 
@@ -89,13 +91,13 @@ class ProcessExecutor(Executor):
         if whole and all(map(self.is_light, first)):
             yield from map(work, _emptied(first))
             return
-        bounded = _Bounded(work, self.seconds, self.memory, self.gather)
-        chunks = _chunks(chain(_emptied(first), stream))
+        bounded = Bounded(work, self.seconds, self.memory, self.gather)
+        chunks = chunks_of(chain(_emptied(first), stream))
         waiting: deque[tuple[list[Source], Future[list[Result]]]] = deque()
         pool = _pool(self.workers)
         try:
             while True:
-                while len(waiting) < self.workers * AHEAD and _held(waiting) < HELD:
+                while len(waiting) < self.workers * AHEAD and held_by(waiting) < HELD:
                     if not (chunk := next(chunks, None)):
                         break
                     waiting.append((chunk, _submitted(pool, bounded, chunk)))
@@ -132,7 +134,8 @@ def _first(stream: Iterator[Source]) -> tuple[list[Source], bool]:
     return first, True
 
 
-def _chunks(stream: Iterator[Source]) -> Iterator[list[Source]]:
+def chunks_of(stream: Iterator[Source]) -> Iterator[list[Source]]:
+    """The sources in tasks, which are short where they hold much memory."""
     chunk: list[Source] = []
     for source in stream:
         chunk.append(source)
@@ -143,7 +146,8 @@ def _chunks(stream: Iterator[Source]) -> Iterator[list[Source]]:
         yield chunk
 
 
-def _held(waiting: Iterable[tuple[list[Source], Any]]) -> int:
+def held_by(waiting: Iterable[tuple[list[Source], Any]]) -> int:
+    """Bytes that the sources of waiting tasks hold in memory."""
     return sum(_bytes(source) for chunk, _ in waiting for source in chunk)
 
 
@@ -152,7 +156,7 @@ def _bytes(source: object) -> int:
     return int(getattr(source, "held", 0))
 
 
-class _Bounded(Generic[Source, Result]):
+class Bounded(Generic[Source, Result]):
     """Work that may cost so much for each source, in the worker process that gets it."""
 
     def __init__(
@@ -166,6 +170,7 @@ class _Bounded(Generic[Source, Result]):
         self._gather = gather
 
     def each(self, chunk: list[Source]) -> list[Result]:
+        """The results of a task."""
         return [self(source) for source in self._gather(chunk)]
 
     def __call__(self, source: Source) -> Result:
@@ -182,7 +187,7 @@ _is_limited = False
 
 
 def _one_by_one(
-    work: _Bounded[Source, Result], sources: Iterable[Source], crashed: Result
+    work: Bounded[Source, Result], sources: Iterable[Source], crashed: Result
 ) -> Iterator[Result]:
     """Each source in a process of its own, which lives until a source ends it."""
     pool = _pool(1)
@@ -199,7 +204,7 @@ def _one_by_one(
 
 
 def _submitted(
-    pool: ProcessPoolExecutor, work: _Bounded[Source, Result], chunk: list[Source]
+    pool: ProcessPoolExecutor, work: Bounded[Source, Result], chunk: list[Source]
 ) -> Future[list[Result]]:
     """The future of a chunk; one that fails where a source ended a process meanwhile."""
     try:

@@ -20,15 +20,20 @@ CACHE, IMAGES, SHARDS = "cache", "images", "unfinished-shards"
 
 def kept_work(project: Project, options: Prepare, anew: bool) -> tuple[KeptImages, ShardUnits]:
     """What earlier runs decoded and wrote; `anew` nothing of it is used."""
-    project.folder(CACHE)
     earlier = None if anew else _finished_shards(project)
-    kept = KeptImages(project.path(CACHE, IMAGES), kept_by(options), earlier)
+    kept = kept_images(project, options, earlier)
     units = ShardUnits(project.path(CACHE, SHARDS), earlier, kept.damaged)
     if anew:
         kept.clear()
         units.release()
     kept.tidy()
     return kept, units
+
+
+def kept_images(project: Project, options: Prepare, earlier: Shards | None = None) -> KeptImages:
+    """The images that earlier runs decoded; those of finished shards where these are given."""
+    project.folder(CACHE)
+    return KeptImages(project.path(CACHE, IMAGES), kept_by(options), earlier)
 
 
 def release(project: Project) -> None:
