@@ -31,6 +31,8 @@ CRASHED: Any = Reason(
 )
 # What stands in a sample for an image that lies in the store.
 STORED = InMemory("", b"")
+# Bytes of the store that are written at a time.
+BUFFER = 1 << 20
 # Images between two reports of progress.
 EVERY = 50
 
@@ -65,7 +67,8 @@ class TemporaryStore:
     """Prepared images on disk between two passes, so that memory does not hold the catalogue."""
 
     def __init__(self, folder: Path) -> None:
-        self._stream: IO[bytes] = tempfile.TemporaryFile(dir=folder)
+        self._stream: IO[bytes] = tempfile.TemporaryFile("w+b", BUFFER, dir=folder)
+        self._size = 0
 
     def __enter__(self) -> TemporaryStore:
         return self
@@ -75,14 +78,15 @@ class TemporaryStore:
 
     def put(self, data: bytes) -> int:
         """Adds bytes and returns their offset."""
-        offset = self._stream.seek(0, os.SEEK_END)
+        offset = self._size
         self._stream.write(data)
+        self._size += len(data)
         return offset
 
     def get(self, stored: StoredSample) -> bytes:
         """The bytes of a sample's image."""
-        self._stream.seek(stored.offset)
-        return self._stream.read(stored.size)
+        self._stream.flush()
+        return os.pread(self._stream.fileno(), stored.size, stored.offset)
 
 
 def executor_of(options: Prepare) -> ProcessExecutor:
