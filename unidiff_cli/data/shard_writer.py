@@ -11,6 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from unidiff_cli.data.shards import BLOCK, Row
 
@@ -57,7 +58,7 @@ class _Shard:
         text_header = header(f"{row.key}.json", len(text))
         self._put(b"".join((between, text_header, text, bytes(-len(text) % BLOCK))))
         # Twice as fast as dataclasses.replace.
-        offsets = {
+        offsets: dict[str, Any] = {
             "shard": self._name,
             "image_offset": image_offset,
             "image_size": len(image),
