@@ -91,7 +91,7 @@ class LocalPath(Location):
 
     def relative_to(self, folder: Location) -> str:
         path, top = str(self.path), os.path.join(str(folder), "")
-        # What nearly all are; relpath takes ten times as long.
+        # Nearly all lie below as they are written, and relpath takes both paths apart.
         if path.startswith(top) and "/.." not in path:
             return shown(path[len(top) :])
         return shown(os.path.relpath(path, top))

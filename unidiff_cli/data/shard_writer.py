@@ -10,6 +10,8 @@ import hashlib
 import tarfile
 import zlib
 from collections.abc import Iterable
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,13 @@ from unidiff_cli.data.shards import BLOCK, Row
 
 # Bytes that are written at a time.
 BUFFER = 1 << 20
+# The fields of a row that are known before it lies in a shard.
+_KNOWN = [
+    field.name
+    for field in fields(Row)
+    if field.name != "shard" and not field.name.startswith(("image_", "json_"))
+]
+_known = attrgetter(*_KNOWN)
 # Bytes of a name in a header, and the size that its 11 octal digits do not hold.
 _NAME, _LARGE = 100, 8**11
 
@@ -57,17 +66,17 @@ class _Shard:
         between = bytes(-len(image) % BLOCK)
         text_header = header(f"{row.key}.json", len(text))
         self._put(b"".join((between, text_header, text, bytes(-len(text) % BLOCK))))
-        # Twice as fast as dataclasses.replace.
-        offsets: dict[str, Any] = {
-            "shard": self._name,
-            "image_offset": image_offset,
-            "image_size": len(image),
-            "image_crc": zlib.crc32(image),
-            "json_offset": json_offset,
-            "json_size": len(text),
-            "json_crc": zlib.crc32(text),
-        }
-        return Row(**{**vars(row), **offsets})
+        known: dict[str, Any] = dict(zip(_KNOWN, _known(row), strict=True))
+        return Row(
+            **known,
+            shard=self._name,
+            image_offset=image_offset,
+            image_size=len(image),
+            image_crc=zlib.crc32(image),
+            json_offset=json_offset,
+            json_size=len(text),
+            json_crc=zlib.crc32(text),
+        )
 
     def _put(self, data: bytes) -> None:
         self._stream.write(data)
