@@ -101,4 +101,6 @@ def test_a_hash_of_the_reduced_image_is_that_of_the_whole(size):
     found, same = fingerprint(grain(size)), fingerprint(grey.convert("RGB"))
     bits = np.unpackbits(np.frombuffer(found.phash, np.uint8) ^ np.frombuffer(same.phash, np.uint8))
     assert bits.sum() <= 8
-    assert np.abs(np.frombuffer(found.colour, np.uint8).astype(int) - fields).max() <= 2
+    apart = np.abs(np.frombuffer(found.colour, np.uint8).astype(int) - fields)
+    # 6 levels on average are another image, see placeholders.py.
+    assert apart.mean() < 1 and apart.max() <= 4
