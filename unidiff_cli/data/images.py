@@ -103,13 +103,14 @@ def _prepared(
     if changes or not plain_jpeg:
         changes.add("reencoded")
         data = _jpeg(rgb)
-    content = hashlib.sha256(data).hexdigest()
     mark, shows = fingerprint(rgb), content_of(rgb)
     return PreparedImage(
         data,
         *rgb.size,
-        content,
-        *mark,
+        content=hashlib.sha256(data).hexdigest(),
+        phash=mark.phash,
+        colour=mark.colour,
+        flat=mark.flat,
         mask=shows.mask,
         coloured=shows.coloured,
         changes=frozenset(changes),
