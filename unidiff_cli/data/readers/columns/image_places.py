@@ -67,8 +67,8 @@ class ImagePlaces(PlaceSearch):
         if place.base is None:
             return self._anywhere(parts, is_address(name))
         path = place.path(parts)
-        found = self._spelled(place.base, path, written)
-        found = found or self._loosely(name, place, path, written)
+        spelled = self._spelled(place.base, path, written)
+        found = spelled or self._loosely(name, place, path, written)
         if place.is_searched and isinstance(found, Location):
             self._remember(parts, found)
         return found
