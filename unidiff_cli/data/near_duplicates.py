@@ -1,4 +1,4 @@
-"""Finds images that are one photo, saved or scaled again, among a million in minutes.
+"""Finds images that are one photo, saved or scaled again, without comparing all with all.
 
 Two hashes that differ in at most r bits agree wholly in one of r + 1 bands of their bits. So only
 images that share a band are compared, and no pair that is near is missed. This is multi-index
@@ -34,8 +34,8 @@ def near_pairs(
     """Pairs of images within so many bits whose colours agree, a spanning set of them, sorted.
 
     hashes (N, 32), colours (N, 48), flat (N,). Flat images are near to none. Images that many pairs
-    lead to are one set, and a set has one pair less than images. Soft images share most bands and
-    are all compared with all: 50,000 of them take a minute.
+    lead to are one set, and a set has one pair less than images. Soft images share many bands, and
+    far more of them are compared.
     """
     usable = np.flatnonzero(~flat)
     words = np.ascontiguousarray(np.ascontiguousarray(hashes).view(np.uint64).T)
