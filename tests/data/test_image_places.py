@@ -403,3 +403,26 @@ def test_two_names_that_are_found_as_one_file_are_asked_for(tmp_path, one, other
 )
 def test_words_behind_a_name_are_no_part_of_it(cell, names):
     assert images_of(cell) == names
+
+
+def test_a_name_is_looked_up_once(tmp_path, monkeypatch):
+    """A missing file was asked for five times in one pass, a link's end for every use of a file."""
+    put(tmp_path / "shop" / "a.jpg")
+    put(tmp_path / "shop" / "catalog.csv", "image,caption\na.jpg,red dress\ngone.jpg,blue hat\n")
+    reader = readers.choose(tmp_path / "shop", Prepare())
+    asked: list[str] = []
+    for module, name in ((os, "stat"), (os.path, "realpath")):
+        real = getattr(module, name)
+
+        def counted(path, *args, _real=real, _name=name, **more):
+            asked.append(f"{_name} {Path(str(path)).name}")
+            return _real(path, *args, **more)
+
+        monkeypatch.setattr(module, name, counted)
+    extent = reader.extent()
+    monkeypatch.undo()
+    assert extent.rows == 2 and reader.lost.total() == 1
+    assert asked.count("stat gone.jpg") == 2
+    assert asked.count("stat a.jpg") == 2 and asked.count("realpath a.jpg") == 1
+    (sample,) = [item for item in reader if getattr(item, "image", None) and item.image.exists()]
+    assert sample.image.relative_to(reader.root) == "a.jpg"

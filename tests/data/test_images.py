@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from tests.support.catalogue import bounds, encoded, photo
 from unidiff_cli.data.images import PreparedImage, prepare_image
 from unidiff_cli.data.locations import InMemory, LocalPath
-from unidiff_cli.data.perceptual_hash import BITS, perceptual_hash
+from unidiff_cli.data.perceptual_hash import BITS, fingerprint
 from unidiff_cli.data.sample import Cause, Reason
 
 
@@ -221,4 +221,4 @@ def test_no_damage_crashes():
 
 
 def test_a_perceptual_hash_has_as_many_bits_as_it_says():
-    assert 8 * len(perceptual_hash(photo(0))[0]) == BITS == 256
+    assert 8 * len(fingerprint(photo(0)).phash) == BITS == 256

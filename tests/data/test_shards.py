@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.support.damage import DAMAGE, damage
 from tests.support.shards import random_samples, row_of, write_shards
 from unidiff_cli.data import shards
-from unidiff_cli.data.shard_writer import write_shard
+from unidiff_cli.data.shard_writer import header, write_shard
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady
 
@@ -81,6 +81,23 @@ def test_headers_hold_no_times_and_no_users(tar):
     with tarfile.open(tar[0]) as opened:
         headers = {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in opened.getmembers()}
     assert headers == {(0, 0, 0, "", "", 0o644)}
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 10**6, 8**11 - 1])
+@pytest.mark.parametrize(
+    "name",
+    ["000000000.jpg", "é.json", "a/b c.webp", "x" * 100, "x" * 60 + "/" + "y" * 60, "\udcff"],
+)
+def test_a_header_is_byte_for_byte_tarfiles(name, size):
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    assert header(name, size) == info.tobuf(tarfile.USTAR_FORMAT)
+
+
+@pytest.mark.parametrize(("name", "size"), [("x" * 300, 1), ("x", 8**11)])
+def test_what_no_header_holds_is_refused(name, size):
+    with pytest.raises(ValueError):
+        header(name, size)
 
 
 def test_tar_lists_them(tar):

@@ -21,12 +21,12 @@ from PIL import Image
 from tests.support import hostile
 from tests.support.catalogue import encoded, jpeg, photo, put, tar_of
 from unidiff_cli.config.schema import Limits, Prepare
-from unidiff_cli.data import decode, duplicates
+from unidiff_cli.data import decode, near_duplicates
 from unidiff_cli.data.captions import read_prompts
 from unidiff_cli.data.executors import ProcessExecutor
 from unidiff_cli.data.images import PreparedImage, prepare_image
 from unidiff_cli.data.locations import LocalPath, locate
-from unidiff_cli.data.perceptual_hash import perceptual_hash
+from unidiff_cli.data.perceptual_hash import fingerprint
 from unidiff_cli.data.readers.rows import formats
 from unidiff_cli.data.sample import Reason
 from unidiff_cli.errors import UsageError, WorkError
@@ -483,13 +483,13 @@ def test_thousands_of_soft_images_are_compared_in_seconds():
     hashes = np.packbits(bits, axis=1)
     # Before, this took minutes.
     with hostile.seconds(30):
-        pairs = duplicates.near_pairs(hashes, colours, np.zeros(6000, bool), 10)
+        pairs = near_duplicates.near_pairs(hashes, colours, np.zeros(6000, bool), 10)
     # The colours of no two are alike.
     assert pairs == []
 
 
 def test_images_smaller_than_their_hash_are_no_near_duplicates():
-    flat = [perceptual_hash(photo(0, (side, side)))[1] for side in (15, 16)]
+    flat = [fingerprint(photo(0, (side, side))).flat for side in (15, 16)]
     assert flat == [True, False]
 
 

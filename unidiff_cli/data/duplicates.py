@@ -7,15 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
-
-# Mean difference of 4 x 4 mean colours, in levels; an image of another colour is another image.
-COLOUR = 25.0
-# Images that are compared with all others at a time.
-PIVOTS = 16
+from collections.abc import Iterable, Sequence
 
 
 class Union:
@@ -43,65 +35,6 @@ class Union:
         for item in range(len(self._parent)):
             members.setdefault(self.find(item), []).append(item)
         return list(members.values())
-
-
-def near_pairs(
-    hashes: NDArray[np.uint8], colours: NDArray[np.uint8], flat: NDArray[np.bool_], bits: int
-) -> list[tuple[int, int]]:
-    """Pairs of images within so many bits whose colours agree, a spanning set of them.
-
-    hashes (N, 32), colours (N, 48), flat (N,). Two hashes that differ in at most `bits` of 256
-    agree wholly in one of `bits + 1` bands, so only images that share a band are compared: 100,000
-    photos take seconds. Images that share most bands (soft ones) are all compared with all: 50,000
-    of them take a minute.
-    """
-    usable = np.flatnonzero(~flat)
-    words = np.ascontiguousarray(np.ascontiguousarray(hashes).view(np.uint64).T)  # (4, N)
-    single_bits = np.unpackbits(hashes, axis=1)  # (N, 256)
-    union, pairs, compared = Union(len(hashes)), [], set()
-    for band in np.array_split(np.arange(single_bits.shape[1]), bits + 1):
-        for members in _sharing(usable, np.packbits(single_bits[usable][:, band], axis=1)):
-            # Soft images share several bands; what was compared once gives nothing new.
-            if (known := hash(members.tobytes())) in compared:
-                continue
-            compared.add(known)
-            for a, b in _alike(members, words, colours, bits):
-                if union.join(a, b):
-                    pairs.append((min(a, b), max(a, b)))
-    return pairs
-
-
-def _sharing(usable: NDArray[np.intp], keys: NDArray[np.uint8]) -> list[NDArray[np.intp]]:
-    """The images that have one key in common, key by key."""
-    rows = np.ascontiguousarray(keys).view(f"V{keys.shape[1]}").ravel()
-    _, inverse, counts = np.unique(rows, return_inverse=True, return_counts=True)
-    shared = (counts > 1)[inverse]
-    order = np.argsort(inverse[shared], kind="stable")
-    return np.split(usable[shared][order], np.cumsum(counts[counts > 1])[:-1])
-
-
-def _alike(
-    members: NDArray[np.intp], words: NDArray[np.uint64], colours: NDArray[np.uint8], bits: int
-) -> Iterator[tuple[int, int]]:
-    """Pairs whose hashes and colours are close.
-
-    Each image is compared with all, unless it already matched one: thousands of copies of one image
-    cost one comparison, not millions.
-    """
-    matched = np.zeros(len(members), bool)
-    own, shades = words[:, members], colours[members].astype(np.int16)
-    most = COLOUR * shades.shape[1]
-    for start in range(0, len(members) - 1, PIVOTS):
-        pivots = start + np.flatnonzero(~matched[start:-1][:PIVOTS])
-        # They share a band, so fewer than 256 bits differ: a byte holds the number.
-        distance = sum(np.bitwise_count(word ^ word[pivots, None]) for word in own)
-        near, others = np.nonzero(distance <= bits)
-        near = pivots[near]
-        alike = np.abs(shades[near] - shades[others]).sum(axis=1) <= most
-        for n, m in zip(near[alike], others[alike], strict=True):
-            if m != n and not matched[n]:
-                matched[m] = True
-                yield int(members[n]), int(members[m])
 
 
 def group_names(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from typing import NamedTuple
+
+from PIL import Image, ImageChops
 
 # The side to which an image is thinned out; each pixel stays as it is.
 _SIDE = 128
@@ -16,31 +16,43 @@ _AROUND, _OF_TWO = 8, 0.96
 _APART, _RARER = 64, 0.005
 
 
-def is_coloured(image: Image.Image) -> bool:
-    """Whether an RGB image has colours besides greys."""
-    channels = _thinned(image)
-    return bool((np.ptp(channels, axis=2) > _COLOUR).mean() > _COLOURED)
+class Content(NamedTuple):
+    """Whether an image has colours besides greys, and whether it looks as masks do."""
+
+    coloured: bool
+    mask: bool
 
 
-def is_mask(image: Image.Image) -> bool:
-    """Whether an RGB image has two greys far apart and next to nothing else.
-
-    Masks have; so has line art without soft edges, which only its neighbours tell from masks.
-    """
-    channels = _thinned(image)
-    if (np.ptp(channels, axis=2) > _COLOUR).mean() > _COLOURED:
-        return False
-    grey = channels[..., 1].ravel()
-    first = int(np.bincount(grey, minlength=256).argmax())
-    rest = grey[np.abs(grey - first) > _AROUND]
-    if len(rest) < _RARER * len(grey):
-        return False
-    second = int(np.bincount(rest, minlength=256).argmax())
-    others = (np.abs(rest - second) > _AROUND).sum()
-    return abs(first - second) >= _APART and bool(others <= (1 - _OF_TWO) * len(grey))
-
-
-def _thinned(image: Image.Image) -> NDArray[np.int16]:
-    """(H, W, 3), at most 128 each way; pixels are left out and none is mixed."""
+def content_of(image: Image.Image) -> Content:
+    """What an RGB image shows."""
     size = min(image.width, _SIDE), min(image.height, _SIDE)
-    return np.asarray(image.resize(size, Image.Resampling.NEAREST)).astype(np.int16)
+    # Pixels are left out and none is mixed. Pillow counts them without a copy for numpy.
+    red, green, blue = image.resize(size, Image.Resampling.NEAREST).split()
+    most = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    least = ImageChops.darker(ImageChops.darker(red, green), blue)
+    spread = ImageChops.subtract(most, least).histogram()
+    coloured = sum(spread[_COLOUR + 1 :]) > _COLOURED * sum(spread)
+    return Content(coloured, not coloured and _has_two_greys(green.histogram()))
+
+
+def _has_two_greys(counts: list[int]) -> bool:
+    """Whether greys, by how many pixels have each, are two far apart and next to nothing else.
+
+    Masks have such; so has line art without soft edges, which only its neighbours tell from masks.
+    """
+    total = sum(counts)
+    first = _commonest(counts)
+    rest = _without(counts, first)
+    if sum(rest) < _RARER * total:
+        return False
+    second = _commonest(rest)
+    return abs(first - second) >= _APART and sum(_without(rest, second)) <= (1 - _OF_TWO) * total
+
+
+def _commonest(counts: list[int]) -> int:
+    return max(range(len(counts)), key=counts.__getitem__)
+
+
+def _without(counts: list[int], grey: int) -> list[int]:
+    """The counts of all greys but those around one."""
+    return [0 if abs(n - grey) <= _AROUND else count for n, count in enumerate(counts)]

@@ -15,13 +15,16 @@ from functools import lru_cache, partial
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageColor
+from PIL.JpegImagePlugin import JpegImageFile
 
-from unidiff_cli.data.image_content import is_coloured, is_mask
+from unidiff_cli.data.image_content import content_of
 from unidiff_cli.data.image_files import ImageBounds, with_image
 from unidiff_cli.data.locations import Location
-from unidiff_cli.data.perceptual_hash import perceptual_hash
+from unidiff_cli.data.perceptual_hash import fingerprint
 from unidiff_cli.data.sample import Reason
 
+# How much larger than asked for an image stays that is first made smaller by plain means.
+GAP = 3.0
 # Pixels whose grey is brought to 8 bits at a time.
 STRIP = 1 << 20
 # EXIF orientation -> what puts the image upright.
@@ -79,35 +82,59 @@ def _prepared(
     plain_jpeg = image.format == "JPEG" and image.mode == "RGB"
     # Before it is decoded: whoever looks for a second frame starts anew.
     changes = {"first_frame"} if _has_frames(image) else set()
-    if plain_jpeg and max(image.size) > 2 * max_side:
-        # Decoded at 1/2, 1/4 or 1/8, still twice the side that is asked for.
-        image.draft("RGB", (2 * max_side, 2 * max_side))
-    image.load()
+    size = _within(image.size, max_side)
+    changes |= {"resized"} if size != image.size else set()
+    box = _load(image, size, len(data))
     turn, profile = _turn(image), image.info.get("icc_profile")
     rgb, alpha = _opaque(image, background)
     if rgb is not image:
         # A large image is in memory once, not once for each step.
         image.close()
     changes |= {"alpha"} if alpha else set()
+    # First of all that is done with pixels: it leaves the fewest.
+    if rgb.size != size:
+        rgb = rgb.resize(size, Image.Resampling.LANCZOS, box, GAP)
     rgb, converted = _srgb(rgb, profile)
     changes |= {"profile"} if converted else set()
     # Not by truth: FLIP_LEFT_RIGHT is 0.
     if turn is not None:
         rgb = rgb.transpose(turn)
         changes.add("rotated")
-    if max(rgb.size) > max_side:
-        rgb = rgb.resize(_within(rgb.size, max_side), Image.Resampling.LANCZOS)
-        changes.add("resized")
     if changes or not plain_jpeg:
         changes.add("reencoded")
         data = _jpeg(rgb)
-    phash, flat = perceptual_hash(rgb)
-    colour = np.asarray(rgb.resize((4, 4), Image.Resampling.BOX)).tobytes()
-    content = hashlib.sha256(data).hexdigest()
-    mask, coloured = is_mask(rgb), is_coloured(rgb)
+    mark, shows = fingerprint(rgb), content_of(rgb)
     return PreparedImage(
-        data, *rgb.size, content, phash, colour, flat, mask, coloured, frozenset(changes)
+        data,
+        *rgb.size,
+        content=hashlib.sha256(data).hexdigest(),
+        phash=mark.phash,
+        colour=mark.colour,
+        flat=mark.flat,
+        mask=shows.mask,
+        coloured=shows.coloured,
+        changes=frozenset(changes),
     )
+
+
+def _load(
+    image: Image.Image, size: tuple[int, int], most: int
+) -> tuple[float, float, float, float] | None:
+    """Decodes an image that is to have this size; returns the part of it to use, None: all.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 where that still covers the size. Its last column and row
+    may then stand for less than a pixel, and the part leaves out the rest. EXIF turns come after.
+    `most` are the bytes of its file.
+    """
+    box = None
+    if isinstance(image, JpegImageFile):
+        if size != image.size:
+            drafted = image.draft(None, size)
+            box = drafted[1] if drafted else None
+        # In one piece. Of pieces Pillow copies what is left of one before the next.
+        image.decodermaxblock = most
+    image.load()
+    return box
 
 
 def _has_frames(image: Image.Image) -> bool:

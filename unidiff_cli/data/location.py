@@ -83,6 +83,10 @@ class Location(ABC):
         """Whether it is a folder of this machine or lies in it, links followed."""
         return False
 
+    def known_inside(self) -> Location:
+        """The same, of which `stat` said that no link of it leads out: that is not asked again."""
+        return self
+
     @property
     def suffix(self) -> str:
         """The ending of the name in lower case, with its dot; "" without one."""

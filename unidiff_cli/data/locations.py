@@ -90,10 +90,17 @@ class LocalPath(Location):
         return LocalPath(self.path / path, self.within)
 
     def relative_to(self, folder: Location) -> str:
-        return shown(os.path.relpath(self.path, str(folder)))
+        path, top = str(self.path), os.path.join(str(folder), "")
+        # Nearly all lie below as they are written, and relpath takes both paths apart.
+        if path.startswith(top) and "/.." not in path:
+            return shown(path[len(top) :])
+        return shown(os.path.relpath(path, top))
 
     def is_below(self, folder: Path) -> bool:
         return self.path.resolve().is_relative_to(folder.resolve())
+
+    def known_inside(self) -> LocalPath:
+        return LocalPath(self.path, self.within, is_inside=True)
 
     def _is_outside(self) -> bool:
         if self.within is None or self.is_inside:

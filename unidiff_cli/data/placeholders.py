@@ -19,7 +19,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from unidiff_cli.data import duplicates
+from unidiff_cli.data import duplicates, near_duplicates
 from unidiff_cli.data.decode import StoredSample
 
 # Hash bits of 256 and levels of colour in which copies of one file differ.
@@ -126,11 +126,13 @@ def _clusters(stored: Sequence[StoredSample], near: bool) -> Iterator[list[int]]
         return
     images = [stored[members[0]].image for members in rows]
     # (D, 32), (D, 48) and (D,) of D images that are not equal.
-    hashes = np.array([np.frombuffer(image.phash, np.uint8) for image in images])
-    colours = np.array([np.frombuffer(image.colour, np.uint8) for image in images], np.int16)
+    hashes, colours = (
+        np.frombuffer(b"".join(parts), np.uint8).reshape(len(images), -1)
+        for parts in ([i.phash for i in images], [i.colour for i in images])
+    )
     flat = np.array([image.flat for image in images], bool)
     counts = np.array([len(members) for members in rows])
-    pairs = duplicates.near_pairs(hashes, colours.astype(np.uint8), flat, BITS)
+    pairs = near_duplicates.near_pairs(hashes, colours, flat, BITS)
     linked = duplicates.Union(len(images))
     for a, b in pairs:
         linked.join(a, b)
@@ -152,12 +154,12 @@ def _clusters(stored: Sequence[StoredSample], near: bool) -> Iterator[list[int]]
 def _copies(
     members: NDArray[np.int_],
     hashes: NDArray[np.uint8],
-    colours: NDArray[np.int16],
+    colours: NDArray[np.uint8],
     flat: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
     """Which of the images are copies of the first; (M,)."""
     first = members[0]
-    distance = np.abs(colours[members] - colours[first]).mean(axis=1)
+    distance = np.abs(colours[members].astype(np.int16) - colours[first]).mean(axis=1)
     if flat[first]:
         alike = flat[members] & (distance <= ONE_COLOUR)
     else:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from unidiff_cli.config.schema import Prepare
-from unidiff_cli.data import duplicates
+from unidiff_cli.data import duplicates, near_duplicates
 from unidiff_cli.data.decode import Decoded, StoredSample
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.placeholders import (
@@ -96,7 +96,7 @@ def near_pairs(stored: list[StoredSample], options: Prepare) -> list[tuple[int, 
     hashes = np.frombuffer(b"".join(i.phash for i in images), np.uint8).reshape(len(images), -1)
     colours = np.frombuffer(b"".join(i.colour for i in images), np.uint8).reshape(len(images), -1)
     flat = np.array([i.flat for i in images], bool)
-    pairs = duplicates.near_pairs(hashes, colours, flat, options.near_duplicates)
+    pairs = near_duplicates.near_pairs(hashes, colours, flat, options.near_duplicates)
     return sorted((chosen[a], chosen[b]) for a, b in pairs)
 
 

@@ -10,10 +10,24 @@ import hashlib
 import tarfile
 import zlib
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from unidiff_cli.data.shards import BLOCK, Row
+
+# Bytes that are written at a time.
+BUFFER = 1 << 20
+# The fields of a row that are known before it lies in a shard.
+_KNOWN = [
+    field.name
+    for field in fields(Row)
+    if field.name != "shard" and not field.name.startswith(("image_", "json_"))
+]
+_known = attrgetter(*_KNOWN)
+# Bytes of a name in a header, and the size that its 11 octal digits do not hold.
+_NAME, _LARGE = 100, 8**11
 
 
 def shard_name(split: str, number: int) -> str:
@@ -37,7 +51,7 @@ class _Shard:
     """One tar being written, hashed on the way."""
 
     def __init__(self, file: Path, name: str) -> None:
-        self._stream, self._name = open(file, "xb"), name
+        self._stream, self._name = open(file, "xb", BUFFER), name
         self._offset, self._sha = 0, hashlib.sha256()
 
     def __enter__(self) -> _Shard:
@@ -54,10 +68,17 @@ class _Shard:
 
     def add(self, row: Row, image: bytes) -> Row:
         text = row.json()
-        image_offset = self._member(f"{row.key}.{_suffix(image)}", image)
-        json_offset = self._member(f"{row.key}.json", text)
-        return replace(
-            row,
+        image_offset = self._offset + BLOCK
+        json_offset = image_offset + len(image) + -len(image) % BLOCK + BLOCK
+        self._put(header(f"{row.key}.{_suffix(image)}", len(image)))
+        self._put(image)
+        # Hashed and written together: each call costs more than so few bytes do.
+        between = bytes(-len(image) % BLOCK)
+        text_header = header(f"{row.key}.json", len(text))
+        self._put(b"".join((between, text_header, text, bytes(-len(text) % BLOCK))))
+        known: dict[str, Any] = dict(zip(_KNOWN, _known(row), strict=True))
+        return Row(
+            **known,
             shard=self._name,
             image_offset=image_offset,
             image_size=len(image),
@@ -67,19 +88,37 @@ class _Shard:
             json_crc=zlib.crc32(text),
         )
 
-    def _member(self, name: str, data: bytes) -> int:
-        info = tarfile.TarInfo(name)
-        info.size, info.mode = len(data), 0o644
-        self._put(info.tobuf(tarfile.USTAR_FORMAT))
-        offset = self._offset
-        self._put(data)
-        self._put(bytes(-len(data) % BLOCK))
-        return offset
-
     def _put(self, data: bytes) -> None:
         self._stream.write(data)
         self._sha.update(data)
         self._offset += len(data)
+
+
+def _tarfiles(name: str, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+# tarfile's header of no name and no size, and the sum of its bytes, where blanks stand for the
+# checksum and the size is left out.
+_EMPTY = _tarfiles("", 0)
+_BEFORE_SIZE, _AFTER_SIZE, _AFTER_SUM = _EMPTY[_NAME:124], _EMPTY[135:148], _EMPTY[156:]
+_SUM = sum(_BEFORE_SIZE) + sum(_AFTER_SIZE) + 8 * ord(" ") + sum(_AFTER_SUM)
+
+
+def header(name: str, size: int) -> bytes:
+    """The USTAR header of a member, byte for byte tarfile's; that takes 36 microseconds for each.
+
+    Raises ValueError where a header cannot hold the name or the size.
+    """
+    encoded = name.encode("utf-8", "surrogateescape")
+    if len(encoded) > _NAME or size >= _LARGE:
+        return _tarfiles(name, size)
+    digits = b"%011o" % size
+    checksum = b"%06o\0 " % (_SUM + sum(encoded) + sum(digits))
+    padded = encoded.ljust(_NAME, b"\0")
+    return b"".join((padded, _BEFORE_SIZE, digits, _AFTER_SIZE, checksum, _AFTER_SUM))
 
 
 def _suffix(image: bytes) -> str:

@@ -140,9 +140,9 @@ class Reader(ABC):
             if isinstance(item, Rejected):
                 self.lost[item.reason.cause, item.reason.counted_as] += 1
             else:
-                size, version = self._state(item.image)
+                size, version, is_missing = self._state(item.image)
                 state = (item.row, item.captions, item.product, item.split, size, version)
-                if not version and _is_missing(item.image):
+                if is_missing:
                     self.lost[None, NO_FILE] += 1
                 total += size
             digest.update(repr(state).encode("utf-8", "backslashreplace"))
@@ -150,14 +150,19 @@ class Reader(ABC):
 
     # ---- what readers share
 
-    def _state(self, image: Location) -> tuple[int, str]:
-        """Size and version of an image; nothing where there is none that may be read."""
+    def _state(self, image: Location) -> tuple[int, str, bool]:
+        """Size and version of an image, nothing where there is none that may be read.
+
+        Whether it surely is not there, too; one that is still to be downloaded may be.
+        """
         try:
             kind, size, version, _ = image.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return 0, "", not isinstance(image, WebImage)
         except (OSError, ValueError):
-            return 0, ""
+            return 0, "", False
         fits = kind == "file" and size <= self.options.limits.image_bytes
-        return (size, version) if fits else (0, "")
+        return (size, version, False) if fits else (0, "", False)
 
     def _begin_pass(self) -> None:
         self.notes.clear()
@@ -231,19 +236,6 @@ class Reader(ABC):
             if text := captions_module.cell_text(cells.get(name)):
                 return self._split(text, name)
         return None
-
-
-def _is_missing(image: Location) -> bool:
-    """Whether an image surely is not there; one that is still to be downloaded may be."""
-    if isinstance(image, WebImage):
-        return False
-    try:
-        image.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except (OSError, ValueError):
-        return False
-    return False
 
 
 def choose(address: str | os.PathLike[str], options: Prepare) -> Reader:

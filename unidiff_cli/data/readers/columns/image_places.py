@@ -6,10 +6,11 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from unidiff_cli.config.schema import Prepare
 from unidiff_cli.data.doubts import Doubt
-from unidiff_cli.data.locations import Location, shown
+from unidiff_cli.data.locations import Kind, Location, shown
 from unidiff_cli.data.readers.columns.image_cells import is_absolute, is_address, parts_of
 from unidiff_cli.data.readers.columns.image_index import MOST_FILES
 from unidiff_cli.data.readers.columns.place_search import Place, PlaceSearch
@@ -18,6 +19,13 @@ from unidiff_cli.data.sample import Reason
 ADDRESS = "a web address: unidiff reads images from disk, so download it first"
 ABSOLUTE = "an absolute path: images are named relative to the table"
 OUTSIDE = "a path that leads out of the catalogue's folder"
+
+
+class _Tried(NamedTuple):
+    """A file that was looked for, and what is there."""
+
+    file: Location
+    kind: Kind | None
 
 
 class ImagePlaces(PlaceSearch):
@@ -45,8 +53,9 @@ class ImagePlaces(PlaceSearch):
         if is_whole and (file := self._inside(name)):
             return file
         # Nearly all names are files as they are written, and nothing else is asked of them.
-        if place.is_written and not is_whole and (file := self._written(name, place)):
-            return file
+        written = self._written(name, place) if place.is_written and not is_whole else None
+        if written and written.kind == "file":
+            return written.file.known_inside()
         parts = parts_of(name)
         if not place.is_searched:
             if is_address(name):
@@ -58,7 +67,8 @@ class ImagePlaces(PlaceSearch):
         if place.base is None:
             return self._anywhere(parts, is_address(name))
         path = place.path(parts)
-        found = self._spelled(place.base, path) or self._loosely(name, place, path)
+        spelled = self._spelled(place.base, path, written)
+        found = spelled or self._loosely(name, place, path, written)
         if place.is_searched and isinstance(found, Location):
             self._remember(parts, found)
         return found
@@ -134,26 +144,28 @@ class ImagePlaces(PlaceSearch):
             names = shown("/".join(first)), shown("/".join(parts))
             self.pair = self.pair or (*names, file.relative_to(self.root))
 
-    def _written(self, name: str, place: Place) -> Location | None:
-        """The file of exactly this name, blanks, backslashes and all."""
+    def _written(self, name: str, place: Place) -> _Tried | None:
+        """The file of exactly this name, blanks, backslashes and all; None: it leads out."""
         assert place.base is not None
         file = self._below(place.base, name + place.ending)
-        return file if file and file.is_file() else None
+        return _Tried(file, file.kind()) if file else None
 
-    def _spelled(self, base: Location, path: str) -> Location | None:
+    def _spelled(self, base: Location, path: str, tried: _Tried | None) -> Location | None:
         """The file of a path, its accents spelled in any way."""
         spellings = dict.fromkeys(
             (path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path))
         )
         files = (base.child(spelling) for spelling in spellings if path)
-        return next((file for file in files if file.is_file()), None)
+        return next((file for file in files if _kind(file, tried) == "file"), None)
 
-    def _loosely(self, name: str, place: Place, path: str) -> Location | Reason:
+    def _loosely(
+        self, name: str, place: Place, path: str, tried: _Tried | None
+    ) -> Location | Reason:
         """The one file that a name may mean when it is spelled loosely; else the missing file."""
         assert place.base is not None
         missing = place.base.child(path or shown(name))
         # A link that leads out is refused where it is opened.
-        if self.options.spelling == "exact" or not path or missing.kind() is not None:
+        if self.options.spelling == "exact" or not path or _kind(missing, tried) is not None:
             return missing
         wanted = tuple(path.split(os.sep))
         top = place.base.relative_to(self.index.root)
@@ -182,3 +194,8 @@ class ImagePlaces(PlaceSearch):
             files = " and ".join(match.file.relative_to(self.root) for match in matches[:2])
             return Reason(f"a name that several files have: {files}")
         return matches[0].file
+
+
+def _kind(file: Location, tried: _Tried | None) -> Kind | None:
+    """What is there, not asked for a second time."""
+    return tried.kind if tried and tried.file == file else file.kind()
