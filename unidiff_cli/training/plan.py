@@ -118,7 +118,7 @@ def multiplication_rate() -> float:
 
 def probe_report(recipe: Recipe, takes: Footprint, probed: Probe) -> list[str]:
     """The measured peak of two steps beside the estimate, and the time of a run by it."""
-    estimate = probed.before + takes.peak
+    estimate = probed.before + takes.step
     per_step, steps = probed.seconds[-1], recipe.train.total_steps
     return [
         f"measured: {gb(probed.peak)} of memory at the peak of two steps, "
