@@ -2,15 +2,18 @@
 
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from tests.support.base import BASES
 from tests.support.projects import load_recipe
 from tests.support.runs import assert_resumes_exactly
 from unidiff_cli import export, train
 from unidiff_cli.models import loading
 from unidiff_cli.models.low_rank import MARK, layer_of
+from unidiff_cli.project import run_log
 from unidiff_cli.project.checkpoints import BEST, tensors
 from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import batches_in_pairs, filled
@@ -145,3 +148,25 @@ def test_an_export_is_the_base_in_fp32_and_what_the_adapters_add(project, tiny_b
 def test_a_run_that_is_cut_and_resumed_equals_one_that_is_not(project, tmp_path, tiny_base, half):
     recipe = load_recipe(tiny_base, *LORA, f"train.precision={half}")
     assert_resumes_exactly(project, tmp_path, recipe, last=5)
+
+
+# ---------------------------------------------------------------- families
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("name", BASES)
+def test_a_run_of_every_family_measures_and_previews(project, tiny_bases, name, half):
+    """Outside of a step too nothing meets weights of another precision."""
+    recipe = load_recipe(
+        tiny_bases(name),
+        LORA[0],
+        f"train.precision={half}",
+        "train.steps=2",
+        "train.cache_latents=false",
+    )
+    run, _ = train(project, recipe)
+    lines = run_log.read(project.path("runs", run))
+    figures = [line["validation"] for line in lines if "validation" in line]
+    assert figures and np.isfinite(list(figures[-1].values())).all()
+    assert list(project.path("runs", run).glob("previews/*.png"))

@@ -18,9 +18,9 @@ from unidiff_cli.training.probe import Probe
 MEASURED = 0.5
 # What takes less memory, in the order of what it costs.
 SMALLER = (
-    "train.gradient_checkpointing=true, a smaller train.chunk and train.denoise_batch, "
-    "train.ema_on=cpu or train.ema=0, train.optimizer=adamw8bit or adafactor, or fewer towers in "
-    "train.trains"
+    "a recipe for a card (unidiff recipes list), train.gradient_checkpointing=true, a smaller "
+    "train.chunk and train.denoise_batch, train.ema_on=cpu or train.ema=0, "
+    "train.optimizer=adamw8bit or adafactor, or fewer towers in train.trains"
 )
 
 
