@@ -114,7 +114,7 @@ def test_an_error_of_the_system_is_a_sentence(unidiff, workplace, monkeypatch, p
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("unidiff recipes show fa", ["fashion", "fashion-lora"]),
+        ("unidiff recipes show fashion-8", ["fashion-80gb", "fashion-8gb"]),
         ("unidiff train --recipe sd", ["sd-only"]),
         ("unidiff generate dress --export 0", ["001-fashion"]),
         ("unidiff export 0", ["001-fashion"]),

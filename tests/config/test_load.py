@@ -5,7 +5,7 @@ import pytest
 from tests.support.recipes import GOOD, problems
 from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.sources import ConfigSource
-from unidiff_cli.errors import UsageError
+from unidiff_cli.errors import RecipeError, UsageError
 from unidiff_cli.models import sources
 
 
@@ -262,3 +262,39 @@ def test_an_unknown_recipe(name, nearest, tmp_path, monkeypatch):
     with pytest.raises(UsageError) as caught:
         read_recipe(name)
     assert ("Did you mean 'fashion'?" in str(caught.value)) is nearest
+
+
+# ---------------------------------------------------------------- a recipe that extends another
+
+
+def test_a_recipe_changes_the_one_that_it_extends(write):
+    write(GOOD + "train: {steps: 2, lr: {vision: 0.5, text: 0.25}}\n", "below.yaml")
+    more = "objectives: {denoise: {weight: 1}, anchor: {weight: 1}}\n"
+    write(f"extends: below.yaml\ntrain: {{lr: {{vision: 0.125}}}}\n{more}", "middle.yaml")
+    path = write("extends: middle.yaml\ntrain: {steps: 3}\nobjectives: {denoise: null}\n")
+    recipe = read_recipe(path)
+    assert (recipe.name, recipe.train.steps) == ("mine", 3)
+    assert (recipe.train.lr.vision, recipe.train.lr.text) == (0.125, 0.25)
+    assert list(recipe.active()) == ["anchor", "contrastive"]
+    # A run's own recipe stands alone.
+    assert "extends" not in recipe.yaml()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("train: {steps: 2}\nextends: fashon\n", r"mine.yaml:2: .*named 'fashon'.*'fashion'"),
+        ("extends: [a]\n", r"mine.yaml:1: extends: There is no recipe named"),
+        ("extends: mine.yaml\n", r"mine.yaml:1: extends mine.yaml, which extends this recipe"),
+        ("extends: fashion\ntrain: {stps: 2}\n", r"mine.yaml:2: no key in train named 'stps'"),
+    ],
+)
+def test_what_cannot_be_extended_is_refused_with_its_line(write, text, problem):
+    with pytest.raises(RecipeError, match=problem):
+        read_recipe(write(text))
+
+
+def test_only_a_recipe_file_extends_another(project_file):
+    project_file.write_text("extends: fashion\n")
+    with pytest.raises(RecipeError, match="unidiff.yaml:1: no key in a recipe named 'extends'"):
+        read_recipe("joint", project_file=project_file)

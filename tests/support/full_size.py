@@ -1,64 +1,99 @@
-"""Stable Diffusion 1.5 and CLIP ViT-L/14 at their real size, with random weights."""
+"""Stable Diffusion 1.5 and XL with CLIP ViT-L/14 at their real size: random weights, or configs."""
+
+import torch
 
 from tests.support.base import write_tokenizer
 
+# Of CLIP's text towers.
+LARGE = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+}
+BIGG = {
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 20,
+    "hidden_act": "gelu",
+}
+NOISE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+
 
 def write_full_size(folder):
-    import torch
-    from diffusers import (
-        AutoencoderKL,
-        PNDMScheduler,
-        StableDiffusionPipeline,
-        UNet2DConditionModel,
-    )
+    """SD 1.5 in `sd` and CLIP in `clip`, with weights; how many parameters they have."""
+    torch.manual_seed(0)
+    tokenizer, clip = _clip(folder)
+    pipeline = _sd15(tokenizer, clip)
+    pipeline.save_pretrained(folder / "sd")
+    clip.save_pretrained(folder / "clip")
+    tokenizer.save_pretrained(folder / "clip")
+    return sum(p.numel() for m in (clip, pipeline.unet, pipeline.vae) for p in m.parameters())
+
+
+def write_configs(folder, kind="sd15"):
+    """The same folders without weights, of `sd15` or `sdxl`; the value of a recipe's `base`."""
+    with torch.device("meta"):
+        tokenizer, clip = _clip(folder)
+        pipeline = {"sd15": _sd15, "sdxl": _sdxl}[kind](tokenizer, clip)
+    pipeline.save_config(folder / "sd")
+    for name, part in pipeline.components.items():
+        place = folder / "sd" / name
+        if name.startswith("text_encoder"):
+            part.config.save_pretrained(place)
+        elif name in ("unet", "vae"):
+            part.save_config(place)
+        elif part is not None:
+            part.save_pretrained(place)
+    clip.config.save_pretrained(folder / "clip")
+    tokenizer.save_pretrained(folder / "clip")
+    return f"base={{diffusion: {folder / 'sd'}, clip: {folder / 'clip'}}}"
+
+
+def _clip(folder):
     from transformers import CLIPConfig, CLIPModel
 
-    torch.manual_seed(0)
     tokenizer = write_tokenizer(folder / "made", length=77)
-    marks = {
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": 1,
-    }
-    text = {
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-    }
     vision = {
         "hidden_size": 1024,
         "intermediate_size": 4096,
         "num_hidden_layers": 24,
         "num_attention_heads": 16,
     }
-    clip = CLIPModel(
-        CLIPConfig(
-            text_config={**text, **marks, "vocab_size": 49408, "projection_dim": 768},
-            vision_config={**vision, "image_size": 224, "patch_size": 14, "projection_dim": 768},
-            projection_dim=768,
-        )
+    config = CLIPConfig(
+        text_config={**LARGE, **_words(tokenizer), "projection_dim": 768},
+        vision_config={**vision, "image_size": 224, "patch_size": 14, "projection_dim": 768},
+        projection_dim=768,
     )
-    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
-    blocks = {
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-    }
-    vae = AutoencoderKL(
+    return tokenizer, CLIPModel(config)
+
+
+def _words(tokenizer):
+    marks = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    return {**marks, "pad_token_id": 1, "vocab_size": 49408}
+
+
+def _vae(scaling_factor):
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
         block_out_channels=(128, 256, 512, 512),
         layers_per_block=2,
-        scaling_factor=0.18215,
-        **blocks,
+        scaling_factor=scaling_factor,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
     )
-    scheduler = PNDMScheduler(
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        skip_prk_steps=True,
-        steps_offset=1,
-    )
-    StableDiffusionPipeline(
-        vae=vae,
+
+
+def _sd15(tokenizer, clip):
+    from diffusers import PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+
+    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+    with torch.device("cpu"):
+        scheduler = PNDMScheduler(**NOISE, skip_prk_steps=True, steps_offset=1)
+    return StableDiffusionPipeline(
+        vae=_vae(0.18215),
         text_encoder=clip.text_model,
         tokenizer=tokenizer,
         unet=unet,
@@ -66,7 +101,36 @@ def write_full_size(folder):
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-    ).save_pretrained(folder / "sd")
-    clip.save_pretrained(folder / "clip")
-    tokenizer.save_pretrained(folder / "clip")
-    return sum(p.numel() for m in (clip, unet, vae) for p in m.parameters())
+    )
+
+
+def _sdxl(tokenizer, clip):
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    unet = UNet2DConditionModel(
+        sample_size=128,
+        block_out_channels=(320, 640, 1280),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2, 10),
+        attention_head_dim=(5, 10, 20),
+        cross_attention_dim=2048,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=256,
+        projection_class_embeddings_input_dim=2816,
+    )
+    config = CLIPTextConfig(**BIGG, **_words(tokenizer), projection_dim=1280)
+    with torch.device("cpu"):
+        scheduler = EulerDiscreteScheduler(**NOISE, timestep_spacing="leading", steps_offset=1)
+    return StableDiffusionXLPipeline(
+        vae=_vae(0.13025),
+        text_encoder=clip.text_model,
+        text_encoder_2=CLIPTextModelWithProjection(config),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        add_watermarker=False,
+    )

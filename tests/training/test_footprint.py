@@ -24,6 +24,8 @@ def real_memory(recipe, batches):
     memory.hold([*base.parameters(), *base.buffers()])
     with accelerator_of(options) as accelerator, memory:
         trainer = trainer_of(accelerator, base, recipe)
+        # Of the steps alone: adapters of DoRA multiply when they are made.
+        memory.flops = 0
         for batch in batches(base):
             for _ in trainer.steps(iter([filled(batch, base, recipe)])):
                 pass
@@ -73,7 +75,7 @@ def test_the_estimate_is_what_the_tensors_of_a_step_take(tiny_bases, base, name,
     batches = batches_in_pairs(recipe)
     takes = footprint(recipe, batches)
     memory, files = real_memory(recipe, batches)
-    assert takes.peak == pytest.approx(memory.peak, rel=0.03)
+    assert takes.step == pytest.approx(memory.peak, rel=0.03)
     assert takes.checkpoint == files
     assert takes.flops == pytest.approx(memory.flops / 2, rel=0.01)
 
@@ -135,7 +137,7 @@ recipe = load_recipe(name, assignments=assignments)
 batches = batches_in_pairs(recipe)
 takes = footprint(recipe, batches)
 probed = probe(recipe, batches)
-print(json.dumps([takes.peak, probed.before, probed.peak, probed.seconds]))
+print(json.dumps([takes.step, probed.before, probed.peak, probed.seconds]))
 """
 
 

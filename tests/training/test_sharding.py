@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.support.projects import load_recipe
+from tests.support.projects import copy_project, load_recipe
 from tests.support.runs import (
     FSDP,
     FSDP_VARIABLES,
@@ -116,6 +116,18 @@ def test_a_run_in_pieces_ends_with_the_files_of_any_other(project, recipe):
     assert receipt.counts["steps"] == 6 and receipt.figures["best"]["step"]
     assert list(project.path("runs", name).glob("previews/*.png"))
     assert sorted(losses(project, name)) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [(), FSDP])
+def test_two_processes_hold_what_does_not_train_in_half_precision(
+    project, tmp_path, tiny_base, flags
+):
+    recipe = load_recipe(tiny_base, *LORA, "train.precision=bf16", "train.steps=3")
+    alone = copy_project(project, tmp_path / "alone")
+    train(alone, recipe, flags=["--num_processes", "1"])
+    train(project, recipe, flags=[*TWO, *flags])
+    assert contrastive(project) == pytest.approx(contrastive(alone), rel=0.02)
 
 
 def test_what_needs_gradients_in_one_piece_is_refused(tiny_base, monkeypatch):

@@ -1,7 +1,7 @@
 """A recipe from all its sources, checked whole: every problem at once, with file and line.
 
-Later sources win: the base's own numbers < the recipe file < the project's `unidiff.yaml` < the
-environment (`UNIDIFF_TRAIN__STEPS=500`) < `--set train.steps=500`.
+Later sources win: the base's own numbers < the recipe that a recipe extends < the recipe file < the
+project's `unidiff.yaml` < the environment (`UNIDIFF_TRAIN__STEPS=500`) < `--set train.steps=500`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from unidiff_cli.config.migration import migrate
-from unidiff_cli.config.schema import SCHEMA_VERSION, Recipe, recipe_model
+from unidiff_cli.config.schema import EXTENDS, SCHEMA_VERSION, Recipe, recipe_model
 from unidiff_cli.config.shipped import locate_recipe, shipped_folder
 from unidiff_cli.config.sources import (
     ConfigSource,
@@ -52,11 +52,10 @@ def read_recipe(
         project = read_yaml(project_file, FILE)
     named = project.data.pop("recipe", None)
     path = locate_recipe(str(name or named or "fashion"), project_file and project_file.parent)
-    label = f"recipes/{path.name}" if path.parent == shipped_folder() else str(path)
     recipe = _Sources(
         {"name": path.stem},
         [
-            read_yaml(path, label),
+            *_recipe_files(path),
             project,
             environment_source(environ or {}, Recipe.model_fields),
             assignment_source(assignments),
@@ -77,6 +76,28 @@ def read_recipe(
     recipe.put_below(numbers)
     recipe.data["base"] = base
     return recipe.check()
+
+
+def _recipe_files(path: Path) -> list[ConfigSource]:
+    """A recipe's file, after those that it extends.
+
+    Raises RecipeError where one extends what is no recipe, or itself.
+    """
+    sources, read = list[ConfigSource](), set[Path]()
+    while True:
+        shipped = path.parent == shipped_folder()
+        source = read_yaml(path, f"recipes/{path.name}" if shipped else str(path))
+        sources.insert(0, source)
+        read.add(path.resolve())
+        place, named = source.place((EXTENDS,)), source.data.pop(EXTENDS, None)
+        if named is None:
+            return sources
+        try:
+            path = locate_recipe(str(named), path.parent)
+        except UsageError as problem:
+            raise RecipeError([f"{place}: {EXTENDS}: {problem.fact}"]) from problem
+        if path.resolve() in read:
+            raise RecipeError([f"{place}: {EXTENDS} {named}, which extends this recipe."])
 
 
 class _Sources:

@@ -25,6 +25,8 @@ from unidiff_cli.config.sources import dump
 from unidiff_cli.errors import nearest
 
 SCHEMA_VERSION = 2
+# The key of a recipe file that names the recipe it changes. A recipe in force has none.
+EXTENDS = "extends"
 # Characters that separate the columns of a table, by their names.
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 # Marks a key of `train` that does not change the trained weights.
@@ -798,4 +800,13 @@ def recipe_model() -> type[Recipe]:
 
 def recipe_schema() -> dict[str, Any]:
     """The JSON schema of a recipe file, for editors."""
-    return recipe_model().model_json_schema()
+    schema = recipe_model().model_json_schema()
+    extends = {
+        "anyOf": [{"type": "string"}, {"type": "null"}],
+        "default": None,
+        "description": "the recipe that this file changes, by its name or path",
+    }
+    schema["properties"] |= {EXTENDS: extends}
+    # They may be those of the recipe that it extends.
+    schema["required"].remove("objectives")
+    return schema

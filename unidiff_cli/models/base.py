@@ -253,6 +253,11 @@ class BaseModel(DualEncoder):
         """Whatever makes training fast, or small in memory; no value changes."""
 
     @property
+    def beyond_fp16(self) -> Sequence[nn.Module]:
+        """Parts whose values may exceed what fp16 holds: they compute in fp32 in its place."""
+        return ()
+
+    @property
     def shares_text(self) -> bool:
         """Whether the denoiser reads the text tower that retrieval reads."""
         return True

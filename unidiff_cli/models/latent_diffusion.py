@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -120,7 +121,8 @@ class LatentDiffusion(Clip, BaseModel):
     @property
     def saved_bytes(self) -> int:
         twice = self.parameter_groups()["text"] if self.shares_text else []
-        weights = sum(p.numel() * p.element_size() for p in [*self.parameters(), *twice])
+        # A run may hold some in half precision, and writes fp32.
+        weights = sum(4 * p.numel() for p in [*self.parameters(), *twice])
         return weights + (checker_bytes(self.folder) if self.folder else 0)
 
     @property
@@ -180,6 +182,11 @@ class LatentDiffusion(Clip, BaseModel):
     def logit_scale(self) -> nn.Parameter:
         return self.clip.logit_scale
 
+    @property
+    def beyond_fp16(self) -> Sequence[nn.Module]:
+        """The autoencoder: SDXL's overflows."""
+        return (self.vae,)
+
     def prepare_for_training(self, gradient_checkpointing: bool) -> None:
         """The UNet's weights in the layout that convolutions are fastest with."""
         self.unet.to(memory_format=torch.channels_last)
@@ -209,13 +216,16 @@ class LatentDiffusion(Clip, BaseModel):
         factor = self.vae.config.scaling_factor
         means, deviations = [], []
         for part in pixels.split(count):
-            posterior = self.vae.encode(part.to(self.device).float() / 127.5 - 1).latent_dist
+            x = part.to(self.device).float() / 127.5 - 1
+            with _not_in_fp16(self.device):
+                posterior = self.vae.encode(x).latent_dist
             means.append(posterior.mean * factor)
             deviations.append(posterior.std * factor)
         return Posterior(torch.cat(means), torch.cat(deviations))
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        x = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
+        with _not_in_fp16(self.device):
+            x = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
         return (x * 127.5 + 127.5).clamp(0, 255)
 
     # ------------------------------------------------------------ denoiser
@@ -298,6 +308,15 @@ class LatentDiffusion(Clip, BaseModel):
     @property
     def sampler_name(self) -> str:
         return type(self.pipeline.scheduler).__name__
+
+
+def _not_in_fp16(device: torch.device) -> AbstractContextManager[Any]:
+    """Within it autocast to fp16 is off, and autocast to bf16 as it was."""
+    if torch.is_autocast_enabled(device.type) and (
+        torch.get_autocast_dtype(device.type) == torch.float16
+    ):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def _fast_layout(x: Tensor) -> Tensor:

@@ -133,6 +133,10 @@ class LowRank:
             use_dora=options.dora,
         )
         inject_adapter_in_model(config, base, NAME)
+        for module in self.modules().values():
+            # In autocast an input is in half precision, and peft would keep a copy of it in fp32
+            # for each adapter. DoRA takes its norms in the input's precision.
+            module.cast_input_dtype_enabled = options.dora
 
     @classmethod
     def of_tensors(cls, base: BaseModel, options: Lora, tensors: Mapping[str, Tensor]) -> LowRank:

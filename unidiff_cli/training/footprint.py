@@ -2,7 +2,8 @@
 
 Some steps of the run itself are made on tensors without memory (`models/skeleton.py`), by the same
 module, trainer and optimiser, and every tensor of them is counted. So whatever a recipe switches on
-is in it. Kernels' own work space and the allocator's gaps are not.
+is in it. So are the images that are encoded and generated before the first step, with all weights
+in fp32, and the previews. Kernels' own work space and the allocator's gaps are not.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from unidiff_cli import machine
@@ -21,6 +23,7 @@ from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import Batches, blank, filled
 from unidiff_cli.training.optimizer_kinds import state_bytes
 from unidiff_cli.training.precision import accelerator_of
+from unidiff_cli.training.precompute import CHUNK
 from unidiff_cli.training.tensor_memory import TensorMemory
 from unidiff_cli.training.text_states import bytes_of_caption, text_stays
 from unidiff_cli.training.trainer import Trainer
@@ -28,12 +31,17 @@ from unidiff_cli.training.trainer import Trainer
 if TYPE_CHECKING:
     from unidiff_cli.models.base import BaseModel
 
+# The part of memory that no step takes.
+OUTSIDE = "more for the cache or previews"
+# The images of a preview where a recipe names no prompts, and the most that it makes at a time.
+PREVIEWS, MOST_AT_ONCE = 4, 8
+
 
 @dataclass(frozen=True)
 class Footprint:
     """Bytes and operations of one process of a run."""
 
-    # Bytes by part while a step runs; their sum is the peak.
+    # Bytes by part while a step runs, and OUTSIDE; their sum is the peak.
     memory: dict[str, int]
     # Bytes of one checkpoint, of the exported base, and of what is cached of one image.
     checkpoint: int
@@ -47,8 +55,13 @@ class Footprint:
 
     @property
     def peak(self) -> int:
-        """Bytes of tensors at the fullest moment of a step."""
+        """Bytes of tensors at the fullest moment of a run."""
         return sum(self.memory.values())
+
+    @property
+    def step(self) -> int:
+        """Bytes of tensors at the fullest moment of a step."""
+        return self.peak - self.memory[OUTSIDE]
 
     def disk(self, recipe: Recipe, images: int) -> dict[str, int]:
         """Bytes by part of what a run over so many images leaves on the disk at most."""
@@ -88,14 +101,20 @@ def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> 
         recipe = recipe.model_copy(update={"train": plain})
     memory.hold([*base.parameters(), *base.buffers()])
     with accelerator_of(options) as accelerator, memory:
+        _fill_cache(recipe, base)
         trainer = trainer_of(accelerator, base, recipe)
+        outside = memory.restart()
         # A scale would be read from gradients that have no values.
         trainer.precision.drop_scale()
         steps = 0
         for batch in batches(base):
             for _ in trainer.steps(iter([filled(batch, base, recipe)])):
                 steps += 1
-        takes = _by_part(recipe, trainer, memory, world, steps)
+        flops, peak = memory.flops // steps, memory.restart()
+        if trainer.module.needs.latents:
+            with trainer.whole_weights(averaged=False):
+                _generate(base, min(len(options.preview_prompts) or PREVIEWS, MOST_AT_ONCE))
+        takes = _by_part(recipe, trainer, peak, max(outside, memory.peak), flops, world)
         trained = [p for p in trainer.module.parameters() if p.requires_grad]
     if options.optimizer == trainer.options.optimizer:
         return takes
@@ -105,10 +124,32 @@ def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> 
     return replace(takes, memory=memory_by_part, checkpoint=takes.checkpoint - other + kept)
 
 
+@torch.no_grad()
+def _fill_cache(recipe: Recipe, base: BaseModel) -> None:
+    """What a run does before its trainer is there that takes most memory."""
+    active = recipe.active().values()
+    needs, cached = needs_of(active), recipe.train.cache_latents
+    if needs.latents and cached:
+        base.encode_latents(base.diffusion_pixels([blank()]))
+    if needs.frozen_image_embeds and cached:
+        base.encode_images(base.clip_pixels([blank()] * CHUNK))
+    if general_images(active):
+        _generate(base, recipe.generate.batch_size)
+
+
+@torch.no_grad()
+def _generate(base: BaseModel, count: int) -> None:
+    """One step of the sampler for so many images, with guidance, and their decoding."""
+    z = torch.randn(count, *base.latent_shape, device=base.device)
+    t = torch.zeros(2 * count, dtype=torch.int64, device=base.device)
+    base.denoise(z.repeat(2, 1, 1, 1), t, base.encode_text(["thing"] * 2 * count))
+    base.decode_latents(z)
+
+
 def _by_part(
-    recipe: Recipe, trainer: Trainer, memory: TensorMemory, world: int, steps: int
+    recipe: Recipe, trainer: Trainer, peak: int, outside: int, flops: int, world: int
 ) -> Footprint:
-    module, base, flops = trainer.module, trainer.base, memory.flops // steps
+    module, base = trainer.module, trainer.base
     towers = base.parameter_groups()
     trained = [p for p in module.parameters() if p.requires_grad]
     written = {name: _bytes(tensors.values()) for name, tensors in trainer.tensors().items()}
@@ -119,12 +160,13 @@ def _by_part(
         # Without an average of their own the weights are written as theirs.
         "averages": trainer.averaged.bytes,
     }
-    parts["activations"] = memory.peak - sum(parts.values())
+    parts["activations"] = peak - sum(parts.values())
     if trainer.options.ema_on == "cpu" and machine.device().type != "cpu":
         parts["averages"] = 0
     if world > 1:
         # DDP sends gradients in buckets of its own.
         parts["gradients to send"] = _bytes(trained)
+    parts[OUTSIDE] = max(0, outside - sum(parts.values()))
     return Footprint(
         memory=parts,
         checkpoint=sum(written.values()),

@@ -18,9 +18,9 @@ from unidiff_cli.training.probe import Probe
 MEASURED = 0.5
 # What takes less memory, in the order of what it costs.
 SMALLER = (
-    "train.gradient_checkpointing=true, a smaller train.chunk and train.denoise_batch, "
-    "train.ema_on=cpu or train.ema=0, train.optimizer=adamw8bit or adafactor, or fewer towers in "
-    "train.trains"
+    "a recipe for a card (unidiff recipes list), train.gradient_checkpointing=true, a smaller "
+    "train.chunk and train.denoise_batch, train.ema_on=cpu or train.ema=0, "
+    "train.optimizer=adamw8bit or adafactor, or fewer towers in train.trains"
 )
 
 
@@ -118,7 +118,7 @@ def multiplication_rate() -> float:
 
 def probe_report(recipe: Recipe, takes: Footprint, probed: Probe) -> list[str]:
     """The measured peak of two steps beside the estimate, and the time of a run by it."""
-    estimate = probed.before + takes.peak
+    estimate = probed.before + takes.step
     per_step, steps = probed.seconds[-1], recipe.train.total_steps
     return [
         f"measured: {gb(probed.peak)} of memory at the peak of two steps, "

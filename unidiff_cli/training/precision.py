@@ -1,6 +1,7 @@
 """In which precision a step computes: fp32, bf16 by accelerate, and fp16 with a scaled loss.
 
-Weights, gradients and moments are fp32 in all of them.
+What trains, its gradient and its moments are fp32 in all of them. What does not train is held in
+the step's own precision.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Train
@@ -18,6 +19,11 @@ from unidiff_cli.config.schema import Train
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from unidiff_cli.training.module import TrainingModule
+
+# Layers whose weights autocast rounds each time they are used. torch's own attention has another
+# class of linear layer, whose weight it reads itself.
+ROUNDED = (nn.Linear, nn.Conv2d)
 # The least scale of fp16's loss: what is not finite under it is no overflow of the scale.
 LEAST_SCALE = 1.0
 # The scale that a run begins with, as torch's own.
@@ -47,6 +53,10 @@ class Precision:
     def __init__(self, accelerator: Accelerator, options: Train) -> None:
         self.accelerator = accelerator
         self.half = precision_of(options) == "fp16"
+        # What autocast rounds to; None: it does not.
+        self.dtype: torch.dtype | None = None
+        if self.half or accelerator.mixed_precision == "bf16":
+            self.dtype = torch.float16 if self.half else torch.bfloat16
         self.scaler = torch.amp.GradScaler(
             accelerator.device.type, init_scale=FIRST_SCALE, enabled=self.half
         )
@@ -56,6 +66,23 @@ class Precision:
         if self.half:
             return torch.autocast(self.accelerator.device.type, torch.float16)
         return self.accelerator.autocast()
+
+    def round_frozen(self, module: TrainingModule) -> None:
+        """Holds weights that do not train as autocast rounds them, which halves their memory.
+
+        Those of linear layers and convolutions, so a step computes the same to the last bit. Norms
+        and embeddings stay, which autocast leaves as they are, and in fp16 what would overflow.
+        """
+        if self.dtype is None:
+            return
+        wide = module.base.beyond_fp16 if self.half else ()
+        kept = {id(layer) for part in wide for layer in part.modules()}
+        for layer in module.modules():
+            if type(layer) not in ROUNDED or id(layer) in kept:
+                continue
+            weight: Any = layer.weight
+            if not weight.requires_grad and weight.dtype == torch.float32:
+                weight.data = weight.data.to(self.dtype)
 
     def backward(self, loss: Tensor, **options: Any) -> None:
         """Leaves the gradients of a loss, multiplied with `scale`."""

@@ -29,6 +29,11 @@ class TensorMemory(TorchDispatchMode):
             if isinstance(tensor, Tensor):
                 self._count(tensor)
 
+    def restart(self) -> int:
+        """Begins anew from the tensors that are there now; the peak before."""
+        before, self.peak, self.flops = self.peak, self.now, 0
+        return before
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         if operations := flop_registry.get(func._overloadpacket):

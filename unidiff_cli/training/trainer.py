@@ -75,6 +75,8 @@ class Trainer:
         self.base.prepare_for_training(options.gradient_checkpointing)
         if module.adapters:
             module.adapters.make_contiguous()
+        self.precision = Precision(accelerator, options)
+        self.precision.round_frozen(module)
         module.to(accelerator.device)
         # Where each process holds a piece of every weight (FSDP2).
         self.pieces: sharding.Pieces | None = None
@@ -86,7 +88,6 @@ class Trainer:
         self.shared, self.denoiser = shared_text_parameters(module), twice_taught(module)
         place = torch.device("cpu") if options.ema_on == "cpu" else accelerator.device
         self.averaged = EMA(module, options.ema).to(place)
-        self.precision = Precision(accelerator, options)
         optimizer = optimizer_of(options, groups)
         self.schedule = rate_schedule(optimizer, options)
         # What runs a step: the module itself, or DDP around it.
@@ -218,6 +219,7 @@ class Trainer:
     def whole_weights(self, averaged: bool = True) -> Iterator[None]:
         """Within it the base can be used by the main process alone, with the averaged weights.
 
+        It computes in the precision of a step, in which weights that do not train are held.
         Where the weights are in pieces every process enters it.
         """
         with ExitStack() as stack:
@@ -225,6 +227,7 @@ class Trainer:
                 stack.enter_context(self.averaged.applied())
             if self.sharded:
                 stack.enter_context(sharding.gathered(self.module))
+            stack.enter_context(self.precision.autocast())
             yield
 
     def weights(self) -> dict[str, Tensor]:
