@@ -201,7 +201,8 @@ def queried(base, batch, **options):
     needs = Needs(null_states=True, latents=True)
     forward = forward_of(base, batch, needs, training=True)
     with torch.no_grad():
-        z_t, t = forward._barely_noised(300, options.get("same_timestep", False))
+        [seen] = forward.passes
+        _, t = seen._barely_noised(300, options.get("same_timestep", False))
         return t, forward.denoiser_features(FeatureQuery("mid", 300, **options))
 
 
