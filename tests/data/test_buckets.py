@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unidiff_cli.data.buckets import Buckets, Size, check_size, grouped, most_common
+from unidiff_cli.data.buckets import Buckets, Size, check_size, grouped
 from unidiff_cli.data.by_shape import ByShape, chosen_of, in_order, joined_maps, put
 from unidiff_cli.errors import UsageError
 
@@ -45,7 +45,6 @@ def test_sizes_of_stable_diffusion():
         "512x512", "480x544", "544x480", "448x576", "576x448", "416x608", "608x416",
     ]  # fmt: skip
     assert Buckets.of(512, 8).nearest(1000, 1500) == (416, 608)
-    assert most_common([Size(1, 2), Size(2, 2), Size(2, 2)]) == (2, 2)
 
 
 @pytest.mark.parametrize("text", ["512", "512x", "0x5", "5x5x5", "-8x8", "x", "8 by 8"])

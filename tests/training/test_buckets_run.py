@@ -59,7 +59,7 @@ def test_a_run_resumes_exactly_and_its_export_says_its_sizes(copied, tmp_path, t
     recipe = load_recipe(tiny_base, *TINY, BUCKETS, FLIPS)
     name = assert_resumes_exactly(copied, tmp_path, recipe, last=2)
     figures = copied.receipt("runs", name).figures
-    assert list(figures["buckets"]) == ["24x40", "32x32", "40x24"]
+    assert set(figures["buckets"]) == {"24x40", "32x32", "40x24"}
     assert any("learns images in 3 sizes: 24x40 (" in r.getMessage() for r in caplog.records)
     stores = {folder.name.split("-")[0] for folder in copied.path("cache", "rows").iterdir()}
     assert stores >= {"clip_pixels", "latents", "mirrored_latents"}
@@ -76,6 +76,7 @@ def base_buckets(folder):
     return made.buckets
 
 
+@pytest.mark.slow
 def test_of_square_images_a_run_is_the_same(project, prepared, tmp_path, tiny_base):
     """A catalogue of squares trains bit for bit as without buckets, and fills the same rows."""
     other = copy_project(prepared, tmp_path / "other")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Self, TypeVar
@@ -98,11 +98,6 @@ def grouped(keys: Iterable[Key]) -> dict[Key, list[int]]:
     for number, key in enumerate(keys):
         groups.setdefault(key, []).append(number)
     return groups
-
-
-def most_common(sizes: Sequence[Size]) -> Size:
-    """The size that most have; of several the one that stands first."""
-    return max(grouped(sizes).items(), key=lambda item: len(item[1]))[0]
 
 
 def check_size(size: Size, side: int, factor: int) -> None:
