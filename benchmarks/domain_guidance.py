@@ -85,7 +85,7 @@ def main() -> None:
     eval_set = EvalSet.of(Shards.open(project.path("shards")), measured, tuned.window, None)
     judge = Judge(eval_set, tuned, None)
     crops = cropped_images(
-        eval_set.shards, eval_set.generated_rows, tuned.image_size, evaluate.batch_size
+        eval_set.shards, eval_set.generated_rows, tuned.default_size, evaluate.batch_size
     )
     real = eval_set.scorer.embed_images(list(crops))[1]
     guidances = [Guidance(scale) for scale in options.scales]

@@ -136,9 +136,10 @@ def bare_peer(batch: Batch) -> Peer:
     forward = module.forward_pass(batch)
     ids = base.token_ids([*batch.captions, ""])
     drop = forward.random("drop", uniform=True) < module.needs.caption_drop
-    t, schedule = forward.timesteps, base.schedule
-    z_t = schedule.add_noise(forward.latents, forward.noise, t)
-    target = schedule.target(forward.latents, forward.noise, t)
+    [seen] = forward.passes
+    t, schedule = seen.timesteps, base.schedule
+    z_t = schedule.add_noise(seen.latents, seen.noise, t)
+    target = schedule.target(seen.latents, seen.noise, t)
     weights = schedule.loss_weights(t, 5.0)
     size, pixels = len(batch.captions), batch.clip_pixels
     assert pixels is not None

@@ -151,7 +151,8 @@ def loss_differences(
         module.eval()
         forward = module.forward_pass(joint.first)
         _, parts = module.losses(forward)
-        expected = diffusers.loss(forward.latents, forward.noise, forward.timesteps)
+        [seen] = forward.passes
+        expected = diffusers.loss(seen.latents, seen.noise, seen.timesteps)
         module.train()
         total, _ = module(joint.first)
         return {

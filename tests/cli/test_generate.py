@@ -32,6 +32,19 @@ def test_from_generates_an_image_again(unidiff, exported):
     assert np.abs(gap).max() <= 1
 
 
+def test_size_is_kept_for_the_next_time(unidiff, exported):
+    command = ("-C", exported.root, "generate")
+    out = unidiff(*command, "red dress", "-n", "1", "--size", "24x40", "--json")[1]
+    [first] = json.loads(out)[0]["images"]
+    code, out, _ = unidiff(*command, "--from", first)
+    with Image.open(Path(out.strip()).parent / "0.png") as again, Image.open(first) as original:
+        assert code == 0 and again.size == original.size == (24, 40)
+        assert again.tobytes() == original.tobytes()
+    for size, why in (("24", "is no size"), ("24x38", "multiples of 4")):
+        code, _, err = unidiff(*command, "red dress", "--size", size)
+        assert code == 2 and why in err
+
+
 def test_from_says_when_the_model_is_another(unidiff, exported):
     command = ("-C", exported.root)
     out = unidiff(*command, "generate", "hat", "-n", "1", "--steps", "1", "--json")[1]

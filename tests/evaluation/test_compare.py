@@ -5,6 +5,8 @@ import pytest
 from tests.support.exports import copy_export, evaluation_recipe, exported_project, read_report
 from unidiff_cli.errors import UsageError
 from unidiff_cli.evaluation.evaluate import compare
+from unidiff_cli.models.buckets_file import FILE
+from unidiff_cli.project.files import write_json
 
 pytestmark = pytest.mark.usefixtures("scorer_folder")
 
@@ -40,6 +42,19 @@ def test_each_is_tested_against_the_base_and_the_first(project, recall_recipe):
         ("002-twin", "001-tiny"),
     }
     assert "002-twin against 001-tiny: Retrieval: not distinguishable" in report["verdict"]
+
+
+def test_all_are_measured_at_the_size_of_the_first(project, tiny_base):
+    recipe = evaluation_recipe(tiny_base, metrics=["clip_score"])
+    first = project.path("exports", "001-tiny")
+    write_json(copy_export(project, first) / FILE, {"images": {"24x40": 3, "32x32": 2}})
+    copy_export(project, first)
+    compare(project, recipe, ["002-twin", "001-tiny"])
+    report = read_report(project, "comparison")
+    assert report["generation"]["size"] == "24x40"
+    assert report["figures"]["002-twin"] == report["figures"]["001-tiny"]
+    compare(project, recipe, ["001-tiny", "002-twin"])
+    assert read_report(project, "comparison")["generation"]["size"] == "32x32"
 
 
 def test_one_export_is_refused(project, recall_recipe):

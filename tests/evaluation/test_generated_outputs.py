@@ -1,9 +1,12 @@
 """Images that a tiny model generates for an eval set: made once, and resumed after a kill."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.support.exports import SIDE, evaluation_recipe
+from unidiff_cli.data.buckets import Size
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Interrupted, WorkError
 from unidiff_cli.evaluation import array_cache
@@ -65,6 +68,20 @@ def test_real_features_have_a_row_each(outputs_of):
     outputs = outputs_of()
     assert outputs.real_features["nano_scorer"].shape == (len(outputs.eval_set.rows), 32)
     assert np.allclose(np.linalg.norm(outputs.real_embeds, axis=1), 1, atol=1e-5)
+
+
+def test_all_images_are_of_the_models_size(outputs_of, tmp_path):
+    squares, tall = outputs_of(2, cache=tmp_path), outputs_of(2, cache=tmp_path)
+    tall.subject = replace(tall.subject, wanted_size=Size(24, 40))
+    for outputs, shape in ((squares, (32, 32)), (tall, (40, 24))):
+        assert outputs.generated_images.shape[1:3] == shape
+        assert outputs.latents.shape[2:] == tuple(side // 4 for side in shape)
+    # None is taken from what was stored of the others.
+    for one, other in (
+        (squares.generated_embeds, tall.generated_embeds),
+        (squares.real_embeds, tall.real_embeds),
+    ):
+        assert np.abs(np.asarray(one) - np.asarray(other)).max() > 1e-3
 
 
 def test_a_killed_generation_continues(outputs_of, generations, tmp_path, monkeypatch):

@@ -5,6 +5,8 @@ import pytest
 
 from unidiff_cli import Generator
 from unidiff_cli.config.schema import Generate
+from unidiff_cli.errors import UsageError
+from unidiff_cli.generation.record import GenerationRecord
 from unidiff_cli.project.receipt import Receipt
 
 
@@ -64,6 +66,21 @@ def test_a_record_holds_all_that_the_image_depends_on(generator, finished):
     assert (record.export, record.size) == ("001-fashion", 32)
     assert record.weights_hash == receipt.figures["weights_hash"]
     assert record.scheduler == "DDIMScheduler" and record.score is None
+
+
+def test_an_image_of_another_size_is_made_again_from_its_record(generator):
+    [tall] = generator.generate(["red dress"], [0], size=(24, 40))
+    assert tall.image.size == (24, 40) and tall.record.plain()["size"] == [24, 40]
+    again = GenerationRecord.model_validate_json(tall.record.model_dump_json(), strict=True)
+    [same] = generator.generate(["red dress"], [0], size=again.width_height)
+    assert same.image.tobytes() == tall.image.tobytes() and same.record == tall.record
+    assert generator.rank("red dress", [tall])[0].record.score is not None
+
+
+@pytest.mark.parametrize("size", [(30, 32), (20, 44), (16, 12), (64, 64)])
+def test_a_size_that_the_model_does_not_draw_is_refused(generator, size):
+    with pytest.raises(UsageError, match="Images of .* are not generated"):
+        list(generator.generate(["red dress"], [0], size=size))
 
 
 def test_ranked_images_fall_in_their_score_and_say_it(generator):

@@ -8,8 +8,8 @@ from tests.support.batches import batch_of, forward_of, share_of
 from tests.support.projects import load_recipe
 from unidiff_cli.errors import RecipeError
 from unidiff_cli.models import loading
+from unidiff_cli.models.denoise_pass import DenoisePass
 from unidiff_cli.models.features import FeatureQuery
-from unidiff_cli.models.forward import ForwardPass
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.training.module import TrainingModule
@@ -159,9 +159,10 @@ def test_decoded_is_zero_where_the_denoiser_is_right(base, tiny_base, monkeypatc
     recipe = of_kind(tiny_base, "decoded", CAPTION, "objectives.consistency.max_timestep=1000")
     module = TrainingModule(base, recipe.active(), seed=0)
     forward = forward_of(base, batch_of(4), module.needs)
-    monkeypatch.setattr(ForwardPass, "denoised", lambda self, *asked: self.latents)
+    monkeypatch.setattr(DenoisePass, "denoised", lambda self, *asked: self.latents)
+    [seen] = forward.passes
     with torch.no_grad():
-        forward.batch.clip_pixels = base.clip_resize(base.decode_latents(forward.latents))
+        forward.batch.clip_pixels = base.clip_resize(base.decode_latents(seen.latents))
         assert module.terms["consistency"](forward)[0].abs() < 1e-6
 
 
@@ -200,7 +201,8 @@ def queried(base, batch, **options):
     needs = Needs(null_states=True, latents=True)
     forward = forward_of(base, batch, needs, training=True)
     with torch.no_grad():
-        z_t, t = forward._barely_noised(300, options.get("same_timestep", False))
+        [seen] = forward.passes
+        _, t = seen._barely_noised(300, options.get("same_timestep", False))
         return t, forward.denoiser_features(FeatureQuery("mid", 300, **options))
 
 

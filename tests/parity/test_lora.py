@@ -50,8 +50,8 @@ def test_twenty_steps_lose_what_diffusers_loses(tmp_path, prediction):
 @torch.no_grad()
 def drawn(module, batch):
     """What the run drew for a batch: captions, latents, noise and timesteps."""
-    forward = module.train().forward_pass(batch)
-    return batch.captions, forward.latents, forward.noise, forward.timesteps
+    [seen] = module.train().forward_pass(batch).passes
+    return batch.captions, seen.latents, seen.noise, seen.timesteps
 
 
 def diffusers_losses(folder, start, draws, rate=RATE):

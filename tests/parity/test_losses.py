@@ -81,14 +81,15 @@ def test_denoise_equals_diffusers(tmp_path, prediction):
     unet, scheduler = base.unet, base.pipeline.scheduler
     with torch.no_grad():
         ours, _ = objective.loss(forward)
-        noisy = scheduler.add_noise(forward.latents, forward.noise, forward.timesteps)
+        [seen] = forward.passes
+        noisy = scheduler.add_noise(seen.latents, seen.noise, seen.timesteps)
         states = base.encode_text(batch.captions).states
-        predicted = unet(noisy, forward.timesteps, states).sample
+        predicted = unet(noisy, seen.timesteps, states).sample
         if prediction == "epsilon":
-            target = forward.noise
+            target = seen.noise
         else:
-            target = scheduler.get_velocity(forward.latents, forward.noise, forward.timesteps)
-        snr = compute_snr(scheduler, forward.timesteps)
+            target = scheduler.get_velocity(seen.latents, seen.noise, seen.timesteps)
+        snr = compute_snr(scheduler, seen.timesteps)
         weights = torch.stack([snr, 5.0 * torch.ones_like(snr)], dim=1).min(dim=1)[0] / snr
         if prediction == "v_prediction":
             weights = (5.0 / (snr + 1)).clamp(max=1)

@@ -212,6 +212,7 @@ def test_a_generation_gives_the_images_of_the_command(client, finished, tmp_path
         {"prompt": "x", "seed": -1},
         {"prompt": "x", "guidance": -1},
         {"prompt": "x", "size": 512},
+        {"prompt": "x", "size": "512"},
     ],
 )
 def test_a_generation_that_cannot_be_is_refused_at_once(client, wanted):

@@ -3,6 +3,7 @@
 import torch
 
 from unidiff_cli.data.batch import Batch
+from unidiff_cli.data.by_shape import ByShape
 from unidiff_cli.models.forward import ForwardOptions, ForwardPass
 
 # What one process of several takes of a batch.
@@ -54,6 +55,20 @@ def _general(number: int) -> dict[str, torch.Tensor]:
         "frozen_image_embeds": image,
         "frozen_text_embeds": text,
     }
+
+
+def in_shapes(batch: Batch, shapes=((8, 8), (10, 6), (7, 9))) -> Batch:
+    """The batch with random latents of these shapes by turns."""
+    numbers = [n % len(shapes) for n in range(len(batch.positions))]
+    rows = [[n for n, own in enumerate(numbers) if own == k] for k in range(len(shapes))]
+    generator, kept = torch.Generator().manual_seed(1), [own for own in rows if own]
+    parts = [
+        torch.randn(len(own), 8, *shape, generator=generator).abs()
+        for own, shape in zip(rows, shapes, strict=True)
+        if own
+    ]
+    batch.latents = ByShape(parts, kept)
+    return batch
 
 
 def share_of(batch: Batch, rank: int, world: int) -> Batch:

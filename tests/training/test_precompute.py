@@ -20,7 +20,8 @@ from unidiff_cli.models import loading
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.project.row_store import KEYS
 from unidiff_cli.training import precompute
-from unidiff_cli.training.precompute import fill_cache, image_key
+from unidiff_cli.training.cache_rows import image_key
+from unidiff_cli.training.precompute import fill_cache
 from unidiff_cli.training.share import Share
 
 
@@ -79,7 +80,7 @@ def test_mirrored_images_have_latents_of_their_own(project, shards, base, rows, 
     folders = fill_cache(project, base, shards, rows, needs, mirrored=True)
     pixels = base.diffusion_pixels([open_image(shards, row) for row in rows])
     latents = torch.cat(base.encode_latents(pixels.flip(-1)), 1)
-    kept = torch.from_numpy(stored(folders, rows)[MIRRORED].take(range(len(rows))))
+    kept = stored(folders, rows)[MIRRORED].take(range(len(rows)))
     assert torch.allclose(kept.float(), latents, rtol=2e-3, atol=1e-4)
     plan = BatchPlan(len(rows), 0)
     augmentation = Augmentation(rows, Augment(flips=0.5), seed=0)

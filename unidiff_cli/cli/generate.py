@@ -53,6 +53,14 @@ Source = Annotated[
     Path | None,
     typer.Option("--from", metavar="PNG", help="Regenerate an image made by `unidiff generate`."),
 ]
+ImageSize = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="WxH",
+        help="Width and height in pixels, such as 512x768; the export's own size by default.",
+    ),
+]
 BestOf = Annotated[
     int | None,
     typer.Option(
@@ -73,6 +81,7 @@ def generate_command(
     steps: Steps = None,
     guidance: Guidance = None,
     negative: Negative = "",
+    size: ImageSize = None,
     prompts: Prompts = None,
     source: Source = None,
     best_of: BestOf = None,
@@ -82,10 +91,12 @@ def generate_command(
     """Generate images with the adapted model."""
     if sum(x is not None for x in (prompt, prompts, source)) != 1:
         raise UsageError("generate takes one of: a prompt, --prompts FILE, --from PNG.")
+    from unidiff_cli.data.buckets import Size
     from unidiff_cli.data.captions import read_prompts
     from unidiff_cli.generation.generate import generate
     from unidiff_cli.models.sources import generation_settings
 
+    wanted = None if size is None else Size.parse(size)
     project = announced_project(context)
     with shown(context.obj.quiet) as bars:
         if source is not None:
@@ -104,6 +115,7 @@ def generate_command(
                 count=count,
                 seed=seed,
                 negative=negative,
+                size=wanted,
                 best_of=best_of,
                 export=export,
                 on_progress=bars,

@@ -554,6 +554,11 @@ class Train(Section):
         description="what CLIP sees of images that are not square: the middle; all, padded or "
         "stretched",
     )
+    buckets: bool = Field(
+        False,
+        description="the denoiser learns images whole, in sizes near their own aspect ratio; "
+        "false: their middle, as squares",
+    )
     augment: Augment = Augment()
     gradient_shares: GradientShares = GradientShares()
     # It decides nothing but the steps, which a run's recipe holds as a number.
@@ -732,7 +737,7 @@ class Recipe(Section):
         "auto", description="auto, nano, a folder or an export, or {diffusion, clip}"
     )
     image_size: Annotated[int, Field(ge=8, multiple_of=8)] = Field(
-        512, description="side of generated images, in pixels"
+        512, description="side of square images that the denoiser learns and generates, in pixels"
     )
     prepare: Prepare = Prepare()
     objectives: Any = None

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from PIL import Image
 from torch import Tensor
 
+from unidiff_cli.data.by_shape import Maps
 from unidiff_cli.data.shards import Row, Shards
 
-# Images to one tensor of theirs, (n, 3, s, s) uint8.
-Transform = Callable[[Sequence[Image.Image]], Tensor]
+# Images to one tensor of theirs, (n, 3, h, w) uint8, or to one for each of several shapes.
+Transform = Callable[[Sequence[Image.Image]], Maps]
 
 
 @dataclass
@@ -33,10 +34,10 @@ class Batch:
     group_ids: Tensor
     # (B, 3, s, s) uint8.
     clip_pixels: Tensor | None = None
-    # (b, 3, S, S) uint8.
-    diffusion_pixels: Tensor | None = None
-    # (b, 2c, h, w): mean and standard deviation of the posterior.
-    latents: Tensor | None = None
+    # (b, 3, H, W) uint8, of one shape or, in buckets, of several.
+    diffusion_pixels: Maps | None = None
+    # (b, 2c, h, w), also of several: mean and standard deviation of the posterior.
+    latents: Maps | None = None
     # (B, D), unit, by CLIP as it was before training; the captions' of general ones only.
     frozen_image_embeds: Tensor | None = None
     frozen_text_embeds: Tensor | None = None

@@ -17,13 +17,13 @@ from zlib import crc32
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from unidiff_cli import processes
 from unidiff_cli.data.alike_order import AlikeOrder, block_size
 from unidiff_cli.data.augmentation import Augmentation
 from unidiff_cli.data.batch import Batch, Transform, open_image
+from unidiff_cli.data.by_shape import Maps, put
 from unidiff_cli.data.captions import same_text
 from unidiff_cli.data.order import (
     DistinctOrder,
@@ -34,7 +34,7 @@ from unidiff_cli.data.order import (
     text_id,
 )
 from unidiff_cli.data.shards import Row, Shards
-from unidiff_cli.data.stored_rows import StoredRows
+from unidiff_cli.data.stored_rows import StoredRows, StoredShapes
 from unidiff_cli.errors import EnvironmentProblem
 
 # Batches that each loader process reads ahead.
@@ -134,7 +134,7 @@ class Samples(Dataset[Batch]):
         rows: Sequence[Row],
         plan: BatchPlan,
         *,
-        cached: Mapping[str, StoredRows] | None = None,
+        cached: Mapping[str, StoredRows | StoredShapes] | None = None,
         transforms: Mapping[str, Transform] | None = None,
         prior: PriorDataset | None = None,
         same: Callable[[str], str] = same_text,
@@ -182,12 +182,12 @@ class Samples(Dataset[Batch]):
         last = first + self.plan.share
         return list(range(first, min(last, len(self.rows)) if self._listed else last))
 
-    def tensors(self, positions: Sequence[int]) -> dict[str, Tensor]:
+    def tensors(self, positions: Sequence[int]) -> dict[str, Maps]:
         """The tensors of the samples at these positions, by name."""
         chosen = dict.fromkeys(DENOISED, self._denoise_rows(positions))
         indices = [self.order(p) for p in positions]
-        tensors = {
-            name: torch.from_numpy(stored.take(_rows_of(indices, chosen.get(name))))
+        tensors: dict[str, Maps] = {
+            name: stored.take(_rows_of(indices, chosen.get(name)))
             for name, stored in self.cached.items()
             if name != MIRRORED
         }
@@ -200,20 +200,19 @@ class Samples(Dataset[Batch]):
                     tensors[name] = transform(part)
         return tensors
 
-    def _mirror(self, latents: Tensor, positions: Sequence[int], indices: Sequence[int]) -> None:
+    def _mirror(self, latents: Maps, positions: Sequence[int], indices: Sequence[int]) -> None:
         """Puts the latents of mirrored images in their place, of the rows that denoisers see."""
         assert self.augmentation is not None
         seen = _rows_of(list(range(len(positions))), self._denoise_rows(positions))
         places = [n for n, i in enumerate(seen) if self.augmentation.mirrored(positions[i])]
         if places:
-            rows = self.cached[MIRRORED].take([indices[seen[n]] for n in places])
-            latents[places] = torch.from_numpy(rows)
+            put(latents, places, self.cached[MIRRORED].take([indices[seen[n]] for n in places]))
 
     def images(self, positions: Sequence[int]) -> list[Image.Image]:
         """The decoded images at these positions."""
         return [open_image(self.shards, self.rows[self.order(p)]) for p in positions]
 
-    def batch(self, step: int, tensors: Mapping[str, Tensor]) -> Batch:
+    def batch(self, step: int, tensors: Mapping[str, Any]) -> Batch:
         """The batch of a step, its tensors given."""
         plan, positions = self.plan, self.positions(step)
         indices = [self.order(p) for p in positions]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
+from unidiff_cli.data.buckets import Size, grouped
+from unidiff_cli.data.by_shape import ByShape
 from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.project.row_store import RowStore, keys_of
 
@@ -36,6 +41,37 @@ class StoredRows:
             )
         return cls(store, places)
 
-    def take(self, indices: Sequence[int]) -> np.ndarray:
+    def take(self, indices: Sequence[int]) -> Tensor:
         """The rows (n, …) of the samples of these numbers."""
-        return self.store.take(self.places[list(indices)])
+        return torch.from_numpy(self.store.take(self.places[list(indices)]))
+
+
+@dataclass(frozen=True)
+class StoredShapes:
+    """Stores by the size of the images, the size of each sample's, and where its row is there."""
+
+    stores: Mapping[Size, RowStore]
+    sizes: Sequence[Size]
+    places: Sequence[int]
+
+    @classmethod
+    def of(
+        cls, folders: Mapping[Size, Path], sizes: Sequence[Size], keys: Sequence[str]
+    ) -> StoredShapes:
+        """By the sizes and the keys of the samples. Raises as `StoredRows.of`."""
+        stores, places = {}, [0] * len(keys)
+        for size, rows in grouped(sizes).items():
+            stored = StoredRows.of(folders[size], [keys[row] for row in rows])
+            stores[size] = stored.store
+            for row, place in zip(rows, stored.places.tolist(), strict=True):
+                places[row] = place
+        return cls(stores, list(sizes), places)
+
+    def take(self, indices: Sequence[int]) -> ByShape:
+        """The rows of the samples of these numbers, those of a size together."""
+        groups = grouped(self.sizes[index] for index in indices)
+        parts = [
+            torch.from_numpy(self.stores[size].take([self.places[indices[n]] for n in rows]))
+            for size, rows in groups.items()
+        ]
+        return ByShape(parts, list(groups.values()))

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from unidiff_cli.data.batch import Batch, image_of
+from unidiff_cli.data.by_shape import Maps, joined_maps
 from unidiff_cli.data.dataset import Samples, read_ahead
 from unidiff_cli.data.shards import REDO, Row, Shards, check
 from unidiff_cli.data.spans import SpanOrder
@@ -57,7 +56,7 @@ class StreamedSamples(Samples):
         for step in steps:
             several = [next(tensors) for _ in range(parts)]
             names = dict.fromkeys(name for part in several for name in part)
-            whole = {name: torch.cat([p[name] for p in several if name in p]) for name in names}
+            whole = {name: joined_maps([p[name] for p in several if name in p]) for name in names}
             yield self.batch(step, whole)
 
     def _image_bytes(self, position: int) -> bytes:
@@ -71,13 +70,13 @@ class StreamedSamples(Samples):
         return images.pop(index)
 
 
-class _Parts(Dataset[dict[str, Tensor]]):
+class _Parts(Dataset[dict[str, Maps]]):
     """(step, part) → the tensors of one of several equal parts of a step's samples."""
 
     def __init__(self, samples: StreamedSamples, parts: int) -> None:
         self.samples, self.parts = samples, parts
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Maps]:
         step, part = key
         positions = np.array_split(self.samples.positions(step), self.parts)[part]
         return self.samples.tensors(positions.tolist())

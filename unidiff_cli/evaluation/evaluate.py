@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unidiff_cli.config.schema import Recipe
@@ -114,6 +114,8 @@ def compare(
         )
     with project.lock(existing=True):
         exports = [export_model(project, project.export(name, hashed=None).name) for name in names]
+        # All are measured at the size of the first.
+        exports = [replace(export, wanted_size=exports[0].wanted_size) for export in exports]
         base = base_model(exports[0])
         for other in exports[1:]:
             _refuse_unlike(exports[0], other, base)
@@ -165,6 +167,7 @@ def _run(
         **evaluation.settings,
         "margin": evaluation.margin,
         "models": {model.name: model.model_hash for model in models},
+        **({} if models[0].size.is_square else {"size": str(models[0].size)}),
     }
     exports = dict.fromkeys(source_name(model.source) for model in models[1:])
     inputs = {"shards": prepared.hash}

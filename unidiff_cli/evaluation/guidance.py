@@ -125,7 +125,7 @@ class Judge:
     def __init__(self, eval_set: EvalSet, base: BaseModel, on_progress: Progress | None) -> None:
         self.eval_set, self.base, self.on_progress = eval_set, base, on_progress
         images = cropped_images(
-            eval_set.shards, eval_set.real_rows, base.image_size, eval_set.evaluate.batch_size
+            eval_set.shards, eval_set.real_rows, base.default_size, eval_set.evaluate.batch_size
         )
         self.extractor = first_extractor(eval_set)
         self.real = self.extractor.features(images)

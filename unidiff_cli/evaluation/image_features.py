@@ -13,6 +13,7 @@ from unidiff_cli.evaluation.array_cache import ArrayCache
 from unidiff_cli.evaluation.extractors import Extractor
 
 if TYPE_CHECKING:
+    from unidiff_cli.data.buckets import Size
     from unidiff_cli.data.shards import Row, Shards
     from unidiff_cli.evaluation.extractors.nano_scorer import Scorer
 
@@ -71,17 +72,16 @@ def _extract(
 def cropped_images(
     shards: Shards,
     rows: Sequence[Row],
-    side: int,
+    size: Size,
     batch_size: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[np.ndarray]:
-    """The rows' images, uint8 (S, S, 3) each, cropped as a base of that side crops its own."""
+    """The rows' images, uint8 (H, W, 3) each, cut to a size as a base cuts its own."""
     from unidiff_cli.data.batch import open_image
-    from unidiff_cli.models.clip import pixels, square
+    from unidiff_cli.models.diffusion_images import covered
 
-    crop = square(side)
     for start in range(0, len(rows), batch_size):
         images = [open_image(shards, row) for row in rows[start : start + batch_size]]
-        yield from pixels(crop, images).permute(0, 2, 3, 1).numpy()
+        yield from covered(images, size).permute(0, 2, 3, 1).numpy()
         if on_progress:
             on_progress(min(start + batch_size, len(rows)), len(rows))

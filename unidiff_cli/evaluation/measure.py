@@ -19,6 +19,7 @@ from unidiff_cli.evaluation.outputs import ModelOutputs
 from unidiff_cli.evaluation.probe import ProbeSet
 from unidiff_cli.evaluation.results import MetricResult, Results
 from unidiff_cli.models import encoders, sources
+from unidiff_cli.models.buckets_file import read_buckets
 from unidiff_cli.models.guidance_file import guidance_in_force
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import digest
@@ -29,17 +30,20 @@ from unidiff_cli.reports.schema import FigureSpec
 
 
 def export_model(project: Project, export: str, name: str = "") -> ModelUnderTest:
-    """An export as a model to measure, by default under its own name."""
+    """An export as a model to measure, by default under its own name, at its own size."""
     receipt = project.receipt("exports", export)
     base, image_size = receipt.settings["base"], receipt.settings["image_size"]
-    source = str(project.path("exports", export))
-    return ModelUnderTest(name or export, source, base, image_size, receipt.hash)
+    folder = project.path("exports", export)
+    model = ModelUnderTest(name or export, str(folder), base, image_size, receipt.hash)
+    kept = read_buckets(folder)
+    return replace(model, wanted_size=kept.size) if kept else model
 
 
 def base_model(model: ModelUnderTest) -> ModelUnderTest:
-    """The base that a model was trained from."""
+    """The base that a model was trained from, measured at the model's size."""
     files_hash = sources.files_hash(model.base)
-    return ModelUnderTest("base", model.base, model.base, model.image_size, files_hash)
+    base, side, size = model.base, model.image_size, model.wanted_size
+    return ModelUnderTest("base", base, base, side, files_hash, wanted_size=size)
 
 
 def blended_model(tuned: ModelUnderTest, base: ModelUnderTest, alpha: float) -> ModelUnderTest:

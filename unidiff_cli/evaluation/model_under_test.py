@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unidiff_cli import machine
+from unidiff_cli.data.buckets import Size
 from unidiff_cli.models.encoders import CLIP, EncoderName
 from unidiff_cli.reports.schema import Role
 
@@ -21,6 +22,7 @@ class ModelUnderTest:
     `source` and `base` are what `load_base` takes: the model, and the base that it was trained
     from. `model_hash` changes with the weights, and for a blend with `alpha` and the base too.
     `alpha` is the export's share in CLIP's towers of a blend. `encoder` names what embeds images.
+    `wanted_size` is that of generated images and of those they are compared with; None: squares.
     """
 
     name: str
@@ -30,6 +32,17 @@ class ModelUnderTest:
     model_hash: str
     alpha: float = 1.0
     encoder: EncoderName = CLIP
+    wanted_size: Size | None = None
+
+    @property
+    def size(self) -> Size:
+        """The size of generated images, and of those that they are compared with."""
+        return self.wanted_size or Size.square(self.image_size)
+
+    @property
+    def size_key(self) -> list[list[int]]:
+        """What the size adds to the key of stored outputs: nothing for squares."""
+        return [] if self.size.is_square else [list(self.size)]
 
     @property
     def role(self) -> Role:

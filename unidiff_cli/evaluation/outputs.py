@@ -176,7 +176,7 @@ class ModelOutputs:
 
     @cached_property
     def generated_images(self) -> np.ndarray:
-        """An image for each prompt, uint8 (n, S, S, 3); equal prompts and seeds for every model."""
+        """An image for each prompt, uint8 (n, H, W, 3); equal prompts and seeds for every model."""
         return self.generate_images(
             Output.GENERATED_IMAGES, self.eval_set.prompts, self.eval_set.seeds
         )
@@ -187,7 +187,7 @@ class ModelOutputs:
         return guidance_in_force(self.eval_set.generate, resolve_base(self.subject.source)[1])
 
     def generate_images(self, key: str, prompts: list[str], seeds: list[int]) -> np.ndarray:
-        """An image for each prompt, uint8 (n, S, S, 3)."""
+        """An image for each prompt, uint8 (n, H, W, 3)."""
         from unidiff_cli.models.sampler import generate_images
 
         options, report = self.eval_set.generate, self.progress("generating images")
@@ -199,6 +199,7 @@ class ModelOutputs:
                 seeds[start:stop],
                 steps=options.steps,
                 guidance=self.guidance[0],
+                size=self.subject.size,
                 batch_size=options.batch_size,
                 on_progress=(lambda done, _: report(start + done, len(prompts)))
                 if report
@@ -210,13 +211,13 @@ class ModelOutputs:
 
     def _generation(self, prompts: list[str], seeds: list[int]) -> list[Any]:
         """What generated images depend on, beside the weights and the image size."""
-        guidance = self.guidance[0]
-        return [prompts, seeds, self.eval_set.generate.steps, *astuple(guidance)]
+        guidance, size = astuple(self.guidance[0]), self.subject.size_key
+        return [prompts, seeds, self.eval_set.generate.steps, *guidance, *size]
 
     def generated_image_features(
         self, images: np.ndarray, prompts: list[str], seeds: list[int]
     ) -> ImageFeatures:
-        """Features of images (n, S, S, 3) that were generated from these prompts and seeds."""
+        """Features of images (n, H, W, 3) that were generated from these prompts and seeds."""
         depends = [self.subject.image_size, self._generation(prompts, seeds)]
         return self._extract(images, depends, self._arrays)
 
@@ -271,16 +272,17 @@ class ModelOutputs:
         return self._real.embeds
 
     def row_features(self, rows: Sequence[Row], label: str) -> ImageFeatures:
-        """Features of rows' images, cropped as the model crops them; `label` is for progress.
+        """Features of rows' images, cut to the size of generated ones; `label` is for progress.
 
         They do not depend on the weights: a model and its base have the same.
         """
-        eval_set, side = self.eval_set, self.subject.image_size
+        eval_set, subject = self.eval_set, self.subject
         images = cropped_images(
-            eval_set.shards, rows, side, eval_set.evaluate.batch_size, self.progress(label)
+            eval_set.shards, rows, subject.size, eval_set.evaluate.batch_size, self.progress(label)
         )
         arrays = ArrayCache(eval_set.cache / "real" if eval_set.cache else None)
-        return self._extract(images, [eval_set.shards_hash, [row.id for row in rows], side], arrays)
+        depends = [eval_set.shards_hash, [row.id for row in rows], subject.image_size]
+        return self._extract(images, [*depends, *subject.size_key], arrays)
 
     @cached_property
     def latents(self) -> np.ndarray:
@@ -292,9 +294,9 @@ class ModelOutputs:
         def make(start: int, stop: int) -> np.ndarray:
             base = self.base
             images = [open_image(eval_set.shards, row) for row in eval_set.denoise_rows[start:stop]]
-            posterior = base.encode_latents(base.diffusion_pixels(images))
+            posterior = base.encode_latents(base.diffusion_pixels(images, self.subject.size))
             return posterior.mean.float().cpu().numpy()
 
         rows = eval_set.denoise_rows
-        depends = [eval_set.shards_hash, [row.id for row in rows]]
+        depends = [eval_set.shards_hash, [row.id for row in rows], *self.subject.size_key]
         return self.rows(Output.LATENTS, depends, len(rows), make)

@@ -182,6 +182,7 @@ def _generation(parts: Sequence[Measurement]) -> Generation:
         prompts=[prompt for part in parts for prompt in part.eval_set.prompts],
         seeds=[seed for part in parts for seed in part.eval_set.seeds],
         image_size=parts[-1].models[-1].image_size,
+        size=str(parts[-1].models[-1].size),
         steps=eval_set.generate.steps,
         guidance=_guidance(parts),
         scorer=Scorer(

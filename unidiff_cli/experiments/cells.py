@@ -139,6 +139,8 @@ def run_cell(cell: Cell, on_progress: Progress | None = None) -> None:
         tuned = replace(
             export_model(project, name, cell.variant),
             encoder=trained_encoder(recipe.active().values()) or CLIP,
+            # Squares, so that all cells compare, whatever they learned.
+            wanted_size=None,
         )
         base_outputs = ModelOutputs(base_model(tuned), eval_set, None, on_progress)
         outputs = ModelOutputs(tuned, eval_set, base_outputs, on_progress)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from unidiff_cli.config.schema import Recipe, Section
+from unidiff_cli.data.buckets import Size
 from unidiff_cli.models.guidance import Guidance
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class Exporter(Section):
     def write(self, base: BaseModel, folder: Path) -> None:
         """Writes the base into an empty folder, and nothing outside it."""
 
-    def usage(self, name: str, recipe: Recipe, guidance: Guidance) -> str:
-        """Markdown for the model card: how another program loads the folder `name`."""
+    def usage(self, name: str, recipe: Recipe, guidance: Guidance, size: Size) -> str:
+        """Markdown for the model card: how another program loads the folder `name`.
+
+        Its images are guided so, and of this size, by default.
+        """
         return ""

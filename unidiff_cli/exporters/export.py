@@ -20,7 +20,8 @@ from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
 from unidiff_cli.evaluation.alpha import choose_alpha
 from unidiff_cli.exporters import Exporter, model_card
 from unidiff_cli.exporters.guidance import export_guidance
-from unidiff_cli.models import guidance_file, loading, sources
+from unidiff_cli.models import buckets_file, guidance_file, loading, sources
+from unidiff_cli.models.buckets_file import BucketsFile
 from unidiff_cli.models.low_rank import LowRank, blended, layer_of
 from unidiff_cli.models.needs import Tower
 from unidiff_cli.models.weights import Shares, blend
@@ -139,6 +140,9 @@ def _write(
     trained = project.receipt("runs", run)
     checkpoint, step, validation = _best_checkpoint(project.path("runs", run), trained)
     base = _base_for(recipe)
+    if counts := trained.figures.get("buckets"):
+        receipt.figures["buckets"] = counts
+        base.default_size = BucketsFile(images=counts).size
     weights = _tuned(run, recipe, base, checkpoints.tensors(checkpoint, "averaged"))
     exporter.check(base)
     clip = wanted.clip
@@ -166,6 +170,8 @@ def _write(
         exporter.write(base, fresh)
         if exporter.is_base:
             write_json(fresh / guidance_file.FILE, receipt.figures["guidance"])
+            if counts:
+                write_json(fresh / buckets_file.FILE, {"images": counts})
             if base.untuned and guidance.guidance.unconditional == "base":
                 base.untuned.save(fresh)
         write_text(fresh / model_card.FILE, model_card.card_text(project, name, recipe, receipt))

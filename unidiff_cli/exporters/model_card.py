@@ -17,7 +17,9 @@ from huggingface_hub.repocard import metadata_load
 from unidiff_cli import __version__, registry
 from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
+from unidiff_cli.data.buckets import Size
 from unidiff_cli.exporters import Exporter
+from unidiff_cli.models.buckets_file import BucketsFile
 from unidiff_cli.models.guidance_file import GuidanceFile, guidance_in_force
 from unidiff_cli.models.places import cached_file, hub_id
 from unidiff_cli.models.sources import Source, resolve_base
@@ -77,7 +79,8 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
         pipeline_tag=exporter.pipeline_tag,
     )
     validation, alpha = receipt.figures["validation"], receipt.figures.get("alpha")
-    chosen = _guidance(recipe, receipt)
+    chosen, counts = _guidance(recipe, receipt), receipt.figures.get("buckets")
+    size = BucketsFile(images=counts).size if counts else Size.square(recipe.image_size)
     return ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -86,7 +89,7 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
         recipe=recipe,
         recipe_name=escape(recipe.name),
         exporter=exporter,
-        usage=exporter.usage(name, recipe, chosen.guidance),
+        usage=exporter.usage(name, recipe, chosen.guidance, size),
         guidance=chosen,
         base=escape(_base_name(recipe.base)),
         counts=receipt.counts,
@@ -96,6 +99,7 @@ def model_card(project: Project, name: str, recipe: Recipe, receipt: Receipt) ->
         alpha_denoiser=receipt.settings["alpha_denoiser"],
         adapters=_adapters(recipe),
         fit=FITS.get(recipe.train.fit, ""),
+        buckets=", ".join(f"{size} ({count:,})" for size, count in (counts or {}).items()),
         objectives=escape(", ".join(f"{k} × {v.weight:g}" for k, v in recipe.active().items())),
         validation=", ".join(f"{k} {v:.3g}" for k, v in validation.items())
         or "no validation split",

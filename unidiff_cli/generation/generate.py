@@ -32,13 +32,15 @@ def generate(
     count: int = 4,
     seed: int = 0,
     negative: str = "",
+    size: tuple[int, int] | None = None,
     best_of: int | None = None,
     export: str | None = None,
     on_progress: Progress | None = None,
 ) -> list[Path]:
     """Generates `count` images for each prompt and returns their folders, one for each prompt.
 
-    Image i has seed + i and depends on nothing else of the call. With `best_of` that many are
+    Image i has seed + i and depends on nothing else of the call. `size` is width and height in
+    pixels, by default the model's own. With `best_of` that many are
     generated, and the `count` nearest to the prompt stay, best first. Raises UsageError, NotReady.
     """
     if best_of is not None and best_of < count:
@@ -59,6 +61,7 @@ def generate(
         [prompt for prompt, _ in plan],
         [seed for _, seed in plan],
         negative=negative,
+        size=size,
         on_progress=on_progress,
     )
     folders = []
@@ -97,6 +100,7 @@ def regenerate(
         Generate(steps=record.steps),
         guidance=record.guided,
         negative=record.negative,
+        size=record.width_height,
         on_progress=on_progress,
     )
     folder = _write(project, record.prompt, list(images))

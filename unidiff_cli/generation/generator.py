@@ -10,6 +10,7 @@ from PIL import Image
 
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Generate
+from unidiff_cli.data.buckets import Size, check_size
 from unidiff_cli.generation.record import GenerationRecord
 from unidiff_cli.models import encoders, loading, sources
 from unidiff_cli.models.guidance import Guidance
@@ -64,17 +65,21 @@ class Generator:
         *,
         guidance: Guidance | None = None,
         negative: str = "",
+        size: tuple[int, int] | None = None,
         on_progress: Progress | None = None,
         on_step: Callable[[], None] | None = None,
     ) -> Iterator[GeneratedImage]:
         """One image for each prompt and its seed, in order, sampled as they are asked for.
 
         An image depends on its record only, not on the others of the call. `guidance` is that of
-        the options by default. `on_step` is called after each denoising step of a batch; what it
-        raises ends the sampling.
+        the options by default, and `size`, width and height in pixels, is the model's own.
+        `on_step` is called after each denoising step of a batch; what it raises ends the sampling.
+        Raises UsageError for a size that the model does not generate.
         """
         options = options or self.options
         guidance = guidance or self.guidance(options)[0]
+        of = Size(*size) if size else self.base.default_size
+        check_size(of, self.base.image_size, self.base.latent_factor)
         images = generate_images(
             self.base,
             prompts,
@@ -82,6 +87,7 @@ class Generator:
             steps=options.steps,
             guidance=guidance,
             negative=negative,
+            size=of,
             batch_size=options.batch_size,
             on_progress=partial(on_progress, "generating") if on_progress else None,
             on_step=on_step,
@@ -99,7 +105,7 @@ class Generator:
                 negative=negative,
                 export=self.export,
                 weights_hash=self.weights_hash,
-                size=self.base.image_size,
+                size=of.width if of.is_square else (of.width, of.height),
                 scheduler=self.base.sampler_name,
                 flagged=verdict[0] if verdict else None,
             )

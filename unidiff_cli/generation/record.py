@@ -10,7 +10,15 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from unidiff_cli import __version__
-from unidiff_cli.config.schema import GuidanceScale, SamplerSteps, Section, Seed, Share
+from unidiff_cli.config.schema import (
+    GuidanceScale,
+    Positive,
+    SamplerSteps,
+    Section,
+    Seed,
+    Share,
+)
+from unidiff_cli.data.buckets import Size
 from unidiff_cli.data.plain_files import open_plain
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models.guidance import ALWAYS, Guidance
@@ -29,7 +37,8 @@ class GenerationRecord(Section):
     negative: str
     export: str
     weights_hash: str
-    size: int
+    # The side of a square, or width and height.
+    size: Positive | tuple[Positive, Positive]
     scheduler: str
     version: str = __version__
     guidance_interval: tuple[Share, Share] = ALWAYS
@@ -50,6 +59,11 @@ class GenerationRecord(Section):
             self.guidance_rescale,
             self.guidance_unconditional,
         )
+
+    @property
+    def width_height(self) -> Size:
+        """The size of the image."""
+        return Size.square(self.size) if isinstance(self.size, int) else Size(*self.size)
 
     def plain(self) -> dict[str, Any]:
         """The record as JSON can hold it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
@@ -12,6 +14,14 @@ SMALLEST = 0.7
 GREY, BRIGHTNESS = 0.3, 0.3
 # How much red, green and blue weigh in brightness (ITU-R BT.601).
 LUMA = (0.299, 0.587, 0.114)
+
+
+def mirrored(pixels: Tensor, rows: Sequence[int]) -> Tensor:
+    """Pixels (n, 3, h, w), of these rows left and right exchanged."""
+    if not rows:
+        return pixels
+    places = torch.tensor(rows, device=pixels.device)
+    return pixels.index_copy(0, places, pixels[places].flip(-1))
 
 
 def augmented(pixels: Tensor, numbers: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Shapes, for B images, n captions and a batch's b rows that the denoiser sees:
 
     captions           → TextFeatures: states (n, L, d), embeds (n, D) unit, pooled (n, p) or None
     clip pixels        uint8 (B, 3, s, s)    → embeddings (B, D), unit
-    diffusion pixels   uint8 (b, 3, S, S)    → Posterior: mean and std (b, c, h, w), scaled
+    diffusion pixels   uint8 (b, 3, H, W)    → Posterior: mean and std (b, c, h, w), scaled
     z_t, t, text       (b, c, h, w), (b,)    → prediction (b, c, h, w)
     features           of a denoiser's block → (b, d_u, h, w), a map
 """
@@ -22,6 +22,8 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from unidiff_cli.data.batch import Transform
+from unidiff_cli.data.buckets import Buckets, Size
+from unidiff_cli.data.by_shape import Maps
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.models.adapters import AddedLayers, Factors
 from unidiff_cli.models.fit import Fit
@@ -145,11 +147,15 @@ class BaseModel(DualEncoder):
     A family loads one from a source, in fp32 on the CPU. `added` holds the layers attached to it,
     and `adapter` the adapters of low rank that are merged into the weights it is exported with.
     `untuned` is the denoiser it was tuned from, where it has one for its guidance.
+
+    Images of S × S pixels are its squares. `buckets` are the sizes in which its denoiser learns
+    images, None where it learns squares, and `default_size` is what it generates by default.
     """
 
     source: Source
-    # S, the side in pixels of the images that the denoiser makes.
     image_size: int
+    buckets: Buckets | None = None
+    default_size: Size
     schedule: NoiseSchedule
     added: dict[str, AddedLayers]
     adapter: Factors | None = None
@@ -173,11 +179,28 @@ class BaseModel(DualEncoder):
     @property
     @abstractmethod
     def latent_shape(self) -> tuple[int, int, int]:
-        """(c, h, w), of one image's latents."""
+        """(c, h, w), of the latents of one square image."""
+
+    @property
+    @abstractmethod
+    def latent_factor(self) -> int:
+        """How many pixels across and down one latent stands for."""
+
+    def use_buckets(self, on: bool) -> None:
+        """From now on its denoiser learns images nearly whole, or their middle as squares."""
+        self.buckets = Buckets.of(self.image_size, self.latent_factor) if on else None
+        self.default_size = Size.square(self.image_size)
 
     @abstractmethod
-    def diffusion_pixels(self, images: Sequence[Image]) -> Tensor:
-        """Images as the autoencoder reads them, before scaling: uint8 (b, 3, S, S)."""
+    def diffusion_pixels(self, images: Sequence[Image], size: Size | None = None) -> Tensor:
+        """Images as the autoencoder reads them, before scaling: uint8 (b, 3, H, W).
+
+        They cover the size, and their middle is kept; by default it is the square.
+        """
+
+    @abstractmethod
+    def learned_pixels(self, images: Sequence[Image]) -> Maps:
+        """The same as the denoiser learns them: squares, or in buckets by their shape."""
 
     @abstractmethod
     def encode_latents(self, pixels: Tensor) -> Posterior:
@@ -185,7 +208,7 @@ class BaseModel(DualEncoder):
 
     @abstractmethod
     def decode_latents(self, latents: Tensor) -> Tensor:
-        """The images (b, 3, S, S) of latents, in [0, 255], with gradient."""
+        """The images (b, 3, H, W) of latents, in [0, 255], with gradient."""
 
     # ------------------------------------------------------------ denoiser
 
@@ -216,11 +239,13 @@ class BaseModel(DualEncoder):
         steps: int,
         guidance: Guidance,
         negative: str = "",
+        size: Size | None = None,
         on_step: Callable[[], None] | None = None,
     ) -> list[Image]:
         """An image a prompt, by the base's own scheduler, from the CPU generator of its seed.
 
-        `on_step` is called after each step; what it raises ends the sampling.
+        Without a size they are of `default_size`. `on_step` is called after each step; what it
+        raises ends the sampling.
 
         With guidance that only has a scale it is the image of the pipeline that `save` writes.
         """

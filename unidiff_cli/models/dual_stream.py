@@ -155,7 +155,7 @@ class DualStream(ModelMixin, ConfigMixin, AddedLayers):  # type: ignore[metaclas
         The caption is the empty one, of one row.
         """
         z = z.contiguous(memory_format=torch.channels_last)
-        return unit(self.forward(_unet_of(base), e_t, t, z, _text_of(base, null, len(z))))
+        return unit(self.forward(_unet_of(base), e_t, t, z, _text_of(base, null, z)))
 
     @torch.no_grad()
     def sample(
@@ -176,7 +176,7 @@ class DualStream(ModelMixin, ConfigMixin, AddedLayers):  # type: ignore[metaclas
         guidance = self.settings.guidance if guidance is None else guidance
         noises = self.settings.noises if noises is None else noises
         z = z.contiguous(memory_format=torch.channels_last)
-        text = _text_of(base, base.encode_text([""]), len(z))
+        text = _text_of(base, base.encode_text([""]), z)
         starts = (fixed_noise(n, self.settings.dimension).to(z) for n in range(noises))
         embeds = [self._denoised(base, start, z, text, steps, guidance) for start in starts]
         return normalize(torch.stack(embeds).mean(0), dim=-1)
@@ -290,6 +290,6 @@ def _unet_of(base: Any) -> Any:
     return unet
 
 
-def _text_of(base: Any, features: TextFeatures, count: int) -> UnetText:
-    """What a base's UNet reads of one caption, `count` times."""
-    return base.unet_text(features.expand(count))
+def _text_of(base: Any, features: TextFeatures, z: Tensor) -> UnetText:
+    """What a base's UNet reads of one caption, for each of the latents z (B, c, h, w)."""
+    return base.unet_text(features.expand(len(z)), base.size_of(z))

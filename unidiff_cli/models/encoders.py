@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from unidiff_cli.data.batch import Batch
+    from unidiff_cli.data.by_shape import Maps
     from unidiff_cli.data.shards import Row, Shards
     from unidiff_cli.models.base import BaseModel, DualEncoder
     from unidiff_cli.progress import Counter
@@ -52,11 +53,14 @@ class ImageEncoder(ABC):
         return self.embed_pixels(self.pixels(images))
 
     @abstractmethod
-    def pixels(self, images: Sequence[Image]) -> Tensor:
-        """Images as the encoder reads them, uint8 (N, 3, side, side). Threads may call it."""
+    def pixels(self, images: Sequence[Image]) -> Maps:
+        """Images as the encoder reads them, uint8 (N, 3, h, w), perhaps of several shapes.
+
+        Threads may call it.
+        """
 
     @abstractmethod
-    def embed_pixels(self, pixels: Tensor) -> Tensor:
+    def embed_pixels(self, pixels: Maps) -> Tensor:
         """Unit embeddings (N, D) of `pixels`, float32, without gradient."""
 
     @abstractmethod
@@ -88,16 +92,15 @@ class ImageEncoder(ABC):
         self, shards: Shards, rows: Sequence[Row], batch_size: int = 64
     ) -> Iterator[np.ndarray]:
         """The same in batches (B, D), whose images are decoded and resized in threads, ahead."""
-        import torch
-
         from unidiff_cli.data.ahead import ahead
         from unidiff_cli.data.batch import open_image
+        from unidiff_cli.data.by_shape import joined_maps
 
-        def pixels(part: Sequence[Row]) -> Tensor:
+        def pixels(part: Sequence[Row]) -> Maps:
             return self.pixels([open_image(shards, row) for row in part])
 
         for batch in ahead(pixels, rows, batch_size):
-            yield self.embed_pixels(torch.cat(batch)).cpu().numpy()
+            yield self.embed_pixels(joined_maps(batch)).cpu().numpy()
 
     def embed_captions(self, captions: Sequence[str], batch_size: int = 64) -> np.ndarray:
         """Unit embeddings (N, D) of captions, float32, by the model's text tower."""
@@ -126,16 +129,17 @@ class ClipEncoder(ImageEncoder):
     def __init__(self, model: DualEncoder) -> None:
         self.model = model
 
-    def pixels(self, images: Sequence[Image]) -> Tensor:
+    def pixels(self, images: Sequence[Image]) -> Maps:
         return self.model.clip_pixels(images)
 
     def embed_batch(self, batch: Batch) -> Tensor:
         assert batch.clip_pixels is not None
         return self.embed_pixels(batch.clip_pixels)
 
-    def embed_pixels(self, pixels: Tensor) -> Tensor:
+    def embed_pixels(self, pixels: Maps) -> Tensor:
         import torch
 
+        assert isinstance(pixels, torch.Tensor)
         with torch.no_grad():
             return self.model.encode_images(pixels)
 
@@ -158,16 +162,23 @@ class DiffdisEncoder(ImageEncoder):
             )
         self.model, self.stream = model, stream
 
-    def pixels(self, images: Sequence[Image]) -> Tensor:
-        return self.model.diffusion_pixels(images)
+    def pixels(self, images: Sequence[Image]) -> Maps:
+        return self.model.learned_pixels(images)
 
-    def embed_pixels(self, pixels: Tensor) -> Tensor:
-        return self._embed(self.model.encode_latents(pixels).mean)
+    def embed_pixels(self, pixels: Maps) -> Tensor:
+        from unidiff_cli.data.by_shape import in_order, parts_of
+
+        parts = parts_of(pixels)
+        embeds = [self._embed(self.model.encode_latents(part).mean) for part, _ in parts]
+        return in_order(embeds, [rows for _, rows in parts])
 
     def embed_batch(self, batch: Batch) -> Tensor:
-        from unidiff_cli.models.forward import latents_of
+        from unidiff_cli.data.by_shape import in_order
+        from unidiff_cli.models.denoise_pass import posteriors_of
 
-        return self._embed(latents_of(self.model, batch).mean)
+        parts = posteriors_of(self.model, batch)
+        embeds = [self._embed(posterior().mean) for _, posterior in parts]
+        return in_order(embeds, [rows for rows, _ in parts])
 
     def _embed(self, latents: Tensor) -> Tensor:
         return self.stream.sample(self.model, latents)

@@ -31,13 +31,14 @@ class FeatureQuery:
     same_timestep: bool = False
     trains: bool = True
 
-    def rows(self, x: Tensor) -> Tensor:
+    def rows(self, x: Tensor, in_buckets: bool = False) -> Tensor:
         """A map (b, d, h, w) as rows, in fp32 at least: its mean (b, d), or the map itself.
 
-        A map of more than MAP_SIDE rows or columns is averaged down to these first.
+        A map of more than MAP_SIDE rows or columns is averaged down to these first. Maps in
+        buckets are all brought to MAP_SIDE of both, so that those of unlike shapes compare.
         """
         precise = torch.promote_types(x.dtype, torch.float32)
         if self.form == "mean":
             return x.mean(dim=(2, 3)).to(precise)
-        height, width = (min(side, MAP_SIDE) for side in x.shape[2:])
+        height, width = (MAP_SIDE if in_buckets else min(n, MAP_SIDE) for n in x.shape[2:])
         return functional.adaptive_avg_pool2d(x.to(precise), (height, width)).flatten(1)

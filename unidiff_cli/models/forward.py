@@ -7,7 +7,7 @@ resume, a second forward and another number of processes take the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from unidiff_cli.data.batch import Batch
-from unidiff_cli.models.augment import augmented, recoloured
-from unidiff_cli.models.base import BaseModel, DualEncoder, Posterior, TextFeatures
-from unidiff_cli.models.chunks import denoise_in_chunks, in_chunks, joined
+from unidiff_cli.data.by_shape import ByShape, in_order
+from unidiff_cli.models.augment import augmented, mirrored, recoloured
+from unidiff_cli.models.base import BaseModel, DualEncoder, TextFeatures
+from unidiff_cli.models.chunks import in_chunks
+from unidiff_cli.models.denoise_pass import DenoisePass, RandomKey, posteriors_of
 from unidiff_cli.models.distributed import gather_rows, rank
 from unidiff_cli.models.features import FeatureQuery
 from unidiff_cli.models.gradient_cut import Cut, GradientFactors, scaled_gradient
@@ -48,27 +50,6 @@ class ForwardOptions:
     factors: GradientFactors = GradientFactors()
     denoise_chunk: int = 0
     text: StoredText | None = None
-
-
-def latents_of(base: BaseModel, batch: Batch) -> Posterior:
-    """The posterior of a batch's latents, cached or encoded now."""
-    if batch.latents is not None:
-        mean, std = batch.latents.to(base.device, base.dtype).chunk(2, dim=1)
-        return Posterior(mean, std)
-    pixels = batch.diffusion_pixels
-    assert pixels is not None
-    if batch.mirrored:
-        seen = range(len(pixels)) if batch.denoise_rows is None else batch.denoise_rows
-        pixels = mirrored(pixels, [n for n, row in enumerate(seen) if row in batch.mirrored])
-    return base.encode_latents(pixels)
-
-
-def mirrored(pixels: Tensor, rows: Sequence[int]) -> Tensor:
-    """Pixels (n, 3, h, w), of these rows left and right exchanged."""
-    if not rows:
-        return pixels
-    places = torch.tensor(rows, device=pixels.device)
-    return pixels.index_copy(0, places, pixels[places].flip(-1))
 
 
 class ForwardPass:
@@ -128,9 +109,12 @@ class ForwardPass:
 
     def random(self, name: str, shape: tuple[int, ...] = (), uniform: bool = False) -> Tensor:
         """Keyed random numbers (b, *shape) for the rows that the denoiser sees, on the device."""
-        positions = [self.batch.positions[i] for i in self.denoise_rows]
-        numbers = keyed_random(self.options.seed, self.step, positions, name, shape, uniform)
-        return numbers.to(self.device)
+        return self._random(range(len(self.denoise_rows))).of(name, shape, uniform)
+
+    def _random(self, rows: Sequence[int]) -> RandomKey:
+        """The same for some of the b rows."""
+        positions = [self.batch.positions[self.denoise_rows[row]] for row in rows]
+        return RandomKey(self.options.seed, self.step, positions, self.device)
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The rows of all processes in training, with gradient to each; else the tensor itself."""
@@ -297,12 +281,6 @@ class ForwardPass:
 
         return torch.cat(in_chunks(tower, len(rows), self.options.chunk))
 
-    @cached_property
-    def latents(self) -> Tensor:
-        """Latents sampled from the posterior, cached or encoded now, (b, c, h, w)."""
-        mean, std = latents_of(self.base, self.batch)
-        return mean + std * self.random("latent", tuple(mean.shape[1:]))
-
     # ------------------------------------------------------------ the base before training
 
     @cached_property
@@ -333,31 +311,38 @@ class ForwardPass:
     # ------------------------------------------------------------ denoiser
 
     @cached_property
-    def noise(self) -> Tensor:
-        """ε of the denoise pass, (b, c, h, w)."""
-        return self.random("noise", tuple(self.latents.shape[1:]))
+    def passes(self) -> list[DenoisePass]:
+        """What the denoiser sees, its rows of each shape: one pass, or in buckets several."""
+        return [
+            DenoisePass(
+                self.base,
+                rows,
+                self._random(rows),
+                posterior,
+                partial(self._own_condition, rows),
+                lambda: self.null_condition,
+                self.options.denoise_chunk,
+            )
+            for rows, posterior in posteriors_of(self.base, self.batch)
+        ]
+
+    def _own_condition(self, rows: Sequence[int]) -> TextFeatures:
+        whole = len(rows) == len(self.denoise_rows)
+        return self.condition if whole else self.condition.rows(list(rows))
+
+    def by_shape(self, of: Callable[[DenoisePass], Tensor]) -> Tensor:
+        """What is made of the rows of each pass, (n, …), as one (b, …) in the order of the b."""
+        return in_order([of(seen) for seen in self.passes], [seen.rows for seen in self.passes])
 
     @cached_property
     def timesteps(self) -> Tensor:
-        """Uniform over the schedule, int64 (b,)."""
-        return self.base.schedule.timesteps(self.random("t", uniform=True))
-
-    @cached_property
-    def noisy_latents(self) -> Tensor:
-        """z_t of the denoise pass, (b, c, h, w)."""
-        return self.base.schedule.add_noise(self.latents, self.noise, self.timesteps)
-
-    @cached_property
-    def _denoise_pass(self) -> tuple[Tensor, dict[str, Tensor]]:
-        run, chunk = self.base.denoise_with_features, self.options.denoise_chunk
-        parts = denoise_in_chunks(run, self.noisy_latents, self.timesteps, self.condition, chunk)
-        maps = {layer: joined([part[1][layer] for part in parts]) for layer in parts[0][1]}
-        return joined([part[0] for part in parts]), maps
+        """Those of the denoise pass, uniform over the schedule, int64 (b,)."""
+        return self.by_shape(lambda seen: seen.timesteps)
 
     @property
-    def prediction(self) -> Tensor:
-        """The denoise pass, (b, c, h, w)."""
-        return self._denoise_pass[0]
+    def _in_buckets(self) -> bool:
+        batch = self.batch
+        return isinstance(batch.latents, ByShape) or isinstance(batch.diffusion_pixels, ByShape)
 
     def detach_features(self) -> Cut:
         """Ends the objectives' graph at the denoiser's features; call it before any of them."""
@@ -373,48 +358,11 @@ class ForwardPass:
     def denoiser_features(self, query: FeatureQuery) -> Tensor:
         """Features of the b images that the denoiser sees, as rows (b, …)."""
         if query not in self._features:
-            features = query.rows(self._feature_map(query))
+            features = self.by_shape(
+                lambda seen: query.rows(seen.feature_map(query), self._in_buckets)
+            )
             features = scaled_gradient(features, self.options.factors.denoiser)
             if self._feature_cut is not None and features.requires_grad:
                 features = self._feature_cut.leaf(features)
             self._features[query] = features
         return self._features[query]
-
-    def _feature_map(self, query: FeatureQuery) -> Tensor:
-        if query.prompt == "caption":
-            features = self._denoise_pass[1][query.layer]
-            return features if query.trains else features.detach()
-        z_t, t = self._barely_noised(query.max_timestep, query.same_timestep)
-        text = self._null_conditions()
-        with torch.set_grad_enabled(torch.is_grad_enabled() and query.trains):
-            run = partial(self.base.features, layer=query.layer)
-            return joined(denoise_in_chunks(run, z_t, t, text, self.options.denoise_chunk))
-
-    def denoised(self, max_timestep: int, prompt: str | None = None) -> Tensor:
-        """ẑ₀ (b, c, h, w): the clean latents that the denoiser sees behind noise of
-        t < max_timestep, under the empty prompt in a pass of its own.
-
-        With `prompt` "caption" those of the denoise pass, at its timesteps.
-        """
-        predicted_clean = self.base.schedule.predicted_clean
-        if prompt == "caption":
-            return predicted_clean(self.noisy_latents, self.prediction, self.timesteps)
-        z_t, t = self._barely_noised(max_timestep)
-        text, chunk = self._null_conditions(), self.options.denoise_chunk
-        prediction = joined(denoise_in_chunks(self.base.denoise, z_t, t, text, chunk))
-        return predicted_clean(z_t, prediction, t)
-
-    def _barely_noised(self, max_timestep: int, same: bool = False) -> tuple[Tensor, Tensor]:
-        """z_t (b, c, h, w) and t (b,) below `max_timestep`; `same`: one t, keyed by the step."""
-        if same:
-            positions, name = [0] * len(self.denoise_rows), "t-same"
-            shares = keyed_random(self.options.seed, self.step, positions, name, (), uniform=True)
-        else:
-            shares = self.random("t-small", uniform=True)
-        t = (shares.to(self.device) * max_timestep).long()
-        noise = self.random("noise-small", tuple(self.latents.shape[1:]))
-        return self.base.schedule.add_noise(self.latents, noise, t), t
-
-    def _null_conditions(self) -> TextFeatures:
-        # What the empty caption says is what guidance subtracts: not an image feature's to move.
-        return self.null_condition.detach().expand(len(self.denoise_rows))

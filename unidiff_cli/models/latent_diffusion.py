@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,11 +20,15 @@ from PIL.Image import Image, fromarray
 from torch import Tensor, nn
 
 from unidiff_cli.data.batch import Transform
+from unidiff_cli.data.buckets import Size
+from unidiff_cli.data.by_shape import Maps
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.models import unet as unet_passes
 from unidiff_cli.models.adapters import AddedLayers
 from unidiff_cli.models.base import BaseModel, Posterior, TextFeatures
-from unidiff_cli.models.clip import Clip, image_processor, pixels, read_tokenizer, square
+from unidiff_cli.models.buckets_file import read_buckets
+from unidiff_cli.models.clip import Clip, image_processor, read_tokenizer
+from unidiff_cli.models.diffusion_images import DiffusionImages, covered
 from unidiff_cli.models.dual_stream import DualStream
 from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.needs import Tower
@@ -73,14 +77,14 @@ class LatentDiffusion(Clip, BaseModel):
         others = {n: getattr(pipeline, n) for n in self.layout.text_encoders if n != shared}
         self.own_text = nn.ModuleDict(others).requires_grad_(False).eval()
         self.source, self.image_size = source, image_size
-        self.diffusion_processor = square(image_size)
+        self.default_size = Size.square(image_size)
         scheduler = pipeline.scheduler
         self.schedule = DdpmSchedule(scheduler.alphas_cumprod, scheduler.config.prediction_type)
         self.added: dict[str, AddedLayers] = {}
 
     @abstractmethod
-    def unet_text(self, text: TextFeatures) -> UnetText:
-        """What the UNet reads of B captions."""
+    def unet_text(self, text: TextFeatures, size: Size | None = None) -> UnetText:
+        """What the UNet reads of B captions and of their images' size, the square by default."""
 
     @property
     def shares_text(self) -> bool:
@@ -102,6 +106,9 @@ class LatentDiffusion(Clip, BaseModel):
             if layers := kind.load(Path(source.diffusion)):
                 base.attach(layers)
         base.untuned = Untuned.beside(Path(source.diffusion))
+        if kept := read_buckets(Path(source.diffusion)):
+            base.use_buckets(True)
+            base.default_size = kept.size
         return base.eval()
 
     def save(self, folder: Path) -> None:
@@ -196,18 +203,32 @@ class LatentDiffusion(Clip, BaseModel):
 
     # ------------------------------------------------------------ images and latents
 
-    def diffusion_pixels(self, images: Sequence[Image]) -> Tensor:
-        """The shortest side scaled to `image_size`, the centre cropped."""
-        return pixels(self.diffusion_processor, images)
+    def diffusion_pixels(self, images: Sequence[Image], size: Size | None = None) -> Tensor:
+        return covered(images, size or Size.square(self.image_size))
+
+    def learned_pixels(self, images: Sequence[Image]) -> Maps:
+        return DiffusionImages(self.image_size, self.buckets)(images)
 
     def transforms(self) -> dict[str, Transform]:
-        diffusion_pixels = partial(pixels, self.diffusion_processor)
-        return {**super().transforms(), "diffusion_pixels": diffusion_pixels}
+        learned = DiffusionImages(self.image_size, self.buckets)
+        return {**super().transforms(), "diffusion_pixels": learned}
+
+    @property
+    def latent_factor(self) -> int:
+        return self.pipeline.vae_scale_factor
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        side = self.image_size // self.pipeline.vae_scale_factor
-        return self.unet.config.in_channels, side, side
+        return self._latent_shape(Size.square(self.image_size))
+
+    def _latent_shape(self, size: Size) -> tuple[int, int, int]:
+        factor = self.latent_factor
+        return self.unet.config.in_channels, size.height // factor, size.width // factor
+
+    def size_of(self, z: Tensor) -> Size:
+        """The size of the images of latents (B, c, h, w)."""
+        height, width = z.shape[2:]
+        return Size(width * self.latent_factor, height * self.latent_factor)
 
     @torch.no_grad()
     def encode_latents(self, pixels: Tensor) -> Posterior:
@@ -231,7 +252,8 @@ class LatentDiffusion(Clip, BaseModel):
     # ------------------------------------------------------------ denoiser
 
     def denoise(self, z_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
-        return unet_passes.whole(self.unet, _fast_layout(z_t), t, self.unet_text(text))
+        read = self.unet_text(text, self.size_of(z_t))
+        return unet_passes.whole(self.unet, _fast_layout(z_t), t, read)
 
     def denoise_with_features(
         self, z_t: Tensor, t: Tensor, text: TextFeatures
@@ -241,7 +263,8 @@ class LatentDiffusion(Clip, BaseModel):
 
     def features(self, z_t: Tensor, t: Tensor, text: TextFeatures, layer: str = "mid") -> Tensor:
         """The map of the block `mid` or `up1`."""
-        return unet_passes.half_pass(self.unet, _fast_layout(z_t), t, self.unet_text(text), layer)
+        read = self.unet_text(text, self.size_of(z_t))
+        return unet_passes.half_pass(self.unet, _fast_layout(z_t), t, read, layer)
 
     def feature_width(self, layer: str) -> int:
         return unet_passes.feature_width(self.unet, layer)
@@ -255,15 +278,17 @@ class LatentDiffusion(Clip, BaseModel):
         steps: int,
         guidance: Guidance,
         negative: str = "",
+        size: Size | None = None,
         on_step: Callable[[], None] | None = None,
     ) -> list[Image]:
         """By the base's own scheduler: the images of its diffusers pipeline, and its loop."""
         scheduler, text = self.pipeline.scheduler, self.encode_text(prompts)
-        both = self._both(guidance, text, negative)
+        size = size or self.default_size
+        both, shape = self._both(guidance, text, negative, size), self._latent_shape(size)
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         options = self.pipeline.prepare_extra_step_kwargs(generators, 0.0)
         scheduler.set_timesteps(steps, device=self.device)
-        noise = [torch.randn(1, *self.latent_shape, generator=each) for each in generators]
+        noise = [torch.randn(1, *shape, generator=each) for each in generators]
         z = torch.cat(noise).to(self.device) * scheduler.init_noise_sigma
         for t in scheduler.timesteps:
             x = scheduler.scale_model_input(z, t)
@@ -278,7 +303,7 @@ class LatentDiffusion(Clip, BaseModel):
         return [fromarray(image) for image in pixels.cpu().numpy()]
 
     def _both(
-        self, guidance: Guidance, text: TextFeatures, negative: str
+        self, guidance: Guidance, text: TextFeatures, negative: str, size: Size
     ) -> Callable[[Tensor, Tensor], Sequence[Tensor]]:
         """What predicts for latents (B, c, h, w) at one t: without the captions, and with them.
 
@@ -291,7 +316,8 @@ class LatentDiffusion(Clip, BaseModel):
         if self.untuned is None:
             place = Path(self.source.diffusion) / FOLDER
             raise broken("The export's", place, "is not there, and its guidance starts from it")
-        without = self.untuned.prediction(count, self.device)
+        sizes = self.unet_text(text, size).sizes
+        without = self.untuned.prediction(count, self.device, sizes)
         return lambda x, t: (without(_fast_layout(x), t), self.denoise(x, t, text))
 
     def keep_untuned(self) -> None:

@@ -28,4 +28,5 @@ def load_recipe_base(recipe: Recipe) -> BaseModel:
     base = load_base(recipe.base, recipe.image_size)
     if recipe.train.fit != "base":
         base.fit_images(recipe.train.fit)
+    base.use_buckets(recipe.train.buckets)
     return base

@@ -16,6 +16,7 @@ from unidiff_cli.progress import Counter
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from unidiff_cli.data.buckets import Size
     from unidiff_cli.models.base import BaseModel
     from unidiff_cli.models.guidance import Guidance
 
@@ -28,13 +29,15 @@ def generate_images(
     steps: int,
     guidance: Guidance,
     negative: str = "",
+    size: Size | None = None,
     batch_size: int = 8,
     on_progress: Counter | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> Iterator[Image]:
-    """One RGB image a prompt, in order; each depends on its prompt and its seed only.
+    """One RGB image a prompt, in order; each depends on its prompt, its seed and the size only.
 
-    `on_step` is called after each denoising step of a batch; what it raises ends the sampling.
+    The size is the base's default where none is given. `on_step` is called after each denoising
+    step of a batch; what it raises ends the sampling.
 
     Raises UsageError for more steps than the base's schedule has.
     """
@@ -51,6 +54,7 @@ def generate_images(
             steps=steps,
             guidance=guidance,
             negative=negative,
+            size=size,
             on_step=on_step,
         )
         if on_progress:

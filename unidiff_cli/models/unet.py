@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,17 @@ class UnetText:
     states: Tensor
     # Of SDXL: text_embeds (B, p) and time_ids (B, 6), which join the timestep's embedding.
     added: dict[str, Tensor] | None = None
+
+    @property
+    def sizes(self) -> Tensor | None:
+        """What it reads of the images' sizes, (B, 6); None where it reads none."""
+        return None if self.added is None else self.added["time_ids"]
+
+    def of_sizes(self, sizes: Tensor | None) -> UnetText:
+        """The same, of images of other sizes."""
+        if self.added is None or sizes is None:
+            return self
+        return replace(self, added={**self.added, "time_ids": sizes})
 
     def expand(self, count: int, device: torch.device) -> UnetText:
         """What is of one caption, `count` times, on a device."""

@@ -54,13 +54,17 @@ class Untuned:
         tensors = {STATES: empty.states, **(empty.added or {})}
         save_file({n: x.contiguous() for n, x in tensors.items()}, folder / FOLDER / EMPTY)
 
-    def prediction(self, count: int, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+    def prediction(
+        self, count: int, device: torch.device, sizes: Tensor | None = None
+    ) -> Callable[[Tensor, Tensor], Tensor]:
         """Its prediction (B, c, h, w) without a caption, for B = count latents z_t and one t.
 
-        Raises Damaged or EnvironmentProblem for a folder that cannot be read.
+        `sizes` (B, 6) are those of their images, where the UNet reads them. Raises Damaged or
+        EnvironmentProblem for a folder that cannot be read.
         """
         unet, empty = self.parts()
-        return partial(unet_passes.whole, unet.to(device), text=empty.expand(count, device))
+        text = empty.expand(count, device).of_sizes(sizes)
+        return partial(unet_passes.whole, unet.to(device), text=text)
 
 
 def _read(folder: Path) -> tuple[Any, UnetText]:

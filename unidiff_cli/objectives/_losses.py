@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from unidiff_cli.models.denoise_pass import DenoisePass
     from unidiff_cli.models.forward import ForwardPass
 
 # The logit of a pair that does not count: finite, since 0 · −∞ is not a number.
@@ -160,7 +161,11 @@ def cross_modal(
 
 def squared_errors(forward: ForwardPass, snr_gamma: float | None) -> Tensor:
     """w(t)·‖target − f(z_t, t, c)‖² of each sample, the mean over its latents, (b,)."""
-    schedule, t = forward.base.schedule, forward.timesteps
-    target = schedule.target(forward.latents, forward.noise, t)
-    error = (forward.prediction - target).square().mean(dim=(1, 2, 3))
+    schedule = forward.base.schedule
+
+    def errors(seen: DenoisePass) -> Tensor:
+        target = schedule.target(seen.latents, seen.noise, seen.timesteps)
+        return (seen.prediction - target).square().mean(dim=(1, 2, 3))
+
+    error, t = forward.by_shape(errors), forward.timesteps
     return error if snr_gamma is None else error * schedule.loss_weights(t, snr_gamma)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from unidiff_cli.models.base import BaseModel
+    from unidiff_cli.models.denoise_pass import DenoisePass
     from unidiff_cli.models.forward import ForwardPass
 
 Head = Callable[..., Any]
@@ -232,15 +233,26 @@ class Consistency(Objective):
         No heads, and gradient to both. It costs a second vision pass and the autoencoder's decoder,
         forward and backward, for the rows that count only.
         """
-        base = forward.base
+        import torch
+
         chosen = forward.timesteps < max_timestep if self.prompt else forward.timesteps >= 0
-        v, z0 = forward.sub_batch(forward.image_embeds), forward.denoised(max_timestep, self.prompt)
-        if chosen.any():
-            f = base.encode_images(base.clip_resize(base.decode_latents(z0[chosen])))
-            with forward.full_precision():
-                distances = 1 - (v[chosen] * f).sum(1)
-        else:
-            # Every parameter keeps a gradient.
-            distances = (z0.sum() * 0 + v.sum() * 0).expand(0)
+        v = forward.sub_batch(forward.image_embeds)
+        distances = [
+            self._distances(forward, seen, seen.own(v), seen.own(chosen), max_timestep)
+            for seen in forward.passes
+        ]
         figures = {"consistency_rows": chosen.sum()} if self.prompt else {}
-        return forward.mean_of(distances, chosen), figures
+        # Their order does not count.
+        return forward.mean_of(torch.cat(distances), chosen), figures
+
+    def _distances(
+        self, forward: ForwardPass, seen: DenoisePass, v: Tensor, chosen: Tensor, max_timestep: int
+    ) -> Tensor:
+        """1 − cos(v, f) of those of a pass's images that are set in `chosen` (n,)."""
+        base, z0 = forward.base, seen.denoised(max_timestep, self.prompt)
+        if not chosen.any():
+            # Every parameter keeps a gradient.
+            return (z0.sum() * 0 + v.sum() * 0).expand(0)
+        f = base.encode_images(base.clip_resize(base.decode_latents(z0[chosen])))
+        with forward.full_precision():
+            return 1 - (v[chosen] * f).sum(1)

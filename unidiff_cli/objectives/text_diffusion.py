@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from unidiff_cli.models.base import BaseModel
+    from unidiff_cli.models.denoise_pass import DenoisePass
     from unidiff_cli.models.dual_stream import DualStream
     from unidiff_cli.models.forward import ForwardPass
 
@@ -75,16 +76,22 @@ class TextDiffusion(Objective):
         stream, schedule = DualStream.of(forward.base), forward.base.schedule
         assert stream is not None
         # e₀ has length 1: at unit variance it would leak.
-        e0, z = forward.sub_batch(forward.text_embeds).detach(), forward.latents
+        e0 = forward.sub_batch(forward.text_embeds).detach()
         t, parts = self._timesteps(forward)
         noise = forward.random("noise-text", tuple(e0.shape[1:]))
         e_t = stream.noisy(e0, noise, t, schedule)
-        if self.image_drop and forward.training:
-            shown = forward.random("drop-image", uniform=True) >= self.image_drop
-            z = z * shown.view(-1, 1, 1, 1)
+        dropped = self.image_drop if forward.training else 0.0
         # The text tower is not its to move.
         null = forward.null_condition.detach()
-        predicted = stream.predict(forward.base, e_t, t, z, null)
+
+        def predict(seen: DenoisePass) -> Tensor:
+            z = seen.latents
+            if dropped:
+                shown = seen.random.of("drop-image", uniform=True) >= dropped
+                z = z * shown.view(-1, 1, 1, 1)
+            return stream.predict(forward.base, seen.own(e_t), seen.own(t), z, null)
+
+        predicted = forward.by_shape(predict)
         # The images that the denoiser sees, against all captions of the step.
         seen = forward.own_places()[list(forward.denoise_rows)]
         predicted, seen, parts = (forward.gather(x) for x in (predicted, seen, parts))

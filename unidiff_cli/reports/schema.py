@@ -233,7 +233,8 @@ class Generation(Part):
 
     prompts: list[str]
     seeds: list[int]
-    image_size: int
+    image_size: int = Field(description="the side of the models' squares, in pixels")
+    size: str = Field("", description="width x height of the images; empty in older reports")
     steps: int
     guidance: dict[str, str] = Field(description="model -> how its images are guided, and why")
     scorer: Scorer

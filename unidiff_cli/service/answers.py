@@ -123,7 +123,10 @@ class ItemAnswer(ImageLinks):
 
 
 class GenerateRequest(BaseModel):
-    """What is to be generated; image i has seed + i. Guidance and steps are the export's own."""
+    """What is to be generated; image i has seed + i.
+
+    Guidance, steps and size (`512x768`) are the export's own where they are not given.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -133,6 +136,7 @@ class GenerateRequest(BaseModel):
     negative: Annotated[str, Field(max_length=10_000)] = ""
     steps: Annotated[int, Field(ge=1, le=MAX_SAMPLER_STEPS)] | None = None
     guidance: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None
+    size: Annotated[str, Field(pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")] | None = None
 
 
 class GeneratedAnswer(BaseModel):

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from unidiff_cli.config.schema import Generate
+from unidiff_cli.data.buckets import Size
 from unidiff_cli.errors import UnidiffError, UsageError
 from unidiff_cli.generation.generator import Generator
 from unidiff_cli.generation.record import write_image
@@ -43,6 +44,7 @@ class Wanted:
     negative: str = ""
     steps: int | None = None
     guidance: float | None = None
+    size: str | None = None
 
 
 @dataclass
@@ -174,6 +176,7 @@ class Jobs:
             seeds,
             options,
             negative=wanted.negative,
+            size=Size.parse(wanted.size) if wanted.size else None,
             on_step=on_step,
         ):
             stream = io.BytesIO()

@@ -22,7 +22,7 @@ from unidiff_cli.project.arrays import open_array, seal_array
 from unidiff_cli.project.files import atomic_file, digest, make_folder
 from unidiff_cli.project.project import Project
 from unidiff_cli.system import disk_problem
-from unidiff_cli.training.precompute import image_key
+from unidiff_cli.training.cache_rows import image_key
 
 if TYPE_CHECKING:
     from unidiff_cli.models.base import BaseModel

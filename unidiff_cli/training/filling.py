@@ -19,18 +19,11 @@ from unidiff_cli.objectives import general_images, needs_of
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.project import Project
 from unidiff_cli.training.blocks import Blocks, fill_neighbours
+from unidiff_cli.training.cache_rows import image_key, missing_rows, tidy_cache
 from unidiff_cli.training.general_images import general_files, generate_general, missing_images
 from unidiff_cli.training.job import read_rows, rows_of
 from unidiff_cli.training.launch import launch
-from unidiff_cli.training.precompute import (
-    CHUNK,
-    Precomputed,
-    fill_cache,
-    image_key,
-    missing_keys,
-    row_folders,
-    tidy_cache,
-)
+from unidiff_cli.training.precompute import CHUNK, Precomputed, fill_cache
 from unidiff_cli.training.provenance import Provenance
 from unidiff_cli.training.share import WHOLE, Share
 from unidiff_cli.training.text_states import fill_text, text_stays
@@ -126,9 +119,8 @@ def _worth_starting(
     active = recipe.active().values()
     if recipe.train.cache_latents:
         mirrored = recipe.train.augment.flips > 0
-        folders = row_folders(project, base, needs_of(active), mirrored)
-        keys = list(dict.fromkeys(map(image_key, _rows(shards))))
-        if sum(len(missing_keys(folder, keys)) for folder in folders.values()) > count * CHUNK:
+        _, missing = missing_rows(project, base, _rows(shards), needs_of(active), mirrored)
+        if sum(map(len, missing.values())) > count * CHUNK:
             return True
     general = general_images(active)
     if general is None:

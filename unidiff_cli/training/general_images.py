@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from unidiff_cli.config.schema import Generate
+from unidiff_cli.data.buckets import Size
 from unidiff_cli.models.guidance_file import guidance_in_force
 from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.progress import Progress
@@ -20,7 +21,8 @@ from unidiff_cli.project.arrays import open_array, seal_array
 from unidiff_cli.project.files import atomic_file, digest, make_folder
 from unidiff_cli.project.project import Project
 from unidiff_cli.system import disk_problem
-from unidiff_cli.training.precompute import FROZEN, FROZEN_TEXT, values_of
+from unidiff_cli.training.cache_rows import FROZEN, FROZEN_TEXT
+from unidiff_cli.training.precompute import values_of
 from unidiff_cli.training.share import WHOLE, Share
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def generate_general(
             numbers,
             steps=options.steps,
             guidance=guidance,
+            size=Size.square(base.image_size),
             batch_size=options.batch_size,
         )
         arrays = _general_values(base, list(images), chosen)
@@ -130,7 +133,11 @@ def _general_values(
     base: BaseModel, images: Sequence[Image], captions: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Each tensor of GENERAL of some images and their captions."""
-    pixels = {name: transform(images) for name, transform in base.transforms().items()}
+    # Squares, also where the catalogue's images are in buckets.
+    pixels = {
+        "clip_pixels": base.clip_pixels(images),
+        "diffusion_pixels": base.diffusion_pixels(images),
+    }
     with torch.no_grad():
         text = base.encode_text(captions).embeds.float().cpu().numpy()
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +12,10 @@ from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data import attributes
 from unidiff_cli.data.alike_order import block_size
 from unidiff_cli.data.augmentation import Augmentation
+from unidiff_cli.data.buckets import Size
 from unidiff_cli.data.caption_length import divide_captions
 from unidiff_cli.data.dataset import BatchPlan, Order, PriorDataset, Samples
 from unidiff_cli.data.shards import Row, Shards
-from unidiff_cli.data.stored_rows import StoredRows
 from unidiff_cli.data.streaming import StreamedSamples
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models.needs import Needs
@@ -22,7 +23,8 @@ from unidiff_cli.models.stored_text import StoredText
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.project.project import Project
 from unidiff_cli.training.blocks import Blocks
-from unidiff_cli.training.precompute import Precomputed, image_key
+from unidiff_cli.training.cache_rows import bucket_of, image_key, stored_tensors
+from unidiff_cli.training.precompute import Precomputed
 from unidiff_cli.training.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -111,13 +113,26 @@ class Job:
             said.append(self.blocks.sentence(size))
         if augmentation := self.augmentation(base):
             said += augmentation.sentences()
+        if counts := self.bucket_counts(base):
+            listed = ", ".join(f"{size} ({count:,})" for size, count in counts.items())
+            said.append(f"The denoiser learns images in {len(counts)} sizes: {listed}.")
         return said
 
-    def figures(self, samples: Samples) -> dict[str, Any]:
+    def bucket_counts(self, base: BaseModel) -> dict[Size, int]:
+        """How many training images are in each bucket, most first; none without buckets."""
+        if not (base.buckets and self.needs.latents):
+            return {}
+        unlike = {image_key(row): row for row in rows_of(self.shards, "train")}
+        counts = Counter(bucket_of(base.buckets, row) for row in unlike.values())
+        return dict(counts.most_common())
+
+    def figures(self, samples: Samples, base: BaseModel) -> dict[str, Any]:
         """The same for the run's receipt, by the run's training samples."""
         figures: dict[str, Any] = {"blocks": self.blocks.by} if self.blocks else {}
         if samples.augmentation:
             figures["augmentation"] = samples.augmentation.figures()
+        if counts := self.bucket_counts(base):
+            figures["buckets"] = {str(size): count for size, count in counts.items()}
         return figures
 
     def augmentation(self, base: BaseModel) -> Augmentation | None:
@@ -156,9 +171,7 @@ class Job:
         self, base: BaseModel, split: str, plan: BatchPlan, kind: type[Samples] = Samples
     ) -> Samples:
         rows = read_rows(self.shards, self.recipe, base, split)
-        keys = [image_key(row) for row in rows]
-        arrays = self.precomputed.arrays.items()
-        cached = {name: StoredRows.of(folder, keys) for name, folder in arrays}
+        cached = stored_tensors(self.precomputed.arrays, rows, base)
         transforms = None if cached else self._transforms(base)
         training = split == "train"
         return kind(

@@ -1,20 +1,17 @@
 """What a run reads of each image, computed once and kept in the project's `cache/`.
 
-A row is kept by the image's bytes, in a folder for everything else that its numbers depend on: the
-sizes and the weights. So a new image costs a row, whatever else changed in the catalogue. Of a
-latent its posterior's mean and deviation are kept, so that each step still samples it.
+Of a latent its posterior's mean and deviation are kept, so that each step still samples it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,22 +19,27 @@ from torch import Tensor
 
 from unidiff_cli.data.ahead import ahead
 from unidiff_cli.data.batch import Transform, open_image
+from unidiff_cli.data.by_shape import Maps, chosen_of, joined_maps
 from unidiff_cli.data.dataset import MIRRORED
 from unidiff_cli.data.shards import Row, Shards
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.progress import Progress, labelled
-from unidiff_cli.project.files import digest, write_json
+from unidiff_cli.project.files import write_json
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.row_store import PACK, RowStore, keys_of, write_pack
+from unidiff_cli.project.row_store import PACK, keys_of, write_pack
 from unidiff_cli.system import disk_problem
+from unidiff_cli.training.cache_rows import (
+    FROZEN,
+    image_key,
+    missing_rows,
+    tensor_and_size,
+)
 from unidiff_cli.training.share import WHOLE, Share
 
 if TYPE_CHECKING:
     from unidiff_cli.models.base import BaseModel
 
 FILE = "precomputed.json"
-# CLIP's embeddings before it was trained, tensors of a batch.
-FROZEN, FROZEN_TEXT = "frozen_image_embeds", "frozen_text_embeds"
 # The pixels that each kept tensor is made of.
 SOURCES = {
     "clip_pixels": "clip_pixels",
@@ -53,7 +55,7 @@ CHUNK, PATIENCE = 64, 30.0
 class Precomputed:
     """Where a run finds what was computed for it."""
 
-    # Folders of rows by the batch's tensor; none where images are decoded at each step.
+    # Folders of rows, by the names of `row_folders`; none where images are decoded at each step.
     arrays: Mapping[str, Path]
     # Files of the base's own images, by objective and by the batch's tensor, one an image.
     generated: Mapping[str, Mapping[str, list[Path]]]
@@ -80,32 +82,6 @@ class Precomputed:
         return cls(arrays, generated, neighbours and Path(neighbours), text)
 
 
-def image_key(row: Row) -> str:
-    """The sha256 of a row's image, in hex; of its id in shards that do not know it."""
-    return row.content or hashlib.sha256(row.id.encode()).hexdigest()
-
-
-def row_folder(project: Project, name: str, depends: Any) -> Path:
-    """The folder of the rows of a name, all of which depend on the same."""
-    return project.folder("cache") / "rows" / f"{name}-{digest(depends)}"
-
-
-def row_folders(
-    project: Project, base: BaseModel, needs: Needs, mirrored: bool = False
-) -> dict[str, Path]:
-    """The folders of the rows of each tensor that is needed."""
-    depends = {}
-    if needs.clip_pixels:
-        depends["clip_pixels"] = base.clip_preprocessing
-    if needs.latents:
-        depends["latents"] = base.latent_preprocessing
-        if mirrored:
-            depends[MIRRORED] = base.latent_preprocessing
-    if needs.frozen_image_embeds:
-        depends[FROZEN] = [*base.clip_preprocessing, base.vision_hash]
-    return {name: row_folder(project, name, key) for name, key in depends.items()}
-
-
 def fill_cache(
     project: Project,
     base: BaseModel,
@@ -116,7 +92,7 @@ def fill_cache(
     share: Share = WHOLE,
     mirrored: bool = False,
 ) -> dict[str, Path]:
-    """The folders of rows by tensor, those of `rows` computed where they are missing.
+    """The folders of rows by name, those of `rows` computed where they are missing.
 
     A row is `clip_pixels` uint8 (3, s, s), `latents` float16 (2c, h, w) and `frozen_image_embeds`
     float32 (D,), as far as they are needed, and with `mirrored` also `mirrored_latents`. The base
@@ -124,19 +100,19 @@ def fill_cache(
     is kept, and of several processes each computes its share. Raises EnvironmentProblem when the
     disk is full.
     """
-    folders = row_folders(project, base, needs, mirrored)
+    folders, missing = missing_rows(project, base, rows, needs, mirrored, share)
     unlike = {image_key(row): row for row in rows}
-    missing = {name: missing_keys(folder, list(unlike), share) for name, folder in folders.items()}
     left = [row for key, row in unlike.items() if any(key in keys for keys in missing.values())]
     counter, done, started = labelled(on_progress, "caching images"), 0, len(unlike) - len(left)
     packs = {name: Pack(folder) for name, folder in folders.items()}
     for batch in ahead(partial(_pixels, base.transforms(), shards, _read(missing)), left, CHUNK):
         keys = [image_key(row) for row in left[done : done + CHUNK]]
-        pixels = {name: torch.cat([piece[name] for piece in batch]) for name in batch[0]}
+        pixels = {name: joined_maps([piece[name] for piece in batch]) for name in batch[0]}
         for name, lacking in missing.items():
             if part := [i for i, key in enumerate(keys) if key in lacking]:
-                chosen = {of: x[part] for of, x in pixels.items()}
-                packs[name].add([keys[i] for i in part], values_of(base, name, chosen))
+                tensor = tensor_and_size(name)[0]
+                chosen = {SOURCES[tensor]: chosen_of(pixels[SOURCES[tensor]], part)}
+                packs[name].add([keys[i] for i in part], values_of(base, tensor, chosen))
         done += len(keys)
         if counter:
             counter(started + done, len(unlike))
@@ -147,31 +123,15 @@ def fill_cache(
 
 def _read(missing: Mapping[str, set[str]]) -> list[str]:
     """The kinds of pixels that are read for what is missing."""
-    return list({SOURCES[name]: None for name, keys in missing.items() if keys})
+    kinds = (SOURCES[tensor_and_size(name)[0]] for name, keys in missing.items() if keys)
+    return list(dict.fromkeys(kinds))
 
 
 def _pixels(
     transforms: Mapping[str, Transform], shards: Shards, names: Sequence[str], rows: Sequence[Row]
-) -> dict[str, Tensor]:
+) -> dict[str, Maps]:
     images = [open_image(shards, row) for row in rows]
     return {name: transforms[name](images) for name in names}
-
-
-def tidy_cache(folders: Mapping[str, Path], keys: Iterable[str]) -> None:
-    """Deletes what these folders hold beyond bounds; `keys` are all that are still of use.
-
-    No other process may use them meanwhile.
-    """
-    live = keys_of(set(keys))
-    for folder in folders.values():
-        RowStore(folder).tidy(live)
-
-
-def missing_keys(folder: Path, keys: Sequence[str], share: Share = WHOLE) -> set[str]:
-    """Which of some keys a store lacks, of this process's share."""
-    places = RowStore(folder).places(keys_of(keys))
-    lacking = (key for key, place in zip(keys, places, strict=True) if place < 0)
-    return {key for key in lacking if share.has(int(key[:8], 16))}
 
 
 class Pack:

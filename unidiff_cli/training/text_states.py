@@ -14,8 +14,9 @@ from unidiff_cli.models.stored_text import KEPT, caption_key, kept_features
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.progress import Progress, labelled
 from unidiff_cli.project.project import Project
+from unidiff_cli.training.cache_rows import missing_keys, row_folder
 from unidiff_cli.training.optimizer import trained_towers
-from unidiff_cli.training.precompute import CHUNK, Pack, missing_keys, row_folder
+from unidiff_cli.training.precompute import CHUNK, Pack
 from unidiff_cli.training.share import WHOLE, Share
 
 if TYPE_CHECKING:

@@ -110,6 +110,9 @@ def work(
         base = base or loading.load_recipe_base(recipe)
         trainer = trainer_of(accelerator, base, recipe)
         trainer.module.text = job.stored_text(base)
+        if sizes := job.bucket_counts(base):
+            # Previews are of what most images look like.
+            base.default_size = next(iter(sizes))
         training = job.training_samples(base, accelerator.process_index, world)
         held_out = job.held_out_samples(base)
         run = Run(job.folder, recipe, trainer, held_out)
@@ -126,7 +129,7 @@ def work(
         counts = {"train": len(training.rows), "val": len(held_out.rows) if held_out else 0}
         receipt.counts = {"steps": trainer.done, **counts}
         receipt.figures = {"best": asdict(run.best) if run.best.step else {}}
-        receipt.figures |= job.figures(training)
+        receipt.figures |= job.figures(training, base)
         receipt.files, receipt.changing = run.records(), [OUTPUT]
         close(job.folder, receipt, time.monotonic() - started)
 

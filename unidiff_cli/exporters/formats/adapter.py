@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from safetensors.torch import save_file
 
 from unidiff_cli.config.schema import Recipe
+from unidiff_cli.data.buckets import Size
 from unidiff_cli.errors import UsageError
 from unidiff_cli.exporters import Exporter
 from unidiff_cli.models.guidance import Guidance
@@ -97,7 +98,7 @@ class Adapter(Exporter):
             _write_peft(clip, base.adapter, base.source.clip, folder / CLIP)
             base.save_preprocessing(folder / CLIP)
 
-    def usage(self, name: str, recipe: Recipe, guidance: Guidance) -> str:
+    def usage(self, name: str, recipe: Recipe, guidance: Guidance, size: Size) -> str:
         _, source = resolve_base(recipe.base)
         return USAGE.format(
             name=json.dumps(name),

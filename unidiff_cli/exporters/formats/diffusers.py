@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from unidiff_cli.config.schema import Recipe
+from unidiff_cli.data.buckets import Size
 from unidiff_cli.exporters import Exporter
 from unidiff_cli.models.guidance import ALWAYS, Guidance
 from unidiff_cli.models.sources import NUMBERS
@@ -26,7 +27,7 @@ clip = CLIPModel.from_pretrained(f"{{folder}}/clip")
 processor = CLIPProcessor.from_pretrained(f"{{folder}}/clip")
 
 options = {{"num_inference_steps": {steps}, {guidance}}}
-image = pipe("red dress", height={size}, width={size}, **options).images[0]
+image = pipe("red dress", height={height}, width={width}, **options).images[0]
 ```
 {notes}
 One text tower serves both: a text encoder of the pipeline has CLIP's layers."""
@@ -58,7 +59,7 @@ class Diffusers(Exporter):
         if numbers.is_file():
             shutil.copyfile(numbers, folder / NUMBERS)
 
-    def usage(self, name: str, recipe: Recipe, guidance: Guidance) -> str:
+    def usage(self, name: str, recipe: Recipe, guidance: Guidance, size: Size) -> str:
         arguments = f'"guidance_scale": {guidance.scale:g}'
         if guidance.rescale:
             arguments += f', "guidance_rescale": {guidance.rescale:g}'
@@ -67,7 +68,8 @@ class Diffusers(Exporter):
             steps=recipe.generate.steps,
             guidance=arguments,
             notes=_notes(guidance),
-            size=recipe.image_size,
+            width=size.width,
+            height=size.height,
         )
 
 

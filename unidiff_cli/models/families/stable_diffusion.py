@@ -16,6 +16,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 from transformers import CLIPTextModel
 
+from unidiff_cli.data.buckets import Size
 from unidiff_cli.models.base import TextFeatures
 from unidiff_cli.models.clip import token_ids, unit
 from unidiff_cli.models.latent_diffusion import LatentDiffusion
@@ -60,5 +61,5 @@ class StableDiffusion(LatentDiffusion):
         ids = token_ids(self.pipeline.tokenizer, captions).to(self.device)
         return self.pipeline.text_encoder(input_ids=ids).last_hidden_state
 
-    def unet_text(self, text: TextFeatures) -> UnetText:
+    def unet_text(self, text: TextFeatures, size: Size | None = None) -> UnetText:
         return UnetText(text.states)

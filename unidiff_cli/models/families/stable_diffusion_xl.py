@@ -16,6 +16,7 @@ from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
+from unidiff_cli.data.buckets import Size
 from unidiff_cli.models.base import TextFeatures
 from unidiff_cli.models.clip import token_ids, unit
 from unidiff_cli.models.latent_diffusion import LatentDiffusion
@@ -84,11 +85,14 @@ class StableDiffusionXl(LatentDiffusion):
         states = text.states.masked_fill(empty.view(-1, 1, 1), 0)
         return TextFeatures(states, text.embeds, text.pooled.masked_fill(empty.view(-1, 1), 0))
 
-    def unet_text(self, text: TextFeatures) -> UnetText:
-        """With the sizes that the pipeline gives by default: nothing scaled up, nothing cropped."""
+    def unet_text(self, text: TextFeatures, size: Size | None = None) -> UnetText:
+        """With the sizes that the pipeline gives by default: nothing scaled up, nothing cropped.
+
+        So images in buckets are generated as they were learned.
+        """
         assert text.pooled is not None
-        side = self.image_size
+        width, height = size or Size.square(self.image_size)
         # Height and width of the original, the corner of the crop, height and width of the image.
-        sizes = torch.tensor([[side, side, 0, 0, side, side]], dtype=torch.float32)
+        sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32)
         sizes = sizes.to(self.device).expand(len(text.pooled), 6)
         return UnetText(text.states, {"text_embeds": text.pooled, "time_ids": sizes})
