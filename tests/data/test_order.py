@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unidiff_cli.data.distinct_order import DistinctOrder
 from unidiff_cli.data.order import (
-    DistinctOrder,
     shuffled_index,
     subsample,
     subsample_position,

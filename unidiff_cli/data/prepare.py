@@ -23,6 +23,7 @@ from unidiff_cli.data.decode import (
 )
 from unidiff_cli.data.doubts import Doubt, settle
 from unidiff_cli.data.downloads import Downloads
+from unidiff_cli.data.index_file import INDEX
 from unidiff_cli.data.locations import shown
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.refusals import (
@@ -315,4 +316,5 @@ def _write(
         indexed += written
         files |= hashes
         progress("shards", len(indexed), len(rows))
-    return files | {shards.INDEX: shards.write_index(folder, indexed)}
+    indexed.sort(key=lambda row: row.key)
+    return files | {INDEX: shards.write_index(folder, indexed)}

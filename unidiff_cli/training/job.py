@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,9 @@ from unidiff_cli.data.alike_order import block_size
 from unidiff_cli.data.augmentation import Augmentation
 from unidiff_cli.data.caption_length import divide_captions
 from unidiff_cli.data.dataset import BatchPlan, Order, PriorDataset, Samples
-from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of, taken
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.data.stored_rows import StoredRows
 from unidiff_cli.data.streaming import StreamedSamples
 from unidiff_cli.errors import UsageError
@@ -22,7 +25,7 @@ from unidiff_cli.models.stored_text import StoredText
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.project.project import Project
 from unidiff_cli.training.blocks import Blocks
-from unidiff_cli.training.precompute import Precomputed, image_key
+from unidiff_cli.training.precompute import Precomputed, image_keys
 from unidiff_cli.training.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -156,7 +159,7 @@ class Job:
         self, base: BaseModel, split: str, plan: BatchPlan, kind: type[Samples] = Samples
     ) -> Samples:
         rows = read_rows(self.shards, self.recipe, base, split)
-        keys = [image_key(row) for row in rows]
+        keys = list(image_keys(rows))
         arrays = self.precomputed.arrays.items()
         cached = {name: StoredRows.of(folder, keys) for name, folder in arrays}
         transforms = None if cached else self._transforms(base)
@@ -178,7 +181,7 @@ class Job:
         return {name: change for name, change in base.transforms().items() if needed[name]}
 
 
-def rows_of(shards: Shards, split: str) -> list[Row]:
+def rows_of(shards: Shards, split: str) -> Sequence[Row]:
     """The rows a run reads of a split: all to train on, evenly spaced groups to validate with.
 
     Whole groups, since the images of a product are searched for by each other.
@@ -186,14 +189,14 @@ def rows_of(shards: Shards, split: str) -> list[Row]:
     rows = shards.rows(split)
     if split == "train" or len(rows) <= MOST_VALIDATED:
         return rows
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row.group, []).append(row)
+    groups: dict[str, list[int]] = {}
+    for number, group in enumerate(column_of(rows, "group")):
+        groups.setdefault(group, []).append(number)
     spread = list(groups.values())[:: -(-len(rows) // MOST_VALIDATED)]
-    return [row for group in spread for row in group][:MOST_VALIDATED]
+    return taken(rows, [number for group in spread for number in group][:MOST_VALIDATED])
 
 
-def read_rows(shards: Shards, recipe: Recipe, base: BaseModel, split: str) -> list[Row]:
+def read_rows(shards: Shards, recipe: Recipe, base: BaseModel, split: str) -> Sequence[Row]:
     """The same, their long captions as the recipe wants them."""
     rows = rows_of(shards, split)
     if recipe.train.long_captions == "split":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,9 @@ from torch import Tensor
 from unidiff_cli.data.ahead import ahead
 from unidiff_cli.data.batch import Transform, open_image
 from unidiff_cli.data.dataset import MIRRORED
-from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of, taken
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.progress import Progress, labelled
 from unidiff_cli.project.files import digest, write_json
@@ -80,9 +82,10 @@ class Precomputed:
         return cls(arrays, generated, neighbours and Path(neighbours), text)
 
 
-def image_key(row: Row) -> str:
-    """The sha256 of a row's image, in hex; of its id in shards that do not know it."""
-    return row.content or hashlib.sha256(row.id.encode()).hexdigest()
+def image_keys(rows: Sequence[Row]) -> Iterator[str]:
+    """The sha256 of each row's image, in hex; of its id in shards that do not know it."""
+    for content, name in zip(column_of(rows, "content"), column_of(rows, "id"), strict=True):
+        yield content or hashlib.sha256(name.encode()).hexdigest()
 
 
 def row_folder(project: Project, name: str, depends: Any) -> Path:
@@ -125,16 +128,17 @@ def fill_cache(
     disk is full.
     """
     folders = row_folders(project, base, needs, mirrored)
-    unlike = {image_key(row): row for row in rows}
+    unlike = {key: n for n, key in enumerate(image_keys(rows))}
     missing = {name: missing_keys(folder, list(unlike), share) for name, folder in folders.items()}
-    left = [row for key, row in unlike.items() if any(key in keys for keys in missing.values())]
+    lacking = [key for key in unlike if any(key in keys for keys in missing.values())]
+    left = taken(rows, [unlike[key] for key in lacking])
     counter, done, started = labelled(on_progress, "caching images"), 0, len(unlike) - len(left)
     packs = {name: Pack(folder) for name, folder in folders.items()}
     for batch in ahead(partial(_pixels, base.transforms(), shards, _read(missing)), left, CHUNK):
-        keys = [image_key(row) for row in left[done : done + CHUNK]]
+        keys = lacking[done : done + CHUNK]
         pixels = {name: torch.cat([piece[name] for piece in batch]) for name in batch[0]}
-        for name, lacking in missing.items():
-            if part := [i for i, key in enumerate(keys) if key in lacking]:
+        for name, absent in missing.items():
+            if part := [i for i, key in enumerate(keys) if key in absent]:
                 chosen = {of: x[part] for of, x in pixels.items()}
                 packs[name].add([keys[i] for i in part], values_of(base, name, chosen))
         done += len(keys)
