@@ -107,11 +107,11 @@ class Marks:
         captions_of, counts = np.array(own, np.int32), np.diff(ends)
         uses = np.bincount(captions_of, minlength=len(texts))
         # (n,) how many samples a sample's group has.
-        self.mates = np.bincount(self.groups)[self.groups]
+        self.mates = np.bincount(self.groups)[self.groups].astype(np.int32)
         # (n,) the most samples that one of its marks has; a sample with 1 goes anywhere.
         self.like = self.mates.copy()
         samples = np.repeat(np.arange(len(counts)), counts)
-        np.maximum.at(self.like, samples, uses[captions_of])
+        np.maximum.at(self.like, samples, uses[captions_of].astype(np.int32))
         # Those of each sample, one sample's after another's, and where each sample's begin.
         shared = uses[captions_of] > 1
         self._captions = captions_of[shared] + np.int32(len(groups))

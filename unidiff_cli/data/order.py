@@ -68,7 +68,7 @@ class EpochOrder(ABC):
         if epoch not in self._epochs:
             while len(self._epochs) >= RECENT:
                 self._epochs.pop(next(iter(self._epochs)))
-            self._epochs[epoch] = np.array(self._arranged(epoch))
+            self._epochs[epoch] = np.array(self._arranged(epoch), np.int32)
         return int(self._epochs[epoch][offset])
 
     @abstractmethod

@@ -58,18 +58,22 @@ class Rows(Sequence[Row]):
             self._starts.append(self._starts[-1] + len(batch))
 
     def __getstate__(self) -> dict[str, Any]:
-        batches = self._batches if self._source is None else None
+        import numpy as np
+
+        whole = np.array_equal(self._numbers, np.arange(self._starts[-1]))
         return {
             "source": self._source,
-            "batches": batches,
-            "numbers": self._numbers,
+            "batches": self._batches if self._source is None else None,
+            "numbers": None if whole else self._numbers,
             "captions": self._captions,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._source, self._captions = state["source"], state["captions"]
-        self._numbers = state["numbers"]
-        self._open(state["batches"] if self._source is None else self._source.batches())
+        source = state["source"]
+        Rows.__init__(self, state["batches"] if source is None else source.batches(), source)
+        self._captions = state["captions"]
+        if state["numbers"] is not None:
+            self._numbers = state["numbers"]
 
     # ------------------------------------------------------------ a sequence
 
