@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unidiff_cli.data.row import Row, encoded
-from unidiff_cli.data.rows import Rows
+from unidiff_cli.data.rows import Columns, Rows
 from unidiff_cli.errors import Damaged
 from unidiff_cli.project.receipt import Receipt, damage_of, record_of
 from unidiff_cli.system import first_line
@@ -60,7 +60,7 @@ def read_index(folder: Path, receipt: Receipt) -> Rows:
             if reason:
                 raise Damaged(f"{folder / name} {reason}.", REDO)
         file = RowFile.of(folder / (MAPPED if MAPPED in receipt.files else INDEX))
-        return Rows(file.batches(), file)
+        return Rows(Columns(file.batches(), file))
     except (OSError, pyarrow.ArrowException) as problem:
         raise Damaged(f"{folder / INDEX} cannot be read: {first_line(problem)}.", REDO) from problem
 

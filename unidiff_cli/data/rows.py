@@ -28,52 +28,88 @@ class Source(Protocol):
         """The columns, in pieces."""
 
 
-class Rows(Sequence[Row]):
-    """Rows as Arrow columns, or a choice of them: a row is made where it is asked for.
+class Columns:
+    """The fields of all rows of a table, as Arrow record batches.
 
-    Slices and `take` share the columns, at 4 bytes a row. Where there is a `source`, a pickle holds
-    it in place of the columns.
+    Where there is a `source`, a pickle holds it in place of the batches.
+    """
+
+    def __init__(
+        self, batches: Sequence[pyarrow.RecordBatch], source: Source | None = None
+    ) -> None:
+        self.source = source
+        self.batches = [batch for batch in batches if len(batch)]
+        self.names: list[str] = self.batches[0].schema.names if self.batches else []
+        # The number of the first row of each batch, and that of all rows.
+        self.starts = [0]
+        for batch in self.batches:
+            self.starts.append(self.starts[-1] + len(batch))
+        self._arrays = [batch.columns for batch in self.batches]
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"source": self.source, "batches": None if self.source else self.batches}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        source = state["source"]
+        Columns.__init__(self, source.batches() if source else state["batches"], source)
+
+    def cells(self, number: int) -> list[Any]:
+        """All fields of one row."""
+        batch = bisect_right(self.starts, number) - 1
+        return [array[number - self.starts[batch]].as_py() for array in self._arrays[batch]]
+
+    def cell(self, number: int, name: str) -> Any:
+        """One field of one row."""
+        batch = bisect_right(self.starts, number) - 1
+        array = self._arrays[batch][self.names.index(name)]
+        return array[number - self.starts[batch]].as_py()
+
+    def table(self, numbers: np.ndarray, names: Sequence[str]) -> pyarrow.Table:
+        """Some fields of the rows of these numbers (n,), one at least, in this order."""
+        import numpy as np
+        import pyarrow
+
+        pieces = np.searchsorted(self.starts, numbers, "right") - 1
+        order = np.argsort(pieces, kind="stable")
+        parts = []
+        for piece in np.unique(pieces):
+            places = numbers[order[pieces[order] == piece]] - self.starts[piece]
+            parts.append(self.batches[piece].select(list(names)).take(pyarrow.array(places)))
+        table = pyarrow.Table.from_batches(parts)
+        if np.any(order[1:] < order[:-1]):
+            table = table.combine_chunks().take(pyarrow.array(np.argsort(order)))
+        return table
+
+
+class Rows(Sequence[Row]):
+    """Rows as columns, or a choice of them: a row is made where it is asked for.
+
+    Slices and `take` share the columns, at 4 bytes a row.
     """
 
     def __init__(
         self,
-        batches: Sequence[pyarrow.RecordBatch],
-        source: Source | None = None,
+        columns: Columns,
+        numbers: np.ndarray | None = None,
+        captions: pyarrow.ListArray | None = None,
     ) -> None:
+        """`numbers` (n,) int32 say which rows of the columns these are, by default all.
+
+        `captions`, one list for each of them, stand in the place of their own.
+        """
         import numpy as np
 
-        self._source = source
-        self._open(batches)
-        # (n,) which rows of the batches these are.
-        self._numbers: np.ndarray = np.arange(self._starts[-1], dtype=np.int32)
-        # One list for each of them, in the place of their own; None: their own.
-        self._captions: pyarrow.ListArray | None = None
+        self._columns, self._captions = columns, captions
+        self._numbers = np.arange(len(columns), dtype=np.int32) if numbers is None else numbers
 
-    def _open(self, batches: Sequence[pyarrow.RecordBatch]) -> None:
-        self._batches = [batch for batch in batches if len(batch)]
-        self._columns = [batch.columns for batch in self._batches]
-        self._names = self._batches[0].schema.names if self._batches else []
-        self._starts = [0]
-        for batch in self._batches:
-            self._starts.append(self._starts[-1] + len(batch))
-
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         import numpy as np
 
-        whole = np.array_equal(self._numbers, np.arange(self._starts[-1]))
-        return {
-            "source": self._source,
-            "batches": self._batches if self._source is None else None,
-            "numbers": None if whole else self._numbers,
-            "captions": self._captions,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        source = state["source"]
-        Rows.__init__(self, state["batches"] if source is None else source.batches(), source)
-        self._captions = state["captions"]
-        if state["numbers"] is not None:
-            self._numbers = state["numbers"]
+        whole = np.array_equal(self._numbers, np.arange(len(self._columns)))
+        return Rows, (self._columns, None if whole else self._numbers, self._captions)
 
     # ------------------------------------------------------------ a sequence
 
@@ -89,9 +125,8 @@ class Rows(Sequence[Row]):
     def __getitem__(self, index: int | slice) -> Row | Rows:
         if isinstance(index, slice):
             return self.take(range(len(self))[index])
-        batch, place = self._place(index)
-        cells = [column[place].as_py() for column in self._columns[batch]]
-        row = decoded_row(self._names, cells)
+        cells = self._columns.cells(int(self._numbers[index]))
+        row = decoded_row(self._columns.names, cells)
         return row if self._captions is None else replace(row, captions=self._own_captions(index))
 
     def __iter__(self) -> Iterator[Row]:
@@ -111,13 +146,7 @@ class Rows(Sequence[Row]):
         """One field of one row."""
         if name == "captions" and self._captions is not None:
             return self._own_captions(index)
-        batch, place = self._place(index)
-        return decoded(name, self._columns[batch][self._names.index(name)][place].as_py())
-
-    def _place(self, index: int) -> tuple[int, int]:
-        number = int(self._numbers[index])
-        batch = bisect_right(self._starts, number) - 1
-        return batch, number - self._starts[batch]
+        return decoded(name, self._columns.cell(int(self._numbers[index]), name))
 
     def _own_captions(self, index: int) -> tuple[str, ...]:
         assert self._captions is not None
@@ -131,7 +160,7 @@ class Rows(Sequence[Row]):
 
         indices = np.asarray(indices, np.int64)
         captions = None if self._captions is None else self._captions.take(indices)
-        return self._view(self._numbers[indices], captions)
+        return Rows(self._columns, self._numbers[indices], captions)
 
     def where(self, name: str, value: str) -> Rows:
         """The rows whose field is a value."""
@@ -140,7 +169,7 @@ class Rows(Sequence[Row]):
 
         masks = [
             pc.equal(batch.column(name), value).to_numpy(zero_copy_only=False)
-            for batch in self._batches
+            for batch in self._columns.batches
         ]
         mask = np.concatenate([np.zeros(0, bool), *masks])
         return self.take(np.flatnonzero(mask[self._numbers]))
@@ -157,39 +186,23 @@ class Rows(Sequence[Row]):
 
         texts = pyarrow.array(map(list, captions), arrow_type("captions"))
         assert len(texts) == len(self)
-        return self._view(self._numbers, texts)
+        return Rows(self._columns, self._numbers, texts)
 
     def joined(self, other: Rows) -> Rows:
         """These rows, then those of another choice of the same columns."""
         import numpy as np
 
-        assert self._batches is other._batches and self._captions is other._captions is None
-        return self._view(np.concatenate([self._numbers, other._numbers]), None)
-
-    def _view(self, numbers: np.ndarray, captions: pyarrow.ListArray | None) -> Rows:
-        rows = object.__new__(Rows)
-        vars(rows).update(vars(self), _numbers=numbers, _captions=captions)
-        return rows
+        assert self._columns is other._columns and self._captions is other._captions is None
+        return Rows(self._columns, np.concatenate([self._numbers, other._numbers]))
 
     # ------------------------------------------------------------ columns
 
     def table(self, names: Sequence[str] | None = None) -> pyarrow.Table:
         """These rows as an Arrow table, of all fields or of some."""
-        import numpy as np
-        import pyarrow
-
-        names = list(self._names if names is None else names)
+        names = list(self._columns.names if names is None else names)
         if not len(self):
             return encoded([]).select(names) if names else encoded([])
-        pieces = np.searchsorted(self._starts, self._numbers, "right") - 1
-        order = np.argsort(pieces, kind="stable")
-        parts = []
-        for piece in np.unique(pieces):
-            places = self._numbers[order[pieces[order] == piece]] - self._starts[piece]
-            parts.append(self._batches[piece].select(names).take(pyarrow.array(places)))
-        table = pyarrow.Table.from_batches(parts)
-        if np.any(order[1:] < order[:-1]):
-            table = table.combine_chunks().take(pyarrow.array(np.argsort(order)))
+        table = self._columns.table(self._numbers, names)
         if self._captions is not None and "captions" in names:
             table = table.set_column(names.index("captions"), "captions", self._captions)
         return table

@@ -20,7 +20,7 @@ import pyarrow.ipc
 
 from unidiff_cli.data.attributes import Attribute, infer
 from unidiff_cli.data.row import Row
-from unidiff_cli.data.rows import Rows, column_of, table_of
+from unidiff_cli.data.rows import Columns, Rows, column_of, table_of
 from unidiff_cli.data.typed_columns import typed_columns
 from unidiff_cli.errors import Damaged, UsageError, nearest
 from unidiff_cli.system import first_line
@@ -59,7 +59,7 @@ class Items:
     def __init__(self, table: pyarrow.Table) -> None:
         self._table = table
         ours = [name for name in table.column_names if not name.startswith(PREFIX)]
-        self._rows = Rows(table.select(ours).to_batches())
+        self._rows = Rows(Columns(table.select(ours).to_batches()))
 
     @classmethod
     def open(cls, folder: Path) -> Items:
