@@ -32,7 +32,7 @@ def objects() -> list[Row]:
     ]
 
 
-@pytest.fixture(scope="module", params=[7, 50_000])
+@pytest.fixture(scope="module", params=[7, 16_384])
 def rows(request, objects, tmp_path_factory) -> Rows:
     """The same as columns, in blocks of two sizes."""
     with pytest.MonkeyPatch.context() as patch:
@@ -153,7 +153,7 @@ def test_rows_out_of_order_are_not_written(tmp_path, objects):
 
 # ---------------------------------------------------------------- memory
 
-COUNT = 20_000
+COUNT = 10_000
 
 
 def many():
@@ -178,7 +178,7 @@ def peak_of(work) -> tuple[float, float]:
 
 def test_rows_take_no_memory_until_they_are_asked_for(tmp_path, monkeypatch):
     """As objects they were 3,400 bytes each, and 2,900 more while they were written."""
-    monkeypatch.setattr(index_file, "BLOCK", 1000)
+    monkeypatch.setattr(index_file, "BLOCK", 500)
     assert sum(peak_of(lambda: write_index(tmp_path, many()))) < 400
     close(tmp_path, Receipt("prepare", {}), 0.0)
     receipt, held = Receipt.read(tmp_path), []

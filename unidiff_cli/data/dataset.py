@@ -34,7 +34,7 @@ from unidiff_cli.data.order import (
     text_id,
 )
 from unidiff_cli.data.row import Row
-from unidiff_cli.data.rows import Rows, column_of, taken
+from unidiff_cli.data.rows import Rows, column_of
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.data.stored_rows import StoredRows
 from unidiff_cli.errors import EnvironmentProblem
@@ -219,7 +219,7 @@ class Samples(Dataset[Batch]):
         """The batch of a step, its tensors given."""
         plan, positions = self.plan, self.positions(step)
         indices = [self.order(p) for p in positions]
-        rows = list(taken(self.rows, indices))
+        rows = [self.rows[i] for i in indices]
         captions = [
             _caption(row, plan.seed, 0 if self._listed else p)
             for row, p in zip(rows, positions, strict=True)

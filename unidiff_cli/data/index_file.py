@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 INDEX, MAPPED = "index.parquet", "index.arrow"
 # Rows that are written at a time: a row group, and a batch of the mapped file.
-BLOCK = 50_000
+BLOCK = 16_384
 REDO = "Run again: unidiff prepare --force"
 
 

@@ -25,7 +25,6 @@ from torch.utils.data import Dataset
 from unidiff_cli.data.batch import Batch, image_of
 from unidiff_cli.data.dataset import Samples, read_ahead
 from unidiff_cli.data.row import Row
-from unidiff_cli.data.rows import taken
 from unidiff_cli.data.shards import REDO, Shards, check
 from unidiff_cli.data.spans import SpanOrder
 from unidiff_cli.errors import Damaged
@@ -67,7 +66,7 @@ class StreamedSamples(Samples):
         name, indices = self.order.span(position)
         held, images = self._spans.get(place, (None, {}))
         if held != name or index not in images:
-            rows = list(taken(self.rows, indices))
+            rows = [self.rows[i] for i in indices]
             images = dict(zip(map(int, indices), read_span(self.shards, rows), strict=True))
             self._spans[place] = name, images
         return images.pop(index)
