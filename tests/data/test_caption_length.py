@@ -10,7 +10,8 @@ import pytest
 from tests.support.base import write_tokenizer
 from unidiff_cli.config.schema import Evaluate, Generate, Recipe, Section, Train
 from unidiff_cli.data.caption_length import count_tokens, divide_captions, warn_of_cut
-from unidiff_cli.data.order import DistinctOrder, text_id
+from unidiff_cli.data.distinct_order import DistinctOrder
+from unidiff_cli.data.order import text_id
 from unidiff_cli.data.shards import Row
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.errors import EnvironmentProblem

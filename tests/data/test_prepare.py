@@ -55,7 +55,14 @@ def test_a_catalogue_becomes_shards(tmp_path):
     assert (counts["rows"], counts["samples"], counts["bad"], counts["groups"]) == (30, 30, 0, 10)
     assert (counts["train"], counts["val"], counts["test"]) == (24, 3, 3)
     assert Receipt.read(folder) == receipt and receipt.seconds > 0
-    names = ["index.parquet", "quarantine.jsonl", "receipt.json", "report.html", "test-00000.tar"]
+    names = [
+        "index.arrow",
+        "index.parquet",
+        "quarantine.jsonl",
+        "receipt.json",
+        "report.html",
+        "test-00000.tar",
+    ]
     names += ["train-00000.tar", "train-00001.tar", "train-00002.tar", "val-00000.tar"]
     assert sorted(p.name for p in folder.iterdir()) == names
     assert is_whole(folder)

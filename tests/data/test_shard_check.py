@@ -8,9 +8,10 @@ import pytest
 from tests.support.catalogue import write_photos
 from tests.support.damage import DAMAGE, damage
 from tests.support.preparing import bytes_of, inodes, is_whole, run
+from unidiff_cli.data.index_file import INDEX
 from unidiff_cli.data.prepare import repair
 from unidiff_cli.data.shard_check import verify
-from unidiff_cli.data.shards import INDEX, Shards
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import WorkError
 from unidiff_cli.project.project import Project
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.support.damage import DAMAGE, damage
 from tests.support.shards import random_samples, row_of, write_shards
 from unidiff_cli.data import shards
+from unidiff_cli.data.index_file import INDEX
 from unidiff_cli.data.shard_writer import header, write_shard
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady
@@ -175,7 +176,7 @@ def test_damage_is_seen_and_costs_only_what_it_hits(whole, kind, place, much):
 )
 def test_a_damaged_index_is_never_believed(whole, kind, place, much):
     folder, _ = whole
-    path = folder / shards.INDEX
+    path = folder / INDEX
     before = path.read_bytes()
     after = damage(before, kind, place, much)
     if after == before:

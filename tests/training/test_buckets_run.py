@@ -14,7 +14,7 @@ from unidiff_cli.data.shards import Shards
 from unidiff_cli.models import loading
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.training import precompute
-from unidiff_cli.training.cache_rows import image_key, stored_tensors
+from unidiff_cli.training.cache_rows import image_keys, stored_tensors
 from unidiff_cli.training.precompute import fill_cache
 
 TINY = ("train.steps=4", "train.batch_size=8", "train.preview_every=2")
@@ -130,4 +130,4 @@ def test_the_cache_is_made_once_and_apart_from_the_squares(copied, base, tiny_ba
     places = [n for n, row in enumerate(rows) if row.width == row.height]
     both = stored_tensors({"latents": square}, rows, base)["latents"].take(places)
     [part] = [part for part in latents.parts if part.shape[2:] == (8, 8)]
-    assert torch.equal(both, part) and len({image_key(row) for row in rows}) == len(rows)
+    assert torch.equal(both, part) and len(set(image_keys(rows))) == len(rows)

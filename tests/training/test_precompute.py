@@ -20,7 +20,7 @@ from unidiff_cli.models import loading
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.project.row_store import KEYS
 from unidiff_cli.training import precompute
-from unidiff_cli.training.cache_rows import image_key
+from unidiff_cli.training.cache_rows import image_keys
 from unidiff_cli.training.precompute import fill_cache
 from unidiff_cli.training.share import Share
 
@@ -60,7 +60,7 @@ def computed(monkeypatch):
 
 
 def stored(folders, rows):
-    keys = [image_key(row) for row in rows]
+    keys = list(image_keys(rows))
     return {name: StoredRows.of(folder, keys) for name, folder in folders.items()}
 
 

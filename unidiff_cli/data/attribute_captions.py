@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from unidiff_cli.data.attributes import (
     COLOURS,
@@ -21,9 +20,8 @@ from unidiff_cli.data.attributes import (
 )
 from unidiff_cli.data.captions import fill, fold
 from unidiff_cli.data.prompts import load_prompts
-
-if TYPE_CHECKING:
-    from unidiff_cli.data.shards import Row
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of
 
 TEMPLATES = load_prompts().attribute_captions
 # Captions kept once made.
@@ -41,16 +39,17 @@ class AttributeCaptions:
 
     def __init__(self, rows: Sequence[Row], known: Mapping[str, Attribute] | None = None) -> None:
         """`known` are the attributes of the catalogue, found from these rows where not given."""
-        classes = class_columns([row.attributes for row in rows], known)
+        classes = class_columns(column_of(rows, "attributes"), known)
         self.kind, self.colour = column_for(classes, KINDS), column_for(classes, COLOURS)
         nothing: list[str | None] = [None] * len(rows)
         self.kinds = classes.pop(self.kind or "", nothing)
         self.colours = classes.pop(self.colour or "", nothing)
-        groups, texts = [row.group for row in rows], [" | ".join(row.captions) for row in rows]
+        groups = column_of(rows, "group")
+        texts = [" | ".join(captions) for captions in column_of(rows, "captions")]
         named = {
             name: values
-            for name, column in classes.items()
-            if not _names_products(column, groups) and any(values := named_values(texts, column))
+            for name, cells in classes.items()
+            if not _names_products(cells, groups) and any(values := named_values(texts, cells))
         }
         self.details = list(named)
         self._details = [

@@ -62,7 +62,7 @@ class Attribute:
 
 def infer(rows: Sequence[Mapping[str, Any]]) -> dict[str, Attribute]:
     """The attributes of a catalogue by its rows' cells; columns without any value are left out."""
-    chosen = rows[:: -(-len(rows) // MOST_ROWS) or 1]
+    chosen = list(rows[:: -(-len(rows) // MOST_ROWS) or 1])
     names = dict.fromkeys(name for row in chosen for name in row)
     attributes = {name: _infer(name, [row.get(name) for row in chosen]) for name in names}
     return {name: attribute for name, attribute in attributes.items() if attribute}
@@ -97,12 +97,12 @@ def class_columns(
     """
     attributes = infer(rows) if attributes is None else attributes
     classes: dict[str, list[str | None]] = {}
-    for name, attribute in attributes.items():
-        if not attribute.is_kind:
-            continue
-        texts = [_text(row.get(name)) for row in rows]
+    texts = _texts(rows, [name for name, attribute in attributes.items() if attribute.is_kind])
+    for name in texts:
         spellings: dict[str, str] = {}
-        values = [spellings.setdefault(same_text(text), text) if text else None for text in texts]
+        values = [
+            spellings.setdefault(same_text(text), text) if text else None for text in texts[name]
+        ]
         counts = Counter(v for v in values if v is not None and len(v) <= MAX_LENGTH)
         frequent = {v for v, count in counts.items() if count >= MIN_ROWS}
         column = [v if v in frequent else None for v in values]
@@ -134,6 +134,17 @@ def value_pattern(value: str) -> re.Pattern[str]:
     """Finds a value in a text as whole words, in any case; blanks, - and _ are alike."""
     words = "[ _-]+".join(map(re.escape, re.split("[ _-]+", fold(value))))
     return re.compile(rf"(?<![^\W_]){words}(?![^\W_])", re.I)
+
+
+def _texts(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[str]]:
+    """Some columns of the rows, which are gone through once; an equal text is held once."""
+    texts: dict[str, list[str]] = {name: [] for name in names}
+    held: dict[str, str] = {}
+    for row in rows:
+        for name, column in texts.items():
+            text = _text(row.get(name))
+            column.append(held.setdefault(text, text))
+    return texts
 
 
 def _text(cell: Any) -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from statistics import quantiles
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unidiff_cli.data.captions import same_text
 from unidiff_cli.data.doubts import Doubt
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of, with_captions
 from unidiff_cli.data.token_window import TokenWindow
-
-if TYPE_CHECKING:
-    from unidiff_cli.data.shards import Row
 
 logger = logging.getLogger("unidiff")
 
@@ -124,21 +123,18 @@ def _parts_of_letters(offsets: Sequence[tuple[int, int]]) -> dict[tuple[int, int
 # ---------------------------------------------------------------- long captions and prompts
 
 
-def divide_captions(rows: Iterable[Row], window: TokenWindow) -> list[Row]:
+def divide_captions(rows: Sequence[Row], window: TokenWindow) -> Sequence[Row]:
     """Rows whose long captions are several that the tower reads whole.
 
     The parts that fewest rows share come first: what tells rows apart is their first caption.
     """
-    rows = list(rows)
     divided = [
-        list(dict.fromkeys(part for caption in row.captions for part in window.parts(caption)))
-        for row in rows
+        list(dict.fromkeys(part for caption in captions for part in window.parts(caption)))
+        for captions in column_of(rows, "captions")
     ]
     uses = Counter(key for parts in divided for key in {window.same(part) for part in parts})
-    return [
-        replace(row, captions=tuple(sorted(parts, key=lambda part: uses[window.same(part)])))
-        for row, parts in zip(rows, divided, strict=True)
-    ]
+    ordered = [tuple(sorted(parts, key=lambda part: uses[window.same(part)])) for parts in divided]
+    return with_captions(rows, ordered)
 
 
 def warn_of_cut(window: TokenWindow, texts: Iterable[str], what: str) -> None:

@@ -25,15 +25,17 @@ from unidiff_cli.data.augmentation import Augmentation
 from unidiff_cli.data.batch import Batch, Transform, open_image
 from unidiff_cli.data.by_shape import Maps, put
 from unidiff_cli.data.captions import same_text
+from unidiff_cli.data.distinct_order import DistinctOrder
 from unidiff_cli.data.order import (
-    DistinctOrder,
     PairedOrder,
     shuffled_index,
     subsample,
     subsample_position,
     text_id,
 )
-from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import Rows, column_of
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.data.stored_rows import StoredRows, StoredShapes
 from unidiff_cli.errors import EnvironmentProblem
 
@@ -144,24 +146,24 @@ class Samples(Dataset[Batch]):
         """`same` gives what captions have in common that count as equal; `keys` what rows of a
         block share, where the plan wants blocks."""
         self.same, self.keys, self.augmentation = same, keys, augmentation
-        self.shards, self.rows, self.plan, self.prior = shards, list(rows), plan, prior
+        self.rows = rows if isinstance(rows, Rows) else list(rows)
+        self.shards, self.plan, self.prior = shards, plan, prior
         self.cached, self.transforms = dict(cached or {}), dict(transforms or {})
         self.order = self._order()
 
     def _order(self) -> Callable[[int], int]:
         """The index of the row at a position of the run."""
         plan = self.plan
-        groups = [row.group for row in self.rows]
         if plan.alike:
             assert self.keys is not None
             views = plan.order == "views"
             block = block_size(plan.batch_size, plan.alike, views)
-            pairs = groups if views else None
+            pairs = column_of(self.rows, "group") if views else None
             return AlikeOrder(self.keys, plan.batch_size, block, plan.seed, pairs)
         if plan.order == "distinct":
             return DistinctOrder(self.rows, plan.batch_size, plan.seed, self.same)
         if plan.order == "views":
-            return PairedOrder(groups, plan.seed)
+            return PairedOrder(column_of(self.rows, "group"), plan.seed)
         if plan.order == "shuffled":
             return partial(shuffled_index, len(self.rows), plan.seed)
         return _itself

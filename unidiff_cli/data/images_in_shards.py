@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from unidiff_cli.data.image_packs import NAME
-from unidiff_cli.data.shards import INDEX, Shards
+from unidiff_cli.data.index_file import INDEX
+from unidiff_cli.data.shards import Shards
 
 # The columns of the shards' index that say where an image is.
 PLACE = ("shard", "image_offset", "image_size")

@@ -17,6 +17,7 @@ from unidiff_cli.data.decode import (
 )
 from unidiff_cli.data.doubts import Doubt, settle
 from unidiff_cli.data.downloads import Downloads
+from unidiff_cli.data.index_file import INDEX
 from unidiff_cli.data.kept_images import Lost
 from unidiff_cli.data.kept_work import kept_images, mark_damaged, release
 from unidiff_cli.data.locations import shown
@@ -32,7 +33,7 @@ from unidiff_cli.data.refusals import (
 )
 from unidiff_cli.data.sample import Extent
 from unidiff_cli.data.shard_check import Damage, verify
-from unidiff_cli.data.shards import INDEX, Shards
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.data.web_client import Client
 from unidiff_cli.errors import Damaged, WorkError

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import mmap
 import zlib
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.progress import Progress
 
 
@@ -26,13 +27,12 @@ class Damage(NamedTuple):
 
 def verify(shards: Shards, on_progress: Progress | None = None) -> list[Damage]:
     """Reads every byte of every shard: whole shards by their sha256, others sample by sample."""
-    rows: dict[str, list[Row]] = defaultdict(list)
-    for row in shards.rows():
-        rows[row.shard].append(row)
-    names = sorted({*rows, *(name for name in shards.receipt.files if name.endswith(".tar"))})
+    rows = shards.rows()
+    tars = (name for name in shards.receipt.files if name.endswith(".tar"))
+    names = sorted({*column_of(rows, "shard"), *tars})
     damages: list[Damage] = []
     for done, name in enumerate(names, 1):
-        damages += _of_shard(shards, name, rows[name])
+        damages += _of_shard(shards, name, rows.where("shard", name))
         if on_progress:
             on_progress("shards", done, len(names))
     return damages

@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from unidiff_cli.config.schema import Prepare
-from unidiff_cli.data import duplicates, shards, splits
+from unidiff_cli.data import duplicates, splits
 from unidiff_cli.data.decode import StoredSample
+from unidiff_cli.data.index_file import INDEX, write_index
 from unidiff_cli.data.kept_images import KeptImages
 from unidiff_cli.data.placement import sample_keys, shard_count, shard_number
 from unidiff_cli.data.shard_units import ShardUnits
@@ -69,7 +70,8 @@ def fill(
         indexed += placed
         files[name] = sha256
         progress("shards", len(indexed), len(rows))
-    return files | {shards.INDEX: shards.write_index(folder, indexed)}
+    indexed.sort(key=lambda row: row.key)
+    return files | {INDEX: write_index(folder, indexed)}
 
 
 def _by_shard(rows: list[Row], size: int) -> list[tuple[str, list[Row]]]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from unidiff_cli.data.row import Row
 from unidiff_cli.data.shard_writer import write_shard
-from unidiff_cli.data.shards import Row, Shards
-from unidiff_cli.errors import Damaged
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.project.files import (
     atomic_file,
     delete_unfinished_files,
@@ -39,10 +38,6 @@ class ShardUnits:
         """Shards of `earlier` that hold an image of `damaged`, by its sha256, are not taken."""
         self.cache, self._earlier = cache, earlier
         self._damaged = frozenset(damaged)
-        self._rows: dict[str, list[Row]] = defaultdict(list)
-        with suppress(Damaged):
-            for row in earlier.rows() if earlier else ():
-                self._rows[row.shard].append(row)
         self.taken = 0
 
     def place(
@@ -77,8 +72,10 @@ class ShardUnits:
         self, file: Path, rows: Sequence[Row], name: str
     ) -> tuple[list[Row], str] | None:
         """The same shard of the earlier ones, linked; None where it is another or not whole."""
-        before = self._rows.get(file.name, [])
-        if self._earlier is None or digest_of(before) != name:
+        if self._earlier is None:
+            return None
+        before = self._earlier.rows().where("shard", file.name)
+        if digest_of(before) != name:
             return None
         record = self._earlier.receipt.files.get(file.name)
         tar = self._earlier.folder / file.name

@@ -7,68 +7,25 @@ the samples that it hits and no other.
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unidiff_cli.data.addresses import scheme_of
+from unidiff_cli.data.index_file import REDO, read_index, write_index
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import Rows
 from unidiff_cli.errors import Damaged, NotReady
 from unidiff_cli.project.files import link
-from unidiff_cli.project.receipt import FileRecord, Receipt, record_of
+from unidiff_cli.project.receipt import FileRecord, Receipt
 
-if TYPE_CHECKING:
-    import pyarrow
-
-INDEX = "index.parquet"
 BLOCK = 512
 # Files that stay open; a catalogue of more shards opens and closes the others.
 MAX_OPEN = 256
-REDO = "Run again: unidiff prepare --force"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One sample as the index knows it; sizes and offsets in bytes within its shard."""
-
-    key: str
-    id: str
-    split: str
-    group: str
-    captions: tuple[str, ...]
-    attributes: dict[str, Any] = field(hash=False)
-    row: str = ""
-    # Of the image, relative to the catalogue; "" where it came out of a tar or a table.
-    path: str = ""
-    width: int = 0
-    height: int = 0
-    # sha256 of the image's bytes as stored.
-    content: str = ""
-    phash: str = ""
-    shard: str = ""
-    image_offset: int = 0
-    image_size: int = 0
-    image_crc: int = 0
-    json_offset: int = 0
-    json_size: int = 0
-    json_crc: int = 0
-
-    def json(self) -> bytes:
-        """What the sample's .json member holds."""
-        text = (
-            {"caption": self.captions[0]}
-            if len(self.captions) == 1
-            else {"captions": list(self.captions)}
-        )
-        # Not the row of the catalogue: it changes with every row before it.
-        ours = {"id": self.id, "group": self.group, "split": self.split}
-        value = {**text, "attributes": self.attributes, "unidiff": ours}
-        return json.dumps(value, allow_nan=False).encode()
 
 
 def resplit(
@@ -83,49 +40,6 @@ def resplit(
         link(shards.folder / name, folder / name)
     rows = (replace(row, split=split(row)) for row in shards.rows())
     return tars, write_index(folder, rows)
-
-
-def write_index(folder: Path, rows: Iterable[Row]) -> str:
-    """Writes `index.parquet`, rows in key order; returns its sha256."""
-    import pyarrow.parquet
-
-    table = table_of(sorted(rows, key=lambda row: row.key))
-    pyarrow.parquet.write_table(table, folder / INDEX, compression="zstd")
-    return record_of(folder / INDEX).sha256
-
-
-def table_of(rows: Sequence[Row]) -> pyarrow.Table:
-    """Rows as an Arrow table, a column for each field; attributes as JSON."""
-    import pyarrow
-
-    columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(Row)}
-    columns["captions"] = [list(captions) for captions in columns["captions"]]
-    columns["attributes"] = [json.dumps(a, allow_nan=False) for a in columns["attributes"]]
-    types = {name: _type(name) for name in columns}
-    return pyarrow.table(columns, schema=pyarrow.schema(types.items()))
-
-
-def rows_of(table: pyarrow.Table) -> list[Row]:
-    """The rows of a table that `table_of` made."""
-    return [
-        Row(
-            **cells
-            | {
-                "captions": tuple(cells["captions"]),
-                "attributes": json.loads(cells["attributes"]),
-            }
-        )
-        for cells in table.to_pylist()
-    ]
-
-
-def _type(name: str) -> Any:
-    import pyarrow
-
-    if name == "captions":
-        return pyarrow.list_(pyarrow.string())
-    numbers = {f.name for f in fields(Row) if f.type == "int"}
-    return pyarrow.int64() if name in numbers else pyarrow.string()
 
 
 class Shards:
@@ -154,12 +68,12 @@ class Shards:
         return shards
 
     @cached_property
-    def _rows(self) -> list[Row]:
-        return _read_index(self.folder, self.receipt)
+    def _rows(self) -> Rows:
+        return read_index(self.folder, self.receipt)
 
-    def rows(self, split: str | None = None) -> list[Row]:
+    def rows(self, split: str | None = None) -> Rows:
         """The samples of a split, or all, in key order."""
-        return [row for row in self._rows if split is None or row.split == split]
+        return self._rows if split is None else self._rows.where("split", split)
 
     def image_address(self, row: Row) -> str:
         """Where the image of a row lay: its path or address, "" where that is none.
@@ -192,9 +106,7 @@ class Shards:
 
     def row(self, key: str) -> Row | None:
         """The sample of a key; None where there is none."""
-        place = bisect_left(self._rows, key, key=lambda row: row.key)
-        row = self._rows[place] if place < len(self._rows) else None
-        return row if row and row.key == key else None
+        return self._rows.find(key)
 
     def _member(self, row: Row, offset: int, size: int, crc: int, what: str) -> bytes:
         data = self._read(row.shard, offset, size)
@@ -245,14 +157,3 @@ def check(file: Path, row: Row, what: str, data: bytes, size: int, crc: int) -> 
     """Raises Damaged where the bytes of a sample's member are not those that were written."""
     if len(data) != size or zlib.crc32(data) != crc:
         raise Damaged(f"{file}: the {what} of sample {row.key} is damaged.", REDO)
-
-
-def _read_index(folder: Path, receipt: Receipt) -> list[Row]:
-    import pyarrow.parquet
-
-    try:
-        if record_of(folder / INDEX) != receipt.files.get(INDEX):
-            raise Damaged(f"{folder / INDEX} is not the file its receipt describes.", REDO)
-        return rows_of(pyarrow.parquet.read_table(folder / INDEX))
-    except OSError as problem:
-        raise Damaged(f"{folder / INDEX} cannot be read: {problem}.", REDO) from problem

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unidiff_cli.data.shards import Row
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of
 
 # Samples of a span: a few MB, which a disk reads at nearly its full speed.
 LONGEST = 32
@@ -43,9 +44,11 @@ class SpanOrder:
     def __init__(self, rows: Sequence[Row], batch_size: int, seed: int) -> None:
         self.count, self.batch_size, self.seed = len(rows), batch_size, seed
         self.length = max(1, min(LONGEST, self.count // (FEWEST * batch_size)))
-        by_bytes = sorted(range(self.count), key=lambda i: (rows[i].shard, rows[i].image_offset))
-        shards = np.unique([rows[i].shard for i in by_bytes], return_index=True)[1]
-        self._shards = np.split(np.array(by_bytes), shards[1:])
+        names, shards = np.unique(np.array(list(column_of(rows, "shard"))), return_inverse=True)
+        offsets = np.array(list(column_of(rows, "image_offset")), np.int64)
+        by_bytes = np.lexsort((offsets, shards))
+        borders = np.searchsorted(shards[by_bytes], np.arange(1, len(names)))
+        self._shards = np.split(by_bytes, borders)
         self._epochs: dict[int, Epoch] = {}
 
     def __call__(self, position: int) -> int:

@@ -23,7 +23,8 @@ from torch.utils.data import Dataset
 from unidiff_cli.data.batch import Batch, image_of
 from unidiff_cli.data.by_shape import Maps, joined_maps
 from unidiff_cli.data.dataset import Samples, read_ahead
-from unidiff_cli.data.shards import REDO, Row, Shards, check
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.shards import REDO, Shards, check
 from unidiff_cli.data.spans import SpanOrder
 from unidiff_cli.errors import Damaged
 

@@ -180,7 +180,7 @@ def _validation_set(shards: Shards, recipe: Recipe, base: BaseModel) -> EvalSet:
     if every < 2:
         return whole
     taken = set(list(dict.fromkeys(whole.groups))[::every])
-    rows = [row for row in whole.rows if row.group in taken]
+    rows = [whole.rows[n] for n, group in enumerate(whole.groups) if group in taken]
     return EvalSet(shards, rows, options, recipe.generate, window=base.window)
 
 

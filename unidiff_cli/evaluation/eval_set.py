@@ -13,13 +13,15 @@ from unidiff_cli.config.schema import Evaluate, Generate, Recipe
 from unidiff_cli.data import attributes
 from unidiff_cli.data.caption_length import divide_captions
 from unidiff_cli.data.captions import same_text
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of, taken
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.evaluation.extractors import Extractor, load_extractors, scorer
 from unidiff_cli.evaluation.probe import ProbeSet
 from unidiff_cli.evaluation.ranking import distinct_images
 
 if TYPE_CHECKING:
-    from unidiff_cli.data.shards import Row, Shards
+    from unidiff_cli.data.shards import Shards
     from unidiff_cli.evaluation.extractors.nano_scorer import Scorer
 
 # Real images that are compared with; more would not change a figure as it is printed.
@@ -37,7 +39,7 @@ class EvalSet:
     def __init__(
         self,
         shards: Shards,
-        rows: list[Row],
+        rows: Sequence[Row],
         evaluate: Evaluate,
         generate: Generate,
         cache: Path | None = None,
@@ -63,7 +65,7 @@ class EvalSet:
         fold: int = 0,
     ) -> Self:
         """What a recipe measures models on, whose text towers read `window` of a caption."""
-        rows = shards.rows(recipe.evaluate.split)
+        rows: Sequence[Row] = shards.rows(recipe.evaluate.split)
         if recipe.train.long_captions == "split":
             rows = divide_captions(rows, window)
         return cls(shards, rows, recipe.evaluate, recipe.generate, cache, fold, window)
@@ -83,8 +85,8 @@ class EvalSet:
     def _captions(self) -> dict[str, str]:
         """What equal captions have in common -> the first spelling."""
         spellings: dict[str, str] = {}
-        for row in self.rows:
-            for caption in row.captions:
+        for captions in column_of(self.rows, "captions"):
+            for caption in captions:
                 spellings.setdefault(self.same(caption), caption)
         return spellings
 
@@ -97,7 +99,8 @@ class EvalSet:
     def pairs(self) -> np.ndarray:
         """(caption, row) of each caption of a row, int (M, 2), distinct, by row."""
         number = {text: c for c, text in enumerate(self._captions)}
-        captions_of = ([number[self.same(c)] for c in row.captions] for row in self.rows)
+        texts = column_of(self.rows, "captions")
+        captions_of = ([number[self.same(c)] for c in captions] for captions in texts)
         return np.array(
             [(c, n) for n, captions in enumerate(captions_of) for c in dict.fromkeys(captions)],
             np.int64,
@@ -112,7 +115,7 @@ class EvalSet:
     def class_columns(self) -> dict[str, list[str | None]]:
         """The attributes that name kinds, by the types that prepare found: each row's class."""
         known = attributes.from_figures(self.shards.receipt.figures)
-        return attributes.class_columns([row.attributes for row in self.rows], known)
+        return attributes.class_columns(column_of(self.rows, "attributes"), known)
 
     def class_column(self, wanted: Sequence[str]) -> list[str | None] | None:
         """The class column whose name has one of the wanted words; None where none has one."""
@@ -122,7 +125,8 @@ class EvalSet:
     @property
     def contents(self) -> list[str]:
         """What tells images apart: their bytes."""
-        return [row.content or row.id for row in self.rows]
+        names = zip(column_of(self.rows, "content"), column_of(self.rows, "id"), strict=True)
+        return [content or name for content, name in names]
 
     @cached_property
     def distinct_images(self) -> np.ndarray:
@@ -132,7 +136,7 @@ class EvalSet:
     @cached_property
     def groups(self) -> list[str]:
         """Each row's product or duplicate group; rows of a group succeed and fail together."""
-        return [row.group for row in self.rows]
+        return list(column_of(self.rows, "group"))
 
     @cached_property
     def caption_groups(self) -> list[str]:
@@ -143,9 +147,14 @@ class EvalSet:
     # ------------------------------------------------------------ images to generate
 
     @property
+    def generated_numbers(self) -> list[int]:
+        """The number of the row whose caption is prompt i: in a seeded order, round and round."""
+        return [int(self.order[i % len(self.rows)]) for i in range(self.evaluate.images)]
+
+    @property
     def generated_rows(self) -> list[Row]:
-        """The row whose caption is prompt i: the split in a seeded order, round and round."""
-        return [self.rows[self.order[i % len(self.rows)]] for i in range(self.evaluate.images)]
+        """The row whose caption is prompt i."""
+        return list(taken(self.rows, self.generated_numbers))
 
     @property
     def prompts(self) -> list[str]:
@@ -181,7 +190,7 @@ class EvalSet:
     @cached_property
     def real_rows(self) -> list[Row]:
         """The rows that generated images are compared with; real_rows[i % N] gave prompt i."""
-        return [self.rows[n] for n in self.order[: max(MAX_REAL, self.evaluate.images)]]
+        return list(taken(self.rows, self.order[: max(MAX_REAL, self.evaluate.images)]))
 
     @property
     def image_groups(self) -> tuple[list[str], list[str]]:
@@ -194,7 +203,7 @@ class EvalSet:
         return len(set(self.image_groups[1]))
 
     @cached_property
-    def train_rows(self) -> list[Row]:
+    def train_rows(self) -> Sequence[Row]:
         """Every row of the training split."""
         return self.shards.rows("train")
 
@@ -202,12 +211,12 @@ class EvalSet:
     def training_sample(self) -> list[Row]:
         """The training rows that near copies are searched in, at most MAX_REAL of them."""
         order = np.random.default_rng(self.evaluate.seed).permutation(len(self.train_rows))
-        return [self.train_rows[n] for n in order[:MAX_REAL]]
+        return list(taken(self.train_rows, order[:MAX_REAL]))
 
     @cached_property
     def denoise_rows(self) -> list[Row]:
         """The rows that the denoiser is measured on, at most MAX_DENOISED in the seeded order."""
-        return [self.rows[n] for n in self.order[:MAX_DENOISED]]
+        return list(taken(self.rows, self.order[:MAX_DENOISED]))
 
     # ------------------------------------------------------------ general knowledge
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from unidiff_cli.data.rows import column_of
 from unidiff_cli.evaluation.array_cache import ArrayCache
 from unidiff_cli.evaluation.eval_set import EvalSet
 from unidiff_cli.evaluation.image_features import ImageFeatures, cropped_images, extract_features
@@ -121,7 +122,7 @@ class ModelOutputs:
         eval_set, on_progress = self.eval_set, self.progress("embedding images")
         return self.array(
             Output.IMAGE_EMBEDS,
-            [eval_set.shards_hash, [row.id for row in eval_set.rows], self.subject.encoder],
+            [eval_set.shards_hash, list(column_of(eval_set.rows, "id")), self.subject.encoder],
             lambda: self._encoder.embed_rows(
                 eval_set.shards, eval_set.rows, eval_set.evaluate.batch_size, on_progress
             ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy as np
 from unidiff_cli.config.run_recipe import read_run_recipe
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data import shards
-from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.data.splits import folds
 from unidiff_cli.errors import Damaged, NotReady, WorkError
 from unidiff_cli.evaluation.eval_set import EvalSet
@@ -39,12 +41,12 @@ def fold_projects(project: Project, recipe: Recipe, count: int) -> list[Project]
     whole = Shards.open(project.path("shards"))
     rows = whole.rows()
     try:
-        numbers = folds([row.group for row in rows], count, recipe.evaluate.seed)
+        numbers = folds(list(column_of(rows, "group")), count, recipe.evaluate.seed)
     except ValueError as problem:
         raise WorkError(
             f"The catalogue cannot be tested in {count} folds: {problem}.", "Ask for fewer."
         ) from None
-    fold_of = {row.id: int(number) for row, number in zip(rows, numbers, strict=True)}
+    fold_of = {name: int(n) for name, n in zip(column_of(rows, "id"), numbers, strict=True)}
     projects = []
     for fold in range(count):
         key = digest([whole.receipt.hash, count, recipe.evaluate.seed, fold])
@@ -57,7 +59,9 @@ def fold_projects(project: Project, recipe: Recipe, count: int) -> list[Project]
     return projects
 
 
-def _splits(rows: list[Row], fold_of: Mapping[str, int], fold: int, seed: int) -> dict[str, str]:
+def _splits(
+    rows: Sequence[Row], fold_of: Mapping[str, int], fold: int, seed: int
+) -> dict[str, str]:
     """The split of each row: the fold is tested, and some groups of the others validate."""
     others = sorted({row.group for row in rows if fold_of[row.id] != fold})
     order = np.random.default_rng([seed, fold]).permutation(len(others))

@@ -132,14 +132,17 @@ class Receipt:
                 continue
             if left is not None:
                 left -= record.size
-            reason = _damage(folder / name, record, left is None or left >= 0)
+            reason = damage_of(folder / name, record, left is None or left >= 0)
             if reason:
                 wrong.append((folder / name, reason))
         return wrong
 
 
-def _damage(file: Path, record: FileRecord, hashed: bool) -> str:
-    """What is wrong with a file; "" where nothing is."""
+def damage_of(file: Path, record: FileRecord, hashed: bool = True) -> str:
+    """What is wrong with a file; "" where nothing is.
+
+    This process hashes a file that did not change only once.
+    """
     try:
         status = file.stat()
         if status.st_size != record.size:

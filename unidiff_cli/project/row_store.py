@@ -28,9 +28,8 @@ def keys_of(digests: Iterable[str]) -> np.ndarray:
     """Keys (n,) of sha256 digests in hex."""
     import numpy as np
 
-    return np.array(
-        [bytes.fromhex(digest) for digest in digests], f"S{hashlib.sha256().digest_size}"
-    )
+    size = hashlib.sha256().digest_size
+    return np.fromiter((bytes.fromhex(digest) for digest in digests), f"S{size}")
 
 
 class RowStore:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of, taken
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.models.encoders import ImageEncoder
 from unidiff_cli.progress import Counter
 from unidiff_cli.project.arrays import open_array, seal_array
@@ -52,7 +54,8 @@ class Blocks:
                 missing.append(start)
             else:
                 embeddings[start : start + len(part)] = block
-        left = [row for start in missing for row in parts[start]]
+        absent = [n for start in missing for n in range(start, start + len(parts[start]))]
+        left = taken(rows, absent)
         if done := len(rows) - len(left):
             logger.info("%s images were embedded by a command that was stopped.", f"{done:,}")
         batches = encoder.embed_stream(shards, left, BATCH)
@@ -80,7 +83,7 @@ class Blocks:
             self._folder.rmdir()
 
     def _file(self, encoder: str, rows: Sequence[Row]) -> Path:
-        contents = [row.content for row in rows]
+        contents = list(column_of(rows, "content"))
         return self._folder / f"{digest([self._export, encoder, contents])}.npy"
 
     def _write(self, file: Path, block: np.ndarray) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from unidiff_cli import registry
-from unidiff_cli.data.shards import Row
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of, taken
 from unidiff_cli.errors import Damaged, NotReady, UsageError
 from unidiff_cli.models.encoders import ImageEncoder
 from unidiff_cli.project.folders import PREVIOUS_INDEX
@@ -49,15 +50,15 @@ class Earlier:
 
     def unknown(self, rows: Sequence[Row]) -> int:
         """How many of some rows show an image that it does not hold."""
-        return sum(row.content not in self._numbers for row in rows)
+        return sum(content not in self._numbers for content in column_of(rows, "content"))
 
     def embed(self, encoder: ImageEncoder, rows: Sequence[Row], embed: Embed) -> np.ndarray:
         """The embeddings (N, D) of rows, of which `embed` makes those of unknown images."""
         index = self._kind()
         index.open(self._folder / encoder.name)
-        numbers = np.array([self._numbers.get(row.content, -1) for row in rows], np.int64)
+        contents = column_of(rows, "content")
+        numbers = np.array([self._numbers.get(content, -1) for content in contents], np.int64)
         embeddings = np.empty((len(rows), encoder.dimension), np.float32)
         embeddings[numbers >= 0] = index.embeddings(numbers[numbers >= 0])
-        new = [row for row, number in zip(rows, numbers, strict=True) if number < 0]
-        embeddings[numbers < 0] = embed(new)
+        embeddings[numbers < 0] = embed(taken(rows, np.flatnonzero(numbers < 0)))
         return embeddings

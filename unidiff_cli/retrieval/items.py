@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 
 from unidiff_cli.data.attributes import Attribute, infer
-from unidiff_cli.data.shards import Row, rows_of, table_of
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import Columns, Rows, column_of, table_of
 from unidiff_cli.data.typed_columns import typed_columns
 from unidiff_cli.errors import Damaged, UsageError, nearest
 from unidiff_cli.system import first_line
@@ -38,7 +39,7 @@ def write_items(
     folder: Path, rows: Sequence[Row], attributes: Mapping[str, Attribute] | None
 ) -> None:
     """Writes the rows with their attributes as typed columns, found here where not given."""
-    cells = [row.attributes for row in rows]
+    cells = list(column_of(rows, "attributes"))
     table = table_of(rows)
     for name, field in FIELDS.items():
         if name in ("product", "split"):
@@ -58,7 +59,7 @@ class Items:
     def __init__(self, table: pyarrow.Table) -> None:
         self._table = table
         ours = [name for name in table.column_names if not name.startswith(PREFIX)]
-        self._rows = table.select(ours)
+        self._rows = Rows(Columns(table.select(ours).to_batches()))
 
     @classmethod
     def open(cls, folder: Path) -> Items:
@@ -76,7 +77,7 @@ class Items:
 
     def rows(self, numbers: Iterable[int]) -> list[Row]:
         """The rows of these numbers."""
-        return [rows_of(self._rows.slice(number, 1))[0] for number in numbers]
+        return [self._rows[number] for number in numbers]
 
     def number(self, name: str) -> int | None:
         """The number of the row of an id; None where there is none."""
@@ -95,7 +96,7 @@ class Items:
 
     def contents(self) -> list[str]:
         """The sha256 of each image's bytes."""
-        return self._rows["content"].to_pylist()
+        return self._table["content"].to_pylist()
 
     def types(self) -> dict[str, str]:
         """What an attribute holds, by its name: text or lists of it, numbers, or days."""

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from unidiff_cli.data.attributes import Attribute, class_columns, named_values
-from unidiff_cli.data.shards import Row
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of
 from unidiff_cli.errors import Damaged
 from unidiff_cli.retrieval.words import words_of
 from unidiff_cli.system import first_line
@@ -73,11 +74,11 @@ def learn(
     Asked are the attributes whose values are kinds of things, as colours are. A word that stands
     for values of several attributes has the one that more of its images have.
     """
-    captions = [" ".join(row.captions) for row in rows]
+    captions = [" ".join(texts) for texts in column_of(rows, "captions")]
     words = [words_of(caption) for caption in captions]
-    groups = [row.group for row in rows]
+    groups = list(column_of(rows, "group"))
     found: dict[str, Synonym] = {}
-    columns = class_columns([row.attributes for row in rows], attributes)
+    columns = class_columns(column_of(rows, "attributes"), attributes)
     for name, values in columns.items():
         if "`" in name:
             continue

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unidiff_cli.data.shards import Row
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of
 from unidiff_cli.errors import Damaged
 from unidiff_cli.system import first_line
 
@@ -39,9 +40,11 @@ class Threshold:
 
 def calibrate(rows: Sequence[Row], embeddings: np.ndarray) -> Threshold:
     """The threshold of an index's rows and their unit embeddings (N, D)."""
-    groups = np.array([row.group for row in rows], object)
-    contents = np.array([row.content or row.id for row in rows], object)
-    asking = np.array([n for n, row in enumerate(rows) if row.split == "val"], np.int64)
+    groups, names = np.array(list(column_of(rows, "group")), object), column_of(rows, "id")
+    pairs = zip(column_of(rows, "content"), names, strict=True)
+    contents = np.array([content or name for content, name in pairs], object)
+    splits = column_of(rows, "split")
+    asking = np.array([n for n, split in enumerate(splits) if split == "val"], np.int64)
     if len(asking) > MOST:
         asking = np.sort(np.random.default_rng(0).choice(asking, MOST, replace=False))
     best = []

@@ -15,14 +15,16 @@ import numpy as np
 
 from unidiff_cli.data import attributes
 from unidiff_cli.data.attributes import COLOURS, class_columns, column_for
-from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.models.encoders import encoder_of
 from unidiff_cli.progress import Progress, labelled
 from unidiff_cli.project.arrays import open_array, seal_array
 from unidiff_cli.project.files import atomic_file, digest, make_folder
 from unidiff_cli.project.project import Project
 from unidiff_cli.system import disk_problem
-from unidiff_cli.training.cache_rows import image_key
+from unidiff_cli.training.cache_rows import image_keys
 
 if TYPE_CHECKING:
     from unidiff_cli.models.base import BaseModel
@@ -45,7 +47,7 @@ class Blocks:
         """By the colours of the training split, else by the file of `fill_neighbours`, if given."""
         rows = shards.rows("train")
         known = attributes.from_figures(shards.receipt.figures)
-        classes = class_columns([row.attributes for row in rows], known)
+        classes = class_columns(column_of(rows, "attributes"), known)
         if colour := column_for(classes, COLOURS):
             return cls(classes[colour], f"the column '{colour}'")
         if neighbours is None:
@@ -73,7 +75,7 @@ def fill_neighbours(
     The base must still have its own weights. Raises EnvironmentProblem when the disk is full.
     """
     count = min(MOST, max(2, len(rows) // (BLOCKS * block)))
-    depends = [base.clip_preprocessing, base.vision_hash, [image_key(row) for row in rows]]
+    depends = [base.clip_preprocessing, base.vision_hash, list(image_keys(rows))]
     folder = project.folder("cache") / digest(["neighbours", *depends, count])
     file = folder / "neighbours.npy"
     if open_array(file) is not None:

@@ -8,13 +8,14 @@ in buckets lie in a folder for each size, whose rows are all of one shape.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unidiff_cli.data.buckets import Buckets, Size, grouped
 from unidiff_cli.data.dataset import MIRRORED
-from unidiff_cli.data.shards import Row
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of
 from unidiff_cli.data.stored_rows import StoredRows, StoredShapes
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.project.files import digest
@@ -31,9 +32,10 @@ FROZEN, FROZEN_TEXT = "frozen_image_embeds", "frozen_text_embeds"
 AT = "@"
 
 
-def image_key(row: Row) -> str:
-    """The sha256 of a row's image, in hex; of its id in shards that do not know it."""
-    return row.content or hashlib.sha256(row.id.encode()).hexdigest()
+def image_keys(rows: Sequence[Row]) -> Iterator[str]:
+    """The sha256 of each row's image, in hex; of its id in shards that do not know it."""
+    for content, name in zip(column_of(rows, "content"), column_of(rows, "id"), strict=True):
+        yield content or hashlib.sha256(name.encode()).hexdigest()
 
 
 def row_folder(project: Project, name: str, depends: Any) -> Path:
@@ -41,9 +43,10 @@ def row_folder(project: Project, name: str, depends: Any) -> Path:
     return project.folder("cache") / "rows" / f"{name}-{digest(depends)}"
 
 
-def bucket_of(buckets: Buckets, row: Row) -> Size:
-    """The size in which a denoiser learns a row's image."""
-    return buckets.nearest(row.width, row.height)
+def buckets_of(buckets: Buckets, rows: Sequence[Row]) -> list[Size]:
+    """The size in which a denoiser learns the image of each row."""
+    sizes = zip(column_of(rows, "width"), column_of(rows, "height"), strict=True)
+    return [buckets.nearest(width, height) for width, height in sizes]
 
 
 def tensor_and_size(name: str) -> tuple[str, Size | None]:
@@ -75,8 +78,9 @@ def row_folders(
 
 def _by_size(base: BaseModel, rows: Sequence[Row]) -> dict[Size | None, list[int]]:
     """The numbers of the rows of each bucket; of all under None where there are no buckets."""
-    buckets = base.buckets
-    return grouped(bucket_of(buckets, row) if buckets else None for row in rows)
+    if base.buckets is None:
+        return {None: list(range(len(rows)))} if len(rows) else {}
+    return dict(grouped(buckets_of(base.buckets, rows)))
 
 
 def missing_rows(
@@ -89,7 +93,7 @@ def missing_rows(
 ) -> tuple[dict[str, Path], dict[str, set[str]]]:
     """The folders of rows by name, and the keys that each lacks, of this process's share."""
     folders = row_folders(project, base, needs, rows, mirrored)
-    keys = list(map(image_key, rows))
+    keys = list(image_keys(rows))
     of_size = {size: [keys[n] for n in own] for size, own in _by_size(base, rows).items()}
     missing = {}
     for name, folder in folders.items():
@@ -112,7 +116,7 @@ def stored_tensors(
 
     Raises EnvironmentProblem where rows are not there.
     """
-    keys = [image_key(row) for row in rows]
+    keys = list(image_keys(rows))
     stored: dict[str, StoredRows | StoredShapes] = {}
     in_buckets: dict[str, dict[Size, Path]] = {}
     for name, folder in folders.items():
@@ -122,7 +126,7 @@ def stored_tensors(
         else:
             in_buckets.setdefault(tensor, {})[size] = folder
     if base.buckets and in_buckets:
-        sizes = [bucket_of(base.buckets, row) for row in rows]
+        sizes = buckets_of(base.buckets, rows)
         for tensor, of_size in in_buckets.items():
             stored[tensor] = StoredShapes.of(of_size, sizes, keys)
     return stored

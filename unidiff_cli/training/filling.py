@@ -12,14 +12,16 @@ from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.alike_order import block_size
 from unidiff_cli.data.caption_length import warn_of_cut
-from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of, joined
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.models import loading
 from unidiff_cli.models.stored_text import caption_key
 from unidiff_cli.objectives import general_images, needs_of
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.project import Project
 from unidiff_cli.training.blocks import Blocks, fill_neighbours
-from unidiff_cli.training.cache_rows import image_key, missing_rows, tidy_cache
+from unidiff_cli.training.cache_rows import image_keys, missing_rows, tidy_cache
 from unidiff_cli.training.general_images import general_files, generate_general, missing_images
 from unidiff_cli.training.job import read_rows, rows_of
 from unidiff_cli.training.launch import launch
@@ -61,7 +63,7 @@ def precomputed(
     made = _filled(project, recipe, base, shards, weights, on_progress)
     # A linked cache is shared, with the cells of an ablation or by the user.
     if not project.path("cache").is_symlink():
-        tidy_cache(made.arrays, map(image_key, shards.rows()))
+        tidy_cache(made.arrays, image_keys(shards.rows()))
         if made.text:
             tidy_cache(made.text, map(caption_key, _captions(recipe, base, shards)))
     neighbours = _neighbours(project, recipe, base, shards, on_progress)
@@ -99,16 +101,16 @@ def _filled(
     return Precomputed(arrays, generated, text=text)
 
 
-def _rows(shards: Shards) -> list[Row]:
+def _rows(shards: Shards) -> Sequence[Row]:
     """The rows whose images a run reads."""
-    return [row for split in ("train", "val") for row in rows_of(shards, split)]
+    return joined(rows_of(shards, "train"), rows_of(shards, "val"))
 
 
 def _captions(recipe: Recipe, base: BaseModel, shards: Shards) -> list[str]:
     """All captions that a run reads, but those that `train.augment` makes."""
-    rows = [row for split in ("train", "val") for row in read_rows(shards, recipe, base, split)]
+    rows = (read_rows(shards, recipe, base, split) for split in ("train", "val"))
     general = general_images(recipe.active().values())
-    captions = [caption for row in rows for caption in row.captions]
+    captions = [c for part in rows for captions in column_of(part, "captions") for c in captions]
     return [*captions, *(general.captions if general else []), ""]
 
 

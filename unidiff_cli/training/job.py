@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,9 @@ from unidiff_cli.data.augmentation import Augmentation
 from unidiff_cli.data.buckets import Size
 from unidiff_cli.data.caption_length import divide_captions
 from unidiff_cli.data.dataset import BatchPlan, Order, PriorDataset, Samples
-from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of, taken
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.data.streaming import StreamedSamples
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models.needs import Needs
@@ -23,7 +26,7 @@ from unidiff_cli.models.stored_text import StoredText
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.project.project import Project
 from unidiff_cli.training.blocks import Blocks
-from unidiff_cli.training.cache_rows import bucket_of, image_key, stored_tensors
+from unidiff_cli.training.cache_rows import buckets_of, image_keys, stored_tensors
 from unidiff_cli.training.precompute import Precomputed
 from unidiff_cli.training.provenance import Provenance
 
@@ -122,8 +125,9 @@ class Job:
         """How many training images are in each bucket, most first; none without buckets."""
         if not (base.buckets and self.needs.latents):
             return {}
-        unlike = {image_key(row): row for row in rows_of(self.shards, "train")}
-        counts = Counter(bucket_of(base.buckets, row) for row in unlike.values())
+        rows = rows_of(self.shards, "train")
+        unlike = dict(zip(image_keys(rows), buckets_of(base.buckets, rows), strict=True))
+        counts = Counter(unlike.values())
         return dict(counts.most_common())
 
     def figures(self, samples: Samples, base: BaseModel) -> dict[str, Any]:
@@ -191,7 +195,7 @@ class Job:
         return {name: change for name, change in base.transforms().items() if needed[name]}
 
 
-def rows_of(shards: Shards, split: str) -> list[Row]:
+def rows_of(shards: Shards, split: str) -> Sequence[Row]:
     """The rows a run reads of a split: all to train on, evenly spaced groups to validate with.
 
     Whole groups, since the images of a product are searched for by each other.
@@ -199,14 +203,14 @@ def rows_of(shards: Shards, split: str) -> list[Row]:
     rows = shards.rows(split)
     if split == "train" or len(rows) <= MOST_VALIDATED:
         return rows
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row.group, []).append(row)
+    groups: dict[str, list[int]] = {}
+    for number, group in enumerate(column_of(rows, "group")):
+        groups.setdefault(group, []).append(number)
     spread = list(groups.values())[:: -(-len(rows) // MOST_VALIDATED)]
-    return [row for group in spread for row in group][:MOST_VALIDATED]
+    return taken(rows, [number for group in spread for number in group][:MOST_VALIDATED])
 
 
-def read_rows(shards: Shards, recipe: Recipe, base: BaseModel, split: str) -> list[Row]:
+def read_rows(shards: Shards, recipe: Recipe, base: BaseModel, split: str) -> Sequence[Row]:
     """The same, their long captions as the recipe wants them."""
     rows = rows_of(shards, split)
     if recipe.train.long_captions == "split":

@@ -21,7 +21,9 @@ from unidiff_cli.data.ahead import ahead
 from unidiff_cli.data.batch import Transform, open_image
 from unidiff_cli.data.by_shape import Maps, chosen_of, joined_maps
 from unidiff_cli.data.dataset import MIRRORED
-from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import taken
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.models.needs import Needs
 from unidiff_cli.progress import Progress, labelled
 from unidiff_cli.project.files import write_json
@@ -30,7 +32,7 @@ from unidiff_cli.project.row_store import PACK, keys_of, write_pack
 from unidiff_cli.system import disk_problem
 from unidiff_cli.training.cache_rows import (
     FROZEN,
-    image_key,
+    image_keys,
     missing_rows,
     tensor_and_size,
 )
@@ -101,15 +103,16 @@ def fill_cache(
     disk is full.
     """
     folders, missing = missing_rows(project, base, rows, needs, mirrored, share)
-    unlike = {image_key(row): row for row in rows}
-    left = [row for key, row in unlike.items() if any(key in keys for keys in missing.values())]
+    unlike = {key: n for n, key in enumerate(image_keys(rows))}
+    lacking = [key for key in unlike if any(key in keys for keys in missing.values())]
+    left = taken(rows, [unlike[key] for key in lacking])
     counter, done, started = labelled(on_progress, "caching images"), 0, len(unlike) - len(left)
     packs = {name: Pack(folder) for name, folder in folders.items()}
     for batch in ahead(partial(_pixels, base.transforms(), shards, _read(missing)), left, CHUNK):
-        keys = [image_key(row) for row in left[done : done + CHUNK]]
+        keys = lacking[done : done + CHUNK]
         pixels = {name: joined_maps([piece[name] for piece in batch]) for name in batch[0]}
-        for name, lacking in missing.items():
-            if part := [i for i, key in enumerate(keys) if key in lacking]:
+        for name, absent in missing.items():
+            if part := [i for i, key in enumerate(keys) if key in absent]:
                 tensor = tensor_and_size(name)[0]
                 chosen = {SOURCES[tensor]: chosen_of(pixels[SOURCES[tensor]], part)}
                 packs[name].add([keys[i] for i in part], values_of(base, tensor, chosen))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.caption_length import count_tokens, divide_captions, warn_of_cut
+from unidiff_cli.data.rows import column_of
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import Damaged, NotReady, UsageError, nearest
 from unidiff_cli.models import loading
@@ -233,7 +234,9 @@ def _say_cut(recipe: Recipe, base: BaseModel, shards: Shards) -> None:
     rows = rows_of(shards, "train")
     if recipe.train.long_captions == "split":
         rows = divide_captions(rows, base.window)
-    tokens = count_tokens(base.window, [caption for row in rows for caption in row.captions])
+    tokens = count_tokens(
+        base.window, (c for captions in column_of(rows, "captions") for c in captions)
+    )
     for doubt in tokens.doubts():
         logger.warning("%s %s", doubt.fact, doubt.action)
     warn_of_cut(base.window, recipe.train.preview_prompts, "preview prompt")

@@ -12,7 +12,8 @@ import torch
 from unidiff_cli import signals
 from unidiff_cli.data.batch import Batch
 from unidiff_cli.data.dataset import Samples, loader
-from unidiff_cli.data.shards import Row
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import column_of
 from unidiff_cli.evaluation.metrics.image_recall import query_count, search_by_image
 from unidiff_cli.evaluation.metrics.recall import recall_both_ways
 from unidiff_cli.models.encoders import CLIP, EncoderName, encoder_of
@@ -35,7 +36,7 @@ class Validation:
 
     def __init__(self, module: TrainingModule, held_out: Samples) -> None:
         self.module, self.held_out = module, held_out
-        self.captions = [row.captions[0] for row in held_out.rows]
+        self.captions = [captions[0] for captions in column_of(held_out.rows, "captions")]
         self.monitor: CollapseMonitor | None = None
 
     @property
@@ -88,7 +89,8 @@ class Validation:
 
 def images_of(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
     """The rows' groups, and what tells their images apart."""
-    return [row.group for row in rows], [row.content or row.id for row in rows]
+    names = zip(column_of(rows, "content"), column_of(rows, "id"), strict=True)
+    return list(column_of(rows, "group")), [content or name for content, name in names]
 
 
 def directions(rows: Sequence[Row]) -> dict[str, int]:

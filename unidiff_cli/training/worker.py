@@ -17,6 +17,7 @@ import torch
 from unidiff_cli import machine, signals
 from unidiff_cli.config.schema import Train
 from unidiff_cli.data.dataset import Samples, loader
+from unidiff_cli.data.rows import column_of
 from unidiff_cli.errors import Interrupted, Stated, WorkError
 from unidiff_cli.models import loading
 from unidiff_cli.project.project import Project
@@ -140,7 +141,7 @@ def _loop(
     """All remaining steps. Previews are of the captions in `shown`."""
     trainer, options = run.trainer, run.recipe.train
     main = trainer.accelerator.is_main_process
-    captions = [row.captions[0] for row in shown.rows]
+    captions = [captions[0] for captions in column_of(shown.rows, "captions")]
     remaining = range(trainer.done, options.total_steps)
     batches = loader(training, remaining, options.workers)
     # Until the processes of the loader have started there is nothing that a signal has to save.

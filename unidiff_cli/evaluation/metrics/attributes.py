@@ -98,9 +98,7 @@ class Attributes(Metric):
 
     def columns(self, eval_set: EvalSet) -> dict[str, list[str | None]]:
         """The value that each prompt names, of the attributes of which two values are named."""
-        number_of = {id(row): n for n, row in enumerate(eval_set.rows)}
-        numbers = [number_of[id(row)] for row in eval_set.generated_rows]
-        columns = {}
+        numbers, columns = eval_set.generated_numbers, {}
         for name, column in eval_set.class_columns.items():
             values = named_values(eval_set.prompts, [column[n] for n in numbers])
             if len({v for v in values if v is not None}) > 1:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from unidiff_cli.data.attributes import named_values
+from unidiff_cli.data.rows import column_of
 from unidiff_cli.errors import WorkError
 from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.evaluation.ranking import (
@@ -138,7 +139,7 @@ class Composed(Metric):
 
 
 def _questions(eval_set: EvalSet) -> Questions:
-    captions = [" ".join(row.captions) for row in eval_set.rows]
+    captions = [" ".join(texts) for texts in column_of(eval_set.rows, "captions")]
     columns = {}
     for name, column in eval_set.class_columns.items():
         named = sum(value is not None for value in named_values(captions, column))
