@@ -1,15 +1,18 @@
 """Embedding that was stopped goes on where it was, and leaves nothing when it is done."""
 
 import logging
+import shutil
 
 import numpy as np
 import pytest
 
 from tests.support.projects import copy_project
 from unidiff_cli import Retriever, index
+from unidiff_cli.data.parts import Part
 from unidiff_cli.models.encoders import ClipEncoder
 from unidiff_cli.project.verify import verify
 from unidiff_cli.retrieval import blocks
+from unidiff_cli.retrieval.build import index_part
 
 
 @pytest.fixture
@@ -92,3 +95,16 @@ def test_a_catalogue_of_one_block_writes_none(project, embedded, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK", 64)
     index(project, force=True)
     assert not project.path("cache", blocks.FOLDER).exists()
+
+
+def test_parts_are_embedded_once_and_put_together(project, embedded):
+    counts, _ = embedded
+    before = Retriever.open(project).index.embeddings(np.arange(60))
+    # What an earlier index holds is no part of the work.
+    assert [index_part(project, Part(n, 3)) for n in (1, 2, 3)] == [0, 0, 0]
+    shutil.rmtree(project.path("index"))
+    assert [index_part(project, Part(n, 3)) for n in (1, 2, 3)] == [28, 16, 16]
+    assert index_part(project, Part(1, 3)) == 0 and sum(counts) == 60
+    index(project)
+    assert sum(counts) == 60 and not files(project)
+    assert np.array_equal(Retriever.open(project).index.embeddings(np.arange(60)), before)

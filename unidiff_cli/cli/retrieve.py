@@ -21,10 +21,12 @@ from unidiff_cli.cli.options import (
     say_done,
     sheet_file,
 )
+from unidiff_cli.data.parts import Part
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models.encoders import CLIP
 
 if TYPE_CHECKING:
+    from unidiff_cli.project.project import Project
     from unidiff_cli.project.receipt import Receipt
     from unidiff_cli.retrieval.hits import Hit
 
@@ -39,6 +41,10 @@ def index_command(
     export: ExportName = None,
     assignments: Assignments = None,
     force: Force = False,
+    part: Annotated[
+        str | None,
+        typer.Option("--part", metavar="K/N", help="Embed one of N parts, for an array of jobs."),
+    ] = None,
     to: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +64,7 @@ def index_command(
 
     if rollback or to is not None:
         name = "--rollback" if rollback else "--to"
-        if export or assignments or force or (rollback and to is not None):
+        if export or assignments or force or part or (rollback and to is not None):
             raise UsageError(f"{name} and another option were given.", f"Give {name} alone.")
         _push(context, to) if to is not None else _roll_back(context)
         return
@@ -66,6 +72,9 @@ def index_command(
     recipe = read_recipe(
         project_file=project.file, environ=os.environ, assignments=assignments or ()
     )
+    if part:
+        _embed_part(context, project, Part.parse(part), export)
+        return
     before = receipt_of(project, "index")
     with shown(context.obj.quiet) as bars:
         receipt = index(
@@ -74,6 +83,15 @@ def index_command(
     say_done(project, "index", before, receipt)
     _say_kind(receipt)
     console.note('Next: unidiff retrieve "red dress"')
+
+
+def _embed_part(context: typer.Context, project: Project, part: Part, export: str | None) -> None:
+    from unidiff_cli.retrieval.build import index_part
+
+    with shown(context.obj.quiet) as bars:
+        made = index_part(project, part, export=export, on_progress=bars)
+    console.say(f"part {part.number} of {part.of}: {made:,} images were embedded")
+    console.note("Once every part is done: the same command without --part")
 
 
 def _roll_back(context: typer.Context) -> None:

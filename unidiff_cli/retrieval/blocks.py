@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unidiff_cli.data.parts import Part
 from unidiff_cli.data.row import Row
 from unidiff_cli.data.rows import column_of, taken
 from unidiff_cli.data.shards import Shards
@@ -74,6 +75,32 @@ class Blocks:
             if len(parts) > 1:
                 self._write(files[start], block)
         return embeddings
+
+    def fill(
+        self,
+        encoder: ImageEncoder,
+        shards: Shards,
+        rows: Sequence[Row],
+        part: Part,
+        on_progress: Counter | None = None,
+    ) -> int:
+        """Embeds the blocks of a part that are not there yet, for `embed` to find; how many images.
+
+        Several processes may fill a part each at a time.
+        """
+        blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+        own = [block for number, block in enumerate(blocks) if part.holds(number)]
+        total, done, made = sum(map(len, own)), 0, 0
+        for block in own:
+            file = self._file(encoder.name, block)
+            if open_array(file) is None:
+                embeddings = np.concatenate(list(encoder.embed_stream(shards, block, BATCH)))
+                self._write(file, embeddings)
+                made += len(block)
+            done += len(block)
+            if on_progress:
+                on_progress(done, total)
+        return made
 
     def delete(self) -> None:
         """Deletes every block, of other exports and catalogues too."""

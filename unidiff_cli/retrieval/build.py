@@ -12,7 +12,9 @@ import numpy as np
 from unidiff_cli import machine, registry
 from unidiff_cli.config.schema import IndexSettings
 from unidiff_cli.data import attributes
-from unidiff_cli.data.shards import Row, Shards
+from unidiff_cli.data.parts import Part
+from unidiff_cli.data.row import Row
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.models import encoders
 from unidiff_cli.models.encoders import ImageEncoder
 from unidiff_cli.progress import Progress, labelled
@@ -66,7 +68,8 @@ def index(
         shards = Shards.open(project.path("shards"))
         rows = shards.rows()
         earlier = None if force else Earlier.of(project, folder.name, inputs)
-        counts = {"images": len(rows), "embedded": earlier.unknown(rows) if earlier else len(rows)}
+        unknown = earlier.unknown_rows(rows) if earlier else rows
+        counts = {"images": len(rows), "embedded": len(unknown)}
         receipt = Receipt("index", settings, inputs, counts=counts)
         blocks = Blocks(project, inputs[f"exports/{folder.name}"])
         progress = labelled(on_progress, "indexing")
@@ -88,6 +91,29 @@ def index(
                     receipt.figures[name] = {f"recall@{K}": recall}
         blocks.delete()
         return receipt
+
+
+def index_part(
+    project: Project,
+    part: Part,
+    *,
+    export: str | None = None,
+    on_progress: Progress | None = None,
+) -> int:
+    """Embeds a part of the images for the `index` that comes once all are done; how many.
+
+    Several processes, on several machines that see the project's folder, may do one part each at a
+    time. Raises as `index` does.
+    """
+    folder, inputs = index_inputs(project, export, hashed=None)
+    shards = Shards.open(project.path("shards"))
+    earlier = Earlier.of(project, folder.name, inputs)
+    rows = earlier.unknown_rows(shards.rows()) if earlier else shards.rows()
+    blocks, made = Blocks(project, inputs[f"exports/{folder.name}"]), 0
+    for encoder in encoders.load_encoders(project, folder).values():
+        encoder.to(machine.device())
+        made += blocks.fill(encoder, shards, rows, part, labelled(on_progress, "indexing"))
+    return made
 
 
 def _write(

@@ -48,17 +48,21 @@ class Earlier:
                 continue
         return None
 
-    def unknown(self, rows: Sequence[Row]) -> int:
-        """How many of some rows show an image that it does not hold."""
-        return sum(content not in self._numbers for content in column_of(rows, "content"))
+    def unknown_rows(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Those of some rows that show an image which it does not hold."""
+        return taken(rows, np.flatnonzero(self._numbers_of(rows) < 0))
 
     def embed(self, encoder: ImageEncoder, rows: Sequence[Row], embed: Embed) -> np.ndarray:
         """The embeddings (N, D) of rows, of which `embed` makes those of unknown images."""
         index = self._kind()
         index.open(self._folder / encoder.name)
-        contents = column_of(rows, "content")
-        numbers = np.array([self._numbers.get(content, -1) for content in contents], np.int64)
+        numbers = self._numbers_of(rows)
         embeddings = np.empty((len(rows), encoder.dimension), np.float32)
         embeddings[numbers >= 0] = index.embeddings(numbers[numbers >= 0])
-        embeddings[numbers < 0] = embed(taken(rows, np.flatnonzero(numbers < 0)))
+        embeddings[numbers < 0] = embed(self.unknown_rows(rows))
         return embeddings
+
+    def _numbers_of(self, rows: Sequence[Row]) -> np.ndarray:
+        """The number (N,) of each row's image in the index; −1: it is not there."""
+        contents = column_of(rows, "content")
+        return np.array([self._numbers.get(content, -1) for content in contents], np.int64)
