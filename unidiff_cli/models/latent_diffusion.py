@@ -296,6 +296,8 @@ class LatentDiffusion(Clip, BaseModel):
                 prediction = guidance.combine(*both(x, t))
             else:
                 prediction = self.denoise(x, t, text)
+            # In autocast some schedulers would round the latents as the prediction is.
+            prediction = prediction.to(z.dtype)
             z = scheduler.step(prediction, t, z, **options, return_dict=False)[0]
             if on_step:
                 on_step()
