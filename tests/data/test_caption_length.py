@@ -139,7 +139,7 @@ def test_a_run_trains_on_parts_or_on_what_is_read(window):
 
     rows = [row(n, caption) for n, caption in enumerate(LONG)]
     shards = SimpleNamespace(rows=lambda split: rows)
-    base = SimpleNamespace(window=window, transforms=dict)
+    base = SimpleNamespace(window=window, transforms=dict, buckets=None)
     computed = SimpleNamespace(arrays={})
 
     def samples(**train):

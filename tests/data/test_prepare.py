@@ -13,7 +13,7 @@ import pytest
 from tests.support.catalogue import contents, encoded, photo, put, write_photos
 from tests.support.preparing import is_whole, run
 from unidiff_cli.config.schema import Prepare, Recipe
-from unidiff_cli.data import executors, kept_images, shards, summary
+from unidiff_cli.data import executors, kept_images, shard_folder, summary
 from unidiff_cli.data.prepare import plan, prepare
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
@@ -434,7 +434,7 @@ def test_an_interrupt_leaves_the_shards(tmp_path, shop, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(shards, "write_index", stop)
+    monkeypatch.setattr(shard_folder, "write_index", stop)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, shop, force=True)
     assert contents(folder) == before and not list((tmp_path / "project").glob(".*.new"))

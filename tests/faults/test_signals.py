@@ -68,7 +68,7 @@ PLACES = [
     ("PIL.Image", "open"),
     ("PIL.Image", "Image.getexif"),
     ("PIL.ImageFile", "ImageFile.load"),
-    ("unidiff_cli.data.images", "perceptual_hash"),
+    ("unidiff_cli.data.images", "fingerprint"),
     ("unidiff_cli.data.locations", "LocalPath.read"),
     ("unidiff_cli.data.locations", "LocalPath.stat"),
     ("json", "JSONDecoder.decode"),

@@ -24,7 +24,7 @@ class Held:
         self.options, self.go, self.began = Generate(batch_size=1, steps=2), threading.Event(), 0
         self.running = threading.Event()
 
-    def generate(self, prompts, seeds, options, *, negative, on_step):
+    def generate(self, prompts, seeds, options, *, negative, size, on_step):
         for prompt in prompts:
             for _ in range(options.steps):
                 self.began += 1

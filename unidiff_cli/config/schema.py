@@ -556,8 +556,7 @@ class Train(Section):
     )
     buckets: bool = Field(
         False,
-        description="the denoiser learns images whole, in sizes near their own aspect ratio; "
-        "false: their middle, as squares",
+        description="the denoiser learns images near their own aspect ratio; false: their middle",
     )
     augment: Augment = Augment()
     gradient_shares: GradientShares = GradientShares()
