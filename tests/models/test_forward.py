@@ -1,5 +1,8 @@
 """Each output is computed once, only what is asked for runs, and noise is keyed by sample."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -58,6 +61,21 @@ def test_one_forward_each_however_many_objectives_ask(base, tiny_base, calls, na
     total, parts = module(batch_of(4))
     assert calls == expected
     assert torch.isfinite(total) and set(module.objectives) <= set(parts)
+
+
+def test_a_step_s_activations_are_freed_with_its_last_reader(base, tiny_base):
+    """In a circle of objects they would wait for Python's collector, on a GPU too."""
+    module = TrainingModule(base, load_recipe(tiny_base).active(), seed=0).train()
+    gc.collect()
+    gc.disable()
+    try:
+        forward = module.forward_pass(batch_of(4))
+        module.losses(forward)
+        kept = weakref.ref(forward)
+        del forward
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_the_total_is_the_weighted_sum(base, tiny_base):

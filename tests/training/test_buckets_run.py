@@ -54,6 +54,7 @@ def base(tiny_base):
     return made
 
 
+@pytest.mark.slow
 def test_a_run_resumes_exactly_and_its_export_says_its_sizes(copied, tmp_path, tiny_base, caplog):
     caplog.set_level("INFO", "unidiff")
     recipe = load_recipe(tiny_base, *TINY, BUCKETS, FLIPS)

@@ -75,8 +75,10 @@ class RandomKey:
 class DenoisePass:
     """n rows of one shape. `rows` are their numbers among the b that the denoiser sees.
 
-    Posterior, condition and null condition are made when something first reads them; `chunk` rows
-    pass the denoiser at a time, 0: all.
+    The posterior is made when something first reads it. `condition` has n captions and `null` the
+    empty one, None where nothing reads them. `chunk` rows pass the denoiser at a time, 0: all.
+
+    It holds no `ForwardPass`: a circle would keep a step's activations until Python looks for one.
     """
 
     def __init__(
@@ -85,8 +87,8 @@ class DenoisePass:
         rows: Sequence[int],
         random: RandomKey,
         posterior: MakePosterior,
-        condition: Callable[[], TextFeatures],
-        null: Callable[[], TextFeatures],
+        condition: TextFeatures | None,
+        null: TextFeatures | None,
         chunk: int,
     ) -> None:
         self.base, self.rows, self.random, self.chunk = base, rows, random, chunk
@@ -122,7 +124,8 @@ class DenoisePass:
 
     @cached_property
     def _whole_pass(self) -> tuple[Tensor, dict[str, Tensor]]:
-        run, text = self.base.denoise_with_features, self._condition()
+        run, text = self.base.denoise_with_features, self._condition
+        assert text is not None
         parts = denoise_in_chunks(run, self.noisy_latents, self.timesteps, text, self.chunk)
         maps = {layer: joined([part[1][layer] for part in parts]) for layer in parts[0][1]}
         return joined([part[0] for part in parts]), maps
@@ -166,4 +169,5 @@ class DenoisePass:
 
     def _null_conditions(self) -> TextFeatures:
         # What the empty caption says is what guidance subtracts: not an image feature's to move.
-        return self._null().detach().expand(len(self))
+        assert self._null is not None
+        return self._null.detach().expand(len(self))

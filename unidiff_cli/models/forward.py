@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -313,20 +313,19 @@ class ForwardPass:
     @cached_property
     def passes(self) -> list[DenoisePass]:
         """What the denoiser sees, its rows of each shape: one pass, or in buckets several."""
+        null = self.null_condition if self.needs.empty_caption else None
+        chunk = self.options.denoise_chunk
         return [
             DenoisePass(
-                self.base,
-                rows,
-                self._random(rows),
-                posterior,
-                partial(self._own_condition, rows),
-                lambda: self.null_condition,
-                self.options.denoise_chunk,
+                self.base, rows, self._random(rows), posterior, self._own(rows), null, chunk
             )
             for rows, posterior in posteriors_of(self.base, self.batch)
         ]
 
-    def _own_condition(self, rows: Sequence[int]) -> TextFeatures:
+    def _own(self, rows: Sequence[int]) -> TextFeatures | None:
+        """What the denoiser reads of the captions of some of the b rows, if it reads any."""
+        if not self.needs.text_states:
+            return None
         whole = len(rows) == len(self.denoise_rows)
         return self.condition if whole else self.condition.rows(list(rows))
 
