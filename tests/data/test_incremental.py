@@ -186,6 +186,29 @@ def test_a_stopped_prepare_goes_on_where_it_was(tmp_path, monkeypatch, decoded):
     assert not list((tmp_path / "project").joinpath(*PACKS).glob("*.bin"))
 
 
+def test_a_kill_costs_the_pack_that_was_being_filled(tmp_path, monkeypatch, decoded):
+    monkeypatch.setattr(kept_images, "PACK_IMAGES", 8)
+    source, counted = write_photos(tmp_path / "shop", 40), decode.prepare_image
+
+    def stop(place, **options):
+        if decoded.total() == 21:
+            raise KeyboardInterrupt
+        return counted(place, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "prepare_image", stop)
+        # Nothing is done any more.
+        patch.setattr(KeptImages, "__exit__", lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, source)
+    packs = (tmp_path / "project").joinpath(*PACKS)
+    assert len(list(packs.glob(".pack-*.new"))) == 1
+    _, folder = run(tmp_path, source)
+    # Two packs of eight were whole, and five images were not in one yet.
+    assert decoded.total() == 40 + 5 and is_whole(folder)
+    assert not list(packs.glob(".*"))
+
+
 def test_shards_that_were_written_are_not_written_again(tmp_path, monkeypatch, decoded):
     source, before = write_photos(tmp_path / "shop", 40), shard_units.write_shard
     written: list[str] = []

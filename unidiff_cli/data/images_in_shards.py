@@ -7,11 +7,8 @@ import os
 from pathlib import Path
 
 from unidiff_cli.data.image_packs import NAME
-from unidiff_cli.data.index_file import INDEX
+from unidiff_cli.data.rows import column_of
 from unidiff_cli.data.shards import Shards
-
-# The columns of the shards' index that say where an image is.
-PLACE = ("shard", "image_offset", "image_size")
 
 
 class ImagesInShards:
@@ -19,15 +16,9 @@ class ImagesInShards:
 
     def __init__(self, shards: Shards) -> None:
         import numpy as np
-        import pyarrow.parquet
 
-        columns = ["content", *PLACE]
-        self._folder = shards.folder
-        try:
-            self._table = pyarrow.parquet.read_table(shards.folder / INDEX, columns=columns)
-        except (OSError, pyarrow.ArrowException):
-            self._table = pyarrow.table({name: [] for name in columns})
-        contents = np.array(self._table["content"].to_pylist(), f"S{NAME}")
+        self._folder, self._rows = shards.folder, shards.rows()
+        contents = np.array(list(column_of(self._rows, "content")), f"S{NAME}")
         self._order = np.argsort(contents)
         self._contents = contents[self._order]
 
@@ -39,20 +30,16 @@ class ImagesInShards:
         n = int(np.searchsorted(self._contents, wanted))
         if n == len(self._contents) or self._contents[n] != wanted:
             return None
-        row = int(self._order[n])
-        shard, offset, size = (self._table[name][row].as_py() for name in PLACE)
-        return self._folder / shard, offset, size
+        row = self._rows[int(self._order[n])]
+        return self._folder / row.shard, row.image_offset, row.image_size
 
     def damaged(self, file: Path) -> list[str]:
         """The sha256 of those images of a shard whose bytes have another."""
-        import pyarrow.compute as pc
-
-        rows = self._table.filter(pc.equal(self._table["shard"], file.name)).to_pylist()
         return [
-            row["content"]
-            for row in rows
-            if hashlib.sha256(read_piece(file, row["image_offset"], row["image_size"])).hexdigest()
-            != row["content"]
+            row.content
+            for row in self._rows.where("shard", file.name)
+            if hashlib.sha256(read_piece(file, row.image_offset, row.image_size)).hexdigest()
+            != row.content
         ]
 
 

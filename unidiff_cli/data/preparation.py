@@ -63,9 +63,9 @@ class Preparation:
     executor: Executor
     window: TokenWindow | None
     progress: Progress
-    yes: bool = False
-    strict: bool = False
-    check: bool = False
+    yes: bool
+    strict: bool
+    check: bool
 
     def done(self, anew: bool) -> Receipt:
         """The receipt, once all is done; `anew` uses nothing that earlier runs left.

@@ -136,9 +136,17 @@ def prepare(
 
     executor = executor_of(options, engine, address)
     work = Preparation(
-        project, recipe, reading._replace(extent=extent), settings, executor, window, progress
+        project,
+        recipe,
+        reading._replace(extent=extent),
+        settings,
+        executor,
+        window,
+        progress,
+        yes=yes,
+        strict=strict,
+        check=check,
     )
-    work.yes, work.strict, work.check = yes, strict, check
     with project.lock():
         while True:
             try:
