@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +22,25 @@ if TYPE_CHECKING:
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
+_without_gpu: ContextVar[bool] = ContextVar("without_gpu", default=False)
+
+
 def device() -> torch.device:
     """The device models run on: the first GPU, else the processor."""
     import torch
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    gpu = torch.cuda.is_available() and not _without_gpu.get()
+    return torch.device("cuda" if gpu else "cpu")
+
+
+@contextmanager
+def without_gpu() -> Iterator[None]:
+    """Within it models run on the processor, whatever this machine has."""
+    token = _without_gpu.set(True)
+    try:
+        yield
+    finally:
+        _without_gpu.reset(token)
 
 
 def has_gpu() -> bool:

@@ -21,22 +21,24 @@ BIGG = {
 NOISE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
 
-def write_full_size(folder):
-    """SD 1.5 in `sd` and CLIP in `clip`, with weights; how many parameters they have."""
+def write_full_size(folder, kind="sd15"):
+    """`sd15` or `sdxl` in `sd` and CLIP in `clip`, with weights; how many parameters they have."""
     torch.manual_seed(0)
     tokenizer, clip = _clip(folder)
-    pipeline = _sd15(tokenizer, clip)
+    pipeline = PIPELINES[kind](tokenizer, clip)
     pipeline.save_pretrained(folder / "sd")
     clip.save_pretrained(folder / "clip")
     tokenizer.save_pretrained(folder / "clip")
-    return sum(p.numel() for m in (clip, pipeline.unet, pipeline.vae) for p in m.parameters())
+    modules = [m for m in pipeline.components.values() if isinstance(m, torch.nn.Module)]
+    once = {id(p): p for module in (clip, *modules) for p in module.parameters()}
+    return sum(p.numel() for p in once.values())
 
 
 def write_configs(folder, kind="sd15"):
     """The same folders without weights, of `sd15` or `sdxl`; the value of a recipe's `base`."""
     with torch.device("meta"):
         tokenizer, clip = _clip(folder)
-        pipeline = {"sd15": _sd15, "sdxl": _sdxl}[kind](tokenizer, clip)
+        pipeline = PIPELINES[kind](tokenizer, clip)
     pipeline.save_config(folder / "sd")
     for name, part in pipeline.components.items():
         place = folder / "sd" / name
@@ -134,3 +136,6 @@ def _sdxl(tokenizer, clip):
         scheduler=scheduler,
         add_watermarker=False,
     )
+
+
+PIPELINES = {"sd15": _sd15, "sdxl": _sdxl}

@@ -4,6 +4,9 @@ Some steps of the run itself are made on tensors without memory (`models/skeleto
 module, trainer and optimiser, and every tensor of them is counted. So whatever a recipe switches on
 is in it. So are the images that are encoded and generated before the first step, with all weights
 in fp32, and the previews. Kernels' own work space and the allocator's gaps are not.
+
+These steps are made as on a processor whatever the machine has: so the estimate is the same
+everywhere, and what is tested without a GPU is what a user with one gets.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from unidiff_cli.objectives import general_images, needs_of
 from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import Batches, blank, filled
 from unidiff_cli.training.optimizer_kinds import state_bytes
-from unidiff_cli.training.precision import accelerator_of
+from unidiff_cli.training.precision import accelerator_of, precision_of
 from unidiff_cli.training.precompute import CHUNK
 from unidiff_cli.training.tensor_memory import TensorMemory
 from unidiff_cli.training.text_states import bytes_of_caption, text_stays
@@ -84,9 +87,13 @@ def footprint(recipe: Recipe, batches: Batches, world: int = 1) -> Footprint:
     The batches come without tensors, of the base that they get. Raises as `load_base`, and
     UsageError as `Trainer`.
     """
-    with skeleton.without_weights():
+    options = recipe.train.model_copy(update={"precision": precision_of(recipe.train)})
+    recipe = recipe.model_copy(update={"train": options})
+    elsewhere = options.ema_on == "cpu" and machine.device().type != "cpu"
+    with machine.without_gpu(), skeleton.without_weights():
         base = loading.load_base(recipe.base, recipe.image_size)
-        return _measured(recipe, base, batches, world)
+        takes = _measured(recipe, base, batches, world)
+    return replace(takes, memory={**takes.memory, "averages": 0}) if elsewhere else takes
 
 
 def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> Footprint:
@@ -161,8 +168,6 @@ def _by_part(
         "averages": trainer.averaged.bytes,
     }
     parts["activations"] = peak - sum(parts.values())
-    if trainer.options.ema_on == "cpu" and machine.device().type != "cpu":
-        parts["averages"] = 0
     if world > 1:
         # DDP sends gradients in buckets of its own.
         parts["gradients to send"] = _bytes(trained)
