@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -80,17 +81,16 @@ def prepared(folder: Path, images: int) -> Path:
 
 def base_of(kind: str, folder: Path) -> str:
     """The assignment of a base of a kind, which is written where it is not yet there."""
-    import torch
-
     from tests.support.base import write_base
     from tests.support.full_size import write_full_size
+    from unidiff_cli import machine
 
     place = folder / kind
     if not place.exists():
         if kind == "tiny":
             write_base(place)
         else:
-            with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+            with machine.device():
                 write_full_size(place, kind)
     if kind == "tiny":
         return f"base={{diffusion: {place}, clip: {place / 'clip'}}}"
@@ -98,22 +98,25 @@ def base_of(kind: str, folder: Path) -> str:
 
 
 def run(case: Case, project: Path, base: str, seconds: float) -> dict[str, Any]:
-    """The figures of a case by its process, or what it died of."""
+    """The figures of a case by its process, as far as it came, and what it died of."""
     command = [sys.executable, "-m", "benchmarks.parts.on_a_card", str(project), base]
+    said, failed = "", ""
     try:
         done = subprocess.run(
             command, input=json.dumps(asdict(case)), capture_output=True, text=True, timeout=seconds
         )
-    except subprocess.TimeoutExpired:
-        return {"failed": f"not done in {seconds:.0f} s"}
-    if done.returncode:
-        return {"failed": done.stderr[-2000:]}
-    return json.loads(done.stdout.splitlines()[-1])
+        said, failed = done.stdout, done.stderr[-2000:] if done.returncode else ""
+    except subprocess.TimeoutExpired as late:
+        said, failed = (late.stdout or b"").decode(), f"not done in {seconds:.0f} s"
+    figures: dict[str, Any] = {"failed": failed} if failed else {}
+    for line in said.splitlines():
+        figures |= json.loads(line)
+    return figures
 
 
 def show(figures: dict[str, dict[str, Any]]) -> None:
     """A line for each case, GiB and seconds."""
-    table = Table("case", "card", "estimate", "probe", "peak", "reserved", "s a step")
+    table = Table("case", "card", "estimate", "probe", "peak", "reserved", "s a step", "")
     for name, values in figures.items():
         if name == "machine":
             continue
@@ -122,7 +125,8 @@ def show(figures: dict[str, dict[str, Any]]) -> None:
             name,
             str(values["case"]["card"] or "all"),
             *(f"{size / GIB:.2f}" if size else "" for size in sizes),
-            f"{values['step_seconds']:.2f}" if "step_seconds" in values else "failed",
+            f"{values['step_seconds']:.2f}" if "step_seconds" in values else "",
+            "failed" if "failed" in values else "",
         )
     Console(width=120).print(table)
 
@@ -138,10 +142,10 @@ def main() -> None:
     options = parser.parse_args()
     started, folder = time.monotonic(), options.folder or options.out
     options.out.mkdir(parents=True, exist_ok=True)
-    import torch
+    from unidiff_cli import machine
 
-    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    figures: dict[str, Any] = {"machine": {"card": card, "torch": torch.__version__}}
+    cards = machine.gpu_names() or ["no GPU"]
+    figures: dict[str, Any] = {"machine": {"card": cards[0], "torch": version("torch")}}
     cases = {"tiny": TINY} if options.quick else {name: CASES[name] for name in options.only}
     project = prepared(folder, 40 if options.quick else IMAGES)
     for name, case in cases.items():

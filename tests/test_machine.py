@@ -35,6 +35,9 @@ def test_only_one_file_asks_the_machine(spelling):
 def test_the_device_is_the_gpu_where_there_is_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert machine.device() == torch.device("cuda")
+    with machine.without_gpu():
+        assert machine.device() == torch.device("cpu")
+    assert machine.device() == torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert machine.device() == torch.device("cpu")
 

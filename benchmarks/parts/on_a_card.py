@@ -9,6 +9,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,26 @@ SHORT = (
 # The first steps also choose kernels.
 SETTLED = 2
 # Images of a prompt after training, and sampler steps of each.
-IMAGES, STEPS = 8, 30
+IMAGES, STEPS = 4, 30
 
 
 def limit(card: float) -> None:
     """torch gets the memory that a card of so many GiB has left beside CUDA's own."""
     import torch
 
-    _, all_of = torch.cuda.mem_get_info()
-    torch.cuda.set_per_process_memory_fraction((card * GIB - CUDA) / all_of)
+    _, whole = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction((card * GIB - CUDA) / whole)
 
 
-def measure(project_folder: Path, base: str, case: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a case: bytes by estimate, probe and run, seconds a step, its losses."""
+def reserved() -> int:
+    """The most bytes that torch held of a GPU; 0 without one."""
+    import torch
+
+    return torch.cuda.max_memory_reserved() if torch.cuda.is_initialized() else 0
+
+
+def measure(project_folder: Path, base: str, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The figures of a case as they come: bytes, seconds, losses."""
     from unidiff_cli import Project, machine, train
     from unidiff_cli.models.sources import load_recipe
     from unidiff_cli.training.example_batches import batches_of
@@ -51,29 +59,31 @@ def measure(project_folder: Path, base: str, case: dict[str, Any]) -> dict[str, 
 
     if case["card"]:
         limit(case["card"])
-    project = Project(project_folder)
+    project, started = Project(project_folder), time.monotonic()
     settings = (f"train.steps={case['steps']}", *SHORT, *case["settings"])
     recipe = load_recipe(case["recipe"], assignments=[base, *settings])
     recipe, _ = sized(recipe, int(project.receipt("shards").counts["train"]))
-    batches = batches_of(project, recipe)
-    figures: dict[str, Any] = {}
     if case["probe"]:
-        figures["memory"] = footprint(recipe, batches).memory
-        figures["estimate"] = sum(figures["memory"].values())
-        figures["probe"] = probe(recipe, batches).peak
+        batches = batches_of(project, recipe)
+        memory = footprint(recipe, batches).memory
+        yield {"memory": memory, "estimate": sum(memory.values())}
+        yield {"estimate_seconds": time.monotonic() - started}
+        yield {"probe": probe(recipe, batches).peak}
         machine.free_device_cache()
     if machine.has_gpu():
         machine.forget_peak_memory()
     lines: list[dict[str, Any]] = []
     started = time.monotonic()
-    name, receipt = train(project, recipe, force=True, on_step=lines.append)
-    settled = [line["seconds"] for line in lines[SETTLED:]]
-    return figures | {
-        "run": name,
-        "steps": receipt.counts["steps"],
+
+    def on_step(line: dict[str, Any]) -> None:
+        lines.append(line)
+        print(json.dumps({"steps": len(lines), "seconds_until_step": time.monotonic() - started}))
+
+    train(project, recipe, force=True, on_step=on_step)
+    yield {
         "peak": lines[-1]["memory_mb"] * 2**20,
-        "reserved": _reserved(),
-        "step_seconds": statistics.median(settled),
+        "reserved": reserved(),
+        "step_seconds": statistics.median(line["seconds"] for line in lines[SETTLED:]),
         "all_step_seconds": [line["seconds"] for line in lines],
         "run_seconds": time.monotonic() - started,
         "batch_size": recipe.train.batch_size,
@@ -81,39 +91,42 @@ def measure(project_folder: Path, base: str, case: dict[str, Any]) -> dict[str, 
     }
 
 
-def after(project_folder: Path) -> dict[str, Any]:
-    """Seconds of the stages after training, and what they gave, of the newest run."""
+def after(project_folder: Path) -> Iterator[dict[str, Any]]:
+    """Seconds of the stages after training of the newest run, and how much each made."""
     from unidiff_cli import Project, export, generate, index, retrieve
     from unidiff_cli.config.schema import Generate
 
-    project, figures = Project(project_folder), dict[str, Any]()
+    project, options = Project(project_folder), Generate(steps=STEPS, batch_size=IMAGES)
 
-    def timed(name: str, work: Any) -> Any:
+    def generated() -> dict[str, Any]:
+        [folder] = generate(project, ["red dress"], options, count=IMAGES)
+        return {"generated": len(list(folder.glob("[0-9]*.png")))}
+
+    def indexed() -> dict[str, Any]:
+        return {"indexed": index(project).counts["embedded"]}
+
+    def found() -> dict[str, Any]:
+        return {"found": len(retrieve(project, "red dress", k=5))}
+
+    def exported() -> dict[str, Any]:
+        return {"exported": export(project)[0]}
+
+    stages = {"export": exported, "index": indexed, "retrieve": found}
+    # The first also chooses kernels.
+    for name, work in {**stages, "first_generate": generated, "generate": generated}.items():
         started = time.monotonic()
-        done = work()
-        figures[name] = time.monotonic() - started
-        return done
-
-    timed("export_seconds", lambda: export(project))
-    timed("index_seconds", lambda: index(project))
-    figures["indexed"] = int(project.receipt("index").counts["embedded"])
-    timed("first_retrieve_seconds", lambda: retrieve(project, "red dress", k=5))
-    options = Generate(steps=STEPS, batch_size=IMAGES)
-    for name in ("first_generate_seconds", "generate_seconds"):
-        [folder] = timed(name, lambda: generate(project, ["red dress"], options, count=IMAGES))
-    figures["images"] = len(list(folder.glob("[0-9]*.png")))
-    return figures
+        made = work()
+        yield {**made, f"{name}_seconds": time.monotonic() - started}
 
 
-def _reserved() -> int:
-    import torch
-
-    return torch.cuda.max_memory_reserved() if torch.cuda.is_available() else 0
+def main() -> None:
+    """Prints each figure once it is known, a line of JSON."""
+    case, project = json.load(sys.stdin), Path(sys.argv[1])
+    for figures in measure(project, sys.argv[2], case):
+        print(json.dumps(figures), flush=True)
+    for figures in after(project) if case["after"] else ():
+        print(json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":
-    case = json.load(sys.stdin)
-    figures = measure(Path(sys.argv[1]), sys.argv[2], case)
-    if case["after"]:
-        figures |= after(Path(sys.argv[1]))
-    print(json.dumps(figures))
+    main()

@@ -96,6 +96,21 @@ def test_images_become_latents_and_back(base):
     assert latents.grad is not None
 
 
+def test_the_decoder_holds_few_images_at_a_time(base, monkeypatch):
+    z, held = torch.randn(5, *base.latent_shape), []
+    whole, decode = base.decode_latents(z), base.vae.decode
+
+    def recorded(latents, **options):
+        held.append(len(latents))
+        return decode(latents, **options)
+
+    monkeypatch.setattr(base.vae, "decode", recorded)
+    monkeypatch.setattr("unidiff_cli.models.latent_diffusion.PIXELS", 2 * base.image_size**2)
+    assert torch.allclose(base.decode_latents(z), whole, atol=1e-3) and held == [2, 2, 1]
+    monkeypatch.setattr("unidiff_cli.models.latent_diffusion.PIXELS", 1)
+    assert torch.allclose(base.decode_latents(z), whole, atol=1e-3) and held[3:] == [1] * 5
+
+
 def test_the_denoiser_predicts_and_shows_its_features(base):
     z, t = torch.randn(3, *base.latent_shape), torch.tensor([0, 500, len(base.schedule) - 1])
     text = base.encode_text(CAPTIONS)

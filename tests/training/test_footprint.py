@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from tests.support.projects import load_recipe, load_whole_recipe
+from unidiff_cli import machine
 from unidiff_cli.models import loading
 from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import batches_in_pairs, batches_of, filled
@@ -119,6 +121,25 @@ def test_what_trains_and_how_decides_what_it_takes(tiny_base):
     assert of("train.ema=0")["averages"] == 0
     assert of("train.gradient_checkpointing=true")["activations"] < whole["activations"]
     assert of("train.batch_size=16")["activations"] > whole["activations"]
+
+
+def test_the_estimate_is_the_same_where_there_is_a_gpu(monkeypatch, tiny_base):
+    """It failed there: tensors without memory lay on two devices."""
+    recipe = load_whole_recipe(tiny_base, "train.precision=bf16", name="fashion-lora")
+    batches = batches_in_pairs(recipe)
+    takes = footprint(recipe, batches)
+
+    def seen_by_us():
+        return sys._getframe(1).f_globals["__name__"] == machine.__name__
+
+    monkeypatch.setattr(torch.cuda, "is_available", seen_by_us)
+    assert machine.device().type == "cuda"
+    assert footprint(recipe, batches) == takes
+    assert machine.device().type == "cuda"
+    beside = load_whole_recipe(
+        tiny_base, "train.precision=bf16", "train.ema_on=cpu", name="fashion-lora"
+    )
+    assert footprint(beside, batches).memory == {**takes.memory, "averages": 0}
 
 
 # ---------------------------------------------------------------- the process

@@ -48,7 +48,7 @@ from unidiff_cli.models.untuned import FOLDER, Untuned
 from unidiff_cli.models.weights import weights_hash
 from unidiff_cli.project.files import digest
 
-# Pixels encoded at a time: one image at 512 px, where an activation is 134 MB, or 64 at 64 px.
+# Pixels encoded or decoded at a time: one image at 512 px, where an activation is 134 MB, or 64 at 64 px.
 PIXELS = 64**3
 # The kinds of layers that may lie in a base's folder.
 ADDED: tuple[type[AddedLayers], ...] = (DualStream,)
@@ -245,9 +245,12 @@ class LatentDiffusion(Clip, BaseModel):
         return Posterior(torch.cat(means), torch.cat(deviations))
 
     def decode_latents(self, latents: Tensor) -> Tensor:
+        """However many are given, the decoder holds PIXELS of them at a time, and one at least."""
+        size, scaled = self.size_of(latents), latents / self.vae.config.scaling_factor
+        count = max(1, PIXELS // (size.width * size.height))
         with _not_in_fp16(self.device):
-            x = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
-        return (x * 127.5 + 127.5).clamp(0, 255)
+            parts = [self.vae.decode(z, return_dict=False)[0] for z in scaled.split(count)]
+        return (torch.cat(parts) * 127.5 + 127.5).clamp(0, 255)
 
     # ------------------------------------------------------------ denoiser
 
