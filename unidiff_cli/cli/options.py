@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -109,6 +109,12 @@ Margin = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run again although nothing changed.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="What does the work: local (this machine), or ray.")
+]
+ClusterAddress = Annotated[
+    str, typer.Option("--address", help="Of --engine ray: a cluster, as host:6379 or auto.")
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the resolved recipe and the plan; write nothing.")
 ]
@@ -153,6 +159,18 @@ def resumed_recipe(project: Project, run: str | None) -> Recipe | None:
     name = run or next(reversed(project.runs()), "")
     folder = project.path("runs", name)
     return read_run_recipe(folder) if name and (folder / FILE).is_file() else None
+
+
+def engine_of(name: str, address: str) -> str:
+    """The engine of a name. Raises UsageError, also for an address that is not its own."""
+    from unidiff_cli.data.executors import Engine
+
+    if name not in get_args(Engine):
+        known = " and ".join(get_args(Engine))
+        raise UsageError(f"There is no engine '{name}'.", f"The engines are {known}.")
+    if address and name != "ray":
+        raise UsageError("--address is that of a Ray cluster.", "Add --engine ray.")
+    return name
 
 
 def numbers(text: str) -> list[float]:

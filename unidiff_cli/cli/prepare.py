@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,10 +12,13 @@ from unidiff_cli.cli import console
 from unidiff_cli.cli.bars import shown
 from unidiff_cli.cli.options import (
     Assignments,
+    ClusterAddress,
+    EngineName,
     Force,
     RecipeName,
     Remembered,
     announced_project,
+    engine_of,
     receipt_of,
     resolved_recipe,
     share,
@@ -69,13 +72,8 @@ def prepare_command(
     check: Annotated[
         bool, typer.Option("--check", help="Decode everything and report; write no shards.")
     ] = False,
-    engine: Annotated[
-        str, typer.Option("--engine", help="What decodes: local (this machine), or ray.")
-    ] = "local",
-    address: Annotated[
-        str,
-        typer.Option("--address", help="Of --engine ray: a cluster, as host:6379 or auto."),
-    ] = "",
+    engine: EngineName = "local",
+    address: ClusterAddress = "",
     part: Annotated[
         str | None,
         typer.Option("--part", metavar="K/N", help="Decode one of N parts, for an array of jobs."),
@@ -117,7 +115,7 @@ def prepare_command(
         return
     remember = Remembered(project, recipe)
     ways: dict[str, Any] = {"force": force, "yes": yes, "strict": strict, "check": check}
-    ways |= {"engine": _engine(engine, address), "address": address}
+    ways |= {"engine": engine_of(engine, address), "address": address}
     with shown(context.obj.quiet) as bars:
         before = receipt_of(project, "shards")
         window = _token_window(settings)
@@ -127,17 +125,6 @@ def prepare_command(
         if before and before.finished == receipt.finished:
             console.note("Nothing to do: shards is up to date. --force does it again.")
     _show(project, receipt, check)
-
-
-def _engine(name: str, address: str) -> str:
-    from unidiff_cli.data.executors import Engine
-
-    if name not in get_args(Engine):
-        known = " and ".join(get_args(Engine))
-        raise UsageError(f"There is no engine '{name}'.", f"The engines are {known}.")
-    if address and name != "ray":
-        raise UsageError("--address is that of a Ray cluster.", "Add --engine ray.")
-    return name
 
 
 def _decode_part(

@@ -12,10 +12,13 @@ from unidiff_cli.cli import console
 from unidiff_cli.cli.bars import shown
 from unidiff_cli.cli.options import (
     Assignments,
+    ClusterAddress,
+    EngineName,
     ExportName,
     Force,
     Json,
     announced_project,
+    engine_of,
     open_project,
     receipt_of,
     say_done,
@@ -41,6 +44,8 @@ def index_command(
     export: ExportName = None,
     assignments: Assignments = None,
     force: Force = False,
+    engine: EngineName = "local",
+    address: ClusterAddress = "",
     part: Annotated[
         str | None,
         typer.Option("--part", metavar="K/N", help="Embed one of N parts, for an array of jobs."),
@@ -64,7 +69,8 @@ def index_command(
 
     if rollback or to is not None:
         name = "--rollback" if rollback else "--to"
-        if export or assignments or force or part or (rollback and to is not None):
+        others = export or assignments or force or part or address or engine != "local"
+        if others or (rollback and to is not None):
             raise UsageError(f"{name} and another option were given.", f"Give {name} alone.")
         _push(context, to) if to is not None else _roll_back(context)
         return
@@ -73,12 +79,20 @@ def index_command(
         project_file=project.file, environ=os.environ, assignments=assignments or ()
     )
     if part:
+        if engine != "local":
+            raise UsageError("--part and --engine ray were given.", "Give one of them.")
         _embed_part(context, project, Part.parse(part), export)
         return
     before = receipt_of(project, "index")
     with shown(context.obj.quiet) as bars:
         receipt = index(
-            project, export=export, kind=recipe.index.kind, force=force, on_progress=bars
+            project,
+            export=export,
+            kind=recipe.index.kind,
+            force=force,
+            engine=engine_of(engine, address),
+            address=address,
+            on_progress=bars,
         )
     say_done(project, "index", before, receipt)
     _say_kind(receipt)

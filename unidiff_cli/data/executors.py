@@ -134,12 +134,12 @@ def _first(stream: Iterator[Source]) -> tuple[list[Source], bool]:
     return first, True
 
 
-def chunks_of(stream: Iterator[Source]) -> Iterator[list[Source]]:
-    """The sources in tasks, which are short where they hold much memory."""
+def chunks_of(stream: Iterator[Source], most: int = CHUNK) -> Iterator[list[Source]]:
+    """The sources in tasks of `most`, which are shorter where they hold much memory."""
     chunk: list[Source] = []
     for source in stream:
         chunk.append(source)
-        if len(chunk) == CHUNK or sum(map(_bytes, chunk)) > HELD_BY_ONE:
+        if len(chunk) == most or sum(map(_bytes, chunk)) > HELD_BY_ONE:
             yield chunk
             chunk = []
     if chunk:

@@ -1,4 +1,4 @@
-"""Work over the sources of a catalogue, spread over the nodes of a Ray cluster.
+"""Work over the sources or images of a catalogue, spread over the nodes of a Ray cluster.
 
 Ray does the scheduling: it starts a task on a node with a free processor, and again elsewhere where
 a node is lost. The nodes need this package and, for files, the same paths.
@@ -41,7 +41,8 @@ class RayExecutor(Executor):
     `address` is that of a running cluster (`host:6379`, `ray://host:10001`, `auto`); "" starts one
     on this machine. `seconds`, `memory` and `gather` are those of `ProcessExecutor`. A task whose
     process is lost again and again is taken apart, so that only the source at fault counts as
-    crashed. Raises EnvironmentProblem where Ray is not installed or no cluster answers.
+    crashed. `chunk` sources make a task. `accelerated` work gets a GPU for each task where the
+    cluster has any, and its processes stay, with what they loaded. Raises EnvironmentProblem where Ray is not installed or no cluster answers.
     """
 
     def __init__(
@@ -50,23 +51,29 @@ class RayExecutor(Executor):
         seconds: int = 0,
         memory: int = 0,
         gather: Callable[[list[Any]], list[Any]] = list,
+        chunk: int = CHUNK,
+        accelerated: bool = False,
     ) -> None:
         self._ray = connected(address)
-        self.seconds, self.memory, self.gather = seconds, memory, gather
+        self.seconds, self.memory, self.gather, self.chunk = seconds, memory, gather, chunk
+        has = self._ray.cluster_resources()
+        self._gpus = int(accelerated and has.get("GPU", 0) > 0)
         # A node may come or go later; so many tasks wait at a time.
-        self._tasks = AHEAD * max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        self._tasks = AHEAD * max(1, int(has.get("GPU" if self._gpus else "CPU", 1)))
 
     @property
     def ahead(self) -> int:
-        return self._tasks * CHUNK
+        return self._tasks * self.chunk
 
     def map(
         self, work: Callable[[Source], Result], sources: Iterable[Source], crashed: Result
     ) -> Iterator[Result]:
         ray = self._ray
-        task = ray.remote(num_cpus=1, max_retries=RETRIES)(_each)
+        # Ray ends a process with a GPU after each task otherwise.
+        options = {"num_gpus": 1, "max_calls": 0} if self._gpus else {}
+        task = ray.remote(num_cpus=1, max_retries=RETRIES, **options)(_each)
         bounded = ray.put(Bounded(work, self.seconds, self.memory, self.gather))
-        chunks = chunks_of(iter(sources))
+        chunks = chunks_of(iter(sources), self.chunk)
         waiting: deque[tuple[list[Source], Any]] = deque()
         try:
             while True:

@@ -12,18 +12,21 @@ import numpy as np
 from unidiff_cli import machine, registry
 from unidiff_cli.config.schema import IndexSettings
 from unidiff_cli.data import attributes
+from unidiff_cli.data.executors import Engine
 from unidiff_cli.data.parts import Part
 from unidiff_cli.data.row import Row
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.models import encoders
 from unidiff_cli.models.encoders import ImageEncoder
 from unidiff_cli.progress import Progress, labelled
+from unidiff_cli.project.files import digest
 from unidiff_cli.project.folders import PREVIOUS_INDEX
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt
-from unidiff_cli.retrieval.blocks import Blocks
+from unidiff_cli.retrieval.blocks import BLOCK, Blocks
 from unidiff_cli.retrieval.choice import choose_kind
 from unidiff_cli.retrieval.earlier import Earlier
+from unidiff_cli.retrieval.embed_work import EmbedBlock, EmbedWork, embed_over_ray
 from unidiff_cli.retrieval.exact import nearest_rows
 from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.items import write_items
@@ -45,16 +48,19 @@ def index(
     export: str | None = None,
     kind: str | None = None,
     force: bool = False,
+    engine: Engine = "local",
+    address: str = "",
     on_progress: Progress | None = None,
 ) -> Receipt:
     """Embeds every image of the catalogue, all splits, with each image encoder of an export.
 
     Images that an index of the same export holds already keep their embeddings, but with `force`.
-    Work that was stopped goes on from its last block. `kind` is the kind of index, by default that
+    Work that was stopped goes on from its last block. `engine` "ray" spreads it over the cluster at
+    `address`, whose nodes see the project's folder. `kind` is the kind of index, by default that
     of a recipe that names none. `index/` holds one index for each encoder, in a folder of its name,
     and is bound to the export and the shards by their hashes. The index that it replaces is in
     `previous-index/`. An approximate one has its recall in the receipt's figures. Raises NotReady,
-    UsageError.
+    UsageError, and EnvironmentProblem where no cluster answers.
     """
     with project.lock(existing=True):
         folder, inputs = index_inputs(project, export, hashed=None)
@@ -73,6 +79,10 @@ def index(
         receipt = Receipt("index", settings, inputs, counts=counts)
         blocks = Blocks(project, inputs[f"exports/{folder.name}"])
         progress = labelled(on_progress, "indexing")
+        if engine == "ray" and len(unknown):
+            state, count = digest(inputs), -(-len(unknown) // BLOCK)
+            block = EmbedBlock(project.root, folder.name, state, force, count)
+            embed_over_ray(address, block, len(unknown), progress)
         old = Receipt.read(project.path("index"))
         # The same work once more is no step that one could want to take back.
         again = old is not None and old.same_work(settings, inputs)
@@ -105,15 +115,7 @@ def index_part(
     Several processes, on several machines that see the project's folder, may do one part each at a
     time. Raises as `index` does.
     """
-    folder, inputs = index_inputs(project, export, hashed=None)
-    shards = Shards.open(project.path("shards"))
-    earlier = Earlier.of(project, folder.name, inputs)
-    rows = earlier.unknown_rows(shards.rows()) if earlier else shards.rows()
-    blocks, made = Blocks(project, inputs[f"exports/{folder.name}"]), 0
-    for encoder in encoders.load_encoders(project, folder).values():
-        encoder.to(machine.device())
-        made += blocks.fill(encoder, shards, rows, part, labelled(on_progress, "indexing"))
-    return made
+    return EmbedWork.of(project, export).fill(part, labelled(on_progress, "indexing"))
 
 
 def _write(
