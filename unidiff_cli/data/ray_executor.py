@@ -42,7 +42,8 @@ class RayExecutor(Executor):
     on this machine. `seconds`, `memory` and `gather` are those of `ProcessExecutor`. A task whose
     process is lost again and again is taken apart, so that only the source at fault counts as
     crashed. `chunk` sources make a task. `accelerated` work gets a GPU for each task where the
-    cluster has any, and its processes stay, with what they loaded. Raises EnvironmentProblem where Ray is not installed or no cluster answers.
+    cluster has any, and its processes stay, with what they loaded. Raises EnvironmentProblem where
+    Ray is not installed or no cluster answers.
     """
 
     def __init__(
