@@ -14,7 +14,15 @@ import pytest
 
 from tests.support.catalogue import write_catalogue
 from tests.support.cli import LONG, UNIDIFF, Training, on_tiny_base
-from tests.support.processes import ended, gone, listening, started_by, unidiff, wait_until
+from tests.support.processes import (
+    ended,
+    gone,
+    listening,
+    settings,
+    started_by,
+    unidiff,
+    wait_until,
+)
 from unidiff_cli import Project, processes
 from unidiff_cli.data.executors import ProcessExecutor
 from unidiff_cli.errors import WorkError
@@ -28,10 +36,6 @@ PLANTED = "open({mark!r}, 'w').close()\nraise ImportError({name!r})\n"
 def steps(project):
     """The steps that the first run logged."""
     return [line for line in run_log.read(project.path("runs", "001-fashion")) if "loss" in line]
-
-
-def settings(*assignments):
-    return [word for assignment in assignments for word in ("--set", assignment)]
 
 
 # ---------------------------------------------------------------- what is imported

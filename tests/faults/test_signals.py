@@ -7,13 +7,21 @@ import shutil
 import signal
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.support.catalogue import photo, write_catalogue, write_photos
 from tests.support.cli import LONG, Training
-from tests.support.processes import COMMAND, ended, gone, started_by, unidiff, wait_until
+from tests.support.processes import (
+    COMMAND,
+    ended,
+    gone,
+    handles_signals,
+    settings,
+    started_by,
+    unidiff,
+    wait_until,
+)
 from tests.support.projects import copy_project, load_recipe
 from tests.support.runs import losses
 from unidiff_cli import signals, train
@@ -23,17 +31,6 @@ from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.training.validation import Validation
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-
-
-def settings(*assignments):
-    return [word for assignment in assignments for word in ("--set", assignment)]
-
-
-def handles_signals(process):
-    """Whether our code runs already in a process: Python itself handles no SIGUSR1."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
-    return process.poll() is not None or caught >> (signal.SIGUSR1 - 1) & 1
 
 
 # ---------------------------------------------------------------- never damage

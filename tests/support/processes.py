@@ -1,10 +1,12 @@
 """The command as a process of its own: what it starts, what that listens on, and what it leaves."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -90,3 +92,15 @@ def wait_until(condition, process=None, timeout=150):
         assert process is None or process.poll() is None, ended(process)
         assert time.monotonic() < latest, "not in time"
         time.sleep(0.05)
+
+
+def settings(*assignments):
+    """The words of a command for assignments of a recipe's keys."""
+    return [word for assignment in assignments for word in ("--set", assignment)]
+
+
+def handles_signals(process):
+    """Whether our code runs already in a process: Python itself handles no SIGUSR1."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return process.poll() is not None or caught >> (signal.SIGUSR1 - 1) & 1
