@@ -107,8 +107,8 @@ NAMED_KINDS = ("objectives", "exporters", "indexes", "models")
 ORDINARY_WORDS = {"diffusers"}
 # Names of parts that a file uses for something of its own.
 HOMONYMS = {("consistency", "contrastive")}
-# A default in the schema names a part by design: it is what a recipe says when it says nothing.
-DEFAULTS = {Path("unidiff_cli/config/schema.py")}
+# A default of a key names a part by design: it is what a recipe says when it says nothing.
+DEFAULTS = {Path("unidiff_cli/config") / name for name in ("schema.py", "train.py")}
 
 
 def docstrings(tree: ast.Module) -> set[int]:

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.measurement import in_fresh_process, in_turns, ratio, seconds
 from benchmarks.parts.resizing import Size, photos
 from unidiff_cli import Project, Recipe, prepare
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.shards import Shards
 
 

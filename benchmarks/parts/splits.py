@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from unidiff_cli import Project, load_recipe, prepare
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.sample import Sample
 from unidiff_cli.data.shards import Shards

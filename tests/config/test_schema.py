@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tests.support.recipes import leaves
 from unidiff_cli.config import shipped
 from unidiff_cli.config.load import read_recipe
-from unidiff_cli.config.schema import Train, recipe_model, recipe_schema
+from unidiff_cli.config.schema import recipe_model, recipe_schema
 from unidiff_cli.config.sources import read_yaml
+from unidiff_cli.config.train import Train
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

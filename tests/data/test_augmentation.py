@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.support.shards import ROW_COLOURS, attribute_rows, row_of
-from unidiff_cli.config.schema import Augment
+from unidiff_cli.config.train import Augment
 from unidiff_cli.data.attributes import named_values
 from unidiff_cli.data.augmentation import Augmentation
 from unidiff_cli.data.dataset import BatchPlan, Samples

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.catalogue import jpeg, put, tar_of
-from unidiff_cli.config.schema import Limits, Prepare
+from unidiff_cli.config.prepare import Limits, Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.readers.rows.cells import missing_note
 from unidiff_cli.data.sample import Cause, Rejected

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.base import write_tokenizer
-from unidiff_cli.config.schema import Evaluate, Generate, Recipe, Section, Train
+from unidiff_cli.config.schema import Evaluate, Generate, Recipe
+from unidiff_cli.config.train import Train
+from unidiff_cli.config.values import Section
 from unidiff_cli.data.caption_length import count_tokens, divide_captions, warn_of_cut
 from unidiff_cli.data.distinct_order import DistinctOrder
 from unidiff_cli.data.order import text_id

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.catalogue import put
 from tests.support.reading import facts, read_all
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.locations import locate
 from unidiff_cli.data.readers import folder
 from unidiff_cli.data.readers.folders.companions import Companions

@@ -19,7 +19,7 @@ import pytest
 
 from tests.support.catalogue import bounds, contents, encoded, photo, put, tar_of
 from unidiff_cli import registry
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.downloads import WebImage
 from unidiff_cli.data.executors import Executor, ProcessExecutor

@@ -13,7 +13,7 @@ import pytest
 from tests.support.catalogue import encoded, photo, put
 from tests.support.web import reply, serving
 from unidiff_cli import Project, Recipe, prepare
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import downloads, readers
 from unidiff_cli.data import prepare as prepare_module
 from unidiff_cli.data.downloads import Downloads

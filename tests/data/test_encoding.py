@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.catalogue import put
 from tests.support.reading import read
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.encoding import encoding_of, is_broken
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.catalogue import encoded, photo, put
 from tests.support.reading import read
 from unidiff_cli import Project, Recipe, prepare
-from unidiff_cli.config.schema import Columns, Prepare
+from unidiff_cli.config.prepare import Columns, Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.readers.columns.feeds import recognise
 from unidiff_cli.data.readers.table import VARIANTS

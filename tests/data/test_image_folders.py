@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.catalogue import jpeg, put, tar_of
 from tests.support.reading import facts, read, read_all
-from unidiff_cli.config.schema import Columns
+from unidiff_cli.config.prepare import Columns
 
 SKUS = [f"S{n:03d}" for n in range(6)]
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from tests.support.catalogue import bounds, encoded, photo
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import heic
 from unidiff_cli.data.image_files import is_light
 from unidiff_cli.data.images import PreparedImage, prepare_image

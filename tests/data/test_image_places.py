@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.catalogue import encoded, photo, put
 from tests.support.reading import read
-from unidiff_cli.config.schema import Columns, Limits, Prepare
+from unidiff_cli.config.prepare import Columns, Limits, Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.readers.columns.image_cells import images_of

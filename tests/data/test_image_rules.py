@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from tests.support.catalogue import encoded, photo, put, tar_of
 from tests.support.selections import caption, decoded
 from unidiff_cli import Project, Recipe, prepare
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.sample import Cause
 from unidiff_cli.data.selection import select
 from unidiff_cli.data.shards import Shards

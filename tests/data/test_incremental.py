@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.support.catalogue import bounds, encoded, photo, write_photos
 from tests.support.preparing import bytes_of, inodes, is_whole, run
-from unidiff_cli.config.schema import Prepare, Recipe
+from unidiff_cli.config.prepare import Prepare
+from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data import decode, kept_images, shard_units
 from unidiff_cli.data.images import prepare_image
 from unidiff_cli.data.kept_images import KeptImages

@@ -4,7 +4,8 @@ import pytest
 
 from tests.support.catalogue import write_photos
 from tests.support.preparing import bytes_of, is_whole, run
-from unidiff_cli.config.schema import Prepare, Recipe
+from unidiff_cli.config.prepare import Prepare
+from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data import decode
 from unidiff_cli.data.parts import Part
 from unidiff_cli.data.prepare import prepare, prepare_part

@@ -5,7 +5,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tests.support.catalogue import encoded, photo
 from tests.support.selections import caption, decoded
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.sample import Cause
 from unidiff_cli.data.selection import select
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.catalogue import contents, encoded, photo, put, write_photos
 from tests.support.preparing import is_whole, run
-from unidiff_cli.config.schema import Prepare, Recipe
+from unidiff_cli.config.prepare import Prepare
+from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data import executors, kept_images, shard_folder, summary
 from unidiff_cli.data.prepare import plan, prepare
 from unidiff_cli.data.shards import Shards
@@ -126,7 +127,8 @@ def test_workers_change_nothing(tmp_path):
 SCRIPT = """
 print('once')
 from unidiff_cli.project.project import Project
-from unidiff_cli.config.schema import Prepare, Recipe
+from unidiff_cli.config.prepare import Prepare
+from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.prepare import prepare
 print(prepare(Project('p'), Recipe(prepare=Prepare(workers=2)), {source!r}).counts['samples'])
 """

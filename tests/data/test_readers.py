@@ -5,7 +5,7 @@ import tarfile
 import pytest
 
 from tests.support.catalogue import put
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.readers.folder import Folder
 from unidiff_cli.data.readers.table import Table

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.catalogue import encoded, photo, put, tar_of
 from unidiff_cli import Project, Recipe, prepare
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import readers, remote
 from unidiff_cli.data.image_addresses import ImageAddresses
 from unidiff_cli.data.locations import LocalPath, locate

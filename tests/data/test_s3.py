@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.catalogue import encoded, photo
 from unidiff_cli import Project, Recipe, prepare
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.executors import ProcessExecutor
 from unidiff_cli.data.locations import InMemory, locate

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from tests.support.catalogue import jpeg, put
-from unidiff_cli.config.schema import Columns, Prepare
+from unidiff_cli.config.prepare import Columns, Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.readers import Reader, table

@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 from PIL import ExifTags, Image
 
 from tests.support.catalogue import encoded, photo, put, write_photos
-from unidiff_cli.config.schema import Prepare, Recipe
+from unidiff_cli.config.prepare import Prepare
+from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data import summary
 from unidiff_cli.data.prepare import prepare
 from unidiff_cli.project.project import Project

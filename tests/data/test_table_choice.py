@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.catalogue import jpeg, put, tar_of
 from tests.support.reading import facts, read, read_all
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.errors import UsageError, WorkError
 

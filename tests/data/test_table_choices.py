@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.catalogue import put
 from tests.support.reading import read
-from unidiff_cli.config.schema import Columns, Prepare
+from unidiff_cli.config.prepare import Columns, Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.readers import Reader

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.catalogue import put
 from tests.support.reading import read
-from unidiff_cli.config.schema import Limits, Prepare, TableFile
+from unidiff_cli.config.prepare import Limits, Prepare, TableFile
 from unidiff_cli.data import readers
 from unidiff_cli.data.locations import LocalPath
 from unidiff_cli.data.readers.rows import formats

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.catalogue import put
 from tests.support.reading import facts, read, read_all
-from unidiff_cli.config.schema import Prepare, TableFile
+from unidiff_cli.config.prepare import Prepare, TableFile
 from unidiff_cli.data import readers
 from unidiff_cli.data.readers.rows import dialect
 from unidiff_cli.data.readers.rows.titles import ABOVE, titles

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.catalogue import jpeg, put
 from tests.support.reading import read
-from unidiff_cli.config.schema import Columns, Prepare
+from unidiff_cli.config.prepare import Columns, Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.locations import LocalPath
 from unidiff_cli.data.readers.rows import formats

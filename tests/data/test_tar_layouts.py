@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.catalogue import jpeg, tar_of
 from tests.support.reading import facts, read, read_all
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.readers import webdataset
 from unidiff_cli.data.readers.tars import look, pending

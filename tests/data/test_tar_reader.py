@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.catalogue import jpeg, tar_entry, tar_of
 from tests.support.reading import read
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.locations import LocalPath
 from unidiff_cli.data.readers import webdataset

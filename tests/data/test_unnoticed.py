@@ -9,7 +9,7 @@ import pytest
 from tests.support.catalogue import put
 from tests.support.reading import facts, read, read_all
 from tests.support.sidecars import DRESSES, captions, write
-from unidiff_cli.config.schema import Limits
+from unidiff_cli.config.prepare import Limits
 from unidiff_cli.data.locations import locate
 from unidiff_cli.data.readers.folders import unnoticed
 from unidiff_cli.data.readers.folders.class_names import is_code

@@ -20,7 +20,7 @@ from PIL import Image
 
 from tests.support import hostile
 from tests.support.catalogue import encoded, jpeg, photo, put, tar_of
-from unidiff_cli.config.schema import Limits, Prepare
+from unidiff_cli.config.prepare import Limits, Prepare
 from unidiff_cli.data import decode, near_duplicates
 from unidiff_cli.data.captions import read_prompts
 from unidiff_cli.data.executors import ProcessExecutor

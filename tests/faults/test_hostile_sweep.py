@@ -28,7 +28,7 @@ EXTREMES = (
 # Reads each catalogue to its end, as prepare does before it decodes.
 READ = """
 import sys
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.errors import UnidiffError
 for path in sys.argv[1:]:

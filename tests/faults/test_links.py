@@ -12,7 +12,7 @@ import pytest
 from tests.support import hostile
 from tests.support.catalogue import encoded, jpeg, photo, put, tar_of
 from tests.support.reading import read
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.sample import Cause, Rejected
 from unidiff_cli.errors import WorkError

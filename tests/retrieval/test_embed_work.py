@@ -7,7 +7,8 @@ from tests.support.catalogue import write_photos
 from tests.support.exports import write_export
 from tests.support.projects import copy_project
 from unidiff_cli import Project, Retriever, index, prepare
-from unidiff_cli.config.schema import Prepare, Recipe
+from unidiff_cli.config.prepare import Prepare
+from unidiff_cli.config.schema import Recipe
 from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.models.encoders import ClipEncoder
 from unidiff_cli.retrieval import blocks

@@ -2,7 +2,7 @@
 
 import torch
 
-from unidiff_cli.config.schema import Lora
+from unidiff_cli.config.lora import Lora
 from unidiff_cli.models.low_rank import LowRank, adaptable_layers
 
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from unidiff_cli.config.schema import Prepare, Recipe
+from unidiff_cli.config.prepare import Prepare
+from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.prepare import prepare
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.project.project import Project

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import readers
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import Rejected, Sample

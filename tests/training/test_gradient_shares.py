@@ -16,7 +16,7 @@ from tests.support.runs import (
     gradients_of_one_and_two,
 )
 from unidiff_cli import train
-from unidiff_cli.config.schema import GradientShares
+from unidiff_cli.config.train import GradientShares
 from unidiff_cli.errors import RecipeError, UsageError, WorkError
 from unidiff_cli.models import loading
 from unidiff_cli.project import run_log

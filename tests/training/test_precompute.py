@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from unidiff_cli.config.schema import Augment
+from unidiff_cli.config.train import Augment
 from unidiff_cli.data.augmentation import Augmentation
 from unidiff_cli.data.batch import open_image
 from unidiff_cli.data.dataset import MIRRORED, BatchPlan, Samples

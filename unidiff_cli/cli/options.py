@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -16,6 +16,7 @@ from unidiff_cli.project.project import Project
 
 if TYPE_CHECKING:
     from unidiff_cli.config.schema import Recipe
+    from unidiff_cli.data.executors import Engine
     from unidiff_cli.project.receipt import Receipt
 
 SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -161,7 +162,7 @@ def resumed_recipe(project: Project, run: str | None) -> Recipe | None:
     return read_run_recipe(folder) if name and (folder / FILE).is_file() else None
 
 
-def engine_of(name: str, address: str) -> str:
+def engine_of(name: str, address: str) -> Engine:
     """The engine of a name. Raises UsageError, also for an address that is not its own."""
     from unidiff_cli.data.executors import Engine
 
@@ -170,7 +171,7 @@ def engine_of(name: str, address: str) -> str:
         raise UsageError(f"There is no engine '{name}'.", f"The engines are {known}.")
     if address and name != "ray":
         raise UsageError("--address is that of a Ray cluster.", "Add --engine ray.")
-    return name
+    return cast("Engine", name)
 
 
 def numbers(text: str) -> list[float]:

@@ -177,7 +177,7 @@ def _show_plan(settings: Recipe, catalogue: str, yes: bool, strict: bool) -> Non
 
 def _changed(settings: dict[str, Any], defaults: dict[str, Any] | None = None) -> dict[str, Any]:
     """The keys of `prepare` that do not have their defaults, and their values."""
-    from unidiff_cli.config.schema import Prepare
+    from unidiff_cli.config.prepare import Prepare
 
     defaults = Prepare().model_dump(mode="json") if defaults is None else defaults
     changed = {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from unidiff_cli.config.schema import Augment
+from unidiff_cli.config.train import Augment
 from unidiff_cli.data.attribute_captions import TEMPLATES, AttributeCaptions
 from unidiff_cli.data.captions import same_text
 from unidiff_cli.data.order import text_id

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from unidiff_cli import signals
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.executors import Engine, Executor, ProcessExecutor
 from unidiff_cli.data.image_files import ImageBounds, is_light
 from unidiff_cli.data.images import PreparedImage, prepare_image, rgb_image

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.decode import kept_by
 from unidiff_cli.data.kept_images import KeptImages
 from unidiff_cli.data.shard_units import ShardUnits

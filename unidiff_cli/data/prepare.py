@@ -7,7 +7,8 @@ import os
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from unidiff_cli.config.schema import Prepare, Recipe
+from unidiff_cli.config.prepare import Prepare
+from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data import readers
 from unidiff_cli.data.decode import (
     Decoded,

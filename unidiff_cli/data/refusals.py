@@ -10,7 +10,7 @@ from math import ceil
 from pathlib import Path
 
 from unidiff_cli import machine
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.decode import Decoded, write_quarantine
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import duplicates, near_duplicates
 from unidiff_cli.data.decode import Decoded, StoredSample
 from unidiff_cli.data.doubts import Doubt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import duplicates, splits
 from unidiff_cli.data.decode import StoredSample
 from unidiff_cli.data.index_file import INDEX, write_index

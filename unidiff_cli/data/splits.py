@@ -9,7 +9,7 @@ from typing import get_args
 
 import numpy as np
 
-from unidiff_cli.config.schema import SplitName
+from unidiff_cli.config.values import SplitName
 from unidiff_cli.data.doubts import Doubt
 
 NAMES: tuple[str, ...] = get_args(SplitName)

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.attributes import as_figures, infer
 from unidiff_cli.data.caption_length import CaptionTokens
 from unidiff_cli.data.decode import Decoded, StoredSample

@@ -79,7 +79,7 @@ class ProbeSet:
 
 def _class_photos(folder: str) -> Sequence[Sample]:
     """The samples of a catalogue that have a class and are for testing."""
-    from unidiff_cli.config.schema import Prepare
+    from unidiff_cli.config.prepare import Prepare
     from unidiff_cli.data import readers
     from unidiff_cli.data.locations import locate
 

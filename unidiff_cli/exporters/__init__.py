@@ -10,7 +10,8 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from unidiff_cli.config.schema import Recipe, Section
+from unidiff_cli.config.schema import Recipe
+from unidiff_cli.config.values import Section
 from unidiff_cli.data.buckets import Size
 from unidiff_cli.models.guidance import Guidance
 

@@ -10,14 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from unidiff_cli import __version__
-from unidiff_cli.config.schema import (
-    GuidanceScale,
-    Positive,
-    SamplerSteps,
-    Section,
-    Seed,
-    Share,
-)
+from unidiff_cli.config.values import GuidanceScale, Positive, SamplerSteps, Section, Seed, Share
 from unidiff_cli.data.buckets import Size
 from unidiff_cli.data.plain_files import open_plain
 from unidiff_cli.errors import UsageError

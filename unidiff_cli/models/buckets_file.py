@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from unidiff_cli.config.schema import Positive, Section
+from unidiff_cli.config.values import Positive, Section
 from unidiff_cli.data.buckets import Size
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models.reading import broken

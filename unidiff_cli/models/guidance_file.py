@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from unidiff_cli.config.schema import Count, Generate, GuidanceScale, Section, Share
+from unidiff_cli.config.schema import Generate
 from unidiff_cli.config.sources import read_yaml
+from unidiff_cli.config.values import Count, GuidanceScale, Section, Share
 from unidiff_cli.models.guidance import Guidance
 from unidiff_cli.models.reading import broken
 from unidiff_cli.models.sources import NUMBERS, Source

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from unidiff_cli.config.schema import Lora
+from unidiff_cli.config.lora import Lora
 from unidiff_cli.errors import UsageError, nearest
 from unidiff_cli.models.adapters import Factors
 from unidiff_cli.models.needs import Tower

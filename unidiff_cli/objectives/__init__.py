@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from unidiff_cli.config.schema import Section
+from unidiff_cli.config.values import Section
 from unidiff_cli.models.encoders import CLIP, EncoderName
 from unidiff_cli.models.needs import Needs, Tower
 

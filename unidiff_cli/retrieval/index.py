@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from unidiff_cli.config.schema import Section
+from unidiff_cli.config.values import Section
 from unidiff_cli.retrieval.recall import Neighbours, Questions
 
 

@@ -10,7 +10,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from unidiff_cli.config.schema import Train
+from unidiff_cli.config.train import Train
 from unidiff_cli.errors import EnvironmentProblem
 
 if TYPE_CHECKING:

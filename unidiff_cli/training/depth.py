@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from unidiff_cli.config.schema import Train
+from unidiff_cli.config.train import Train
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models.needs import Tower
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from unidiff_cli.config.schema import GradientShares, Train
+from unidiff_cli.config.train import GradientShares, Train
 from unidiff_cli.errors import UsageError, WorkError
 from unidiff_cli.models.gradient_cut import GradientFactors
 from unidiff_cli.training.module import TrainingModule

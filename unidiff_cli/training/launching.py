@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import NoReturn, get_args
 
 from unidiff_cli import machine
-from unidiff_cli.config.schema import Recipe, Train
+from unidiff_cli.config.schema import Recipe
+from unidiff_cli.config.train import Train
 from unidiff_cli.errors import UsageError
 from unidiff_cli.system import first_line
 from unidiff_cli.training.place import Place

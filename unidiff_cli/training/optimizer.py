@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from unidiff_cli.config.schema import Train
+from unidiff_cli.config.train import Train
 from unidiff_cli.errors import UsageError
 from unidiff_cli.models.needs import Tower
 from unidiff_cli.objectives import Objective

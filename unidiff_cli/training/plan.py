@@ -7,7 +7,8 @@ import time
 import torch
 
 from unidiff_cli import machine
-from unidiff_cli.config.schema import Recipe, Train
+from unidiff_cli.config.schema import Recipe
+from unidiff_cli.config.train import Train
 from unidiff_cli.objectives import general_images
 from unidiff_cli.project.project import Project
 from unidiff_cli.training.disk_watch import gb

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unidiff_cli import machine
-from unidiff_cli.config.schema import Train
+from unidiff_cli.config.train import Train
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

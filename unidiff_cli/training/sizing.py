@@ -10,7 +10,8 @@ from math import ceil, sqrt
 from typing import Any
 
 from unidiff_cli import machine
-from unidiff_cli.config.schema import Recipe, Train
+from unidiff_cli.config.schema import Recipe
+from unidiff_cli.config.train import Train
 from unidiff_cli.errors import WorkError
 from unidiff_cli.objectives import needs_of
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from unidiff_cli.config.schema import Recipe, Tracker
+from unidiff_cli.config.schema import Recipe
+from unidiff_cli.config.values import Tracker
 from unidiff_cli.errors import EnvironmentProblem, Stated
 from unidiff_cli.system import first_line, missing_package
 

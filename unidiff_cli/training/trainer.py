@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unidiff_cli import machine
-from unidiff_cli.config.schema import Train
+from unidiff_cli.config.train import Train
 from unidiff_cli.data.batch import Batch
 from unidiff_cli.errors import WorkError
 from unidiff_cli.models.gradient_cut import GradientFactors

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unidiff_cli import machine, signals
-from unidiff_cli.config.schema import Train
+from unidiff_cli.config.train import Train
 from unidiff_cli.data.dataset import Samples, loader
 from unidiff_cli.data.rows import column_of
 from unidiff_cli.errors import Interrupted, Stated, WorkError

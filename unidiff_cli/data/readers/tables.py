@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 
 from unidiff_cli import registry
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location
 from unidiff_cli.data.readers import Reader

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from unidiff_cli import machine
-from unidiff_cli.config.schema import Evaluate, ExtractorName
+from unidiff_cli.config.schema import Evaluate
+from unidiff_cli.config.values import ExtractorName
 
 if TYPE_CHECKING:
     from PIL.Image import Image

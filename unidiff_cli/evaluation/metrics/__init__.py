@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from unidiff_cli.config.schema import Evaluate, Section
+from unidiff_cli.config.schema import Evaluate
+from unidiff_cli.config.values import Section
 from unidiff_cli.evaluation.results import BootstrapSamples, PerItem
 from unidiff_cli.reports.schema import Details, FigureSpec
 

@@ -9,7 +9,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers.catalogue.text_lists import lists_of, may_be_list
 from unidiff_cli.data.readers.folders import text_names

@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from itertools import islice
 from pathlib import PurePosixPath
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers.catalogue import img2dataset, table_names

@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image as PillowImage
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import captions, columns
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.image_files import ImageBounds, with_image

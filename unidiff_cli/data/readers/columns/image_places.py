@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Kind, Location, shown
 from unidiff_cli.data.readers.columns.image_cells import is_absolute, is_address, parts_of

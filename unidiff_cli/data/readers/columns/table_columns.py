@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import captions
 from unidiff_cli.data.caption_lists import languages
 from unidiff_cli.data.columns import ROLES, is_parent, named, names_classes, words

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from unidiff_cli.config.schema import Limits
+from unidiff_cli.config.prepare import Limits
 from unidiff_cli.data import columns
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from unidiff_cli.config.schema import Limits, Prepare
+from unidiff_cli.config.prepare import Limits, Prepare
 from unidiff_cli.data import captions
 from unidiff_cli.data.columns import ROLES
 from unidiff_cli.data.locations import Location, shown

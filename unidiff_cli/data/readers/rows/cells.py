@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from typing import Any
 
-from unidiff_cli.config.schema import Limits
+from unidiff_cli.config.prepare import Limits
 from unidiff_cli.data.captions import MISSING, is_missing, well_formed
 from unidiff_cli.data.sample import Cause, Reason
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers.rows import text_stream
 from unidiff_cli.data.readers.rows.cells import Cells, Record

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 
-from unidiff_cli.config.schema import SEPARATORS, Limits, Prepare, TableFile
+from unidiff_cli.config.prepare import SEPARATORS, Limits, Prepare, TableFile
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers.rows import text_stream

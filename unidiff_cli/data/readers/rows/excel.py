@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import IO, Any
 
-from unidiff_cli.config.schema import Limits, Prepare, TableFile
+from unidiff_cli.config.prepare import Limits, Prepare, TableFile
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers.rows.cells import Cells, Record
 from unidiff_cli.data.readers.rows.csv_table import REPEATED, header_of, numbered

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.columns import ROLES
 from unidiff_cli.data.columns import words as words_of
 from unidiff_cli.data.doubts import Doubt

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from json import JSONDecoder
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers.rows import json_layouts as layouts
 from unidiff_cli.data.readers.rows import text_stream

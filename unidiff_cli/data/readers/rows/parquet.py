@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from unidiff_cli.config.schema import Limits
+from unidiff_cli.config.prepare import Limits
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers.rows.cells import Cells, Record
 from unidiff_cli.data.sample import Reason

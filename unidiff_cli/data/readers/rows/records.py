@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from unidiff_cli.config.schema import SEPARATORS
+from unidiff_cli.config.prepare import SEPARATORS
 from unidiff_cli.data.readers.rows.text_stream import Line
 from unidiff_cli.data.sample import Reason
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import IO, Any, NamedTuple
 
-from unidiff_cli.config.schema import Limits, Prepare
+from unidiff_cli.config.prepare import Limits, Prepare
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.encoding import (
     ENOUGH,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import PurePosixPath
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers.rows import text_stream
 from unidiff_cli.data.readers.rows.cells import Record

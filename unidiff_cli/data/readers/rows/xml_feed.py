@@ -16,7 +16,7 @@ from itertools import count
 from typing import Any
 from xml.parsers import expat
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.locations import Location
 from unidiff_cli.data.readers.rows.cells import Cells, Record
 from unidiff_cli.data.readers.rows.text_stream import open_bytes

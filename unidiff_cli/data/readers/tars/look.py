@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import PurePosixPath
 
-from unidiff_cli.config.schema import Prepare
+from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import Location, shown
 from unidiff_cli.data.readers.folders.splits import FolderSplits
