@@ -4,6 +4,9 @@ A process of ours calls `start` first. From then on an ending signal raises Inte
 thread, or within `held` is only remembered. Interrupted is no Exception, and a library that
 swallows it nonetheless does not save the command: `check` stands between the units of work, before
 a folder is closed, and at the end.
+
+While modules are imported it waits: C++ code that imports some, as torch's does, ends the process
+where they raise.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +23,12 @@ from unidiff_cli.errors import Interrupted
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
+# Seconds that a signal waits for an import at most, and between two looks whether it is over.
+IMPORT, LOOK = 5.0, 0.05
+IMPORTER = "<frozen importlib._bootstrap>"
+
+# Until when one waits.
+_latest = 0.0
 # Those that came since the process started, in a process that is not ours since `held` began.
 _caught: list[int] = []
 _started = _held = False
@@ -28,6 +38,7 @@ def start() -> None:
     """Makes an ending signal raise Interrupted in this process, which is one of ours."""
     global _started
     _started = True
+    signal.signal(signal.SIGALRM, _look)
     _handle(_raise)
     reported = sys.unraisablehook
 
@@ -43,6 +54,7 @@ def start() -> None:
 
 def finish() -> None:
     """Makes ending signals come too late: the work is over, and Python takes its time to end."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
     _handle(signal.SIG_IGN)
 
 
@@ -96,10 +108,30 @@ def _handle(handler: Callable[[int, Any], None] | signal.Handlers) -> dict[int, 
 
 def _raise(signum: int, frame: Any) -> None:
     """Raises the first signal. Another one would only break what the first one cleans up."""
+    global _latest
     first = not _caught
     _remember(signum, frame)
     if first:
-        raise _interrupted()
+        _latest = time.monotonic() + IMPORT
+        _look(signum, frame)
+
+
+def _look(signum: int, frame: Any) -> None:
+    """Raises the first signal, or looks again soon where modules are imported. `held` raises it at
+    its own end."""
+    if _held:
+        return
+    if time.monotonic() < _latest and _is_importing(frame):
+        signal.setitimer(signal.ITIMER_REAL, LOOK)
+        return
+    raise _interrupted()
+
+
+def _is_importing(frame: Any) -> bool:
+    """Whether a frame lies within an import."""
+    while frame is not None and frame.f_code.co_filename != IMPORTER:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _remember(signum: int, frame: Any) -> None:
@@ -110,5 +142,7 @@ def _remember(signum: int, frame: Any) -> None:
 
 
 def _interrupted() -> Interrupted:
+    if _started:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     name = signal.Signals(caught()).name
     return Interrupted(caught(), f"Interrupted by {name}; finished folders are as they were.")

@@ -174,6 +174,42 @@ def test_a_signal_before_the_program_is_loaded_is_no_traceback(tmp_path):
     assert code == 130 and "Interrupted by SIGINT" in err and "Traceback" not in err
 
 
+# Imports a module that is struck by a signal while it is imported, and takes some seconds then.
+IMPORTING = """
+import sys, time
+from unidiff_cli import signals
+from unidiff_cli.errors import Interrupted
+signals.start()
+signals.IMPORT = float(sys.argv.pop())
+started = time.monotonic()
+try:
+    import struck
+    while time.monotonic() < started + 30: pass
+except Interrupted:
+    module = sys.modules.get("struck")
+    print(bool(module and module.is_whole), time.monotonic() - started)
+"""
+STRUCK_MODULE = """
+import os, signal, time
+os.kill(os.getpid(), signal.SIGTERM)
+latest = time.monotonic() + 2
+while time.monotonic() < latest: pass
+is_whole = True
+"""
+
+
+@pytest.mark.parametrize(("patience", "whole"), [(20, "True"), (0.3, "False")])
+def test_a_signal_waits_for_an_import_but_not_for_ever(tmp_path, patience, whole):
+    """In an import by C++ code, as torch's, what raises ends the process with SIGABRT."""
+    (tmp_path / "struck.py").write_text(STRUCK_MODULE)
+    path = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+    with unidiff(tmp_path, patience, code=path + IMPORTING) as process:
+        code, out, err = ended(process)
+    assert code == 0, err
+    is_whole, seconds = out.split()
+    assert is_whole == whole and float(seconds) < 15
+
+
 def test_a_library_that_was_interrupted_can_go_on(project, recipe):
     def interrupt(line):
         os.kill(os.getpid(), signal.SIGTERM)
