@@ -67,7 +67,6 @@ def operations() -> dict[str, float]:
             recipe = load_recipe(name, assignments=[base, "train.steps=100"])
             takes = footprint(recipe, batches_in_pairs(recipe))
             done[name] = takes.flops
-            done["bytes cached of an image"] = takes.cached_image
             print(name, f"{takes.flops / 1e12:,.0f} TFLOP a step", flush=True)
         with skeleton.without_weights():
             model = loading.load_base(recipe.base, recipe.image_size)
@@ -82,6 +81,9 @@ def operations() -> dict[str, float]:
                 done["denoised"], memory.flops = memory.flops, 0
                 model.decode_latents(z)
                 done["decoded"] = memory.flops
+            # What the cache keeps of an image: float16 mean and deviation, and uint8 pixels.
+            done["bytes of latents"] = 2 * z.numel() * 2
+            done["bytes of pixels"] = pixels.numel() + 4 * model.dimension
     return done
 
 
@@ -95,10 +97,11 @@ def estimate(machine: Machine, images: int, done: dict[str, float]) -> dict[str,
     recipe, _ = sized(read_recipe(machine.recipe), round(0.8 * images))
     steps = recipe.train.total_steps
     seen = min(images, steps * recipe.train.batch_size)
+    denoised = min(images, steps * recipe.train.denoise_batch)
     generated = 30 * 2 * done["denoised"] + done["decoded"]
     seconds = {
         "prepare": images * (DECODE + OTHER) / machine.cores,
-        "cache": seen * (done["encoded"] + done["embedded"]) / rate,
+        "cache": (denoised * done["encoded"] + seen * done["embedded"]) / rate,
         "train": steps * done[machine.recipe] / rate,
         "index": images * done["embedded"] / rate,
         "1,000 images": 1000 * generated / rate,
@@ -109,7 +112,7 @@ def estimate(machine: Machine, images: int, done: dict[str, float]) -> dict[str,
         "steps": steps,
         "dollars": hours * machine.dollars,
         "shards": images * STORED,
-        "cached": seen * done["bytes cached of an image"],
+        "cached": denoised * done["bytes of latents"] + seen * done["bytes of pixels"],
         "embeddings": images * 768 * 4,
     }
 

@@ -1,6 +1,7 @@
 """Precomputed tensors: those that would be computed, made once, never half."""
 
 import errno
+import json
 import os
 from collections import Counter
 from dataclasses import replace
@@ -9,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.projects import copy_project
+from unidiff_cli import train
 from unidiff_cli.config.train import Augment
 from unidiff_cli.data.augmentation import Augmentation
 from unidiff_cli.data.batch import open_image
 from unidiff_cli.data.dataset import MIRRORED, BatchPlan, Samples
+from unidiff_cli.data.reads import Reads
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.data.stored_rows import StoredRows
 from unidiff_cli.errors import EnvironmentProblem
@@ -190,3 +194,43 @@ def test_an_image_larger_than_the_budget_goes_alone(base, monkeypatch):
     monkeypatch.setattr(base.vae, "encode", lambda x: (sizes.append(len(x)), encode(x))[1])
     base.encode_latents(torch.zeros(3, 3, 32, 32).byte())
     assert sizes == [1, 1, 1]
+
+
+def test_a_short_run_computes_what_it_reads(prepared, tmp_path, recipe, computed):
+    """Two steps of four samples, of which the denoiser sees two."""
+    options = recipe.train.model_copy(
+        update={"steps": 2, "batch_size": 4, "denoise_batch": 2, "preview_every": 0}
+    )
+    short = recipe.model_copy(update={"train": options})
+    project = copy_project(prepared, tmp_path)
+    shards = Shards.open(project.path("shards"))
+    held_out, training = len(shards.rows("val")), len(shards.rows("train"))
+    name, _ = train(project, short)
+    assert computed["clip_pixels"] == 8 + held_out < training
+    assert computed["latents"] == 4 + held_out
+    log = project.path("runs", name, "log.jsonl")
+    losses = [json.loads(line).get("loss") for line in log.read_text().splitlines()]
+    computed.clear()
+    # A longer run computes the others.
+    longer = short.model_copy(update={"train": options.model_copy(update={"steps": 40})})
+    train(project, longer)
+    assert computed["clip_pixels"] == training - 8 and computed["latents"] == training - 4
+    # With all there, the short one is the same.
+    train(project, short, force=True)
+    log = project.path("runs", "003-fashion", "log.jsonl")
+    again = [json.loads(line).get("loss") for line in log.read_text().splitlines()]
+    assert again == losses and any(losses)
+
+
+def test_a_row_that_was_not_computed_is_never_given(project, shards, base, rows, needs):
+    none = np.zeros(len(rows), bool)
+    some = none.copy()
+    some[:2] = True
+    folders = fill_cache(project, base, shards, rows, needs, reads=Reads(some, none))
+    keys = list(image_keys(rows))
+    kept = StoredRows.of(folders["clip_pixels"], keys, some)
+    assert len(kept.take([0, 1])) == 2
+    with pytest.raises(IndexError, match="not in the store"):
+        kept.take([0, 2])
+    with pytest.raises(EnvironmentProblem, match=f"lacks {len(rows) - 2}"):
+        StoredRows.of(folders["clip_pixels"], keys)

@@ -27,22 +27,24 @@ class StoredRows:
     places: np.ndarray
 
     @classmethod
-    def of(cls, folder: Path, keys: Sequence[str]) -> StoredRows:
+    def of(cls, folder: Path, keys: Sequence[str], needed: np.ndarray | None = None) -> StoredRows:
         """By the samples' keys, in hex; another process has just checked what lies there.
 
-        Raises EnvironmentProblem where rows are not there.
+        `needed` (n,) masks those that are to be taken; None: all. Raises EnvironmentProblem where
+        rows of these are not there.
         """
         store = RowStore(folder, checked=False)
         places = store.places(keys_of(keys))
-        if lacking := int((places < 0).sum()):
+        wanted = places if needed is None else places[needed]
+        if lacking := int((wanted < 0).sum()):
             raise EnvironmentProblem(
-                f"The cache in {folder} lacks {lacking:,} of {len(keys):,} rows.",
+                f"The cache in {folder} lacks {lacking:,} of {len(wanted):,} rows.",
                 "Somebody deleted them meanwhile. Run it again.",
             )
         return cls(store, places)
 
     def take(self, indices: Sequence[int]) -> Tensor:
-        """The rows (n, …) of the samples of these numbers."""
+        """The rows (n, …) of the samples of these numbers, all of which are needed."""
         return torch.from_numpy(self.store.take(self.places[list(indices)]))
 
 
@@ -56,12 +58,17 @@ class StoredShapes:
 
     @classmethod
     def of(
-        cls, folders: Mapping[Size, Path], sizes: Sequence[Size], keys: Sequence[str]
+        cls,
+        folders: Mapping[Size, Path],
+        sizes: Sequence[Size],
+        keys: Sequence[str],
+        needed: np.ndarray | None = None,
     ) -> StoredShapes:
-        """By the sizes and the keys of the samples. Raises as `StoredRows.of`."""
+        """By the sizes and the keys of the samples. The rest is as of `StoredRows.of`."""
         stores, places = {}, [0] * len(keys)
         for size, rows in grouped(sizes).items():
-            stored = StoredRows.of(folders[size], [keys[row] for row in rows])
+            own = None if needed is None else needed[rows]
+            stored = StoredRows.of(folders[size], [keys[row] for row in rows], own)
             stores[size] = stored.store
             for row, place in zip(rows, stored.places.tolist(), strict=True):
                 places[row] = place

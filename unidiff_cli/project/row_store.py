@@ -74,10 +74,12 @@ class RowStore:
         return np.where(self._keys[places] == keys, places, -1)
 
     def take(self, places: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The rows (n, …) at places of `places`, none of which is -1."""
+        """The rows (n, …) at places of `places`. Raises IndexError for -1."""
         import numpy as np
 
         places = np.asarray(places, np.int64)
+        if len(places) and places.min() < 0:
+            raise IndexError("A row that is not in the store was asked for.")
         packs, rows = self._pack[places], self._row[places]
         like = self._map(int(packs[0]) if len(packs) else 0)
         taken = np.empty((len(places), *like.shape[1:]), like.dtype)

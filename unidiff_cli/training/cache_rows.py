@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from unidiff_cli.data.buckets import Buckets, Size, grouped
 from unidiff_cli.data.dataset import MIRRORED
+from unidiff_cli.data.reads import Reads
 from unidiff_cli.data.row import Row
 from unidiff_cli.data.rows import column_of
 from unidiff_cli.data.stored_rows import StoredRows, StoredShapes
@@ -90,15 +91,18 @@ def missing_rows(
     needs: Needs,
     mirrored: bool = False,
     share: Share = WHOLE,
+    reads: Reads | None = None,
 ) -> tuple[dict[str, Path], dict[str, set[str]]]:
-    """The folders of rows by name, and the keys that each lacks, of this process's share."""
+    """The folders of rows by name, and the keys that each lacks of what is read, of this process's
+    share."""
     folders = row_folders(project, base, needs, rows, mirrored)
-    keys = list(image_keys(rows))
-    of_size = {size: [keys[n] for n in own] for size, own in _by_size(base, rows).items()}
-    missing = {}
+    keys, of_size = list(image_keys(rows)), _by_size(base, rows)
+    reads, missing = reads or Reads.all_of(len(rows)), {}
     for name, folder in folders.items():
-        size = tensor_and_size(name)[1]
-        missing[name] = missing_keys(folder, keys if size is None else of_size[size], share)
+        tensor, size = tensor_and_size(name)
+        mask = reads.of_tensor(tensor)
+        own = range(len(keys)) if size is None else of_size[size]
+        missing[name] = missing_keys(folder, [keys[n] for n in own if mask[n]], share)
     return folders, missing
 
 
@@ -110,25 +114,28 @@ def missing_keys(folder: Path, keys: Sequence[str], share: Share = WHOLE) -> set
 
 
 def stored_tensors(
-    folders: Mapping[str, Path], rows: Sequence[Row], base: BaseModel
+    folders: Mapping[str, Path],
+    rows: Sequence[Row],
+    base: BaseModel,
+    reads: Reads | None = None,
 ) -> dict[str, StoredRows | StoredShapes]:
     """The stored tensors of a split's rows, by their names in a batch.
 
-    Raises EnvironmentProblem where rows are not there.
+    Raises EnvironmentProblem where rows that are read are not there.
     """
-    keys = list(image_keys(rows))
+    keys, reads = list(image_keys(rows)), reads or Reads.all_of(len(rows))
     stored: dict[str, StoredRows | StoredShapes] = {}
     in_buckets: dict[str, dict[Size, Path]] = {}
     for name, folder in folders.items():
         tensor, size = tensor_and_size(name)
         if size is None:
-            stored[tensor] = StoredRows.of(folder, keys)
+            stored[tensor] = StoredRows.of(folder, keys, reads.of_tensor(tensor))
         else:
             in_buckets.setdefault(tensor, {})[size] = folder
     if base.buckets and in_buckets:
         sizes = buckets_of(base.buckets, rows)
         for tensor, of_size in in_buckets.items():
-            stored[tensor] = StoredShapes.of(of_size, sizes, keys)
+            stored[tensor] = StoredShapes.of(of_size, sizes, keys, reads.of_tensor(tensor))
     return stored
 
 

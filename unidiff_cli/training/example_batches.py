@@ -16,8 +16,6 @@ from unidiff_cli.data.shards import Shards
 from unidiff_cli.objectives import general_images, needs_of
 from unidiff_cli.project.project import Project
 from unidiff_cli.training.job import Job
-from unidiff_cli.training.precompute import Precomputed
-from unidiff_cli.training.provenance import Provenance
 
 if TYPE_CHECKING:
     from unidiff_cli.models.base import BaseModel
@@ -33,7 +31,7 @@ def batches_of(project: Project, recipe: Recipe, world: int = 1) -> Batches:
     """
     plain = recipe.model_copy(update={"train": recipe.train.model_copy(update={"alike": 0.0})})
     shards = Shards.open(project.path("shards"))
-    job = Job(project, "", plain, Provenance("", "", "", {}), shards, Precomputed({}, {}))
+    job = Job.without_cache(project, plain, shards)
 
     def batches(base: BaseModel) -> Iterator[Batch]:
         samples = job.training_samples(base, 0, world)

@@ -12,6 +12,7 @@ from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.alike_order import block_size
 from unidiff_cli.data.caption_length import warn_of_cut
+from unidiff_cli.data.reads import Reads, reads_of
 from unidiff_cli.data.row import Row
 from unidiff_cli.data.rows import column_of, joined
 from unidiff_cli.data.shards import Shards
@@ -23,7 +24,7 @@ from unidiff_cli.project.project import Project
 from unidiff_cli.training.blocks import Blocks, fill_neighbours
 from unidiff_cli.training.cache_rows import image_keys, missing_rows, tidy_cache
 from unidiff_cli.training.general_images import general_files, generate_general, missing_images
-from unidiff_cli.training.job import read_rows, rows_of
+from unidiff_cli.training.job import Job, read_rows, rows_of
 from unidiff_cli.training.launch import launch
 from unidiff_cli.training.precompute import CHUNK, Precomputed, fill_cache
 from unidiff_cli.training.provenance import Provenance
@@ -84,7 +85,10 @@ def _filled(
     arrays, text = dict[str, Path](), dict[str, Path]()
     if recipe.train.cache_latents:
         rows, needs, flips = _rows(shards), needs_of(active.values()), recipe.train.augment.flips
-        arrays = fill_cache(project, base, shards, rows, needs, on_progress, share, flips > 0)
+        reads = _reads(project, recipe, base, shards)
+        arrays = fill_cache(
+            project, base, shards, rows, needs, on_progress, share, flips > 0, reads
+        )
     for name, objective in active.items():
 
         def generate(captions: Sequence[str], name: str = name) -> dict[str, list[Path]]:
@@ -102,8 +106,18 @@ def _filled(
 
 
 def _rows(shards: Shards) -> Sequence[Row]:
-    """The rows whose images a run reads."""
+    """The rows whose images a run may read."""
     return joined(rows_of(shards, "train"), rows_of(shards, "val"))
+
+
+def _reads(project: Project, recipe: Recipe, base: BaseModel, shards: Shards) -> Reads | None:
+    """Which of these it reads; None: all."""
+    count = len(rows_of(shards, "train"))
+    if recipe.train.alike or not count:
+        return None
+    samples = Job.without_cache(project, recipe, shards).training_samples(base, 0, 1)
+    validated = Reads.all_of(len(rows_of(shards, "val")))
+    return reads_of(samples, recipe.train.total_steps).joined(validated)
 
 
 def _captions(recipe: Recipe, base: BaseModel, shards: Shards) -> list[str]:
@@ -121,7 +135,14 @@ def _worth_starting(
     active = recipe.active().values()
     if recipe.train.cache_latents:
         mirrored = recipe.train.augment.flips > 0
-        _, missing = missing_rows(project, base, _rows(shards), needs_of(active), mirrored)
+        _, missing = missing_rows(
+            project,
+            base,
+            _rows(shards),
+            needs_of(active),
+            mirrored,
+            reads=_reads(project, recipe, base, shards),
+        )
         if sum(map(len, missing.values())) > count * CHUNK:
             return True
     general = general_images(active)

@@ -24,6 +24,7 @@ from unidiff_cli.models import loading, skeleton
 from unidiff_cli.objectives import general_images, needs_of
 from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import Batches, blank, filled
+from unidiff_cli.training.job import MOST_VALIDATED
 from unidiff_cli.training.optimizer_kinds import state_bytes
 from unidiff_cli.training.precision import accelerator_of, precision_of
 from unidiff_cli.training.precompute import CHUNK
@@ -70,7 +71,9 @@ class Footprint:
         """Bytes by part of what a run over so many images leaves on the disk at most."""
         kept = recipe.train.keep_checkpoints + 1
         general = general_images(recipe.active().values())
-        cached = images * recipe.train.cache_latents + (len(general.captions) if general else 0)
+        options = recipe.train
+        read = min(images, options.total_steps * options.batch_size + MOST_VALIDATED)
+        cached = read * options.cache_latents + (len(general.captions) if general else 0)
         return {
             f"checkpoints ({recipe.train.keep_checkpoints} kept, one being written)": (
                 self.checkpoint * kept

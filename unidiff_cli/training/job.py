@@ -16,6 +16,7 @@ from unidiff_cli.data.augmentation import Augmentation
 from unidiff_cli.data.buckets import Size
 from unidiff_cli.data.caption_length import divide_captions
 from unidiff_cli.data.dataset import BatchPlan, Order, PriorDataset, Samples
+from unidiff_cli.data.reads import reads_of
 from unidiff_cli.data.row import Row
 from unidiff_cli.data.rows import column_of, taken
 from unidiff_cli.data.shards import Shards
@@ -48,6 +49,11 @@ class Job:
     provenance: Provenance
     shards: Shards
     precomputed: Precomputed
+
+    @classmethod
+    def without_cache(cls, project: Project, recipe: Recipe, shards: Shards) -> Job:
+        """One of no run: it reads batches, and nothing that was computed."""
+        return cls(project, "", recipe, Provenance("", "", "", {}), shards, Precomputed({}, {}))
 
     @classmethod
     def read(cls, project: Project, name: str) -> Job:
@@ -175,20 +181,21 @@ class Job:
         self, base: BaseModel, split: str, plan: BatchPlan, kind: type[Samples] = Samples
     ) -> Samples:
         rows = read_rows(self.shards, self.recipe, base, split)
-        cached = stored_tensors(self.precomputed.arrays, rows, base)
-        transforms = None if cached else self._transforms(base)
         training = split == "train"
-        return kind(
+        samples = kind(
             self.shards,
             rows,
             plan,
-            cached=cached,
-            transforms=transforms,
             prior=self.prior,
             same=base.window.same,
             keys=self.blocks.keys if training and self.blocks else None,
             augmentation=self.augmentation(base) if training else None,
         )
+        arrays = self.precomputed.arrays
+        reads = reads_of(samples, self.recipe.train.total_steps) if arrays and training else None
+        samples.cached = stored_tensors(arrays, rows, base, reads)
+        samples.transforms = {} if samples.cached else self._transforms(base)
+        return samples
 
     def _transforms(self, base: BaseModel) -> dict[str, Transform]:
         needed = {"clip_pixels": self.needs.clip_pixels, "diffusion_pixels": self.needs.latents}

@@ -21,6 +21,7 @@ from unidiff_cli.data.ahead import ahead
 from unidiff_cli.data.batch import Transform, open_image
 from unidiff_cli.data.by_shape import Maps, chosen_of, joined_maps
 from unidiff_cli.data.dataset import MIRRORED
+from unidiff_cli.data.reads import Reads
 from unidiff_cli.data.row import Row
 from unidiff_cli.data.rows import taken
 from unidiff_cli.data.shards import Shards
@@ -93,8 +94,11 @@ def fill_cache(
     on_progress: Progress | None = None,
     share: Share = WHOLE,
     mirrored: bool = False,
+    reads: Reads | None = None,
 ) -> dict[str, Path]:
     """The folders of rows by name, those of `rows` computed where they are missing.
+
+    `reads` says which of these a run reads; None: all.
 
     A row is `clip_pixels` uint8 (3, s, s), `latents` float16 (2c, h, w) and `frozen_image_embeds`
     float32 (D,), as far as they are needed, and with `mirrored` also `mirrored_latents`. The base
@@ -102,8 +106,10 @@ def fill_cache(
     is kept, and of several processes each computes its share. Raises EnvironmentProblem when the
     disk is full.
     """
-    folders, missing = missing_rows(project, base, rows, needs, mirrored, share)
-    unlike = {key: n for n, key in enumerate(image_keys(rows))}
+    folders, missing = missing_rows(project, base, rows, needs, mirrored, share, reads)
+    read = None if reads is None else reads.seen | reads.denoised
+    numbered = enumerate(image_keys(rows))
+    unlike = {key: n for n, key in numbered if read is None or read[n]}
     lacking = [key for key in unlike if any(key in keys for keys in missing.values())]
     left = taken(rows, [unlike[key] for key in lacking])
     counter, done, started = labelled(on_progress, "caching images"), 0, len(unlike) - len(left)
