@@ -93,14 +93,16 @@ def test_processes_may_reach_other_weights(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 4])
 @pytest.mark.parametrize("flags", [(), FSDP])
-def test_a_run_of_two_processes_goes_on_in_one(project, finished, recipe, flags):
-    """By DDP and by FSDP2: saved at 2, resumed at 1, the losses and weights of a run of one."""
+def test_a_run_of_two_processes_goes_on_in_one_and_in_four(project, finished, recipe, flags, count):
+    """By DDP and by FSDP2: saved at 2, resumed at 1 and 4, the losses of a run of one."""
     with pytest.raises(Cut):
         train(project, recipe, flags=[*TWO, *flags], on_step=cut_at(5))
     run = project.path("runs", "001-fashion", "checkpoints")
     assert [each.name for each in checkpoints.committed(run)] == ["step-000003"]
-    name, _ = train(project, recipe, resume=True, flags=["--num_processes", "1"])
+    again = ["--num_processes", str(count), *(flags if count > 1 else ())]
+    name, _ = train(project, recipe, resume=True, flags=again)
     assert name == "001-fashion"
     assert contrastive(project) == pytest.approx(contrastive(finished), rel=1e-3)
     for group in ("weights", "averaged", "optimizer", "heads"):
