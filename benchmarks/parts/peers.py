@@ -125,7 +125,8 @@ def bare_peer(batch: Batch) -> Peer:
     """
     from unidiff_cli.objectives._losses import symmetric_cross_entropy
     from unidiff_cli.training.module import TrainingModule
-    from unidiff_cli.training.optimizer import adamw, parameter_groups
+    from unidiff_cli.training.optimizer import parameter_groups
+    from unidiff_cli.training.optimizer_kinds import optimizer_of
 
     recipe = recipe_of("joint", len(batch.captions))
     base = nano()
@@ -144,7 +145,7 @@ def bare_peer(batch: Batch) -> Peer:
     size, pixels = len(batch.captions), batch.clip_pixels
     assert pixels is not None
     shares, left_out = torch.eye(size), torch.zeros(size, size, dtype=torch.bool)
-    optimiser = adamw(groups)
+    optimiser = optimizer_of(recipe.train, groups)
 
     def loss() -> Tensor:
         text = _encode_tokens(base, ids)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -337,7 +338,9 @@ def test_two_processes_give_what_one_gives_and_stop_whole(prepared, tmp_path, ti
     # Not a pipe: nobody reads it before the end, and a full one would stop the command.
     said = tmp_path / "stderr"
     with open(said, "w") as stream:
-        process = subprocess.Popen(command, stderr=stream)
+        # A job in the background of a shell has SIGINT ignored, and so has what it starts.
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(command, stderr=stream, preexec_fn=heard)
     while not list(two.path("cells").glob("base.json")):
         time.sleep(0.1)
         assert process.poll() is None
