@@ -12,7 +12,7 @@ is. For each case:
 - `step_seconds` is the median of the settled steps, on this card, with its memory limited
 - where a case goes on after training: seconds of export, index, retrieve and generate
 
-Writes OUT/figures.json after each case. `--quick` runs one case on a tiny base, also without a GPU.
+Writes OUT/figures.json after each case. `--quick` runs one case on nano, also without a GPU.
 """
 
 import argparse
@@ -63,7 +63,7 @@ CASES = {
     "compiled": Case("fashion-24gb", 24, steps=12, settings=("train.compile=true",)),
 }
 SMALL = ("train.batch_size=8", "train.denoise_batch=8", "generate.guidance=5")
-TINY = Case("fashion-12gb", 0, "tiny", 4, SMALL, probe=True, after=True)
+SMALLEST = Case("fashion-12gb", 0, "nano", 4, SMALL, probe=True, after=True)
 
 
 def prepared(folder: Path, images: int) -> Path:
@@ -81,19 +81,15 @@ def prepared(folder: Path, images: int) -> Path:
 
 def base_of(kind: str, folder: Path) -> str:
     """The assignment of a base of a kind, which is written where it is not yet there."""
-    from tests.support.base import write_base
-    from tests.support.full_size import write_full_size
+    from benchmarks.parts.full_size import write_full_size
     from unidiff_cli import machine
 
+    if kind == "nano":
+        return "base=nano"
     place = folder / kind
     if not place.exists():
-        if kind == "tiny":
-            write_base(place)
-        else:
-            with machine.device():
-                write_full_size(place, kind)
-    if kind == "tiny":
-        return f"base={{diffusion: {place}, clip: {place / 'clip'}}}"
+        with machine.device():
+            write_full_size(place, kind)
     return f"base={{diffusion: {place / 'sd'}, clip: {place / 'clip'}}}"
 
 
@@ -138,7 +134,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where bases lie; OUT by default")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(CASES))
     parser.add_argument("--seconds", type=float, default=3600, help="no case goes on after these")
-    parser.add_argument("--quick", action="store_true", help="one case on a tiny base")
+    parser.add_argument("--quick", action="store_true", help="one case on nano")
     options = parser.parse_args()
     started, folder = time.monotonic(), options.folder or options.out
     options.out.mkdir(parents=True, exist_ok=True)
@@ -146,7 +142,7 @@ def main() -> None:
 
     cards = machine.gpu_names() or ["no GPU"]
     figures: dict[str, Any] = {"machine": {"card": cards[0], "torch": version("torch")}}
-    cases = {"tiny": TINY} if options.quick else {name: CASES[name] for name in options.only}
+    cases = {"nano": SMALLEST} if options.quick else {name: CASES[name] for name in options.only}
     project = prepared(folder, 40 if options.quick else IMAGES)
     for name, case in cases.items():
         base = base_of(case.base, folder)

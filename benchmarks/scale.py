@@ -53,7 +53,7 @@ def operations() -> dict[str, float]:
     """Operations of a step by recipe, and of an image in each stage."""
     import torch
 
-    from tests.support.full_size import write_configs
+    from benchmarks.parts.full_size import write_configs
     from unidiff_cli.models import loading, skeleton
     from unidiff_cli.models.sources import load_recipe
     from unidiff_cli.training.example_batches import batches_in_pairs

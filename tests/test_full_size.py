@@ -9,8 +9,8 @@ import shutil
 import psutil
 import pytest
 
+from benchmarks.parts.full_size import write_full_size
 from tests.support.catalogue import write_catalogue
-from tests.support.full_size import write_full_size
 from unidiff_cli import Project, export, generate, index, prepare, retrieve, train
 from unidiff_cli.models.sources import load_recipe
 

@@ -24,7 +24,7 @@ from unidiff_cli.errors import Interrupted
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 # Seconds that a signal waits for an import at most, and between two looks whether it is over.
-IMPORT, LOOK = 5.0, 0.05
+IMPORT, LOOK = 3.0, 0.05
 IMPORTER = "<frozen importlib._bootstrap>"
 
 # Until when one waits.

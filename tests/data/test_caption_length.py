@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.base import write_tokenizer
+from benchmarks.parts.tokenizer import write_tokenizer
 from unidiff_cli.config.schema import Evaluate, Generate, Recipe
 from unidiff_cli.config.train import Train
 from unidiff_cli.config.values import Section

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.full_size import write_configs
+from benchmarks.parts.full_size import write_configs
 from tests.support.source import ROOT
 from unidiff_cli.config.load import read_recipe
 from unidiff_cli.config.shipped import shipped_recipes

@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.support.base import write_tokenizer
+from benchmarks.parts.tokenizer import write_tokenizer
 
 # Of CLIP's text towers.
 LARGE = {
