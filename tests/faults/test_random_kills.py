@@ -47,10 +47,11 @@ def killed(project, arguments, seconds):
     with unidiff(project.root, *arguments) as process:
         wait_until(lambda: handles_signals(process))
         time.sleep(seconds)
-        over = process.poll() is not None
+        if process.poll() is not None:
+            return False
         os.killpg(process.pid, signal.SIGKILL)
         ended(process, 60)
-    return not over
+    return True
 
 
 def contents(folder):
