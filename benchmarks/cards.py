@@ -62,7 +62,12 @@ CASES = {
     "adamw8bit": Case("fashion-80gb", 0, settings=("train.optimizer=adamw8bit",)),
     "compiled": Case("fashion-24gb", 24, steps=12, settings=("train.compile=true",)),
 }
-SMALL = ("train.batch_size=8", "train.denoise_batch=8", "generate.guidance=5")
+SMALL = (
+    "train.batch_size=8",
+    "train.denoise_batch=8",
+    "generate.guidance=5",
+    "train.precision=fp32",
+)
 SMALLEST = Case("fashion-12gb", 0, "nano", 4, SMALL, probe=True, after=True)
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.catalogue import write_photos
+from tests.support.cluster import two_nodes
 from tests.support.preparing import bytes_of, is_whole, run
 from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.config.schema import Recipe
@@ -46,28 +47,17 @@ def test_what_jobs_decoded_is_not_decoded_again(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_node_that_is_lost_costs_nothing(tmp_path):
     """Two nodes decode; one is taken away midway."""
-    pytest.importorskip("ray", reason="comes with the extra `ray`")
-    import ray
-    from ray.cluster_utils import Cluster
-
-    source = write_photos(tmp_path / "shop", 400)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    lost = cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    told = []
-
-    def tell(what, done, total):
-        told.append((what, done))
-        if what == "images" and done >= 100 and len(cluster.list_all_nodes()) == 2:
-            cluster.remove_node(lost)
-
+    source, told = write_photos(tmp_path / "shop", 400), []
     project, recipe = Project(tmp_path / "project"), Recipe(prepare=Prepare())
-    try:
-        prepare(project, recipe, source, engine="ray", address=cluster.address, on_progress=tell)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-    assert len(cluster.list_all_nodes()) <= 1 and ("images", 400) in told
+    with two_nodes() as (address, lose):
+
+        def tell(what, done, total):
+            told.append((what, done))
+            if what == "images" and done >= 100:
+                lose()
+
+        prepare(project, recipe, source, engine="ray", address=address, on_progress=tell)
+    assert ("images", 400) in told
     _, fresh = run(tmp_path, source, project="fresh")
     assert bytes_of(project.path("shards")) == bytes_of(fresh)
 

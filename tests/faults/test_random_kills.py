@@ -1,7 +1,8 @@
-"""Kill −9 at random moments of what goes on where it was: prepare, the cache of a run, the index.
+"""Kill −9 at random moments of what goes on where it was: prepare, and the index.
 
-A killed command is started again until one ends. Then all files are those of an undisturbed one,
-and what was decoded or embedded before a kill was not done again, but for one unit of a worker.
+A killed command is started again until one ends. Then all files are those of an undisturbed one.
+What a kill costs is tested beside each: `tests/data/test_incremental.py`,
+`tests/retrieval/test_blocks.py`.
 """
 
 import os

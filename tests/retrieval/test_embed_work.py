@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.support.catalogue import write_photos
+from tests.support.cluster import two_nodes
 from tests.support.exports import write_export
 from tests.support.projects import copy_project
 from unidiff_cli import Project, Retriever, index, prepare
@@ -42,34 +43,20 @@ def test_another_state_is_opened_anew(finished, tmp_path):
 @pytest.mark.slow
 def test_a_node_that_is_lost_while_it_embeds_costs_nothing(tmp_path, tiny_base):
     """Two nodes embed; one is taken away midway. Nothing is lost, and nothing is there twice."""
-    pytest.importorskip("ray", reason="comes with the extra `ray`")
-    import ray
-    from ray.cluster_utils import Cluster
-
-    count = 5 * blocks.BLOCK + 100
+    count, told = 5 * blocks.BLOCK + 100, []
     project = Project(tmp_path / "project")
     prepare(project, Recipe(prepare=Prepare()), write_photos(tmp_path / "shop", count))
     write_export(project, tiny_base)
     index(project)
     alone = embeddings(project, count)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    lost = cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    told = []
+    with two_nodes() as (address, lose):
 
-    def tell(what, done, total):
-        told.append((done, total))
-        if len(cluster.list_all_nodes()) == 2:
-            cluster.remove_node(lost)
+        def tell(what, done, total):
+            told.append((done, total))
+            lose()
 
-    try:
-        receipt = index(
-            project, force=True, engine="ray", address=cluster.address, on_progress=tell
-        )
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-    assert (count, count) in told and len(cluster.list_all_nodes()) <= 1
+        receipt = index(project, force=True, engine="ray", address=address, on_progress=tell)
+    assert (count, count) in told
     assert receipt.counts == {"images": count, "embedded": count}
     assert np.allclose(embeddings(project, count), alone, atol=1e-6)
     assert not project.path("cache", blocks.FOLDER).exists()
