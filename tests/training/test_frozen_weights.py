@@ -15,10 +15,12 @@ from unidiff_cli.models import loading
 from unidiff_cli.models.low_rank import MARK, layer_of
 from unidiff_cli.project import run_log
 from unidiff_cli.project.checkpoints import BEST, tensors
+from unidiff_cli.training import assembly
 from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import batches_in_pairs, filled
 from unidiff_cli.training.footprint import footprint
-from unidiff_cli.training.precision import Precision, accelerator_of
+from unidiff_cli.training.general_images import generate_general
+from unidiff_cli.training.precision import Precision, accelerator_of, round_denoiser
 
 LORA = ("train.lora.rank=4", "train.lora.targets=[linear, convolutions]", "train.ema=0")
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,12 +36,24 @@ def trainer_on(folder, *assignments, name="fashion"):
         yield trainer_of(accelerator, base, recipe), recipe
 
 
-def steps_of(folder, *assignments):
-    """The losses of two steps, on the same random images, and the weights that they leave."""
+def steps_of(folder, *assignments, start=None):
+    """The losses of two steps, on the same random images, and the weights that they leave.
+
+    `start` are the weights that train as they begin, by name; the third of what is given.
+    """
     with trainer_on(folder, *assignments) as (trainer, recipe):
+        for name, parameter in trainer.weights().items():
+            parameter.copy_((start or {}).get(name, parameter))
+        start = {name: x.clone() for name, x in trainer.weights().items()}
         batches = [filled(batch, trainer.base, recipe) for batch in batches_in_pairs(recipe)(None)]
         losses = [float(step.loss) for step in trainer.steps(iter(batches))]
-        return losses, {name: x.clone() for name, x in trainer.weights().items()}
+        return losses, {name: x.clone() for name, x in trainer.weights().items()}, start
+
+
+def in_fp32(monkeypatch):
+    """Nothing that does not train is rounded."""
+    monkeypatch.setattr(Precision, "round_frozen", lambda self, module: None)
+    monkeypatch.setattr(assembly, "round_denoiser", lambda base, recipe: None)
 
 
 def matrices(module):
@@ -85,11 +99,11 @@ def test_in_fp32_nothing_is_rounded(tiny_base):
 )
 def test_a_step_is_what_it_is_with_all_weights_in_fp32(tiny_base, monkeypatch, more):
     """To the last bit: autocast would round these weights too."""
-    held = steps_of(tiny_base, "train.precision=bf16", *more)
-    monkeypatch.setattr(Precision, "round_frozen", lambda self, module: None)
-    losses, weights = steps_of(tiny_base, "train.precision=bf16", *more)
-    assert losses == held[0]
-    assert all(torch.equal(x, weights[name]) for name, x in held[1].items())
+    held, after, start = steps_of(tiny_base, "train.precision=bf16", *more)
+    in_fp32(monkeypatch)
+    losses, weights, _ = steps_of(tiny_base, "train.precision=bf16", *more, start=start)
+    assert losses == held
+    assert all(torch.equal(x, weights[name]) for name, x in after.items())
 
 
 @pytest.mark.slow
@@ -99,9 +113,42 @@ def test_steps_of_dora_are_near_those_with_all_weights_in_fp32(tiny_base, monkey
     bf16 has between two and three digits.
     """
     options = ("train.precision=bf16", "train.lora.dora=true")
-    held = steps_of(tiny_base, *options)
-    monkeypatch.setattr(Precision, "round_frozen", lambda self, module: None)
-    assert held[0] == pytest.approx(steps_of(tiny_base, *options)[0], rel=0.02)
+    held, _, start = steps_of(tiny_base, *options)
+    in_fp32(monkeypatch)
+    assert held == pytest.approx(steps_of(tiny_base, *options, start=start)[0], rel=0.02)
+
+
+# ---------------------------------------------------------------- before the first step
+
+
+def general_of(project, folder, *assignments):
+    """A base that was made ready for a run, and the files of three general images that it made."""
+    recipe = load_recipe(folder, *assignments)
+    base = loading.load_base(recipe.base, recipe.image_size)
+    round_denoiser(base, recipe)
+    captions = ["a red thing", "a blue thing", "a cup"]
+    return base, generate_general(project, base, "w", captions, recipe.generate)
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_a_denoiser_that_stays_generates_in_half_precision(project, tiny_base, half):
+    base, files = general_of(project, tiny_base, *LORA, f"train.precision={half}")
+    assert {x.dtype for x in matrices(base.unet)} == {HALVES[half]}
+    assert {x.dtype for part in (base.clip, base.vae) for x in matrices(part)} == {torch.float32}
+    whole, other = general_of(project, tiny_base, *LORA, "train.precision=fp32")
+    assert {x.dtype for x in matrices(whole.unet)} == {torch.float32}
+    # Each precision keeps its own images, which are near each other: of 255, and of unit length.
+    for name, near in {"clip_pixels": 4, "frozen_text_embeds": 0}.items():
+        pairs = list(zip(files[name], other[name], strict=True))
+        assert all(one != two for one, two in pairs)
+        arrays = [[np.load(file).astype(float) for file in pair] for pair in pairs]
+        assert max(np.abs(one - two).mean() for one, two in arrays) <= near
+
+
+@pytest.mark.parametrize("more", [(), ("train.lora.rank=4", "train.lora.towers=[vision]")])
+def test_a_denoiser_that_trains_by_its_weights_is_fp32(project, tiny_base, more):
+    base, _ = general_of(project, tiny_base, "train.precision=bf16", *more)
+    assert {x.dtype for x in matrices(base.unet)} == {torch.float32}
 
 
 # ---------------------------------------------------------------- what it takes

@@ -133,6 +133,9 @@ class LowRank:
             use_dora=options.dora,
         )
         inject_adapter_in_model(config, base, NAME)
+        # peft rounds what it draws as the layer's weights are held; it trains in fp32.
+        for parameter in self.named_parameters().values():
+            parameter.data = parameter.data.float()
         for module in self.modules().values():
             # In autocast an input is in half precision, and peft would keep a copy of it in fp32
             # for each adapter. DoRA takes its norms in the input's precision.

@@ -59,9 +59,9 @@ def model_of_config(kind: Any, folder: str | Path) -> Any:
 
 @contextmanager
 def _parameters_in_place() -> Iterator[None]:
-    """Within it `module.to` leaves parameters alone that are what it asks for.
+    """Within it `module.to` changes fake parameters in their place.
 
-    torch exchanges fake ones in any case, and cannot where something else holds them.
+    torch exchanges them for others, and cannot where something else holds them.
     """
     torchs = nn.Module._apply
 
@@ -69,7 +69,7 @@ def _parameters_in_place() -> Iterator[None]:
         for child in module.children() if recurse else ():
             child._apply(fn)
         whole = module._parameters
-        module._parameters = {name: p for name, p in whole.items() if not _is_in_place(p, fn)}
+        module._parameters = {name: p for name, p in whole.items() if not _is_changed(p, fn)}
         try:
             return torchs(module, fn, recurse=False)
         finally:
@@ -82,12 +82,15 @@ def _parameters_in_place() -> Iterator[None]:
         nn.Module._apply = torchs  # type: ignore[method-assign]
 
 
-def _is_in_place(parameter: Any, fn: Any) -> bool:
+def _is_changed(parameter: Any, fn: Any) -> bool:
+    """Whether a parameter is a fake one, which has been changed in its place then."""
     if not isinstance(parameter, FakeTensor):
         return False
     with torch.no_grad():
         moved = fn(parameter)
-    return (moved.device, moved.dtype) == (parameter.device, parameter.dtype)
+    if (moved.device, moved.dtype) != (parameter.device, parameter.dtype):
+        parameter.data = moved
+    return True
 
 
 class _RealNumbers(TorchDispatchMode):

@@ -8,6 +8,7 @@ from unidiff_cli.config.schema import Recipe
 from unidiff_cli.training.adapter import adapted
 from unidiff_cli.training.compilation import compile_blocks
 from unidiff_cli.training.module import TrainingModule
+from unidiff_cli.training.precision import round_denoiser
 from unidiff_cli.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def trainer_of(accelerator: Accelerator, base: BaseModel, recipe: Recipe) -> Trainer:
     """A trainer of the base as it is. Raises UsageError as `adapted` and `Trainer`."""
     options = recipe.train
+    round_denoiser(base, recipe)
     module = TrainingModule(
         base,
         recipe.active(),

@@ -26,6 +26,7 @@ from unidiff_cli.training.cache_rows import image_keys, missing_rows, tidy_cache
 from unidiff_cli.training.general_images import general_files, generate_general, missing_images
 from unidiff_cli.training.job import Job, read_rows, rows_of
 from unidiff_cli.training.launch import launch
+from unidiff_cli.training.precision import round_denoiser
 from unidiff_cli.training.precompute import CHUNK, Precomputed, fill_cache
 from unidiff_cli.training.provenance import Provenance
 from unidiff_cli.training.share import WHOLE, Share
@@ -54,6 +55,7 @@ def precomputed(
     `weights` is the hash of the base's files. The base must still have its own weights. Raises
     EnvironmentProblem when the disk is full.
     """
+    round_denoiser(base, recipe)
     if processes > 1 and _worth_starting(project, recipe, base, shards, weights, processes):
         arguments = [str(project.root), run]
         poll = _Poll(project.path("cache"), on_progress)
@@ -187,6 +189,8 @@ def main(root: str, run: str) -> None:
     began = Provenance.read(folder)
     recipe = began.recipe_of(folder)
     machine.take_gpu(share.rank)
-    base = loading.load_recipe_base(recipe).to(machine.device())
+    base = loading.load_recipe_base(recipe)
+    round_denoiser(base, recipe)
+    base.to(machine.device())
     shards = Shards.open(project.path("shards"))
     _filled(project, recipe, base, shards, began.weights, share=share)

@@ -3,10 +3,11 @@
 Some steps of the run itself are made on tensors without memory (`models/skeleton.py`), by the same
 module, trainer and optimiser, and every tensor of them is counted. So whatever a recipe switches on
 is in it. So are the images that are encoded and generated before the first step, with all weights
-in fp32, and the previews. Kernels' own work space and the allocator's gaps are not.
+in fp32 but a denoiser's that stay, and the previews. Kernels' own work space and the allocator's
+gaps are not.
 
-These steps are made as on a processor whatever the machine has: so the estimate is the same
-everywhere, and what is tested without a GPU is what a user with one gets.
+These steps are made as on a processor whatever the machine has: so the estimate of a step is the
+same everywhere, and what is tested without a GPU is what a user with one gets.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import Batches, blank, filled
 from unidiff_cli.training.job import MOST_VALIDATED
 from unidiff_cli.training.optimizer_kinds import state_bytes
-from unidiff_cli.training.precision import accelerator_of, precision_of
+from unidiff_cli.training.precision import (
+    accelerator_of,
+    as_held,
+    precision_of,
+    round_denoiser,
+)
 from unidiff_cli.training.precompute import CHUNK
 from unidiff_cli.training.tensor_memory import TensorMemory
 from unidiff_cli.training.text_states import bytes_of_caption, text_stays
@@ -92,14 +98,19 @@ def footprint(recipe: Recipe, batches: Batches, world: int = 1) -> Footprint:
     """
     options = recipe.train.model_copy(update={"precision": precision_of(recipe.train)})
     recipe = recipe.model_copy(update={"train": options})
-    elsewhere = options.ema_on == "cpu" and machine.device().type != "cpu"
+    # Beside a GPU the processor loads the weights, in fp32, and may hold the averages.
+    apart = machine.device().type != "cpu"
     with machine.without_gpu(), skeleton.without_weights():
         base = loading.load_base(recipe.base, recipe.image_size)
-        takes = _measured(recipe, base, batches, world)
-    return replace(takes, memory={**takes.memory, "averages": 0}) if elsewhere else takes
+        takes = _measured(recipe, base, batches, world, loaded_apart=apart)
+    if apart and options.ema_on == "cpu":
+        return replace(takes, memory={**takes.memory, "averages": 0})
+    return takes
 
 
-def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> Footprint:
+def _measured(
+    recipe: Recipe, base: BaseModel, batches: Batches, world: int, loaded_apart: bool
+) -> Footprint:
     options, memory = recipe.train, TensorMemory()
     if options.compile:
         # Tensors without memory are not compiled for.
@@ -111,6 +122,9 @@ def _measured(recipe: Recipe, base: BaseModel, batches: Batches, world: int) -> 
         recipe = recipe.model_copy(update={"train": plain})
     memory.hold([*base.parameters(), *base.buffers()])
     with accelerator_of(options) as accelerator, memory:
+        round_denoiser(base, recipe)
+        if loaded_apart:
+            memory.restart()
         _fill_cache(recipe, base)
         trainer = trainer_of(accelerator, base, recipe)
         outside = memory.restart()
@@ -152,8 +166,9 @@ def _generate(base: BaseModel, count: int) -> None:
     """One step of the sampler for so many images, with guidance, and their decoding."""
     z = torch.randn(count, *base.latent_shape, device=base.device)
     t = torch.zeros(2 * count, dtype=torch.int64, device=base.device)
-    base.denoise(z.repeat(2, 1, 1, 1), t, base.encode_text(["thing"] * 2 * count))
-    base.decode_latents(z)
+    with as_held(base):
+        base.denoise(z.repeat(2, 1, 1, 1), t, base.encode_text(["thing"] * 2 * count))
+        base.decode_latents(z)
 
 
 def _by_part(

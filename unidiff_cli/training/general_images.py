@@ -22,6 +22,7 @@ from unidiff_cli.project.files import atomic_file, digest, make_folder
 from unidiff_cli.project.project import Project
 from unidiff_cli.system import disk_problem
 from unidiff_cli.training.cache_rows import FROZEN, FROZEN_TEXT
+from unidiff_cli.training.precision import as_held, held_in
 from unidiff_cli.training.precompute import values_of
 from unidiff_cli.training.share import WHOLE, Share
 
@@ -48,7 +49,8 @@ def generate_general(
     """The base's own images of captions, each tensor of GENERAL in files of one row, one an image.
 
     They are float16 latents (1, 2c, h, w), uint8 pixels (1, 3, s, s) and unit embeddings (1, D) of
-    the image and of the caption. Image i starts from seed i; those that are missing are generated.
+    the image and of the caption. Image i starts from seed i; those that are missing are generated,
+    in the precision in which the denoiser is held.
     `weights` is the hash of the base's files: it must still have those weights. What an interrupted
     call generated is kept. Of several processes each generates its share. Raises
     EnvironmentProblem when the disk is full.
@@ -60,16 +62,19 @@ def generate_general(
     for start in range(0, len(missing), options.batch_size):
         numbers = missing[start : start + options.batch_size]
         chosen = [captions[i] for i in numbers]
-        images = generate_images(
-            base,
-            chosen,
-            numbers,
-            steps=options.steps,
-            guidance=guidance,
-            size=Size.square(base.image_size),
-            batch_size=options.batch_size,
-        )
-        arrays = _general_values(base, list(images), chosen)
+        with as_held(base):
+            images = list(
+                generate_images(
+                    base,
+                    chosen,
+                    numbers,
+                    steps=options.steps,
+                    guidance=guidance,
+                    size=Size.square(base.image_size),
+                    batch_size=options.batch_size,
+                )
+            )
+        arrays = _general_values(base, images, chosen)
         try:
             for name, values in arrays.items():
                 make_folder(files[name][0].parent)
@@ -93,6 +98,8 @@ def general_files(
     guidance, _ = guidance_in_force(options, base.source)
     depends: list[Any] = [*GENERAL, weights, base.preprocessing, base.sampler_name]
     depends += [base.image_size, options.steps, *astuple(guidance)]
+    if (held := held_in(base)) != torch.float32:
+        depends.append(str(held))
     folder = project.folder("cache") / digest([*depends, list(captions)]) / "general"
     return {n: [folder / n / f"{i:06d}.npy" for i in range(len(captions))] for n in GENERAL}
 

@@ -6,7 +6,7 @@ the step's own precision.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,11 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from unidiff_cli import machine
+from unidiff_cli.config.schema import Recipe
 from unidiff_cli.config.train import Train
+from unidiff_cli.training.optimizer import trained_towers
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from unidiff_cli.models.base import BaseModel
     from unidiff_cli.training.module import TrainingModule
 
 # Layers whose weights autocast rounds each time they are used. torch's own attention has another
@@ -35,6 +38,12 @@ def precision_of(options: Train) -> Literal["fp32", "bf16", "fp16"]:
     if options.precision == "auto":
         return "bf16" if machine.bf16_supported() else "fp32"
     return options.precision
+
+
+def half_of(options: Train) -> torch.dtype | None:
+    """The half precision of a step's products; None in fp32."""
+    halves = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    return halves.get(precision_of(options))
 
 
 def mixed_precision(options: Train) -> Literal["no", "bf16"]:
@@ -77,12 +86,11 @@ class Precision:
             return
         wide = module.base.beyond_fp16 if self.half else ()
         kept = {id(layer) for part in wide for layer in part.modules()}
-        for layer in module.modules():
-            if type(layer) not in ROUNDED or id(layer) in kept:
-                continue
-            weight: Any = layer.weight
-            if not weight.requires_grad and weight.dtype == torch.float32:
-                weight.data = weight.data.to(self.dtype)
+        _round(
+            [layer for layer in _products(module) if id(layer) not in kept],
+            [parameter for parameter in module.parameters() if not parameter.requires_grad],
+            self.dtype,
+        )
 
     def backward(self, loss: Tensor, **options: Any) -> None:
         """Leaves the gradients of a loss, multiplied with `scale`."""
@@ -121,6 +129,46 @@ class Precision:
         """Continues with the scale of a checkpoint."""
         if self.half and state:
             self.scaler.load_state_dict(state)
+
+
+def round_denoiser(base: BaseModel, recipe: Recipe) -> None:
+    """Holds a denoiser whose weights stay as the steps will, from before the first one.
+
+    So what the base generates for a run needs no more memory than its steps (`as_held`). No other
+    part: embeddings and latents are kept for other runs too.
+    """
+    options = recipe.train
+    dtype, active = half_of(options), recipe.active().values()
+    if dtype and (
+        options.by_adapters("denoiser") or "denoiser" not in trained_towers(active, options)
+    ):
+        _round(_products(base), base.parameter_groups()["denoiser"], dtype)
+
+
+def held_in(base: BaseModel) -> torch.dtype:
+    """What a denoiser's products are held in."""
+    dtypes = {parameter.dtype for parameter in base.parameter_groups()["denoiser"]}
+    return min(dtypes, key=lambda dtype: dtype.itemsize)
+
+
+def as_held(base: BaseModel) -> AbstractContextManager[Any]:
+    """Within it a base computes in the precision in which its denoiser is held."""
+    dtype = held_in(base)
+    return torch.autocast(base.device.type, dtype, enabled=dtype != torch.float32)
+
+
+def _products(module: nn.Module) -> Iterator[nn.Module]:
+    """The layers of a module whose weights autocast rounds."""
+    return (layer for layer in module.modules() if type(layer) in ROUNDED)
+
+
+def _round(layers: Iterable[nn.Module], parameters: Iterable[Tensor], dtype: torch.dtype) -> None:
+    """Holds in half precision the weights of layers that are among some parameters."""
+    own = {id(parameter) for parameter in parameters}
+    for layer in layers:
+        weight: Any = layer.weight
+        if id(weight) in own and weight.dtype == torch.float32:
+            weight.data = weight.data.to(dtype)
 
 
 def _inner(optimizer: Any) -> Any:
