@@ -21,11 +21,19 @@ BIGG = {
 NOISE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
 
-def write_full_size(folder, kind="sd15"):
-    """`sd15` or `sdxl` in `sd` and CLIP in `clip`, with weights; how many parameters they have."""
+def write_full_size(folder, kind="sd15", half=False):
+    """`sd15` or `sdxl` in `sd` and CLIP in `clip`, with weights; how many parameters they have.
+
+    `half` writes them in float16.
+    """
     torch.manual_seed(0)
-    tokenizer, clip = _clip(folder)
-    pipeline = PIPELINES[kind](tokenizer, clip)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float16 if half else before)
+    try:
+        tokenizer, clip = _clip(folder)
+        pipeline = PIPELINES[kind](tokenizer, clip)
+    finally:
+        torch.set_default_dtype(before)
     pipeline.save_pretrained(folder / "sd")
     clip.save_pretrained(folder / "clip")
     tokenizer.save_pretrained(folder / "clip")

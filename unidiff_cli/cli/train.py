@@ -143,6 +143,7 @@ def _show_plan(
 
     plan = train_plan(project, recipe)
     console.say(*recipe.yaml().splitlines(), "", *plan, *(f"  {note}" for note in notes))
+    console.note("Estimating, by steps on tensors without memory: minutes for a large base.")
     batches = batches_of(project, recipe, world)
     takes = footprint(recipe, batches, world)
     console.say(*cost_plan(project, recipe, takes))
