@@ -14,6 +14,8 @@ from benchmarks.parts.full_size import write_full_size
 from tests.support.catalogue import write_catalogue
 from unidiff_cli import Project, export, generate, index, machine, prepare, retrieve, train
 from unidiff_cli.models.sources import load_recipe
+from unidiff_cli.training.example_batches import batches_of
+from unidiff_cli.training.probe import probe
 
 pytestmark = pytest.mark.slow
 
@@ -36,14 +38,15 @@ class Stages:
     """Says what each stage took: seconds, and memory resident in this process at most."""
 
     def __init__(self, kind):
-        self.kind = kind
+        self.kind, self.peaks = kind, {}
 
     def __call__(self, name, stage, *arguments, **options):
         machine.forget_peak_memory()
         started = time.monotonic()
         result = stage(*arguments, **options)
         seconds, peak = time.monotonic() - started, machine.peak_memory()
-        print(f"{self.kind}, {name}: {seconds:.0f} s, {peak / 1e9:.1f} GB")
+        self.peaks[name] = peak
+        print(f"{self.kind}, {name}: {seconds:.0f} s, {peak / 1e9:.2f} GB")
         return result
 
 
@@ -81,7 +84,11 @@ def test_the_chain_at_full_size(tmp_path, all_threads, kind):
     assert recipe.image_size == {"sd15": 512, "sdxl": 1024}[kind]
     project = Project(tmp_path / "project")
     prepare(project, recipe, write_catalogue(tmp_path / "shop", products=8, views=1))
+    stage("--probe", probe, recipe, batches_of(project, recipe))
     name, receipt = stage("training", train, project, recipe)
+    # SDXL's own peak is when its weights are read, in fp32.
+    if kind == "sd15":
+        assert stage.peaks["--probe"] == pytest.approx(stage.peaks["training"], rel=0.15)
     assert receipt.figures["best"]["figures"]["denoise"] > 0
     print(f"a checkpoint: {megabytes(project.path('runs', name, 'checkpoints', 'best')):.0f} MB")
     export(project, name, format="adapter", choose_guidance=False)
