@@ -188,5 +188,5 @@ def main(root: str, run: str) -> None:
     recipe = began.recipe_of(folder)
     machine.take_gpu(share.rank)
     base = loading.load_recipe_base(recipe).to(machine.device())
-    shards = Shards.open(project.path("shards"))
+    shards = Shards.of(project)
     _filled(project, recipe, base, shards, began.weights, share=share)
