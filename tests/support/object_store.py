@@ -1,4 +1,4 @@
-"""An object store of fsspec over a folder: whole objects, ranges, no rename; it counts and fails."""
+"""An object store of fsspec in a folder: it counts its requests, fails, and cannot rename."""
 
 import shutil
 from contextlib import contextmanager
