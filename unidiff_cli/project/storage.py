@@ -167,7 +167,7 @@ class Storage:
             return
         if before and same and before.files.get(same) != contents.files.get(same):
             raise WorkError(
-                f"{self.address_of(name)} holds another {name} than {folder}.",
+                f"{self.address_of(name)} is another run than {folder}.",
                 "Nothing was replaced. Name another storage for this project.",
             )
         if before and before.finished > contents.finished and not older:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unidiff_cli.errors import Damaged
+from unidiff_cli.errors import Damaged, WorkError
 from unidiff_cli.project import checkpoints, run_log
 from unidiff_cli.project.files import delete_unfinished_files, refuse_foreign
 from unidiff_cli.project.folders import FOLDERS
-from unidiff_cli.project.receipt import NO_RECEIPT, RECEIPT, Receipt, is_closed, record_of
+from unidiff_cli.project.receipt import (
+    NO_RECEIPT,
+    RECEIPT,
+    Receipt,
+    damage_of,
+    is_closed,
+    record_of,
+)
 from unidiff_cli.project.storage import MAKE_AGAIN, Contents, Storage
 
 # The folder of runs, and the file that says what a run began with: another one is another run.
@@ -68,12 +75,20 @@ def keep(
 
 
 def lacking(storage: Storage, root: Path, names: tuple[str, ...]) -> Contents | None:
-    """What is stored of a folder that is not finished here; None where that is no more of it."""
+    """What is stored of a folder that is not finished here; None where that is no more of it.
+
+    Raises WorkError where another run of that name is here.
+    """
     folder = root.joinpath(*names)
     contents = None if is_closed(folder) else storage.contents("/".join(names))
-    if contents is None or (names[0] == RUNS and not _is_ahead(contents, folder)):
-        return None
-    return contents
+    if contents is None or names[0] != RUNS or not (folder / BEGAN).is_file():
+        return contents
+    if damage_of(folder / BEGAN, contents.files[BEGAN]):
+        raise WorkError(
+            f"{storage.address_of(*names)} is another run than {folder}.",
+            f"Nothing was changed. To take the one that is stored, move {folder} elsewhere.",
+        )
+    return contents if _is_ahead(contents, folder) else None
 
 
 def bring(
@@ -105,9 +120,7 @@ def receipt_of(storage: Storage, names: tuple[str, ...]) -> Receipt | None:
 
 
 def _is_ahead(contents: Contents, run: Path) -> bool:
-    """Whether more of a run is stored than is here, or none is here."""
-    if not (run / BEGAN).is_file():
-        return True
+    """Whether more of a run is stored than is here."""
     stored = [name.split("/")[1] for name in contents.files if name.endswith(checkpoints.STATE)]
     here = checkpoints.committed(run / "checkpoints")
     steps = [int(name.rpartition("-")[2]) for name in stored if name.startswith("step-")]
