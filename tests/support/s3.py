@@ -1,5 +1,6 @@
 """A local S3 server (moto), which s3:// addresses of this process and its children lead to."""
 
+import logging
 from contextlib import contextmanager
 
 import pytest
@@ -17,6 +18,8 @@ def local_s3(bucket: str):
     patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     # Objects of one page of a list; S3 has 1000.
     patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")
+    # It logs each request.
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -54,8 +54,8 @@ def storage_command(
             # A folder without its tars came from there.
             if not stored.is_partial(project.root, names):
                 stored.keep(project.storage, project.root, names, again=True)
-        if export := project.current_export():
-            project.make_current(export)
+        if project.path("exports", "current").is_file():
+            project.make_current(project.current_export())
         bars("storing", len(here), len(here))
     rows = stored.folders_there(project.storage, project.root)
     if json_out:
