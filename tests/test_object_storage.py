@@ -1,13 +1,16 @@
 """A project on object storage (a local S3): another machine streams, resumes, exports and finds."""
 
 import shutil
+import signal
+import time
 
 import pytest
 
+from tests.support.cli import Training, on_tiny_base
 from tests.support.projects import copy_project, load_recipe
 from tests.support.runs import Cut, contrastive, cut_at, losses
 from tests.support.s3 import local_s3
-from unidiff_cli import Project, export, index, retrieve, train
+from unidiff_cli import Project, Recipe, export, index, retrieve, train
 from unidiff_cli.errors import WorkError
 from unidiff_cli.project import checkpoints
 from unidiff_cli.project.storage import write_address
@@ -68,6 +71,7 @@ def test_a_run_elsewhere_streams_the_same_samples(first, address, tmp_path, stre
     assert first.path("runs", name, "checkpoints", "step-000004").is_dir()
 
 
+@pytest.mark.slow
 def test_workers_elsewhere_stream_the_same_samples(first, address, tmp_path, tiny_base, whole):
     second = elsewhere(tmp_path / "second", address)
     recipe = load_recipe(tiny_base, *STREAMED, "train.workers=2")
@@ -93,6 +97,29 @@ def test_a_run_goes_on_elsewhere_from_its_checkpoint(first, address, tmp_path, s
     assert losses(second, name) == whole
     # Back here, where less of it was done.
     assert train(first, streamed, resume=True)[0] == name and losses(first, name) == whole
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_elsewhere(first, address, tmp_path, tiny_base):
+    assignments = (*STREAMED[:2], "train.steps=12", "train.checkpoint_every=2")
+    settings = [word for each in assignments for word in ("--set", each)]
+    on_tiny_base(first, tiny_base)
+    with Training(first, *settings) as training:
+        while not first.storage.contents("runs/001-fashion"):
+            assert training.process.poll() is None, training.process.communicate()
+            time.sleep(0.05)
+        training.send(signal.SIGKILL)
+    second = elsewhere(tmp_path / "second", address)
+    name, _ = train(second, Recipe(), resume=True)
+    whole = copy_project(first, tmp_path / "whole")
+    whole.path("storage.json").unlink()
+    with Training(whole, *settings) as training:
+        assert training.process.wait(300) == 0
+        alone = Project(whole.root)
+    assert alone.storage is None and name == "001-fashion"
+    assert (
+        losses(second, name) == losses(alone, alone.runs()[-1]) and len(losses(second, name)) == 12
+    )
 
 
 def test_checkpoints_that_are_deleted_here_are_deleted_there(first, address, s3, tiny_base):

@@ -30,6 +30,8 @@ def test_what_is_finished_is_sent_once_and_shown(unidiff, here, there):
         assert folder in out and f"{folder} is stored" in err
     again = unidiff("-C", here, "storage")
     assert again[:2] == (0, out)
+    # Each command says where it would send what it finishes.
+    assert f"storage.json: storage {there}" in words(unidiff("-C", here, "status")[2])
 
 
 def test_another_machine_fetches_the_tars_where_it_is_asked_to(unidiff, here, there, tmp_path):

@@ -144,6 +144,15 @@ def test_what_is_there_is_not_sent_twice(first, bucket):
     assert len(objects(bucket)) == 1 + 2 * 4
 
 
+def test_two_versions_of_a_folder_share_what_is_equal(first, bucket):
+    for text in ("old", "new"):
+        with counted() as asked, first.writing("index", receipt=Receipt("index", {})) as fresh:
+            (fresh / "same.bin").write_text("same")
+            (fresh / "other.bin").write_text(text)
+    sent = [name.rpartition("-")[0] or name for kind, name in asked if kind == "put"]
+    assert sent == ["other", "receipt", CONTENTS]
+
+
 def test_a_folder_that_was_finished_later_is_not_replaced(first, second, bucket):
     several(second, "late")
     contents = Contents.parse((bucket / "index" / CONTENTS).read_bytes())
@@ -163,6 +172,17 @@ def test_what_is_not_ours_is_never_replaced(first, bucket):
         with pytest.raises(Damaged, match="is not what unidiff writes"):
             several(first)
         assert (bucket / "index" / CONTENTS).read_text() == text
+
+
+def test_a_folder_here_is_not_mixed_with_another_version(first, second):
+    several(second, "older")
+    several(first, "newer")
+    with pytest.raises(WorkError, match="is another than the one that is stored"):
+        second.fetch("index")
+    assert read(second) == "clip/b.bin o"
+    shutil.rmtree(second.path("index"))
+    second.fetch("index")
+    assert read(second) == "clip/b.bin n"
 
 
 def test_files_of_somebody_here_are_not_mixed_with_ours(first, second):

@@ -34,11 +34,7 @@ def resplit(
 
     The tars are linked, only the index is new. Raises NotReady where they lie elsewhere.
     """
-    if not shards.has_tars():
-        raise NotReady(
-            f"The tars of {shards.folder} lie at the project's storage alone.",
-            "Fetch them: unidiff storage --fetch shards",
-        )
+    shards.require_tars()
     tars = {name: shards.receipt.files[name] for name in tars_of(shards.receipt)}
     for name in tars:
         link(shards.folder / name, folder / name)
@@ -84,6 +80,14 @@ class Shards:
     def has_tars(self) -> bool:
         """Whether all tars lie in the folder."""
         return all((self.folder / name).exists() for name in tars_of(self.receipt))
+
+    def require_tars(self) -> None:
+        """Raises NotReady where they lie elsewhere."""
+        if not self.has_tars():
+            raise NotReady(
+                f"The tars of {self.folder} lie at the project's storage alone.",
+                "Fetch them: unidiff storage --fetch shards",
+            )
 
     @cached_property
     def _rows(self) -> Rows:

@@ -120,12 +120,17 @@ class Project:
     def fetch(self, *names: str) -> None:
         """Fetches a stored folder whole, the tars of shards too.
 
-        Raises NotReady where none is stored, else as `bring`.
+        Raises NotReady where none is stored, WorkError where another is here, else as `bring`.
         """
         contents = self.storage.contents("/".join(names)) if self.storage else None
         if self.storage is None or contents is None or names[0] not in FOLDERS:
             raise NotReady(
                 f"No folder '{'/'.join(names)}' is stored.", "See what is: unidiff storage"
+            )
+        if (own := stored.contents_of(self.path(*names))) and own != contents:
+            raise WorkError(
+                f"{self.path(*names)} is another than the one that is stored.",
+                "Nothing was changed. To take that one, move this one elsewhere.",
             )
         if FOLDERS[names[0]].several:
             self.folder(names[0])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import posixpath
 import time
 from collections.abc import Callable
@@ -79,9 +80,13 @@ class Storage:
 
     @classmethod
     def of(cls, root: Path) -> Storage | None:
-        """The storage that a project's file names, if there is one. Raises as above."""
+        """The storage that a project's file names, if there is one; it says so. Raises as above.
+
+        It warns where the file is another user's: what is finished here goes to that place.
+        """
         try:
             address = json.loads((root / FILE).read_text(encoding="utf-8"))["address"]
+            is_own = (root / FILE).stat().st_uid == os.geteuid()
         except FileNotFoundError:
             return None
         except (OSError, *NO_RECEIPT):
@@ -90,7 +95,10 @@ class Storage:
             raise UsageError(
                 f"{root / FILE} names no storage.", "Name it again: unidiff storage ADDRESS"
             )
-        return cls(checked(address))
+        storage = cls(checked(address))
+        say = logger.info if is_own else logger.warning
+        say("%s%s: storage %s", root / FILE, "" if is_own else " of another user", storage.address)
+        return storage
 
     def address_of(self, *names: str) -> str:
         """The address of something in it."""
