@@ -261,6 +261,9 @@ def test_runs_and_exports_of_both_places_are_known(first, second):
     assert first.exports() == second.exports() == ["001-fashion", "002-fashion"]
     assert second.current_export() == "001-fashion"
     assert (second.export() / "file.txt").read_text() == "old"
+    with counted() as asked:
+        assert second.current_export() == "001-fashion"
+    assert not asked
 
 
 # ---------------------------------------------------------------- the address

@@ -280,6 +280,10 @@ class Project:
                 f"Finished exports: {known}.",
             )
         self.receipt("exports", name, hashed=hashed)
+        pointer = self.path("exports", "current")
+        if self.storage and not pointer.is_file() and name == self.current_export():
+            # Else a service that looks whether it changed would ask the storage each time.
+            write_text(pointer, f"{name}\n")
         return self.path("exports", name)
 
     @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 from unidiff_cli.errors import Damaged, WorkError
 from unidiff_cli.project import checkpoints, run_log
 from unidiff_cli.project.files import delete_unfinished_files, refuse_foreign
-from unidiff_cli.project.folders import FOLDERS
+from unidiff_cli.project.folders import FOLDERS, PREVIOUS_INDEX
 from unidiff_cli.project.receipt import (
     NO_RECEIPT,
     RECEIPT,
@@ -171,7 +171,8 @@ def folders_here(root: Path) -> list[tuple[str, ...]]:
     """The folders of a project that can be stored, in the order of the work."""
     places: list[Path] = []
     for name, spec in FOLDERS.items():
-        if spec.receipt:
+        # A step back is taken where the step was made.
+        if spec.receipt and name != PREVIOUS_INDEX:
             below = sorted((root / name).glob("*/")) if spec.several else [root / name]
             places += [place for place in below if not place.name.startswith(".")]
             # An export in another format stands one folder deeper.
