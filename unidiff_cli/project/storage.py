@@ -87,7 +87,7 @@ class Storage:
         try:
             address = json.loads((root / FILE).read_text(encoding="utf-8"))["address"]
             is_own = (root / FILE).stat().st_uid == os.geteuid()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, *NO_RECEIPT):
             address = None
