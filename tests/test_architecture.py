@@ -203,7 +203,8 @@ def test_every_module_says_what_it_is(module):
 
 def test_the_top_level_is_the_flow():
     files = {path.name for path in PACKAGE.glob("*.py")}
-    foundations = {"errors", "machine", "processes", "progress", "signals", "system"}
+    foundations = {"errors", "addresses", "filesystems", "machine", "processes", "progress"}
+    foundations |= {"signals", "system"}
     assert files == {f"{name}.py" for name in {"__init__", "registry", *foundations}}
     public = set(import_module("unidiff_cli").__all__)
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}

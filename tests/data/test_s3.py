@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.catalogue import encoded, photo
+from tests.support.s3 import local_s3
 from unidiff_cli import Project, Recipe, prepare
 from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import readers
@@ -17,29 +18,14 @@ from unidiff_cli.data.sample import Rejected, Sample
 from unidiff_cli.errors import EnvironmentProblem, UsageError
 
 pytest.importorskip("s3fs", reason="the test extra is not installed")
-server_module = pytest.importorskip("moto.server", reason="the test extra is not installed")
+pytest.importorskip("moto.server", reason="the test extra is not installed")
 
 
 @pytest.fixture(scope="module")
 def s3():
     """A client of a local S3 with the bucket `shop`, which s3:// addresses lead to."""
-    import boto3
-
-    patch = pytest.MonkeyPatch()
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        patch.setenv(name, "testing")
-    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    # Objects of one page of a list; S3 has 1000.
-    patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")
-    server = server_module.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="shop")
-    yield client
-    server.stop()
-    patch.undo()
+    with local_s3("shop") as client:
+        yield client
 
 
 @pytest.fixture

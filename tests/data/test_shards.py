@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.support.damage import DAMAGE, damage
 from tests.support.shards import random_samples, row_of, write_shards
-from unidiff_cli.data import shards
+from unidiff_cli.data import tars
 from unidiff_cli.data.index_file import INDEX
 from unidiff_cli.data.shard_writer import header, write_shard
 from unidiff_cli.data.shards import Shards
@@ -212,7 +212,7 @@ def test_threads_forks_and_pickles_share_one(tmp_path, monkeypatch):
     samples = random_samples(30)
     write_shards(tmp_path / "shards", samples, 2)
     opened = Shards.open(tmp_path / "shards")
-    monkeypatch.setattr(shards, "MAX_OPEN", 4)
+    monkeypatch.setattr(tars, "MAX_OPEN", 4)
     wrong = []
 
     def read(reader: Shards) -> None:
@@ -232,4 +232,4 @@ def test_threads_forks_and_pickles_share_one(tmp_path, monkeypatch):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     read(pickle.loads(pickle.dumps(opened)))
     # A thread more each may slip in.
-    assert not wrong and len(opened._files) <= 4 + 4
+    assert not wrong and len(opened.tars._files) <= 4 + 4

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unidiff_cli.addresses import LOCAL, file_path, scheme_of
 from unidiff_cli.cli import console
 from unidiff_cli.cli.bars import shown
 from unidiff_cli.cli.options import (
@@ -23,7 +24,6 @@ from unidiff_cli.cli.options import (
     resolved_recipe,
     share,
 )
-from unidiff_cli.data.addresses import LOCAL, file_path, scheme_of
 from unidiff_cli.data.parts import Part
 from unidiff_cli.errors import EnvironmentProblem, UsageError
 from unidiff_cli.project.project import Project

@@ -24,6 +24,7 @@ from unidiff_cli.cli import (
     serve,
     shards,
     status,
+    storage,
     train,
     verify,
 )
@@ -93,6 +94,7 @@ app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate_command)
 app.command("compare", epilog=evaluate.COMPARE_EXAMPLE)(evaluate.compare_command)
 app.command("ablate", epilog=experiments.EXAMPLE)(experiments.ablate_command)
 app.command("status")(status.status_command)
+app.command("storage", epilog=storage.EXAMPLE)(storage.storage_command)
 app.command("verify")(verify.verify_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("sample-catalog", epilog=prepare.SAMPLE_EXAMPLE)(prepare.sample_catalog_command)

@@ -135,7 +135,7 @@ def repair_command(context: typer.Context) -> None:
 def _opened(context: typer.Context) -> Shards:
     from unidiff_cli.data.shards import Shards
 
-    return Shards.open(open_project(context).path("shards"))
+    return Shards.of(open_project(context))
 
 
 def _show(damages: list[Damage]) -> None:

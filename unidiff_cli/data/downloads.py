@@ -22,8 +22,8 @@ from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from unidiff_cli import signals
+from unidiff_cli.addresses import without_secrets
 from unidiff_cli.data import plain_files
-from unidiff_cli.data.addresses import without_secrets
 from unidiff_cli.data.location import MOST_BYTES, Entry, Location, Stat, shown
 from unidiff_cli.data.sample import Reason
 from unidiff_cli.data.web_client import Client, Session, WebProblem, target_of

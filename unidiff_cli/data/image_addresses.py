@@ -11,8 +11,8 @@ from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
+from unidiff_cli import addresses
 from unidiff_cli.config.prepare import Prepare
-from unidiff_cli.data import addresses
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.downloads import Downloads, WebImage
 from unidiff_cli.data.locations import LocalPath, Location, locate

@@ -61,6 +61,8 @@ def mark_damaged(project: Project, contents: Collection[str], settings: dict[str
 def _finished_shards(project: Project) -> Shards | None:
     """The shards that are there; None where there are none, or they are not whole."""
     try:
-        return Shards.open(project.path("shards"))
+        shards = Shards.of(project)
     except (NotReady, Damaged):
         return None
+    # Those at a storage are not fetched for what they may hold.
+    return shards if shards.has_tars() else None

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from unidiff_cli.data import addresses, plain_files
+from unidiff_cli import addresses
+from unidiff_cli.data import plain_files
 from unidiff_cli.data.location import OUTSIDE, Entry, InMemory, Kind, Location, Stat, shown
 from unidiff_cli.errors import UsageError
 

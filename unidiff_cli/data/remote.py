@@ -9,27 +9,17 @@ from __future__ import annotations
 import errno
 import io
 import posixpath
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
-from unidiff_cli.data.addresses import WEB, scheme_of, without_secrets
+from unidiff_cli.addresses import WEB, scheme_of, without_secrets
 from unidiff_cli.data.location import MOST_BYTES, Entry, InMemory, Location, Stat, shown
 from unidiff_cli.errors import EnvironmentProblem, UsageError
+from unidiff_cli.filesystems import filesystem_of, reached
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-# The extra of this package that reads a scheme.
-EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
-# Schemes of fsspec that are ways to read another address, or no place of files.
-WRAPPERS = frozenset(
-    """
-    async_wrapper asyncwrapper asynclocal blockcache cached data dir filecache generic jlab jupyter
-    libarchive pyscript reference simplecache tar zip
-    """.split()
-)
 # What says of a file that it is the same still, the surest first: the keys of many filesystems.
 VERSIONS = """
     ETag etag e_tag blob_id oid md5Hash content_md5 generation checksum
@@ -132,12 +122,12 @@ class RemotePath(Location):
 
     def asked(self) -> Stat:
         """What the filesystem says of this place alone. Raises OSError."""
-        with _reached(self.address):
+        with reached(self.address):
             return _stat(self.filesystem.info(self.path), self.path)
 
     def listed(self) -> Contents:
         """What the filesystem says of what lies in this folder, in order. Raises OSError."""
-        with _reached(self.address):
+        with reached(self.address):
             infos = self.filesystem.ls(self.path, detail=True)
         own, contents = self.path.strip("/"), []
         for info in infos:
@@ -155,7 +145,7 @@ class RemotePath(Location):
         ]
 
     def open(self) -> IO[bytes]:
-        with _reached(self.address):
+        with reached(self.address):
             stream = self.filesystem.open(self.path, "rb")
         return io.BufferedReader(_Stream(stream, self.address), PIECE)
 
@@ -166,7 +156,7 @@ class RemotePath(Location):
             return super().read(most)
         if size > most:
             raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(self))
-        with _reached(self.address):
+        with reached(self.address):
             data: bytes = self.filesystem.cat_file(self.path, start=0, end=most + 1)
         # It may have grown since it was listed.
         if len(data) > most:
@@ -238,7 +228,7 @@ def locate_remote(address: str) -> RemotePath:
             f"{named} is a web address, which is not read.",
             "Download it first. Images that a table names by web addresses: --allow-urls",
         )
-    filesystem, path = _filesystem(address, scheme, named)
+    filesystem, path = filesystem_of(address)
     filesystem.invalidate_cache()
     place = RemotePath(filesystem, path, named.rstrip("/"))
     try:
@@ -250,42 +240,6 @@ def locate_remote(address: str) -> RemotePath:
             f"{named} cannot be read: {problem.strerror}.",
             "Check the address, the network, and the credentials of this machine.",
         ) from problem
-
-
-def _filesystem(address: str, scheme: str, named: str) -> tuple[AbstractFileSystem, str]:
-    import fsspec
-
-    if "::" in address or scheme in WRAPPERS:
-        raise UsageError(f"{named} wraps another address.", "Name the place itself.")
-    try:
-        filesystem, path = fsspec.url_to_fs(address)
-    except ImportError as problem:
-        raise _missing(problem, scheme) from problem
-    except ValueError as problem:
-        raise UsageError(
-            f"{named} cannot be read: {without_secrets(str(problem))}.",
-            "Known: paths, file:, s3://, gs://, az://, hf://, and what fsspec knows.",
-        ) from problem
-    # What a filesystem raises when it is made has no common base class.
-    except Exception as problem:
-        raise EnvironmentProblem(
-            f"{named} cannot be reached: {_words(problem)}.",
-            "Check the address, the network, and the credentials of this machine.",
-        ) from problem
-    return filesystem, path
-
-
-def _missing(problem: ImportError, scheme: str) -> EnvironmentProblem:
-    cause = problem.__cause__ if isinstance(problem.__cause__, ImportError) else problem
-    if scheme in EXTRAS and isinstance(cause, ModuleNotFoundError) and cause.name:
-        return EnvironmentProblem(
-            f"{scheme}:// needs the package {cause.name}, which is not installed.",
-            f"Run: pip install 'unidiff-cli[{EXTRAS[scheme]}]'",
-        )
-    return EnvironmentProblem(
-        f"{scheme}:// needs a package that is not installed: {_words(problem)}.",
-        "Install it with pip, beside unidiff-cli.",
-    )
 
 
 class _Stream(io.RawIOBase):
@@ -301,7 +255,7 @@ class _Stream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with _reached(self._address):
+        with reached(self._address):
             # fsspec's memory gives one stream to all who open a file.
             if self._stream.tell() != self._place:
                 self._stream.seek(self._place)
@@ -311,7 +265,7 @@ class _Stream(io.RawIOBase):
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        with _reached(self._address):
+        with reached(self._address):
             self._place = self._stream.seek(offset, whence)
         return self._place
 
@@ -344,24 +298,3 @@ def _joined(folder: str, path: str) -> str:
 def _protocols(filesystem: AbstractFileSystem) -> tuple[str, ...]:
     names = filesystem.protocol
     return (names,) if isinstance(names, str) else tuple(names)
-
-
-@contextmanager
-def _reached(address: str) -> Iterator[None]:
-    """Makes an OSError with few words of whatever a filesystem raises."""
-    try:
-        yield
-    except FileNotFoundError as problem:
-        raise FileNotFoundError(errno.ENOENT, "no such file", address) from problem
-    except PermissionError as problem:
-        raise OSError(errno.EACCES, _words(problem), address) from problem
-    except ImportError:
-        raise
-    # The libraries of each place have errors of their own.
-    except Exception as problem:
-        raise OSError(errno.EPROTO, _words(problem), address) from problem
-
-
-def _words(problem: BaseException) -> str:
-    text = str(getattr(problem, "strerror", None) or problem) or type(problem).__name__
-    return without_secrets(" ".join(text.split())[:200]).rstrip(".")

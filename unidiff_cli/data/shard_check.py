@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from unidiff_cli.data.row import Row
 from unidiff_cli.data.rows import column_of
-from unidiff_cli.data.shards import Shards
+from unidiff_cli.data.shards import Shards, tars_of
 from unidiff_cli.progress import Progress
 
 
@@ -28,8 +26,7 @@ class Damage(NamedTuple):
 def verify(shards: Shards, on_progress: Progress | None = None) -> list[Damage]:
     """Reads every byte of every shard: whole shards by their sha256, others sample by sample."""
     rows = shards.rows()
-    tars = (name for name in shards.receipt.files if name.endswith(".tar"))
-    names = sorted({*column_of(rows, "shard"), *tars})
+    names = sorted({*column_of(rows, "shard"), *tars_of(shards.receipt)})
     damages: list[Damage] = []
     for done, name in enumerate(names, 1):
         damages += _of_shard(shards, name, rows.where("shard", name))
@@ -39,9 +36,9 @@ def verify(shards: Shards, on_progress: Progress | None = None) -> list[Damage]:
 
 
 def _of_shard(shards: Shards, name: str, rows: Sequence[Row]) -> Iterator[Damage]:
-    file, record = shards.folder / name, shards.receipt.files.get(name)
+    record = shards.receipt.files.get(name)
     try:
-        data = _mapped(file)
+        data = shards.tars.whole(name)
     except OSError as problem:
         reason = problem.strerror or str(problem)
         yield from (Damage(name, row.key, row.content, f"cannot be read: {reason}") for row in rows)
@@ -68,11 +65,3 @@ def _of_shard(shards: Shards, name: str, rows: Sequence[Row]) -> Iterator[Damage
     if not hit:
         words = "a header or the space between samples is not what was written"
         yield Damage(name, "", rows[0].content if rows else "", words)
-
-
-def _mapped(file: Path) -> bytes | mmap.mmap:
-    """The bytes of a file, which need not be in memory. Raises OSError."""
-    with open(file, "rb") as stream:
-        # An empty file cannot be mapped.
-        whole = stream.seek(0, 2) > 0
-        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if whole else b""

@@ -13,19 +13,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from unidiff_cli.data.addresses import scheme_of
+from unidiff_cli.addresses import scheme_of
 from unidiff_cli.data.index_file import REDO, read_index, write_index
 from unidiff_cli.data.row import Row
 from unidiff_cli.data.rows import Rows
+from unidiff_cli.data.tars import LocalTars, StoredTars, Tars
 from unidiff_cli.errors import Damaged, NotReady
 from unidiff_cli.project.files import link
+from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import FileRecord, Receipt
 
 BLOCK = 512
-# Files that stay open; a catalogue of more shards opens and closes the others.
-MAX_OPEN = 256
 
 
 def resplit(
@@ -33,9 +32,10 @@ def resplit(
 ) -> tuple[dict[str, FileRecord], str]:
     """Fills a folder with the same samples in other splits; the tars' records, the index's sha256.
 
-    The tars are linked, only the index is new.
+    The tars are linked, only the index is new. Raises NotReady where they lie elsewhere.
     """
-    tars = {name: r for name, r in shards.receipt.files.items() if name.endswith(".tar")}
+    shards.require_tars()
+    tars = {name: shards.receipt.files[name] for name in tars_of(shards.receipt)}
     for name in tars:
         link(shards.folder / name, folder / name)
     rows = (replace(row, split=split(row)) for row in shards.rows())
@@ -45,9 +45,10 @@ def resplit(
 class Shards:
     """Finished shards, opened for reading. Threads and forked processes may share one."""
 
-    def __init__(self, folder: Path, receipt: Receipt) -> None:
+    def __init__(self, folder: Path, receipt: Receipt, tars: Tars | None = None) -> None:
+        """`tars` are those of the folder, or lie elsewhere."""
         self.folder, self.receipt = folder, receipt
-        self._files: dict[str, int] = {}
+        self.tars = tars or LocalTars(folder)
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], *, read: bool = True) -> Shards:
@@ -66,6 +67,27 @@ class Shards:
         if read:
             shards.rows()
         return shards
+
+    @classmethod
+    def of(cls, project: Project, *, read: bool = True) -> Shards:
+        """The shards of a project, whose tars may lie at its storage alone. Raises as above."""
+        project.bring("shards")
+        shards = cls.open(project.path("shards"), read=read)
+        if project.storage and not shards.has_tars():
+            shards.tars = StoredTars(project.storage, "shards", shards.receipt.files)
+        return shards
+
+    def has_tars(self) -> bool:
+        """Whether all tars lie in the folder."""
+        return all((self.folder / name).exists() for name in tars_of(self.receipt))
+
+    def require_tars(self) -> None:
+        """Raises NotReady where they lie elsewhere."""
+        if not self.has_tars():
+            raise NotReady(
+                f"The tars of {self.folder} lie at the project's storage alone.",
+                "Fetch them: unidiff storage --fetch shards",
+            )
 
     @cached_property
     def _rows(self) -> Rows:
@@ -110,50 +132,27 @@ class Shards:
 
     def _member(self, row: Row, offset: int, size: int, crc: int, what: str) -> bytes:
         data = self._read(row.shard, offset, size)
-        check(self.folder / row.shard, row, what, data, size, crc)
+        check(self.tars.place(row.shard), row, what, data, size, crc)
         return data
 
     def _read(self, shard: str, offset: int, size: int) -> bytes:
         """Bytes of a shard, fewer where it ends. Raises Damaged where it cannot be read."""
         try:
-            return self._pread(shard, offset, size)
+            return self.tars.read(shard, offset, size)
         except OSError as problem:
             reason = problem.strerror or str(problem)
-            raise Damaged(f"{self.folder / shard} cannot be read: {reason}.", REDO) from problem
-
-    def _pread(self, shard: str, offset: int, size: int) -> bytes:
-        """One pread: no shared position and no lock, so threads and forks may read alike."""
-        descriptor = self._files.get(shard)
-        if descriptor is None:
-            descriptor = os.open(self.folder / shard, os.O_RDONLY | os.O_CLOEXEC)
-            if len(self._files) >= MAX_OPEN:
-                try:
-                    return os.pread(descriptor, size, offset)
-                finally:
-                    os.close(descriptor)
-            first = self._files.setdefault(shard, descriptor)
-            # Another thread may have been faster.
-            if first != descriptor:
-                os.close(descriptor)
-            descriptor = first
-        return os.pread(descriptor, size, offset)
+            raise Damaged(f"{self.tars.place(shard)} cannot be read: {reason}.", REDO) from problem
 
     def close(self) -> None:
-        while self._files:
-            os.close(self._files.popitem()[1])
-
-    def __del__(self) -> None:
-        if hasattr(self, "_files"):
-            self.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_files"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _files={})
+        self.tars.close()
 
 
-def check(file: Path, row: Row, what: str, data: bytes, size: int, crc: int) -> None:
+def tars_of(receipt: Receipt) -> list[str]:
+    """The names of the tars of finished shards."""
+    return [name for name in receipt.files if name.endswith(".tar")]
+
+
+def check(place: str, row: Row, what: str, data: bytes, size: int, crc: int) -> None:
     """Raises Damaged where the bytes of a sample's member are not those that were written."""
     if len(data) != size or zlib.crc32(data) != crc:
-        raise Damaged(f"{file}: the {what} of sample {row.key} is damaged.", REDO)
+        raise Damaged(f"{place}: the {what} of sample {row.key} is damaged.", REDO)

@@ -13,7 +13,6 @@ import io
 import tarfile
 from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,7 +87,7 @@ def read_span(shards: Shards, rows: Sequence[Row]) -> list[bytes]:
 
     Raises Damaged where that piece of the shard holds anything else than the index says.
     """
-    file = shards.folder / rows[0].shard
+    file = shards.tars.place(rows[0].shard)
     data = shards.span_bytes(rows[0], rows[-1])
     wanted = {row.key: row for row in rows}
     images: dict[str, bytes] = {}
@@ -105,7 +104,7 @@ def read_span(shards: Shards, rows: Sequence[Row]) -> list[bytes]:
     return [images[row.key] for row in rows]
 
 
-def _tar_samples(file: Path, first: Row, data: bytes) -> Iterator[dict[str, Any]]:
+def _tar_samples(file: str, first: Row, data: bytes) -> Iterator[dict[str, Any]]:
     """The samples in a piece of a tar, by webdataset: the key, and the bytes of each ending."""
     from webdataset import DataPipeline
     from webdataset.tariterators import group_by_keys, tar_file_expander
@@ -113,7 +112,7 @@ def _tar_samples(file: Path, first: Row, data: bytes) -> Iterator[dict[str, Any]
     # What begins otherwise might be taken for a compressed archive.
     if not data.startswith(first.key.encode()):
         raise Damaged(f"{file}: sample {first.key} is missing.", REDO)
-    source = [{"url": str(file), "stream": io.BytesIO(data)}]
+    source = [{"url": file, "stream": io.BytesIO(data)}]
     try:
         yield from DataPipeline([source], tar_file_expander, group_by_keys)
     except (tarfile.TarError, ValueError, OSError) as problem:
@@ -121,7 +120,7 @@ def _tar_samples(file: Path, first: Row, data: bytes) -> Iterator[dict[str, Any]
         raise Damaged(f"{file} cannot be read as a tar: {reason}.", REDO) from problem
 
 
-def _image(file: Path, row: Row, sample: dict[str, Any]) -> bytes:
+def _image(file: str, row: Row, sample: dict[str, Any]) -> bytes:
     """The image of a sample, its bytes checked."""
     members = {ending: data for ending, data in sample.items() if not ending.startswith("__")}
     text = members.pop("json", b"")

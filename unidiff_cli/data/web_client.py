@@ -18,7 +18,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import IO, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
-from unidiff_cli.data.addresses import WEB, without_secrets
+from unidiff_cli.addresses import WEB, without_secrets
 
 PORTS = {"http": 80, "https": 443}
 LONGEST = 8192

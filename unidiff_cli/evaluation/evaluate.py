@@ -153,7 +153,7 @@ def _run(
 ) -> Receipt:
     # What is read.
     prepared = project.receipt("shards")
-    shards = Shards.open(project.path("shards"))
+    shards = Shards.of(project)
     cache = project.folder("cache") / "evaluate"
     window = token_window(evaluation.models[0].source, fetch=True)
     eval_set = EvalSet.of(shards, recipe, window, cache)

@@ -12,6 +12,7 @@ from typing import Any
 
 from unidiff_cli import __version__
 from unidiff_cli.config.schema import Recipe
+from unidiff_cli.data.shards import Shards
 from unidiff_cli.errors import UsageError, WorkError
 from unidiff_cli.evaluation.measure import (
     check_scorer,
@@ -72,6 +73,9 @@ def ablate(
     # What is refused.
     refuse_unlike(recipes, seeds)
     first = next(iter(recipes.values()))
+    if not folds:
+        # Its cells link them.
+        Shards.of(project, read=False).require_tars()
     projects = fold_projects(project, first, folds) if folds else [project]
     metrics, left_out = _choose_metrics(project, first, projects, folds)
     check_scorer(first.evaluate, metrics, first.base)

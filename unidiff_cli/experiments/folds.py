@@ -38,7 +38,7 @@ def fold_projects(project: Project, recipe: Recipe, count: int) -> list[Project]
 
     They lie in the project's cache. Raises WorkError for too few groups.
     """
-    whole = Shards.open(project.path("shards"))
+    whole = Shards.of(project)
     rows = whole.rows()
     try:
         numbers = folds(list(column_of(rows, "group")), count, recipe.evaluate.seed)
@@ -90,7 +90,7 @@ def open_eval_set(
 
     Outputs of models are stored in `cache`.
     """
-    opened = Shards.open(project.path("shards"))
+    opened = Shards.of(project)
     options = recipe.evaluate.model_copy(update={"split": split} if split else {})
     measured = recipe.model_copy(update={"evaluate": options})
     return EvalSet.of(opened, measured, token_window(recipe.base, fetch=True), cache, fold)
@@ -99,7 +99,7 @@ def open_eval_set(
 def train_recipe(project: Project, recipe: Recipe, on_progress: Progress | None) -> str:
     """The name of a finished run: a new one, or the last one, resumed after an interruption."""
     # As `train` does, so that the run is known again.
-    images = len(Shards.open(project.path("shards")).rows("train"))
+    images = len(Shards.of(project).rows("train"))
     recipe, notes = sized(recipe, images)
     for note in notes:
         logger.info("%s", note)

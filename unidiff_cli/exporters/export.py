@@ -29,7 +29,7 @@ from unidiff_cli.progress import Progress
 from unidiff_cli.project import checkpoints
 from unidiff_cli.project.files import write_json, write_text
 from unidiff_cli.project.project import Project
-from unidiff_cli.project.receipt import QUICK, Receipt, is_closed
+from unidiff_cli.project.receipt import QUICK, Receipt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,7 +147,7 @@ def _write(
     exporter.check(base)
     clip = wanted.clip
     if isinstance(clip, str):
-        shards = Shards.open(project.path("shards"))
+        shards = Shards.of(project)
         chosen = choose_alpha(shards, recipe, base, weights, on_progress)
         say = logger.info if chosen.gained else logger.warning
         say(f"alpha {chosen.alpha:g} of CLIP's towers: {chosen.reason}")
@@ -212,9 +212,11 @@ def _run(project: Project, run: str | None) -> str:
             f"There is no run '{run}'.{nearest(run, runs)}",
             f"Runs: {', '.join(runs) or 'none'}.",
         )
-    finished = [name for name in runs if is_closed(project.path("runs", name))]
-    if run or finished:
-        return run or finished[-1]
+    if run:
+        return run
+    for name in reversed(runs):
+        if project.known("runs", name):
+            return name
     raise NotReady(
         f"{project.root.name} has no finished run.",
         "Run: unidiff train" + (" --resume" if runs else ""),

@@ -35,11 +35,11 @@ def export_guidance(
     """
     if not choose:
         return _own(base, "the base's own; it was not asked to choose one")
-    prepared = Receipt.read(project.path("shards"))
+    prepared = project.known("shards")
     if prepared is None or prepared.hash != trained.inputs.get("shards"):
         guidance = _own(base, "the base's own: the shards of its run are gone")
     else:
-        shards = Shards.open(project.path("shards"))
+        shards = Shards.of(project)
         guidance = choose_guidance(shards, recipe, base.to(machine.device()), on_progress)
     logger.info(f"guidance {guidance.guidance}: {guidance.reason}")
     return guidance

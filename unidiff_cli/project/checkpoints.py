@@ -123,7 +123,7 @@ def digests(folder: Path) -> dict[str, str]:
     """The sha256 of every file of the checkpoints as it was written, by its path in `folder`."""
     return {
         f"{checkpoint.name}/{name}": sha256
-        for checkpoint in _all(folder)
+        for checkpoint in all_of(folder)
         for name, sha256 in _written(checkpoint).items()
         if (checkpoint / name).is_file()
     }
@@ -170,7 +170,7 @@ def latest(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | Damaged]]:
             yield checkpoint, problem
 
 
-def _all(folder: Path) -> list[Path]:
+def all_of(folder: Path) -> list[Path]:
     """The step checkpoints, oldest first, and what else was saved beside them, such as `best`."""
     steps = committed(folder)
     others = sorted(state.parent for state in folder.glob(f"[!.]*/{STATE}"))

@@ -22,6 +22,8 @@ class Folder:
     several: bool = False
     # A sub-folder whose files are checked when they are read.
     apart: str = ""
+    # What the files end in that may lie at the project's storage alone.
+    streamed: str = ""
     # The folder that holds what is done of it while it is unfinished, where that is another.
     begun: str = ""
     # What makes it again although its receipt says that it is finished.
@@ -33,7 +35,7 @@ PREVIOUS_INDEX = "previous-index"
 
 # The folders of a project by name, in the order of the work. Every other list is made from it.
 FOLDERS = {
-    "shards": Folder("unidiff prepare CATALOG", always=True),
+    "shards": Folder("unidiff prepare CATALOG", always=True, streamed=".tar"),
     "runs": Folder(
         "unidiff train",
         always=True,

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from unidiff_cli.errors import (
     WorkError,
     nearest,
 )
+from unidiff_cli.project import stored
 from unidiff_cli.project.files import (
     atomic_folder,
     make_folder,
@@ -36,6 +38,7 @@ from unidiff_cli.project.folders import FOLDERS, MARK
 from unidiff_cli.project.lock import Taken, locked
 from unidiff_cli.project.numbered import by_number, next_number
 from unidiff_cli.project.receipt import QUICK, Receipt, close, is_closed, listing
+from unidiff_cli.project.storage import Storage
 from unidiff_cli.system import naming
 
 logger = logging.getLogger("unidiff")
@@ -95,6 +98,53 @@ class Project:
         """The path of a folder, such as path("shards") or path("exports", "001-fashion")."""
         return self.root.joinpath(*names)
 
+    @cached_property
+    def storage(self) -> Storage | None:
+        """Where what is finished is kept beside this directory, if `storage.json` names a place.
+
+        Raises UsageError and EnvironmentProblem.
+        """
+        return Storage.of(self.root)
+
+    def bring(self, *names: str) -> None:
+        """Fetches a folder from the storage where it is not finished here.
+
+        The tars of shards stay there: they are read where they lie. Raises WorkError where it holds
+        what is not ours, Damaged and EnvironmentProblem.
+        """
+        if self.storage and (contents := stored.lacking(self.storage, self.root, names)):
+            if FOLDERS[names[0]].several:
+                self.folder(names[0])
+            stored.bring(self.storage, self.root, names, contents, self.streamed(*names))
+
+    def fetch(self, *names: str) -> None:
+        """Fetches a stored folder whole, the tars of shards too.
+
+        Raises NotReady where none is stored, WorkError where another is here, else as `bring`.
+        """
+        contents = self.storage.contents("/".join(names)) if self.storage else None
+        if self.storage is None or contents is None or names[0] not in FOLDERS:
+            raise NotReady(
+                f"No folder '{'/'.join(names)}' is stored.", "See what is: unidiff storage"
+            )
+        if (own := stored.contents_of(self.path(*names))) and own != contents:
+            raise WorkError(
+                f"{self.path(*names)} is another than the one that is stored.",
+                "Nothing was changed. To take that one, move this one elsewhere.",
+            )
+        if FOLDERS[names[0]].several:
+            self.folder(names[0])
+        stored.bring(self.storage, self.root, names, contents)
+
+    def keep(self, *names: str, older: bool = False) -> None:
+        """Stores a finished folder, or a run as it is now, where the project has a storage.
+
+        With `older` it may replace one that was finished later. Raises WorkError and
+        EnvironmentProblem.
+        """
+        if self.storage:
+            stored.keep(self.storage, self.root, names, older=older)
+
     def create(self) -> None:
         """Makes the directory and its `unidiff.yaml` where they are not there yet."""
         starters = {
@@ -122,10 +172,11 @@ class Project:
         Damaged where a file is not what was written, naming the command that writes it.
         """
         path, folder = self.path(*names), FOLDERS[names[0]]
+        self.bring(*names)
         place = f"{self.root.name}/{'/'.join(names)}"
         if receipt := self._read(*names):
             try:
-                receipt.check(path, hashed, folder.apart)
+                receipt.check(path, hashed, folder.apart, self.streamed(*names))
             except Damaged as damage:
                 remake = receipt.remake or f"{folder.command}{folder.redo}"
                 raise Damaged(damage.fact, f"Make it again: {remake}") from damage
@@ -146,6 +197,19 @@ class Project:
             command = FOLDERS[names[0]].command
             raise Damaged(damage.fact, f"Move {path} elsewhere, and run: {command}") from damage
 
+    def streamed(self, *names: str) -> str:
+        """What the files end in that a folder may lack, since they lie at the storage."""
+        return FOLDERS[names[0]].streamed if self.storage else ""
+
+    def known(self, *names: str) -> Receipt | None:
+        """The receipt of a folder, which may be at the storage alone; None where there is none.
+
+        Raises Damaged.
+        """
+        if is_closed(self.path(*names)) or not self.storage:
+            return self._read(*names)
+        return stored.receipt_of(self.storage, names)
+
     def finished(
         self, *names: str, settings: dict[str, Any], inputs: dict[str, str]
     ) -> Receipt | None:
@@ -153,25 +217,36 @@ class Project:
 
         A damaged folder is named: its stage does the work again.
         """
+        self.bring(*names)
         receipt = self._read(*names)
         if receipt is None or not receipt.same_work(settings, inputs):
             return None
         try:
-            receipt.check(self.path(*names), QUICK)
+            receipt.check(self.path(*names), QUICK, streamed=self.streamed(*names))
         except Damaged as damage:
             logger.warning("%s It is made again.", damage.fact)
             return None
+        # What brought it there may have been stopped.
+        self.keep(*names)
         return receipt
 
     def runs(self) -> list[str]:
-        """The names of all training runs, oldest first."""
-        return _visible_folders(self.path("runs"))
+        """The names of all training runs, oldest first; also of those at the storage alone."""
+        return self._with_stored("runs", _visible_folders(self.path("runs")))
+
+    def _with_stored(self, parent: str, here: list[str]) -> list[str]:
+        storage = self.storage
+        if storage is None:
+            return here
+        others = [name for name in storage.folders(parent) if name not in here]
+        there = [name for name in others if storage.contents(f"{parent}/{name}")]
+        return sorted({*here, *there}, key=by_number)
 
     def exports(self) -> list[str]:
-        """The names of all finished exports, oldest first."""
-        return [
-            n for n in _visible_folders(self.path("exports")) if is_closed(self.path("exports", n))
-        ]
+        """The names of all finished exports, oldest first; also of those at the storage alone."""
+        names = _visible_folders(self.path("exports"))
+        here = [name for name in names if is_closed(self.path("exports", name))]
+        return self._with_stored("exports", here)
 
     def next_run(self, recipe: str) -> str:
         """A new run's name: a running number and the recipe."""
@@ -181,12 +256,14 @@ class Project:
         """The name of the current export; empty where there is none."""
         pointer = self.path("exports", "current")
         if not pointer.is_file():
-            return ""
+            return self.storage.text("exports/current") if self.storage else ""
         return pointer.read_text(encoding="utf-8", errors="replace").strip()
 
     def make_current(self, name: str) -> None:
         """Makes an export the one that every command reads by default."""
         write_text(self.path("exports", "current"), f"{name}\n")
+        if self.storage and self.storage.text("exports/current") != name:
+            self.storage.write("exports/current", f"{name}\n".encode())
 
     def export(self, name: str | None = None, hashed: int | None = QUICK) -> Path:
         """The folder of an export, the current one by default, `hashed` bytes of it checked.
@@ -203,6 +280,10 @@ class Project:
                 f"Finished exports: {known}.",
             )
         self.receipt("exports", name, hashed=hashed)
+        pointer = self.path("exports", "current")
+        if self.storage and not pointer.is_file() and name == self.current_export():
+            # Else a service that looks whether it changed would ask the storage each time.
+            write_text(pointer, f"{name}\n")
         return self.path("exports", name)
 
     @contextmanager
@@ -286,6 +367,7 @@ class Project:
             yield fresh
             signals.check()
             close(fresh, receipt, time.monotonic() - started)
+        self.keep(*names)
 
 
 def _visible_folders(parent: Path) -> list[str]:

@@ -112,23 +112,28 @@ class Receipt:
         """Whether the work that is asked for now is the work this receipt closed."""
         return digest([self.settings, self.inputs]) == digest([settings, inputs])
 
-    def check(self, folder: Path, hashed: int | None = 0, apart: str = "") -> None:
+    def check(
+        self, folder: Path, hashed: int | None = 0, apart: str = "", streamed: str = ""
+    ) -> None:
         """Raises Damaged for a file of the folder that is missing or not what was written.
 
         Every size is compared, and hashes of so many bytes, the smallest files first; None
         compares all. This process hashes a file that did not change only once. Files of the
-        sub-folder `apart` are left to those who read them.
+        sub-folder `apart` are left to those who read them, and those that end in `streamed` may be
+        missing.
         """
-        for file, reason in self.damage(folder, hashed, apart):
+        for file, reason in self.damage(folder, hashed, apart, streamed):
             raise Damaged(f"{file} {reason}.")
 
     def damage(
-        self, folder: Path, hashed: int | None = None, apart: str = ""
+        self, folder: Path, hashed: int | None = None, apart: str = "", streamed: str = ""
     ) -> list[tuple[Path, str]]:
         """The files that `check` would name, each with what is wrong with it."""
         wrong, left = [], hashed
         for name, record in sorted(self.files.items(), key=lambda item: item[1].size):
             if apart and name.startswith(f"{apart}/"):
+                continue
+            if streamed and name.endswith(streamed) and not (folder / name).exists():
                 continue
             if left is not None:
                 left -= record.size

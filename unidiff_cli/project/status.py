@@ -15,10 +15,13 @@ from unidiff_cli.project.receipt import Receipt
 
 @dataclass(frozen=True)
 class FolderState:
-    """One folder of a project: how far its stage came, and what it holds or why it is stale."""
+    """One folder of a project: how far its stage came, and what it holds or why it is stale.
+
+    One that is "stored" lies at the storage, and is fetched when a command reads it.
+    """
 
     folder: str
-    state: Literal["missing", "unfinished", "damaged", "stale", "ready"]
+    state: Literal["missing", "unfinished", "damaged", "stale", "stored", "ready"]
     contents: str = ""
 
 
@@ -60,7 +63,7 @@ def next_command(states: list[FolderState]) -> str:
     for name, (part, state) in newest.items():
         if state == "unfinished" and FOLDERS[name].resume:
             return FOLDERS[name].resume
-        if state != "ready":
+        if state not in ("ready", "stored"):
             return FOLDERS[name].command
         if name == "runs" and f"exports/{part}" not in {row.folder for row in states}:
             return FOLDERS["exports"].command
@@ -73,11 +76,16 @@ def _state(project: Project, folder: str) -> FolderState:
         receipt = Receipt.read(path)
         if receipt:
             # Sizes only: `unidiff verify` reads every byte.
-            receipt.check(path, apart=FOLDERS[folder.split("/")[0]].apart)
+            names = folder.split("/")
+            apart, streamed = FOLDERS[names[0]].apart, project.streamed(*names)
+            receipt.check(path, apart=apart, streamed=streamed)
     except Damaged as damage:
         return FolderState(folder, "damaged", damage.fact)
     if receipt is None:
-        begun = _is_begun(project, folder)
+        there = project.storage.contents(folder) if project.storage else None
+        if project.storage and there and there.finished:
+            return FolderState(folder, "stored", project.storage.address_of(folder))
+        begun = _is_begun(project, folder) or there is not None
         contents = _progress(path) if folder.startswith("runs/") else ""
         return FolderState(folder, "unfinished" if begun else "missing", contents)
     changed = [

@@ -71,7 +71,7 @@ def index(
         if finished and not force:
             return finished
         logger.info("%s", sentence)
-        shards = Shards.open(project.path("shards"))
+        shards = Shards.of(project)
         rows = shards.rows()
         earlier = None if force else Earlier.of(project, folder.name, inputs)
         unknown = earlier.unknown_rows(rows) if earlier else rows

@@ -34,7 +34,7 @@ class EmbedWork:
     def of(cls, project: Project, export: str | None, force: bool = False) -> EmbedWork:
         """With `force` nothing is taken from earlier indexes. Raises as `index` does."""
         folder, inputs = index_inputs(project, export, hashed=None)
-        shards = Shards.open(project.path("shards"))
+        shards = Shards.of(project)
         earlier = None if force else Earlier.of(project, folder.name, inputs)
         rows = earlier.unknown_rows(shards.rows()) if earlier else shards.rows()
         loaded = list(encoders.load_encoders(project, folder).values())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from unidiff_cli.data.addresses import WEB, without_secrets
+from unidiff_cli.addresses import WEB, without_secrets
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 from unidiff_cli.system import first_line
 

@@ -74,7 +74,7 @@ class Retriever(Browsable):
             return folder, OpenedIndex.open(project.path("index"), kind, encoder)
 
         folder, opened = read_index(project, export, read)
-        shards = Shards.open(project.path("shards"), read=False)
+        shards = Shards.of(project, read=False)
         model = encoders.load_encoder(project, folder, encoder)
         return cls(shards, opened, model, folder.name)
 

@@ -34,4 +34,5 @@ def roll_back(project: Project) -> Receipt:
         for name in ("index", PREVIOUS_INDEX):
             project.refuse_foreign(name)
         swap_folders(project.path("index"), project.path(PREVIOUS_INDEX))
+        project.keep("index", older=True)
         return receipt

@@ -30,7 +30,7 @@ def batches_of(project: Project, recipe: Recipe, world: int = 1) -> Batches:
     Their blocks of like samples are left out: they may ask the base itself.
     """
     plain = recipe.model_copy(update={"train": recipe.train.model_copy(update={"alike": 0.0})})
-    shards = Shards.open(project.path("shards"))
+    shards = Shards.of(project)
     job = Job.without_cache(project, plain, shards)
 
     def batches(base: BaseModel) -> Iterator[Batch]:

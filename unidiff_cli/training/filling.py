@@ -192,5 +192,5 @@ def main(root: str, run: str) -> None:
     base = loading.load_recipe_base(recipe)
     round_denoiser(base, recipe)
     base.to(machine.device())
-    shards = Shards.open(project.path("shards"))
+    shards = Shards.of(project)
     _filled(project, recipe, base, shards, began.weights, share=share)

@@ -65,7 +65,7 @@ class Job:
             name,
             provenance.recipe_of(folder),
             provenance,
-            Shards.open(project.path("shards")),
+            Shards.of(project),
             Precomputed.read(folder),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from unidiff_cli import machine, signals
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.dataset import Samples
-from unidiff_cli.errors import Damaged, Interrupted
+from unidiff_cli.errors import Damaged, EnvironmentProblem, Interrupted
 from unidiff_cli.models.guidance_file import guidance_in_force
 from unidiff_cli.models.sampler import generate_images
 from unidiff_cli.project import checkpoints, run_log
@@ -33,8 +33,15 @@ class Run:
     """The folder of one run. Every process has one; only the main process writes."""
 
     def __init__(
-        self, folder: Path, recipe: Recipe, trainer: Trainer, held_out: Samples | None
+        self,
+        folder: Path,
+        recipe: Recipe,
+        trainer: Trainer,
+        held_out: Samples | None,
+        keep: Callable[[], None],
     ) -> None:
+        """`keep` stores the folder as it is, where there is a storage."""
+        self._keep = keep
         self.folder, self.recipe, self.trainer = folder, recipe, trainer
         self.disk = DiskWatch(folder, trainer)
         self.best = Best()
@@ -100,6 +107,11 @@ class Run:
         run_log.sync(self.folder)
         checkpoints.save(folder, checkpoints.step_name(step), tensors, state)
         checkpoints.prune(folder, self.recipe.train.keep_checkpoints)
+        try:
+            self._keep()
+        # The run goes on: its next checkpoint brings what this one could not.
+        except EnvironmentProblem as problem:
+            logger.warning("%s The checkpoint of step %s is here alone.", problem.fact, step)
 
     def records(self) -> dict[str, FileRecord]:
         """The checkpoints' files for the run's receipt, by their hashes when they were written."""

@@ -63,7 +63,7 @@ def train(
     with project.lock(existing=True), others(launching.started) as waiting:
         # What we read.
         prepared = project.receipt("shards")
-        shards, notes = Shards.open(project.path("shards")), list[str]()
+        shards, notes = Shards.of(project), list[str]()
         if resume:
             name, recipe, provenance = _resumed(project, resume, prepared.hash)
         else:
@@ -73,6 +73,7 @@ def train(
                 return finished
             name = project.next_run(recipe.name)
         if receipt := Receipt.read(project.path("runs", name)):
+            project.keep("runs", name)
             return name, receipt
         # What we refuse.
         for written in ("exports", "runs"):
@@ -123,12 +124,14 @@ def _finished(
     settings, inputs = provenance.settings(recipe), {"shards": provenance.shards}
     for name in reversed(project.runs()):
         try:
-            receipt = Receipt.read(project.path("runs", name))
+            receipt = project.known("runs", name)
         except Damaged as problem:
             # It hinders no other run.
             logger.warning("%s", problem)
             continue
         if receipt and receipt.same_work(settings, inputs):
+            project.bring("runs", name)
+            project.keep("runs", name)
             return name, receipt
     return None
 
@@ -143,6 +146,7 @@ def _resumed(project: Project, resume: str | bool, shards: str) -> tuple[str, Re
         raise NotReady(
             f"There is no run '{name}'.{nearest(name, runs)}", f"Runs: {', '.join(runs)}."
         )
+    project.bring("runs", name)
     folder = project.path("runs", name)
     began = Provenance.read(folder)
     recipe = began.recipe_of(folder)

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,8 @@ def work(
             base.default_size = next(iter(sizes))
         training = job.training_samples(base, accelerator.process_index, world)
         held_out = job.held_out_samples(base)
-        run = Run(job.folder, recipe, trainer, held_out)
+        keep = partial(job.project.keep, "runs", job.name)
+        run = Run(job.folder, recipe, trainer, held_out, keep)
         if main or trainer.sharded:
             run.begin()
         run.restore()
@@ -133,6 +135,7 @@ def work(
         receipt.figures |= job.figures(training, base)
         receipt.files, receipt.changing = run.records(), [OUTPUT]
         close(job.folder, receipt, time.monotonic() - started)
+        keep()
 
 
 def _loop(

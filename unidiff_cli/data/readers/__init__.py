@@ -25,9 +25,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from unidiff_cli import registry
+from unidiff_cli.addresses import without_secrets
 from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import captions as captions_module
-from unidiff_cli.data.addresses import without_secrets
 from unidiff_cli.data.columns import SPLIT_FLAGS
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.downloads import WebImage

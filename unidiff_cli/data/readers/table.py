@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from unidiff_cli.addresses import WEB, scheme_of, without_secrets
 from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import captions, columns
-from unidiff_cli.data.addresses import WEB, scheme_of, without_secrets
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import InMemory, Location, shown
 from unidiff_cli.data.readers import Reader

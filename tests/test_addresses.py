@@ -2,7 +2,7 @@
 
 import pytest
 
-from unidiff_cli.data.addresses import file_path, scheme_of, without_secrets
+from unidiff_cli.addresses import file_path, scheme_of, without_secrets
 
 
 @pytest.mark.parametrize(
