@@ -25,7 +25,8 @@ def unfilled_fields(captions: Iterable[Iterable[str]]) -> list[Doubt]:
     """A doubt for the field that most images have in a caption; none where there is none."""
     counts: Counter[str] = Counter()
     images = 0
-    for images, of_image in enumerate(captions, 1):
+    for of_image in captions:
+        images += 1
         counts.update(set(_FIELD.findall(" ".join(of_image))))
     if not counts or images < FEW:
         return []

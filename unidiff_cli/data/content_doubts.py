@@ -57,8 +57,8 @@ def _torn(contents: summary.Contents) -> Iterator[Doubt]:
     if len(torn_groups):
         group = grouped.name(int(groups[torn_groups[0]]))
         yield Doubt(
-            f"{_counted(len(torn_groups), 'group')} equal images in several splits, such as that of "
-            f"{shown(group)}. {so}",
+            f"{_counted(len(torn_groups), 'group')} equal images in several splits, such as that "
+            f"of {shown(group)}. {so}",
             "To keep each in one split: --set prepare.columns.split=''",
         )
 

@@ -58,7 +58,10 @@ class Union:
 
 
 def numbered_alike(values: np.ndarray) -> tuple[Ints, Ints]:
-    """0 … D − 1 for each of D distinct values in the order of their first, (n,), and those, (D,)."""
+    """A number for each value, equal for equal ones, (n,), and where each number is first, (D,).
+
+    They are 0 … D − 1 in the order in which D distinct values first stand.
+    """
     _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)
     place = np.empty_like(order)

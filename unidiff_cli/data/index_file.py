@@ -41,16 +41,16 @@ def write_index(folder: Path, rows: Iterable[Row]) -> str:
         pyarrow.OSFile(str(folder / MAPPED), "wb") as stream,
         pyarrow.ipc.new_file(stream, schema) as mapped,
     ):
-        last = ""
-        rest = iter(rows)
-        while pieces := list(islice(_pieces(rest), BLOCK // PIECE)):
+        pieces = _pieces(rows)
+        while block := list(islice(pieces, BLOCK // PIECE)):
             # In one piece, as a row group of it is written.
-            table = pyarrow.concat_tables(pieces).combine_chunks()
-            keys = [last, *table.column("key").to_pylist()]
-            assert all(a < b for a, b in zip(keys, keys[1:], strict=False))
-            last = keys[-1]
+            table = pyarrow.concat_tables(block).combine_chunks()
+            del block
             parquet.write_table(table)
             mapped.write_table(table)
+            # Arrow keeps for itself what a block took, and the next one takes more.
+            del table
+            pyarrow.default_memory_pool().release_unused()
     return record_of(folder / INDEX).sha256
 
 
@@ -98,6 +98,10 @@ class RowFile:
         return [reader.get_batch(number) for number in range(reader.num_record_batches)]
 
 
-def _pieces(rows: Iterator[Row]) -> Iterator[pyarrow.Table]:
-    while piece := list(islice(rows, PIECE)):
+def _pieces(rows: Iterable[Row]) -> Iterator[pyarrow.Table]:
+    rest, last = iter(rows), ""
+    while piece := list(islice(rest, PIECE)):
+        keys = [last, *(row.key for row in piece)]
+        assert all(a < b for a, b in zip(keys, keys[1:], strict=False))
+        last = keys[-1]
         yield encoded(piece)

@@ -82,9 +82,7 @@ def find_placeholders(
     return result
 
 
-def find_repeated(
-    stored: StoredSamples, clusters: Iterable[list[int]]
-) -> list[Placeholder]:
+def find_repeated(stored: StoredSamples, clusters: Iterable[list[int]]) -> list[Placeholder]:
     """Images in many files whose captions are those of classes: other images have them too.
 
     Rows that name one file, or one product, are one.
@@ -103,9 +101,7 @@ def find_repeated(
     result = []
     for rows in many:
         items = [stored[n] for n in rows]
-        files = {
-            item.sample.product or item.path or n for n, item in zip(rows, items, strict=True)
-        }
+        files = {item.sample.product or item.path or n for n, item in zip(rows, items, strict=True)}
         images = set(contents[rows])
         captions = {item.sample.captions[0] for item in items}
         classes = {caption for caption in captions if of_caption[caption] - images}

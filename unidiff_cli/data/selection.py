@@ -109,9 +109,7 @@ def _without(decoded: Decoded, reasons: Mapping[int, Reason]) -> Decoded:
     stays[list(reasons)] = False
     left_out = ((n, decoded.samples[n]) for n in sorted(reasons))
     rejected = (Rejected(item.sample.row, reasons[n], item.path) for n, item in left_out)
-    return Decoded(
-        decoded.samples.take(np.flatnonzero(stays)), decoded.rejected.extended(rejected)
-    )
+    return Decoded(decoded.samples.take(np.flatnonzero(stays)), decoded.rejected.extended(rejected))
 
 
 def _placeholder_reasons(decoded: Decoded, items: Iterable[Placeholder]) -> dict[int, Reason]:
@@ -203,9 +201,7 @@ def _suspicions(stored: StoredSamples, found: list[Placeholder]) -> list[Doubt]:
     ]
 
 
-def _repetitions(
-    stored: StoredSamples, found: list[Placeholder], options: Prepare
-) -> list[Doubt]:
+def _repetitions(stored: StoredSamples, found: list[Placeholder], options: Prepare) -> list[Doubt]:
     """One doubt of the images that stand in many files of classes; names that of most files."""
     if not found:
         return []

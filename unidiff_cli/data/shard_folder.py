@@ -72,9 +72,7 @@ class NewRows:
         )
 
 
-def rows_of(
-    samples: StoredSamples, pairs: list[tuple[int, int]], options: Prepare
-) -> NewRows:
+def rows_of(samples: StoredSamples, pairs: list[tuple[int, int]], options: Prepare) -> NewRows:
     """The rows of samples; `pairs` are near-equal images."""
 
     def product_of(number: int) -> str:

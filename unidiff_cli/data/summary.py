@@ -228,7 +228,9 @@ def write_page(
         table=table(receipt),
         options=options,
         splits=[(name, receipt.counts[name], n) for name, n in zip(NAMES, groups, strict=True)],
-        words=plots.histogram(contents.captions.words.tolist(), x="words in a caption", y="captions"),
+        words=plots.histogram(
+            contents.captions.words.tolist(), x="words in a caption", y="captions"
+        ),
         samples=[figure(n) for n in chosen],
         pairs=[(figure(a), figure(b)) for a, b in contents.pairs[:MOST_PAIRS]],
         placeholders=placeholders,
