@@ -8,7 +8,7 @@ written   such photos resized and written as shards   against Pillow and wds.Sha
 passed    ready bytes of 7, 30 and 200 kB as shards    against wds.TarWriter and a raw write
 workers   a whole prepare by one process and by two
 growth    a whole prepare of 1,000 to 60,000 tiny photos: the cost of one
-memory    a whole prepare of 20,000 and of 60,000 tiny photos: the peak of resident memory of the
+memory    a whole prepare of 10,000 and of 40,000 tiny photos: the peak of resident memory of the
           process that does not decode, and what one more row adds to it
 
 Where one process works, times are the processor's, so that another process takes no part in them;
@@ -39,7 +39,7 @@ PARTS: dict[str, Part] = {
     "passed": Passed(),
     "workers": Workers(SIZES[256], 256, images=1_500),
     "growth": Growth((1_000, 4_000, 16_000, 60_000)),
-    "memory": Memory((20_000, 60_000)),
+    "memory": Memory((10_000, 40_000)),
 }
 QUICK: dict[str, Part] = {
     "resize_256": Resizing((256, 192), 64, images=2, rounds=2),
