@@ -1,7 +1,7 @@
 """Groups that must stay together: those of products, equal and near-equal images."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unidiff_cli.data import duplicates
@@ -29,6 +29,7 @@ def test_groups_join_products_contents_and_pairs():
 ROWS = st.lists(st.tuples(st.sampled_from([None, "", *"abcde"]), st.integers(1, 12)), max_size=25)
 
 
+@settings(deadline=None)
 @given(ROWS.filter(len), st.lists(st.tuples(st.integers(0, 24), st.integers(0, 24)), max_size=4))
 def test_a_group_has_the_first_of_its_names(rows, pairs):
     pairs = [(a, b) for a, b in pairs if max(a, b) < len(rows)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.catalogue import bounds, encoded, photo, write_photos
@@ -71,6 +71,7 @@ def numbers(keys: np.ndarray, shards: int) -> list[int]:
     return shard_numbers(keys, shards).tolist()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400), st.integers(1, 30), st.randoms())
 def test_one_more_sample_touches_two_shards_at_most(count, size, noise):
     keys = keys_of(noise, count + 1)

@@ -128,7 +128,7 @@ def _clusters(stored: StoredSamples, near: bool) -> Iterator[list[int]]:
         yield from (rows.tolist() for rows in several)
         return
     # (D, 32), (D, 48) and (D,) of D images that are not equal.
-    hashes, colours, flat = (stored.column(name, first) for name in ("phash", "colour", "flat"))
+    hashes, colours, flat = (stored.column(name, first) for name in ("phash", "colour", "is_flat"))
     linked = duplicates.Union(len(first))
     for a, b in near_duplicates.near_pairs(hashes, colours, flat, BITS):
         linked.join(a, b)

@@ -71,7 +71,7 @@ def select(decoded: Decoded, options: Prepare) -> Selection:
     decoded = _without(decoded, _placeholder_reasons(decoded, certain))
     if options.masks == "leave_out":
         reason = Reason(Cause.MASK.value, Cause.MASK)
-        masks = np.flatnonzero(decoded.samples.column("mask")).tolist()
+        masks = np.flatnonzero(decoded.samples.column("is_mask")).tolist()
         decoded = _without(decoded, dict.fromkeys(masks, reason))
     pairs = near_pairs(decoded.samples, options)
     notes = {}
@@ -93,7 +93,7 @@ def near_pairs(stored: StoredSamples, options: Prepare) -> list[tuple[int, int]]
         return []
     # Of equal images one is enough: they are joined anyway.
     _, chosen = duplicates.numbered_alike(stored.column("content"))
-    hashes, colours, flat = (stored.column(name, chosen) for name in ("phash", "colour", "flat"))
+    hashes, colours, flat = (stored.column(name, chosen) for name in ("phash", "colour", "is_flat"))
     pairs = near_duplicates.near_pairs(hashes, colours, flat, options.near_duplicates)
     return sorted((int(chosen[a]), int(chosen[b])) for a, b in pairs)
 
@@ -226,9 +226,9 @@ def _doubts_of_content(stored: StoredSamples, options: Prepare) -> list[Doubt]:
 
     A catalogue of line art or of swatches is as it is meant.
     """
-    is_flat = stored.column("flat")
-    coloured = int((stored.column("coloured") & ~is_flat).sum())
-    masks, flat = np.flatnonzero(stored.column("mask")), np.flatnonzero(is_flat)
+    is_flat = stored.column("is_flat")
+    coloured = int((stored.column("is_coloured") & ~is_flat).sum())
+    masks, flat = np.flatnonzero(stored.column("is_mask")), np.flatnonzero(is_flat)
     doubts = []
     if len(masks) and options.masks is None and len(masks) <= coloured:
         doubts.append(

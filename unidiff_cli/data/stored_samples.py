@@ -33,9 +33,9 @@ FACTS = np.dtype(
         ("product", "<i8"),
         ("id", "<i8"),
         ("split", "i1"),
-        ("flat", "?"),
-        ("mask", "?"),
-        ("coloured", "?"),
+        ("is_flat", "?"),
+        ("is_mask", "?"),
+        ("is_coloured", "?"),
         # One bit for each of CHANGES.
         ("changes", "u1"),
     ]
