@@ -1,8 +1,10 @@
 """Whole runs of prepare: by one process and by two, and of ever more images."""
 
 import json
+import resource
 import tempfile
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +63,37 @@ class Growth:
         return figures | {"last_over_least": costs[-1] / min(costs), "wrong": float(wrong)}
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Catalogues of so many tiny photos, each prepared by one worker in a process of its own."""
+
+    counts: tuple[int, int]
+    side: int = 48
+
+    def measure(self) -> dict[str, float]:
+        """MB of each kind and count, bytes that one more row takes, and runs of another count."""
+        figures: dict[str, float] = {"wrong": 0.0}
+        for kind, write in CATALOGUES.items():
+            peaks = []
+            for count in self.counts:
+                with tempfile.TemporaryDirectory() as top:
+                    catalogue = write(Path(top, "shop"), count, (self.side, self.side))
+                    peak, found = in_fresh_process(_peak, Path(top, "project"), catalogue)
+                peaks.append(peak)
+                figures[f"{kind}_mb_{count}"] = peak / 1e6
+                figures["wrong"] += found != count
+            figures[f"{kind}_bytes_a_row"] = (peaks[1] - peaks[0]) / (
+                self.counts[1] - self.counts[0]
+            )
+        return figures
+
+
+def _peak(project: Path, catalogue: Path) -> tuple[int, int]:
+    """The most bytes that were resident, and the samples."""
+    found = prepared(project, catalogue, 1, 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10, found
+
+
 def _timed(project: Path, catalogue: Path) -> tuple[float, int]:
     return seconds(lambda: prepared(project, catalogue, 1, 1024))
 
@@ -81,3 +114,35 @@ def write_catalogue(folder: Path, count: int, size: Size) -> Path:
             row = {"image": f"images/{number}.jpg", "caption": f"thing number {number}"}
             table.write(json.dumps(row) + "\n")
     return folder
+
+
+def write_table(folder: Path, count: int, size: Size) -> Path:
+    """So many photos in a table, with an id and six attributes, three of a product."""
+    import pyarrow
+    import pyarrow.parquet
+
+    folder.mkdir()
+    rows = ({"image": {"bytes": photo}} | _cells(n) for n, photo in enumerate(photos(count, size)))
+    schema = pyarrow.Table.from_pylist([{"image": {"bytes": b""}} | _cells(0)]).schema
+    with pyarrow.parquet.ParquetWriter(folder / "train.parquet", schema) as table:
+        while piece := list(islice(rows, 500)):
+            table.write_table(pyarrow.Table.from_pylist(piece, schema))
+    return folder
+
+
+def _cells(number: int) -> dict[str, str | int]:
+    return {
+        "caption": f"Chaz women's dress in navy blue, number {number}",
+        "id": f"sku-{number}",
+        "product": f"p{number // 3}",
+        "category": "dress",
+        "color": ("navy blue", "red", "black")[number % 3],
+        "brand": f"Chaz {number % 97}",
+        "season": "summer",
+        "price": number % 100,
+        "year": 2012,
+    }
+
+
+# How catalogues are kept.
+CATALOGUES = {"table": write_table, "files": write_catalogue}

@@ -163,7 +163,7 @@ def test_a_run_trains_on_parts_or_on_what_is_read(window):
 
 
 def test_captions_are_counted_by_the_tokenizer(window):
-    tokens = count_tokens(window, [*LONG, "a hat", "A  hat", "a bag"])
+    tokens = count_tokens(window, [LONG, ["a hat", "A  hat"], ["a bag"]])
     assert (tokens.base, tokens.limit, tokens.captions, tokens.cut) == ("nano", 40, 7, 4)
     assert (tokens.distinct, tokens.distinct_read, tokens.unknown) == (6, 3, 0)
     assert len(tokens.cut_examples) == 3
@@ -175,7 +175,7 @@ def test_captions_are_counted_by_the_tokenizer(window):
 
 
 def test_short_captions_raise_no_doubt(window):
-    tokens = count_tokens(window, ["a red dress of wool"] * 40 + ["a café hat"])
+    tokens = count_tokens(window, [["a red dress of wool"]] * 40 + [["a café hat"]])
     assert tokens.doubts() == [] and tokens.cut_examples == [] and 0 < tokens.unknown < 0.05
     assert tokens.unknown_letters == ["é"] and tokens.most == 8
 
@@ -185,7 +185,7 @@ def test_short_captions_raise_no_doubt(window):
     ["红色连衣裙", "赤いドレス", "فستان أحمر", "लाल पोशाक", "빨간 드레스", "👗❤️", "κόκκινο φόρεμα"],
 )
 def test_letters_that_the_tokenizer_does_not_know_are_said(window, caption):
-    tokens = count_tokens(window, [caption])
+    tokens = count_tokens(window, [[caption]])
     assert tokens.unknown > 0.5
     (doubt,) = tokens.doubts()
     assert caption[0] in doubt.fact and "nano" in doubt.fact

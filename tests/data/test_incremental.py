@@ -1,5 +1,6 @@
 """Prepare again: only what is new or changed is done, and any history gives equal bytes."""
 
+import hashlib
 import json
 import os
 import random
@@ -7,8 +8,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.catalogue import bounds, encoded, photo, write_photos
@@ -16,10 +18,11 @@ from tests.support.preparing import bytes_of, inodes, is_whole, run
 from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data import decode, kept_images, shard_units
+from unidiff_cli.data.duplicates import numbered
 from unidiff_cli.data.images import prepare_image
 from unidiff_cli.data.kept_images import KeptImages
 from unidiff_cli.data.location import InMemory
-from unidiff_cli.data.placement import sample_keys, shard_count, shard_number
+from unidiff_cli.data.placement import sample_keys, shard_count, shard_numbers
 from unidiff_cli.data.prepare import prepare
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.project.project import Project
@@ -55,15 +58,29 @@ def change_row(source: Path, number: int, **cells) -> None:
 # ---------------------------------------------------------------- where a sample lies
 
 
+def keys_of(noise: random.Random, count: int) -> np.ndarray:
+    """Keys of so many images."""
+    return sample_keys(np.array([noise.randbytes(16) for _ in range(count)], "S16"))
+
+
+def names(keys: np.ndarray) -> list[str]:
+    return [key.tobytes().hex() for key in keys]
+
+
+def numbers(keys: np.ndarray, shards: int) -> list[int]:
+    return shard_numbers(keys, shards).tolist()
+
+
+@settings(deadline=None)
 @given(st.integers(1, 400), st.integers(1, 30), st.randoms())
 def test_one_more_sample_touches_two_shards_at_most(count, size, noise):
-    keys = sample_keys([f"{noise.getrandbits(256):064x}" for _ in range(count + 1)])
+    keys = keys_of(noise, count + 1)
     before, after = (
-        {key: shard_number(key, shard_count(n, size)) for key in keys[:n]}
+        dict(zip(names(keys[:n]), numbers(keys[:n], shard_count(n, size)), strict=True))
         for n in (count, count + 1)
     )
     assert set(after.values()) <= set(range(shard_count(count + 1, size)))
-    changed = {after[key] for key in keys if before.get(key) != after[key]}
+    changed = {after[key] for key in after if before.get(key) != after[key]}
     changed |= {before[key] for key in before if before[key] != after[key]}
     # The new sample's own, and where the number of shards grew one that is divided.
     assert len(changed) <= 3
@@ -73,13 +90,18 @@ def test_one_more_sample_touches_two_shards_at_most(count, size, noise):
 
 def test_shards_are_of_like_size():
     noise = random.Random(0)
-    keys = [f"{noise.getrandbits(80):020x}" for _ in range(20_000)]
-    sizes = Counter(shard_number(key, 20) for key in keys)
+    sizes = Counter(numbers(keys_of(noise, 20_000), 20))
     assert len(sizes) == 20 and 450 < min(sizes.values()) and max(sizes.values()) < 1400
 
 
 def test_equal_images_have_keys_of_their_own():
-    assert len(set(sample_keys(["ab" * 32] * 3 + ["cd" * 32]))) == 4
+    whole = ["ab" * 32] * 3 + ["cd" * 32]
+    contents = np.array([bytes.fromhex(content)[:16] for content in whole])
+    keys = names(sample_keys(numbered(contents, whole.__getitem__)))
+    assert len(set(keys)) == 4 and keys[0] == "ab" * 10 and keys[3] == "cd" * 10
+    assert keys[1:3] == [
+        hashlib.sha256(f"{whole[0]} {number}".encode()).hexdigest()[:20] for number in (1, 2)
+    ]
 
 
 # ---------------------------------------------------------------- what is done again

@@ -6,7 +6,7 @@ from PIL import Image
 
 from tests.support.catalogue import bounds, encoded, photo
 from tests.support.hostile import seconds
-from unidiff_cli.data.duplicates import Union
+from unidiff_cli.data.duplicates import Union, members_of
 from unidiff_cli.data.images import PreparedImage, prepare_image
 from unidiff_cli.data.locations import InMemory
 from unidiff_cli.data.near_duplicates import COLOUR, near_pairs
@@ -83,7 +83,8 @@ def sets_of(count: int, pairs) -> list[list[int]]:
     union = Union(count)
     for a, b in pairs:
         union.join(int(a), int(b))
-    return union.sets()
+    roots = union.roots()
+    return [members.tolist() for members in members_of(roots, np.unique(roots))]
 
 
 @pytest.mark.parametrize("bits", [1, 6, 10])

@@ -4,14 +4,29 @@ import random
 from collections import Counter
 from typing import get_args
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unidiff_cli.config.schema import Evaluate
 from unidiff_cli.data.split_words import SPLITS
-from unidiff_cli.data.splits import NAMES, assign_splits
+from unidiff_cli.data.splits import NAMES, code_of
+from unidiff_cli.data.splits import assign_splits as assign_numbers
 
 SHARES = (0.8, 0.1, 0.1)
+
+
+def assign_splits(groups, mapped, shares, seed) -> list[str]:
+    """The name of each row's split, by the names of groups and of splits."""
+    names = list(dict.fromkeys(groups))
+    codes = assign_numbers(
+        np.array([names.index(name) for name in groups]),
+        names.__getitem__,
+        np.array([code_of(name) for name in mapped]),
+        shares,
+        seed,
+    )
+    return [NAMES[code] for code in codes]
 
 
 def test_the_names_are_those_of_the_recipe():

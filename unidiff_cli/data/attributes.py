@@ -62,9 +62,16 @@ class Attribute:
 
 def infer(rows: Sequence[Mapping[str, Any]]) -> dict[str, Attribute]:
     """The attributes of a catalogue by its rows' cells; columns without any value are left out."""
-    chosen = list(rows[:: -(-len(rows) // MOST_ROWS) or 1])
-    names = dict.fromkeys(name for row in chosen for name in row)
-    attributes = {name: _infer(name, [row.get(name) for row in chosen]) for name in names}
+    chosen = rows[:: -(-len(rows) // MOST_ROWS) or 1]
+    # As columns, in which an equal text is held once: rows as objects take far more memory.
+    cells: dict[str, list[Any]] = {}
+    held: dict[str, str] = {}
+    for number, row in enumerate(chosen):
+        for name, cell in row.items():
+            column = cells.setdefault(name, [])
+            column += [None] * (number - len(column))
+            column.append(held.setdefault(cell, cell) if isinstance(cell, str) else cell)
+    attributes = {name: _infer(name, column) for name, column in cells.items()}
     return {name: attribute for name, attribute in attributes.items() if attribute}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.locations import shown
@@ -21,18 +21,21 @@ _WORD = (
 _FIELD = re.compile(rf"\[{_WORD}\]|\{{{_WORD}\}}|<{_WORD}>|%{_WORD}%", re.IGNORECASE)
 
 
-def unfilled_fields(captions: Sequence[Sequence[str]]) -> list[Doubt]:
+def unfilled_fields(captions: Iterable[Iterable[str]]) -> list[Doubt]:
     """A doubt for the field that most images have in a caption; none where there is none."""
-    fields = (set(_FIELD.findall(" ".join(of_image))) for of_image in captions)
-    counts = Counter(field for found in fields for field in found)
-    if not counts or len(captions) < FEW:
+    counts: Counter[str] = Counter()
+    images = 0
+    for of_image in captions:
+        images += 1
+        counts.update(set(_FIELD.findall(" ".join(of_image))))
+    if not counts or images < FEW:
         return []
     field, count = counts.most_common(1)[0]
-    if count < SHARE * len(captions):
+    if count < SHARE * images:
         return []
     return [
         Doubt(
-            f"The captions of {count:,} of {len(captions):,} images have the field {shown(field)}, "
+            f"The captions of {count:,} of {images:,} images have the field {shown(field)}, "
             "which is read as it stands.",
             "Write the words that it stands for into the captions.",
             stops=True,

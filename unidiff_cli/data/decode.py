@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from unidiff_cli import signals
@@ -17,52 +19,21 @@ from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.executors import Engine, Executor, ProcessExecutor
 from unidiff_cli.data.image_files import ImageBounds, is_light
 from unidiff_cli.data.images import PreparedImage, prepare_image, rgb_image
-from unidiff_cli.data.kept_images import KeptImages, Place
-from unidiff_cli.data.locations import InMemory, Location
+from unidiff_cli.data.kept_images import KeptImages
+from unidiff_cli.data.locations import Location
 from unidiff_cli.data.parts import Part
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.remote import gathered
 from unidiff_cli.data.sample import Extent, Reason, Rejected, Sample
+from unidiff_cli.data.stored_samples import STORED, Decoded, StoredSample
 from unidiff_cli.progress import Progress
 
 CRASHED: Any = Reason(
     "it ends the process that decodes it: it crashes the decoder, or takes more time than "
     "prepare.limits.image_seconds"
 )
-# What stands in a sample for an image that lies in the store.
-STORED = InMemory("", b"")
 # Images between two reports of progress.
 EVERY = 50
-Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class StoredSample:
-    """A sample whose image is kept on disk, at `place`.
-
-    `sample.image` and `image.data` are empty. `path` is the image's path relative to the
-    catalogue, "" where it came out of a tar or a table.
-    """
-
-    sample: Sample
-    path: str
-    image: PreparedImage
-    place: Place
-
-    def read(self, kept: KeptImages) -> bytes:
-        """The bytes of its image. Raises Damaged."""
-        return kept.read(self.place, self.image.content)
-
-
-@dataclass
-class Decoded:
-    """All rows of a catalogue: the samples, and the rows that give none, each in its order.
-
-    Rows that are left out after decoding stand behind the other rejected ones.
-    """
-
-    samples: list[StoredSample]
-    rejected: list[Rejected]
 
 
 def executor_of(options: Prepare, engine: Engine = "local", address: str = "") -> Executor:
@@ -125,9 +96,10 @@ def decode_catalogue(
 
     An image that is kept already is not decoded. With a part all other rows are passed over.
     """
+    decoded = Decoded.empty(kept.folder)
+    samples, rejected = decoded.samples, decoded.rejected
     # By row number, so that the lists do not depend on who was fast.
-    samples: dict[int, StoredSample] = {}
-    rejected: dict[int, Rejected] = {}
+    sample_numbers, rejected_numbers = array("q"), array("q")
     waiting: deque[tuple[int, Sample, str, bytes | None]] = deque()
 
     def sources() -> Iterator[Location]:
@@ -135,12 +107,14 @@ def decode_catalogue(
             if part and not part.holds(number):
                 continue
             if isinstance(item, Rejected):
-                rejected[number] = item
+                rejected.append(item)
+                rejected_numbers.append(number)
                 continue
             path = item.image.relative_to(reader.root)
             key, sample = kept.key(item.image), replace(item, image=STORED)
             if found := kept.find(key):
-                samples[number] = StoredSample(sample, path, *found)
+                samples.append(StoredSample(sample, path, *found))
+                sample_numbers.append(number)
                 tell()
             else:
                 waiting.append((number, sample, path, key))
@@ -165,23 +139,23 @@ def decode_catalogue(
         signals.check()
         number, sample, path, key = waiting.popleft()
         if isinstance(image, Reason):
-            rejected[number] = Rejected(sample.row, image, path)
+            rejected.append(Rejected(sample.row, image, path))
+            rejected_numbers.append(number)
         else:
             place = kept.put(key, image)
-            samples[number] = StoredSample(sample, path, replace(image, data=b""), place)
+            samples.append(StoredSample(sample, path, replace(image, data=b""), place))
+            sample_numbers.append(number)
         tell()
     rows = len(samples) + len(rejected)
     progress("images", rows, rows)
-    return Decoded(_in_order(samples), _in_order(rejected))
+    return Decoded(
+        samples.take(np.argsort(sample_numbers)), rejected.take(np.argsort(rejected_numbers))
+    )
 
 
 def kept_by(options: Prepare) -> str:
     """The options that decide what becomes of an image."""
     return repr((options.max_side, bounds_of(options), options.background))
-
-
-def _in_order(items: dict[int, Item]) -> list[Item]:
-    return [items[number] for number in sorted(items)]
 
 
 def write_quarantine(path: Path, rejected: Iterable[Rejected]) -> None:

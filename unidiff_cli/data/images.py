@@ -39,14 +39,18 @@ _TURNS = {
 }
 
 
+# What may be done to an image.
+CHANGES = ("first_frame", "rotated", "alpha", "resized", "profile", "reencoded")
+
+
 @dataclass(frozen=True)
 class PreparedImage:
     """An image as it goes into a shard, and what tells it from others.
 
     `content` is the sha256 of `data`; `phash` are 32 bytes; `colour` is the mean colour of 4 x 4
     fields, 48 bytes; `flat` says that it has nothing to recognise it by, `mask` that it looks as
-    masks do, `coloured` that it is no image in greys. `changes` names what was done to it:
-    first_frame, rotated, alpha, resized, profile, reencoded.
+    masks do, `coloured` that it is no image in greys. `changes` names those of CHANGES that
+    were done to it.
     """
 
     data: bytes

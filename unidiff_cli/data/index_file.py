@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 INDEX, MAPPED = "index.parquet", "index.arrow"
 # Rows that are written at a time: a row group, and a batch of the mapped file.
 BLOCK = 16_384
+# Rows that are objects at a time.
+PIECE = 1024
 REDO = "Run again: unidiff prepare --force"
 
 
@@ -39,13 +41,16 @@ def write_index(folder: Path, rows: Iterable[Row]) -> str:
         pyarrow.OSFile(str(folder / MAPPED), "wb") as stream,
         pyarrow.ipc.new_file(stream, schema) as mapped,
     ):
-        last = ""
-        for block in _blocks(rows):
-            assert all(a.key < b.key for a, b in zip(block, block[1:], strict=False))
-            assert last < block[0].key
-            last, table = block[-1].key, encoded(block)
+        pieces = _pieces(rows)
+        while block := list(islice(pieces, BLOCK // PIECE)):
+            # In one piece, as a row group of it is written.
+            table = pyarrow.concat_tables(block).combine_chunks()
+            del block
             parquet.write_table(table)
             mapped.write_table(table)
+            # Arrow keeps for itself what a block took, and the next one takes more.
+            del table
+            pyarrow.default_memory_pool().release_unused()
     return record_of(folder / INDEX).sha256
 
 
@@ -93,7 +98,10 @@ class RowFile:
         return [reader.get_batch(number) for number in range(reader.num_record_batches)]
 
 
-def _blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    rest = iter(rows)
-    while block := list(islice(rest, BLOCK)):
-        yield block
+def _pieces(rows: Iterable[Row]) -> Iterator[pyarrow.Table]:
+    rest, last = iter(rows), ""
+    while piece := list(islice(rest, PIECE)):
+        keys = [last, *(row.key for row in piece)]
+        assert all(a < b for a, b in zip(keys, keys[1:], strict=False))
+        last = keys[-1]
+        yield encoded(piece)

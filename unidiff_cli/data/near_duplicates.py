@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 # Mean difference of 4 x 4 mean colours, in levels; an image of another colour is another image.
 COLOUR = 25.0
 # Pairs that are compared at a time, some 100 bytes each: they bound memory.
-PAIRS = 1 << 20
+PAIRS = 1 << 17
 # Pairs of colours that are compared at a time.
 SHADES = 1 << 15
 # Hashes by which bits are judged, and bits of a band that are used: they fit into a word.

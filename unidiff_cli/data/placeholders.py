@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from statistics import median
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unidiff_cli.data import duplicates, near_duplicates
-from unidiff_cli.data.decode import StoredSample
+from unidiff_cli.data.stored_samples import StoredSamples
 
 # Hash bits of 256 and levels of colour in which copies of one file differ.
 BITS, LEVELS = 6, 6.0
@@ -53,36 +53,36 @@ class Placeholder:
     captions: int
 
 
-def copies(stored: Sequence[StoredSample], near: bool) -> list[list[int]]:
+def copies(stored: StoredSamples, near: bool) -> list[list[int]]:
     """Rows of one image each, several rows only; `near`: also where copies differ a little."""
-    return [rows for rows in _clusters(stored, near) if len(rows) > 1] if stored else []
+    return [rows for rows in _clusters(stored, near) if len(rows) > 1] if len(stored) else []
 
 
 def find_placeholders(
-    stored: Sequence[StoredSample], clusters: Iterable[list[int]], least: int
+    stored: StoredSamples, clusters: Iterable[list[int]], least: int
 ) -> list[Placeholder]:
     """Images with `least` and more unlike captions; `clusters` are the `copies`."""
     if not stored:
         return []
-    captions = [item.sample.captions[0] for item in stored]
     least = max(least, FACTOR * _rows_of_an_image(stored))
     candidates = [rows for rows in clusters if len(rows) >= least]
     if not candidates:
         return []
-    common = _common_words(captions)
+    common = _common_words(texts[0] for texts in stored.captions())
     result = []
     for rows in candidates:
         # One caption of each product; a row without a product is one itself.
-        first = {stored[n].sample.product or n: n for n in reversed(rows)}
-        count = _unlike((captions[n] for n in sorted(first.values())), common)
+        products = stored.column("product", np.array(rows)).tolist()
+        first: dict[tuple[int, int], int] = {}
+        for n, product in zip(rows, products, strict=True):
+            first.setdefault((product, 0 if product else n), n)
+        count = _unlike((stored[n].sample.captions[0] for n in sorted(first.values())), common)
         if count >= least:
             result.append(Placeholder(rows, count))
     return result
 
 
-def find_repeated(
-    stored: Sequence[StoredSample], clusters: Iterable[list[int]]
-) -> list[Placeholder]:
+def find_repeated(stored: StoredSamples, clusters: Iterable[list[int]]) -> list[Placeholder]:
     """Images in many files whose captions are those of classes: other images have them too.
 
     Rows that name one file, or one product, are one.
@@ -90,64 +90,61 @@ def find_repeated(
     many = [rows for rows in clusters if len(rows) >= FILES]
     if not many:
         return []
-    captions = [item.sample.captions[0] for item in stored]
+    contents = stored.column("content")
     # The images of each caption.
-    of_caption: dict[str, set[str]] = {captions[n]: set() for rows in many for n in rows}
-    for caption, item in zip(captions, stored, strict=True):
+    of_caption: dict[str, set[bytes]] = {
+        stored[n].sample.captions[0]: set() for rows in many for n in rows
+    }
+    for (caption, *_), content in zip(stored.captions(), contents, strict=True):
         if caption in of_caption:
-            of_caption[caption].add(item.image.content)
+            of_caption[caption].add(content)
     result = []
     for rows in many:
-        files = {stored[n].sample.product or stored[n].path or n for n in rows}
-        images = {stored[n].image.content for n in rows}
-        classes = {captions[n] for n in rows if of_caption[captions[n]] - images}
+        items = [stored[n] for n in rows]
+        files = {item.sample.product or item.path or n for n, item in zip(rows, items, strict=True)}
+        images = set(contents[rows])
+        captions = {item.sample.captions[0] for item in items}
+        classes = {caption for caption in captions if of_caption[caption] - images}
         share = len(rows) >= SHARE * len(stored)
         if len(files) >= FILES and (len(classes) > 1 or (classes and share)):
             result.append(Placeholder(rows, len(classes)))
     return result
 
 
-def _rows_of_an_image(stored: Sequence[StoredSample]) -> int:
+def _rows_of_an_image(stored: StoredSamples) -> int:
     """The rows that half of the images have at most."""
-    return int(median(Counter(item.image.content for item in stored).values()))
+    return int(np.median(np.unique(stored.column("content"), return_counts=True)[1]))
 
 
 # ---------------------------------------------------------------- copies of one file
 
 
-def _clusters(stored: Sequence[StoredSample], near: bool) -> Iterator[list[int]]:
-    """Rows whose images are one file, or copies of it."""
-    by_content: dict[str, list[int]] = {}
-    for n, item in enumerate(stored):
-        by_content.setdefault(item.image.content, []).append(n)
-    rows = list(by_content.values())
+def _clusters(stored: StoredSamples, near: bool) -> Iterator[list[int]]:
+    """Rows whose images are one file, or copies of it; a row alone may be left out."""
+    numbers, first = duplicates.numbered_alike(stored.column("content"))
+    counts = np.bincount(numbers)
     if not near:
-        yield from rows
+        several = duplicates.members_of(numbers, np.flatnonzero(counts > 1))
+        yield from (rows.tolist() for rows in several)
         return
-    images = [stored[members[0]].image for members in rows]
     # (D, 32), (D, 48) and (D,) of D images that are not equal.
-    hashes, colours = (
-        np.frombuffer(b"".join(parts), np.uint8).reshape(len(images), -1)
-        for parts in ([i.phash for i in images], [i.colour for i in images])
-    )
-    flat = np.array([image.flat for image in images], bool)
-    counts = np.array([len(members) for members in rows])
-    pairs = near_duplicates.near_pairs(hashes, colours, flat, BITS)
-    linked = duplicates.Union(len(images))
-    for a, b in pairs:
+    hashes, colours, flat = (stored.column(name, first) for name in ("phash", "colour", "is_flat"))
+    linked = duplicates.Union(len(first))
+    for a, b in near_duplicates.near_pairs(hashes, colours, flat, BITS):
         linked.join(a, b)
-    linked_images = [members for members in linked.sets() if not flat[members[0]]]
-    for members in (*linked_images, np.flatnonzero(flat).tolist()):
-        if len(members) == 1:
-            yield rows[members[0]]
-            continue
+    roots = linked.roots()
+    # Sets of images with several rows.
+    chosen = np.flatnonzero((np.bincount(roots, counts, len(roots)) > 1) & ~flat)
+    sets = chain(duplicates.members_of(roots, chosen), [np.flatnonzero(flat)])
+    rows_of = duplicates.Members(numbers)
+    for members in sets:
         # Equal ones first: most copies have not changed.
-        rest = np.array(sorted(members, key=lambda n: (-counts[n], n)), int)
+        rest = members[np.argsort(-counts[members], kind="stable")]
         for _ in range(min(len(rest), PIVOTS)):
             if not len(rest):
                 break
             alike = _copies(rest, hashes, colours, flat)
-            yield sorted(n for member in rest[alike] for n in rows[member])
+            yield sorted(n for image in rest[alike] for n in rows_of(image).tolist())
             rest = rest[~alike]
 
 

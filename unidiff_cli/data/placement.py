@@ -8,19 +8,28 @@ whatever was there before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
+from numpy.typing import NDArray
 
-from unidiff_cli.data import duplicates
+from unidiff_cli.data.duplicates import Contents, bytes_of
 
-# Hex digits of a key: 80 bits, so that 100 million images have equal keys once in 200 million.
-KEY = 20
-# Hex digits of a key that choose its shard.
-CHOICE = 8
+# Bytes of a key, so that 100 million images have equal keys once in 200 million.
+KEY = 10
+# Bytes of a key that choose its shard.
+CHOICE = 4
+
+# (n, KEY)
+Keys = NDArray[np.uint8]
 
 
-def sample_keys(contents: Sequence[str]) -> list[str]:
-    """A key for each sample by the sha256 of its image, in hex; equal images count up."""
-    return [name[:KEY] for name in duplicates.numbered(contents)]
+def sample_keys(contents: Contents) -> Keys:
+    """A key for each sample by the sha256 of its image, of which no two are equal."""
+    return bytes_of(contents)[:, :KEY]
+
+
+def in_key_order(keys: Keys) -> NDArray[np.intp]:
+    """The samples in the order of their keys."""
+    return np.argsort(np.ascontiguousarray(keys).view(f"S{KEY}")[:, 0])
 
 
 def shard_count(samples: int, size: int) -> int:
@@ -28,11 +37,12 @@ def shard_count(samples: int, size: int) -> int:
     return -(-samples // size)
 
 
-def shard_number(key: str, shards: int) -> int:
-    """The shard of a key among so many: 0 … shards − 1.
+def shard_numbers(keys: Keys, shards: int) -> NDArray[np.int_]:
+    """The shard of each key among so many: 0 … shards − 1.
 
     While their number is between two powers of two, some hold half as much as the others.
     """
-    number, whole = int(key[:CHOICE], 16), 1 << (shards - 1).bit_length()
-    place = number % whole
-    return place if place < shards else place - whole // 2
+    starts = np.ascontiguousarray(keys[:, :CHOICE]).view(">u4")[:, 0].astype(int)
+    whole = 1 << (shards - 1).bit_length()
+    places = starts % whole
+    return np.where(places < shards, places, places - whole // 2)

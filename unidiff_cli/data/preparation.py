@@ -32,7 +32,6 @@ from unidiff_cli.data.refusals import (
 )
 from unidiff_cli.data.sample import Extent
 from unidiff_cli.data.selection import select
-from unidiff_cli.data.shards import Row
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.progress import Progress
 from unidiff_cli.project.files import digest
@@ -84,7 +83,6 @@ class Preparation:
                     hashes = shard_folder.fill(
                         folder,
                         contents.rows,
-                        contents.decoded.samples,
                         units,
                         kept,
                         options.shard_size,
@@ -124,11 +122,11 @@ class Preparation:
         write_quarantine(folder / QUARANTINE, decoded.rejected)
         refuse_bad(project, options, reader, decoded)
         rows = shard_folder.rows_of(decoded.samples, pairs, options)
-        tokens = count_tokens(self.window, _captions(rows)) if self.window else None
+        tokens = count_tokens(self.window, decoded.samples.captions()) if self.window else None
         contents = summary.Contents(
             rows, decoded, pairs, selection.placeholders, selection.notes, tokens
         )
-        lacking = splits.doubts([row.split for row in rows], options.splits)
+        lacking = splits.doubts(rows.splits, options.splits)
         # What only a whole pass tells, of a catalogue that was not read before.
         later = [doubt for doubt in reader.doubts() if doubt not in self.reading.doubts]
         doubts = [*later, *content_doubts(contents), *selection.doubts, *lacking]
@@ -144,8 +142,3 @@ def _folder(project: Project, receipt: Receipt, check: bool) -> Iterator[Path]:
             yield folder
         return
     yield checked_folder(project)
-
-
-def _captions(rows: list[Row]) -> Iterator[str]:
-    for row in rows:
-        yield from row.captions

@@ -10,12 +10,7 @@ from typing import Any, NamedTuple
 from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data import readers
-from unidiff_cli.data.decode import (
-    Decoded,
-    Engine,
-    decode_catalogue,
-    executor_of,
-)
+from unidiff_cli.data.decode import Engine, decode_catalogue, executor_of
 from unidiff_cli.data.doubts import Doubt, settle
 from unidiff_cli.data.downloads import Downloads
 from unidiff_cli.data.index_file import INDEX
@@ -35,6 +30,7 @@ from unidiff_cli.data.refusals import (
 from unidiff_cli.data.sample import Extent
 from unidiff_cli.data.shard_check import Damage, verify
 from unidiff_cli.data.shards import Shards
+from unidiff_cli.data.stored_samples import Decoded
 from unidiff_cli.data.token_window import TokenWindow
 from unidiff_cli.data.web_client import Client
 from unidiff_cli.errors import Damaged, WorkError

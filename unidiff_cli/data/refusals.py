@@ -11,9 +11,10 @@ from pathlib import Path
 
 from unidiff_cli import machine
 from unidiff_cli.config.prepare import Prepare
-from unidiff_cli.data.decode import Decoded, write_quarantine
+from unidiff_cli.data.decode import write_quarantine
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import IMAGE_SUFFIXES, Cause, Extent
+from unidiff_cli.data.stored_samples import Decoded
 from unidiff_cli.errors import EnvironmentProblem, UsageError, WorkError
 from unidiff_cli.project.files import make_folder
 from unidiff_cli.project.project import Project

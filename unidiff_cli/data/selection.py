@@ -5,15 +5,16 @@ What is left out stays a row: rejected, with its reason and the key that keeps i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data import duplicates, near_duplicates
-from unidiff_cli.data.decode import Decoded, StoredSample
 from unidiff_cli.data.doubts import Doubt
+from unidiff_cli.data.duplicates import Ints
 from unidiff_cli.data.placeholders import (
     SUSPICIOUS,
     Placeholder,
@@ -23,6 +24,7 @@ from unidiff_cli.data.placeholders import (
 )
 from unidiff_cli.data.sample import Cause, Reason, Rejected
 from unidiff_cli.data.splits import NAMES
+from unidiff_cli.data.stored_samples import Decoded, StoredSample, StoredSamples
 
 # Images that a doubt names.
 NAMED = 3
@@ -69,7 +71,7 @@ def select(decoded: Decoded, options: Prepare) -> Selection:
     decoded = _without(decoded, _placeholder_reasons(decoded, certain))
     if options.masks == "leave_out":
         reason = Reason(Cause.MASK.value, Cause.MASK)
-        masks = (n for n, item in enumerate(decoded.samples) if item.image.mask)
+        masks = np.flatnonzero(decoded.samples.column("is_mask")).tolist()
         decoded = _without(decoded, dict.fromkeys(masks, reason))
     pairs = near_pairs(decoded.samples, options)
     notes = {}
@@ -85,19 +87,15 @@ def select(decoded: Decoded, options: Prepare) -> Selection:
     return Selection(decoded, pairs, images, doubts, notes)
 
 
-def near_pairs(stored: list[StoredSample], options: Prepare) -> list[tuple[int, int]]:
+def near_pairs(stored: StoredSamples, options: Prepare) -> list[tuple[int, int]]:
     """Pairs of images that are one photo, saved or scaled again."""
-    if not stored or not options.near_duplicates or options.dedupe == "keep":
+    if not len(stored) or not options.near_duplicates or options.dedupe == "keep":
         return []
     # Of equal images one is enough: they are joined anyway.
-    first = {item.image.content: n for n, item in reversed(list(enumerate(stored)))}
-    chosen = sorted(first.values())
-    images = [stored[n].image for n in chosen]
-    hashes = np.frombuffer(b"".join(i.phash for i in images), np.uint8).reshape(len(images), -1)
-    colours = np.frombuffer(b"".join(i.colour for i in images), np.uint8).reshape(len(images), -1)
-    flat = np.array([i.flat for i in images], bool)
+    _, chosen = duplicates.numbered_alike(stored.column("content"))
+    hashes, colours, flat = (stored.column(name, chosen) for name in ("phash", "colour", "is_flat"))
     pairs = near_duplicates.near_pairs(hashes, colours, flat, options.near_duplicates)
-    return sorted((chosen[a], chosen[b]) for a, b in pairs)
+    return sorted((int(chosen[a]), int(chosen[b])) for a, b in pairs)
 
 
 # ---------------------------------------------------------------- what is left out
@@ -105,24 +103,25 @@ def near_pairs(stored: list[StoredSample], options: Prepare) -> list[tuple[int, 
 
 def _without(decoded: Decoded, reasons: Mapping[int, Reason]) -> Decoded:
     """The samples that have no reason to be left out; the others are rejected rows."""
-    samples = [item for n, item in enumerate(decoded.samples) if n not in reasons]
-    rejected = [
-        Rejected(decoded.samples[n].sample.row, reasons[n], decoded.samples[n].path)
-        for n in sorted(reasons)
-    ]
-    return Decoded(samples, [*decoded.rejected, *rejected])
+    if not reasons:
+        return decoded
+    stays = np.ones(len(decoded.samples), bool)
+    stays[list(reasons)] = False
+    left_out = ((n, decoded.samples[n]) for n in sorted(reasons))
+    rejected = (Rejected(item.sample.row, reasons[n], item.path) for n, item in left_out)
+    return Decoded(decoded.samples.take(np.flatnonzero(stays)), decoded.rejected.extended(rejected))
 
 
 def _placeholder_reasons(decoded: Decoded, items: Iterable[Placeholder]) -> dict[int, Reason]:
-    return {
-        n: Reason(
+    reasons: dict[int, Reason] = {}
+    for item in items:
+        reason = Reason(
             f"one image for {len(item.rows):,} rows with unlike captions, as 'no image' files are; "
-            f"the first is {_name(decoded.samples[item.rows[0]])} (prepare.placeholder)",
+            f"the first is {decoded.samples[item.rows[0]].name} (prepare.placeholder)",
             Cause.PLACEHOLDER,
         )
-        for item in items
-        for n in item.rows
-    }
+        reasons |= dict.fromkeys(item.rows, reason)
+    return reasons
 
 
 def _without_duplicates(
@@ -135,28 +134,29 @@ def _without_duplicates(
     """
     stored = decoded.samples
     reasons: dict[int, Reason] = {}
+    first_ones: dict[int, StoredSample] = {}
     joined = 0
-    samples = list(stored)
-    for members in duplicates.equal_sets([item.image.content for item in stored], pairs):
-        first = min(members, key=lambda n: (*_rank(stored[n]), n))
-        equal = [n for n in members if stored[n].image.content == stored[first].image.content]
-        own = stored[first].sample.captions
-        captions = tuple(dict.fromkeys((*own, *_captions(stored, equal))))
+    for members in duplicates.equal_sets(stored.column("content"), pairs):
+        items = {n: stored[n] for n in members.tolist()}
+        n = min(items, key=lambda n: (*_rank(items[n]), n))
+        first = items.pop(n)
+        equal = [first, *(i for i in items.values() if i.image.content == first.image.content)]
+        own = first.sample.captions
+        captions = tuple(dict.fromkeys((*own, *_captions(equal))))
         captions = captions[: max(most, len(own))]
         joined += len(captions) - len(own)
-        samples[first] = replace(
-            stored[first], sample=replace(stored[first].sample, captions=captions)
-        )
-        for n in members:
-            if n != first:
-                degree = "equal" if n in equal else "near-equal"
-                name = _name(stored[first])
-                reasons[n] = Reason(f"{degree} to {name} (prepare.dedupe: drop)", Cause.DUPLICATE)
-    return _without(Decoded(samples, decoded.rejected), reasons), joined
+        if captions != own:
+            first_ones[n] = replace(first, sample=replace(first.sample, captions=captions))
+        for other, item in items.items():
+            degree = "equal" if item.image.content == first.image.content else "near-equal"
+            reasons[other] = Reason(
+                f"{degree} to {first.name} (prepare.dedupe: drop)", Cause.DUPLICATE
+            )
+    return _without(Decoded(stored.replaced(first_ones), decoded.rejected), reasons), joined
 
 
-def _captions(stored: list[StoredSample], rows: Iterable[int]) -> Iterable[str]:
-    return (caption for n in rows for caption in stored[n].sample.captions)
+def _captions(items: Iterable[StoredSample]) -> Iterable[str]:
+    return (caption for item in items for caption in item.sample.captions)
 
 
 def _rank(item: StoredSample) -> tuple[int, int]:
@@ -170,47 +170,50 @@ def _rank(item: StoredSample) -> tuple[int, int]:
 def _doubts_of_rules(decoded: Decoded, options: Prepare) -> list[Doubt]:
     """What the rules left out; more than the share of bad rows that may be stops."""
     rows = len(decoded.samples) + len(decoded.rejected)
+    counts: Counter[Cause | None] = Counter()
+    names: dict[Cause | None, list[str]] = {cause: [] for cause in KEEPS}
+    for item in decoded.rejected:
+        counts[item.reason.cause] += 1
+        if len(named := names.get(item.reason.cause, [])) < NAMED:
+            named.append(item.path or item.row)
     doubts = []
     for cause, action in KEEPS.items():
-        names = [item.path or item.row for item in decoded.rejected if item.reason.cause is cause]
-        if names:
-            fact = f"Left out, {cause.value}: {len(names):,} of {rows:,} images, {_some(names)}."
-            doubts.append(Doubt(fact, action, stops=len(names) > options.max_bad * rows))
+        if count := counts[cause]:
+            some = _some(names[cause], count)
+            fact = f"Left out, {cause.value}: {count:,} of {rows:,} images, {some}."
+            doubts.append(Doubt(fact, action, stops=count > options.max_bad * rows))
     return doubts
 
 
-def _suspicions(stored: list[StoredSample], found: list[Placeholder]) -> list[Doubt]:
+def _suspicions(stored: StoredSamples, found: list[Placeholder]) -> list[Doubt]:
     """One doubt, which names the image of most rows."""
     if not found:
         return []
     first = max(found, key=lambda item: item.captions)
-    names = [_name(stored[n]) for n in first.rows]
     others = f"{len(found) - 1:,} more do so too. " if found[1:] else ""
     return [
         Doubt(
-            f"One image stands in {len(names):,} rows with unlike captions: {_some(names)}.",
+            f"One image stands in {len(first.rows):,} rows with unlike captions: "
+            f"{_names(stored, first.rows)}.",
             f"{others}If it is a 'no image' file: "
             f"--set prepare.placeholder={max(2, first.captions)}.",
         )
     ]
 
 
-def _repetitions(
-    stored: list[StoredSample], found: list[Placeholder], options: Prepare
-) -> list[Doubt]:
+def _repetitions(stored: StoredSamples, found: list[Placeholder], options: Prepare) -> list[Doubt]:
     """One doubt of the images that stand in many files of classes; names that of most files."""
     if not found:
         return []
     first = max(found, key=lambda item: len(item.rows))
-    names = [_name(stored[n]) for n in first.rows]
     classes = f", with {first.captions:,} captions" if first.captions > 1 else ""
     others = f" {len(found) - 1:,} more do so too." if found[1:] else ""
     rows = sum(len(item.rows) for item in found)
     settled = options.placeholder == 0 or options.dedupe == "drop"
     return [
         Doubt(
-            f"One image stands in {len(names):,} of {len(stored):,} rows{classes}: {_some(names)}."
-            + others,
+            f"One image stands in {len(first.rows):,} of {len(stored):,} rows{classes}: "
+            f"{_names(stored, first.rows)}.{others}",
             "If it is a 'no image' file, take it out; --set prepare.dedupe=drop reads it once. "
             "If it is a product: --set prepare.placeholder=0.",
             stops=not settled and rows > options.max_bad * len(stored),
@@ -218,29 +221,29 @@ def _repetitions(
     ]
 
 
-def _doubts_of_content(stored: list[StoredSample], options: Prepare) -> list[Doubt]:
+def _doubts_of_content(stored: StoredSamples, options: Prepare) -> list[Doubt]:
     """Images among coloured ones that look as masks do, or show one colour only.
 
     A catalogue of line art or of swatches is as it is meant.
     """
-    coloured = sum(item.image.coloured and not item.image.flat for item in stored)
-    masks = [_name(item) for item in stored if item.image.mask]
-    flat = [_name(item) for item in stored if item.image.flat]
+    is_flat = stored.column("is_flat")
+    coloured = int((stored.column("is_coloured") & ~is_flat).sum())
+    masks, flat = np.flatnonzero(stored.column("is_mask")), np.flatnonzero(is_flat)
     doubts = []
-    if masks and options.masks is None and len(masks) <= coloured:
+    if len(masks) and options.masks is None and len(masks) <= coloured:
         doubts.append(
             Doubt(
                 f"Two greys only, as masks have: {len(masks):,} of {len(stored):,} images, "
-                f"{_some(masks)}.",
+                f"{_names(stored, masks)}.",
                 "Say what they are: --set prepare.masks=leave_out, or keep.",
                 stops=len(masks) > options.max_bad * len(stored),
             )
         )
-    if flat and len(flat) <= coloured:
+    if len(flat) and len(flat) <= coloured:
         doubts.append(
             Doubt(
                 f"One colour and nothing else: {len(flat):,} of {len(stored):,} images, "
-                f"{_some(flat)}.",
+                f"{_names(stored, flat)}.",
                 "Take them out if they are no products; if they were transparent, choose another "
                 "prepare.background.",
             )
@@ -248,9 +251,11 @@ def _doubts_of_content(stored: list[StoredSample], options: Prepare) -> list[Dou
     return doubts
 
 
-def _name(item: StoredSample) -> str:
-    return item.path or item.sample.row
+def _names(stored: StoredSamples, rows: Sequence[int] | Ints) -> str:
+    """The names of some rows."""
+    return _some([stored[int(n)].name for n in rows[:NAMED]], len(rows))
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+def _some(names: list[str], count: int) -> str:
+    """The first names of so many."""
+    return ", ".join(names) + (", …" if count > NAMED else "")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unidiff_cli.config.values import SplitName
 from unidiff_cli.data.doubts import Doubt
@@ -16,20 +17,28 @@ NAMES: tuple[str, ...] = get_args(SplitName)
 # Rows of which some are held out, if they can be.
 MANY = 10
 
+Ints = NDArray[np.int_]
 
-def doubts(splits: Sequence[str], shares: tuple[float, float, float]) -> list[Doubt]:
-    """What train and evaluate will lack, by the split of every row."""
+
+def code_of(name: str | None) -> int:
+    """The number of a split, -1 for none."""
+    return NAMES.index(name) if name else -1
+
+
+def doubts(splits: Ints, shares: tuple[float, float, float]) -> list[Doubt]:
+    """What train and evaluate will lack, by the number of every row's split."""
+    there = {NAMES[code] for code in np.unique(splits).tolist()}
     missing = [name for name, share in zip(NAMES, shares, strict=True) if share]
-    missing = [name for name in missing if name not in splits]
+    missing = [name for name in missing if name not in there]
     if "train" in missing:
         return [
             Doubt(
-                f"All rows are in {' and '.join(sorted(set(splits)))}, so train has nothing to "
+                f"All rows are in {' and '.join(sorted(there))}, so train has nothing to "
                 "learn from.",
                 "To split them by share: --set prepare.columns.split=''",
             )
         ]
-    if missing and len(splits) >= MANY and set(splits) == {"train"}:
+    if missing and len(splits) >= MANY and there == {"train"}:
         return [
             Doubt(
                 "All rows are in train, so nothing is held out to validate and evaluate with.",
@@ -40,53 +49,60 @@ def doubts(splits: Sequence[str], shares: tuple[float, float, float]) -> list[Do
 
 
 def assign_splits(
-    groups: Sequence[str],
-    mapped: Sequence[str | None],
+    groups: Ints,
+    name_of: Callable[[int], str],
+    mapped: Ints,
     shares: tuple[float, float, float],
     seed: int,
-) -> list[str]:
-    """train, val or test for every image: as mapped, else whole groups near the given shares.
+) -> Ints:
+    """The number of the split of every image: as mapped, else whole groups near the given shares.
 
-    Groups are ordered by a seeded hash of their names; test is filled from one end and val from the
-    other, so most groups keep their split when a catalogue grows. A split that a mapping never
-    names is taken from its train.
+    `groups` (n,) are 0 … G − 1 and have names; `mapped` (n,) is -1 for none. Groups are ordered by
+    a seeded hash of their names; test is filled from one end and val from the other, so most groups
+    keep their split when a catalogue grows. A split that a mapping never names is taken from its
+    train.
     """
-    given: dict[str, str] = {}
-    for group, name in zip(groups, mapped, strict=True):
-        if name:
-            given[group] = min(given.get(group, name), name, key=("test", "val", "train").index)
-    free = Counter(group for group in groups if given.get(group, "train") == "train")
-    named = set(mapped)
+    sizes = np.bincount(groups)
+    # Of several the last of NAMES: test goes before val.
+    given = np.full(len(sizes), -1)
+    np.maximum.at(given, groups, mapped)
+    named = {NAMES[code] for code in np.unique(mapped).tolist() if code >= 0}
     wanted = {name: share for name, share in zip(NAMES, shares, strict=True) if name not in named}
-    chosen = _held_out(free, wanted, seed)
-    return [
-        chosen.get(group) or name or given.get(group, "train")
-        for group, name in zip(groups, mapped, strict=True)
-    ]
+    chosen = _held_out(np.flatnonzero(given <= 0), name_of, sizes, wanted, seed)
+    otherwise = np.where(mapped >= 0, mapped, np.maximum(given, 0)[groups])
+    return np.where(chosen[groups] >= 0, chosen[groups], otherwise)
 
 
-def _held_out(sizes: Counter[str], shares: dict[str, float], seed: int) -> dict[str, str]:
-    """The groups that go to test and val, each split close to its share of all images."""
-    order = sorted(
-        sizes,
-        key=lambda group: hashlib.sha256(f"{seed}:{group}".encode("utf-8", "replace")).digest(),
-    )
-    total = sum(sizes.values())
-    chosen: dict[str, str] = {}
+def _held_out(
+    free: Ints, name_of: Callable[[int], str], sizes: Ints, shares: dict[str, float], seed: int
+) -> Ints:
+    """The splits of the groups that go to test and val, each split close to its share; else -1."""
+    keys = np.fromiter((_order_of(name_of(group), seed) for group in free.tolist()), np.uint64)
+    order = array("q", free[np.argsort(keys, kind="stable")].tobytes())
+    size_of, total = array("q", sizes.astype("q").tobytes()), int(sizes[free].sum())
+    chosen = array("b", [-1]) * len(sizes)
+    taken = 0
     for name, ordered in (("test", order), ("val", order[::-1])):
         target, filled = shares.get(name, 0.0) * total, 0
         # Train gets a group too, and while test is filled so does val.
         reserved = 1 + (name == "test" and shares.get("val", 0.0) > 0)
         for group in ordered:
-            spare = len(sizes) < 3 or len(sizes) - len(chosen) > reserved
-            fits = abs(filled + sizes[group] - target) <= target - filled
-            if spare and group not in chosen and fits:
-                chosen[group] = name
-                filled += sizes[group]
-        free = [group for group in ordered if group not in chosen]
-        if target and not filled and len(sizes) >= 3 and len(free) >= 2:
-            chosen[min(free, key=sizes.__getitem__)] = name
-    return chosen
+            spare = len(free) < 3 or len(free) - taken > reserved
+            fits = abs(filled + size_of[group] - target) <= target - filled
+            if spare and chosen[group] < 0 and fits:
+                chosen[group] = code_of(name)
+                filled += size_of[group]
+                taken += 1
+        if target and not filled and len(free) >= 3 and len(free) - taken >= 2:
+            least = min((g for g in ordered if chosen[g] < 0), key=size_of.__getitem__)
+            chosen[least] = code_of(name)
+            taken += 1
+    return np.array(chosen)
+
+
+def _order_of(name: str, seed: int) -> int:
+    digest = hashlib.sha256(f"{seed}:{name}".encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest[:8], "big")
 
 
 def group_numbers(groups: Sequence[object] | np.ndarray | None, items: int) -> np.ndarray:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
+import numpy as np
+
 from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.attributes import as_figures, infer
 from unidiff_cli.data.caption_length import CaptionTokens
-from unidiff_cli.data.decode import Decoded, StoredSample
+from unidiff_cli.data.images import CHANGES
 from unidiff_cli.data.kept_images import KeptImages
 from unidiff_cli.data.readers import Reader
-from unidiff_cli.data.shards import Row
+from unidiff_cli.data.shard_folder import NewRows
+from unidiff_cli.data.spilled import Each
 from unidiff_cli.data.splits import NAMES
+from unidiff_cli.data.stored_samples import Decoded, StoredSample
 from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.reports import html, plots
 
-CHANGES = ("first_frame", "rotated", "alpha", "resized", "profile", "reencoded")
 # Those that are no matter of size or format.
 SHOWN = {
     "first_frame": "first image of several",
@@ -39,34 +46,63 @@ class Contents:
     `tokens` are None where no tokenizer was at hand.
     """
 
-    rows: list[Row]
+    rows: NewRows
     decoded: Decoded
     pairs: list[tuple[int, int]]
     placeholders: list[tuple[StoredSample, int]]
     notes: dict[str, int]
     tokens: CaptionTokens | None = None
 
+    @cached_property
+    def captions(self) -> Captions:
+        return Captions.of(self.decoded.samples.captions())
+
+    @cached_property
+    def groups_in_splits(self) -> np.ndarray:
+        """Each group and the number of a split that it has images in, (P, 2)."""
+        count = len(NAMES)
+        places = np.unique(self.rows.groups.numbers * count + self.rows.splits)
+        return np.stack([places // count, places % count], axis=1)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """How many captions differ, and the words of each, (n,)."""
+
+    distinct: int
+    words: np.ndarray
+
+    @classmethod
+    def of(cls, captions: Iterable[Iterable[str]]) -> Captions:
+        """Counts captions. They are told apart by 64 bits, which no two are likely to share."""
+        words, marks = array("l"), array("q")
+        for caption in chain.from_iterable(captions):
+            words.append(len(caption.split()))
+            marks.append(hash(caption))
+        return cls(len(np.unique(marks)), np.array(words))
+
 
 def counts(reader: Reader, contents: Contents) -> dict[str, int]:
     """The counts of prepare's receipt."""
     rows, decoded = contents.rows, contents.decoded
-    splits = Counter(row.split for row in rows)
-    splits_of = Counter(group for group, _ in {(row.group, row.split) for row in rows})
-    changes = Counter(change for stored in decoded.samples for change in stored.image.changes)
+    splits = np.bincount(rows.splits, minlength=len(NAMES)).tolist()
+    splits_of = np.bincount(contents.groups_in_splits[:, 0])
+    changes = decoded.samples.column("changes")
+    rules = sum(item.reason.is_rule for item in decoded.rejected)
     return {
         "rows": len(rows) + len(decoded.rejected) + reader.filtered,
         "filtered": reader.filtered,
-        "bad": sum(not item.reason.is_rule for item in decoded.rejected),
-        "left_out": sum(item.reason.is_rule for item in decoded.rejected),
+        "bad": len(decoded.rejected) - rules,
+        "left_out": rules,
         "samples": len(rows),
-        **{name: splits[name] for name in NAMES},
-        "groups": len({row.group for row in rows}),
-        "groups_in_several_splits": sum(count > 1 for count in splits_of.values()),
-        "duplicates": len(rows) - len({row.content for row in rows}),
+        **dict(zip(NAMES, splits, strict=True)),
+        "groups": len(splits_of),
+        "groups_in_several_splits": int((splits_of > 1).sum()),
+        "duplicates": len(rows) - len(np.unique(decoded.samples.column("content"))),
         "near_duplicates": len(contents.pairs),
-        "captions": sum(len(row.captions) for row in rows),
-        "captions_distinct": len({caption for row in rows for caption in row.captions}),
-        **{change: changes[change] for change in CHANGES},
+        "captions": len(contents.captions.words),
+        "captions_distinct": contents.captions.distinct,
+        **{name: int((changes >> bit & 1).sum()) for bit, name in enumerate(CHANGES)},
     }
 
 
@@ -74,11 +110,14 @@ def figures(
     reader: Reader, contents: Contents, description: list[str], warnings: list[str]
 ) -> dict[str, Any]:
     """The figures of prepare's receipt."""
-    rows, rejected = contents.rows, contents.decoded.rejected
-    words = [len(caption.split()) for row in rows for caption in row.captions]
+    samples, rejected = contents.decoded.samples, contents.decoded.rejected
+    words = contents.captions.words.tolist()
     cuts = quantiles(words, n=20, method="inclusive") if len(words) > 1 else words * 19
-    mapped = {stored.sample.split for stored in contents.decoded.samples}
-    name, samples = Counter(row.group for row in rows).most_common(1)[0]
+    mapped = {NAMES[n] if n >= 0 else None for n in np.unique(samples.column("split")).tolist()}
+    groups = contents.rows.groups
+    sizes = np.bincount(groups.numbers)
+    # Of equal ones the first.
+    largest = int(groups.numbers[np.argmax(sizes[groups.numbers])])
     reasons = Counter(item.reason.counted_as for item in rejected if not item.reason.is_rule)
     rules = Counter(item.reason.counted_as for item in rejected if item.reason.is_rule)
     return {
@@ -86,11 +125,11 @@ def figures(
         "decisions": reader.decisions(),
         "warnings": warnings,
         "splits_by_share": _taken_from_train(mapped, reader.options.splits),
-        "attributes": as_figures(infer([row.attributes for row in rows])),
+        "attributes": as_figures(infer(Each(samples, lambda item: item.sample.attributes))),
         "notes": dict(reader.notes.most_common()) | contents.notes,
         "caption_words": {"median": cuts[9], "p95": cuts[18], "most": max(words)},
         "caption_tokens": contents.tokens.plain() if contents.tokens else None,
-        "largest_group": {"name": name, "samples": samples},
+        "largest_group": {"name": groups.name(largest), "samples": int(sizes[largest])},
         "bad_reasons": dict(reasons.most_common(MOST_REASONS)),
         "left_out_reasons": dict(rules.most_common()),
     }
@@ -166,33 +205,35 @@ def write_page(
     """
     rows, decoded = contents.rows, contents.decoded
     chosen = sorted({n * len(rows) // MOST_SAMPLES for n in range(MOST_SAMPLES)})
-    groups = Counter(split for _, split in {(row.group, row.split) for row in rows})
+    groups = np.bincount(contents.groups_in_splits[:, 1], minlength=len(NAMES)).tolist()
 
     placeholders = [
         {
             "image": html.thumbnail(item.read(kept)),
             "rows": count,
-            "name": item.path or item.sample.row,
+            "name": item.name,
         }
         for item, count in contents.placeholders[:MOST_PLACEHOLDERS]
     ]
 
     def figure(n: int) -> dict[str, str]:
-        row = rows[n]
-        image = html.thumbnail(decoded.samples[n].read(kept))
+        item = decoded.samples[n]
+        row = rows.row(n, item)
+        image = html.thumbnail(item.read(kept))
         return {"image": image, "caption": row.captions[0], "row": row.row, "split": row.split}
 
-    words = [len(caption.split()) for row in rows for caption in row.captions]
     page = html.render(
         "prepare.html.j2",
         receipt=receipt,
         table=table(receipt),
         options=options,
-        splits=[(name, receipt.counts[name], groups[name]) for name in NAMES],
-        words=plots.histogram(words, x="words in a caption", y="captions"),
+        splits=[(name, receipt.counts[name], n) for name, n in zip(NAMES, groups, strict=True)],
+        words=plots.histogram(
+            contents.captions.words.tolist(), x="words in a caption", y="captions"
+        ),
         samples=[figure(n) for n in chosen],
         pairs=[(figure(a), figure(b)) for a, b in contents.pairs[:MOST_PAIRS]],
         placeholders=placeholders,
-        rejected=decoded.rejected[:MOST_REJECTED],
+        rejected=list(decoded.rejected[:MOST_REJECTED]),
     )
     path.write_text(page, encoding="utf-8", errors="backslashreplace")

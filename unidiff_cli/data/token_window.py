@@ -7,8 +7,9 @@ What lies behind them is cut, and captions that differ only there are one captio
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,11 +54,12 @@ class TokenWindow:
         """The tokens between the two marks."""
         return self.limit - self._tokenizer.num_special_tokens_to_add(False)
 
-    def tokens(self, captions: Sequence[str]) -> Iterator[Any]:
-        """The tokens of each caption, whole and without marks, as tokenizers gives them."""
-        for start in range(0, len(captions), CHUNK):
-            chunk = list(captions[start : start + CHUNK])
-            yield from self._tokenizer.encode_batch(chunk, add_special_tokens=False)
+    def tokens(self, captions: Iterable[str]) -> Iterator[tuple[str, Any]]:
+        """Each caption and its tokens, whole and without marks, as tokenizers gives them."""
+        rest = iter(captions)
+        while chunk := list(islice(rest, CHUNK)):
+            found = self._tokenizer.encode_batch(chunk, add_special_tokens=False)
+            yield from zip(chunk, found, strict=True)
 
     def count(self, caption: str) -> int:
         """The tokens of a whole caption, its two marks among them."""

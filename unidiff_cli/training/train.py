@@ -238,9 +238,7 @@ def _say_cut(recipe: Recipe, base: BaseModel, shards: Shards) -> None:
     rows = rows_of(shards, "train")
     if recipe.train.long_captions == "split":
         rows = divide_captions(rows, base.window)
-    tokens = count_tokens(
-        base.window, (c for captions in column_of(rows, "captions") for c in captions)
-    )
+    tokens = count_tokens(base.window, column_of(rows, "captions"))
     for doubt in tokens.doubts():
         logger.warning("%s %s", doubt.fact, doubt.action)
     warn_of_cut(base.window, recipe.train.preview_prompts, "preview prompt")
