@@ -96,8 +96,9 @@ class Shards:
     def images(self, rows: Sequence[Row]) -> Iterator[bytes]:
         """The images of many rows, checked; no row is made for it. Raises Damaged."""
         names = ("shard", "key", "image_offset", "image_size", "image_crc")
-        for shard, key, *place in zip(*(column_of(rows, name) for name in names), strict=True):
-            yield self._member(shard, key, *place, "image")
+        columns = (column_of(rows, name) for name in names)
+        for shard, key, offset, size, crc in zip(*columns, strict=True):
+            yield self._member(shard, key, offset, size, crc, "image")
 
     def json_bytes(self, row: Row) -> bytes:
         """The bytes of the sample's .json, checked. Raises Damaged."""
@@ -116,9 +117,7 @@ class Shards:
         """The sample of a key; None where there is none."""
         return self._rows.find(key)
 
-    def _member(
-        self, shard: str, key: str, offset: int, size: int, crc: int, what: str
-    ) -> bytes:
+    def _member(self, shard: str, key: str, offset: int, size: int, crc: int, what: str) -> bytes:
         data = self._read(shard, offset, size)
         check(f"{self.folder}/{shard}", key, what, data, size, crc)
         return data
