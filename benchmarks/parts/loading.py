@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.measurement import in_turns, ratio, seconds
 from benchmarks.parts.preparing import prepared, write_catalogue
 from benchmarks.parts.web_loader import WebLoader, sums_of, tensors_of
-from unidiff_cli.data.batch import Batch
+from unidiff_cli.data.batch import Batch, Transform
 from unidiff_cli.data.by_shape import Maps
 from unidiff_cli.data.dataset import BatchPlan, Order, Samples, loader
 from unidiff_cli.data.shards import Shards
@@ -58,12 +58,10 @@ class Loading:
     steps: int = 20
     batch_size: int = 64
     rounds: int = 3
-    # Each starts a process of either side.
-    worker_rounds: int = 2
     folder: Path | None = None
 
     def measure(self) -> dict[str, float]:
-        """Microseconds a sample, ratios, and the differences of what was loaded."""
+        """Microseconds of the processor a sample, ratios, and differences of what was loaded."""
         torch.set_num_threads(1)
         with self.shards() as folder:
             measured = _Measured(self, folder)
@@ -83,6 +81,17 @@ class Loading:
             yield project / "shards"
 
 
+@dataclass(frozen=True)
+class OneWorker(Loading):
+    """The same by one worker, timed by the clock: it needs a machine that does nothing else."""
+
+    def measure(self) -> dict[str, float]:
+        """Microseconds a sample, and ratios."""
+        torch.set_num_threads(1)
+        with self.shards() as folder:
+            return _Measured(self, folder).by_a_worker()
+
+
 class _Measured:
     """What is timed, over opened shards."""
 
@@ -95,11 +104,7 @@ class _Measured:
 
     def parsing(self) -> dict[str, float]:
         """Images and captions out of the shards, nothing decoded; the limit reads the files."""
-        ways: dict[str, Way] = {
-            "ours": partial(self._ours, Stored),
-            "streamed": partial(self._ours, StoredInSpans),
-            "webloader": self.theirs.raw,
-        }
+        ways = self._parsed()
 
         def read() -> None:
             for tar in self.theirs.tars:
@@ -112,13 +117,7 @@ class _Measured:
 
     def decoding(self, side: int) -> dict[str, float]:
         """The tensors of batches at a side; the limit is Pillow's decoding of bytes in memory."""
-        name, made = f"decode_{side}", {"diffusion_pixels": DiffusionImages(side)}
-        ways: dict[str, Way] = {
-            "ours": partial(self._ours, Samples, transforms=made),
-            "streamed": partial(self._ours, StreamedSamples, transforms=made),
-            "webloader": partial(self.theirs.by_tensors, side),
-            "webloader_pil": partial(self.theirs.by_pillow, side),
-        }
+        name, ways = f"decode_{side}", self._decoded(side)
         steps = min(self.options.steps, self.epoch)
         images = [self.shards.image_bytes(row) for row in self.rows[: steps * self.size]]
 
@@ -128,7 +127,7 @@ class _Measured:
 
         figures = self._compared(name, ways, steps, decode)
         # In the order of the rows, which is that of the tars.
-        listed = self._ours(Samples, order="listed", transforms=made)
+        listed = self._ours(Samples, order="listed", transforms=_made(side))
         ours = torch.cat([_pixels(batch) for batch in islice(listed, COMPARED)]).int()
         for other in ("webloader", "webloader_pil"):
             off = ours - tensors_of(ways[other](0), COMPARED).int()
@@ -152,11 +151,43 @@ class _Measured:
 
     def _resumed(self, step: int) -> Batch:
         shards = Shards.open(self.folder)
-        made = {"diffusion_pixels": DiffusionImages(self.options.side)}
-        samples = Samples(shards, shards.rows("train"), BatchPlan(self.size, 0), transforms=made)
+        made, plan = _made(self.options.side), BatchPlan(self.size, 0)
+        samples = Samples(shards, shards.rows("train"), plan, transforms=made)
         return next(loader(samples, range(step, step + 1)))
 
+    def by_a_worker(self) -> dict[str, float]:
+        """Parsing and decoding, of the steps after those that a worker made while it started."""
+        figures: dict[str, float] = {}
+        named = {f"decode_{side}": self._decoded(side) for side in self.options.sides}
+        for name, ways in {"parse": self._parsed(), **named}.items():
+            steps = self.epoch if name == "parse" else min(self.options.steps, self.epoch)
+            spent: dict[str, list[float]] = {"ours": [], "webloader": []}
+            for _ in range(self.options.rounds):
+                for way, times in spent.items():
+                    times.append(_steady(ways[way], steps))
+            for way, times in spent.items():
+                figures[f"{name}_{way}_us"] = 1e6 * float(np.median(times)) / self.size
+            both = np.array(spent["webloader"]), np.array(spent["ours"])
+            figures |= ratio(f"{name}_times_webloader", *both)
+        return figures
+
     # ------------------------------------------------------------ the same for each
+
+    def _parsed(self) -> dict[str, Way]:
+        return {
+            "ours": partial(self._ours, Stored),
+            "streamed": partial(self._ours, StoredInSpans),
+            "webloader": self.theirs.raw,
+        }
+
+    def _decoded(self, side: int) -> dict[str, Way]:
+        made = _made(side)
+        return {
+            "ours": partial(self._ours, Samples, transforms=made),
+            "streamed": partial(self._ours, StreamedSamples, transforms=made),
+            "webloader": partial(self.theirs.by_tensors, side),
+            "webloader_pil": partial(self.theirs.by_pillow, side),
+        }
 
     def _ours(
         self, kind: type[Samples], workers: int = 0, order: Order = "shuffled", **options: Any
@@ -168,7 +199,7 @@ class _Measured:
     def _compared(
         self, name: str, ways: Mapping[str, Way], steps: int, limit: Callable[[], None]
     ) -> dict[str, float]:
-        """The first batches of each way: by this process alone, then by one worker."""
+        """The first batches of each way, by this process alone."""
         candidates: dict[str, Callable[[], Any]] = {
             way: partial(_pass, batches, steps) for way, batches in ways.items()
         }
@@ -180,13 +211,11 @@ class _Measured:
         }
         for other in (way for way in spent if way != "ours"):
             figures |= ratio(f"{name}_times_{other}", spent[other], spent["ours"])
-        turns = range(self.options.worker_rounds)
-        ours, theirs = np.array(
-            [[_steady(ways[way], steps) for way in ("ours", "webloader")] for _ in turns]
-        ).T
-        for way, times in (("ours", ours), ("webloader", theirs)):
-            figures[f"{name}_worker_{way}_us"] = 1e6 * float(np.median(times)) / self.size
-        return figures | ratio(f"{name}_worker_times_webloader", theirs, ours)
+        return figures
+
+
+def _made(side: int) -> dict[str, Transform]:
+    return {"diffusion_pixels": DiffusionImages(side)}
 
 
 def _pass(way: Way, steps: int) -> None:
