@@ -22,7 +22,7 @@ from benchmarks.parts.preparing import prepared, write_catalogue
 from benchmarks.parts.web_loader import WebLoader, sums_of, tensors_of
 from unidiff_cli.data.batch import Batch, Transform
 from unidiff_cli.data.by_shape import Maps
-from unidiff_cli.data.dataset import BatchPlan, Order, Samples, loader
+from unidiff_cli.data.dataset import BatchPlan, Samples, loader
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.data.streaming import StreamedSamples
 from unidiff_cli.models.diffusion_images import DiffusionImages
@@ -126,9 +126,11 @@ class _Measured:
                 Image.open(io.BytesIO(image)).load()
 
         figures = self._compared(name, ways, steps, decode)
-        # In the order of the rows, which is that of the tars.
-        listed = self._ours(Samples, order="listed", transforms=_made(side))
-        ours = torch.cat([_pixels(batch) for batch in islice(listed, COMPARED)]).int()
+        # In the order of the tars, which is another one than that of the rows.
+        in_tars = sorted(self.rows, key=lambda row: (row.shard, row.image_offset))
+        plan = BatchPlan(self.size, 0, "listed")
+        listed = Samples(self.shards, in_tars, plan, transforms=_made(side))
+        ours = torch.cat([_pixels(batch) for batch in loader(listed, range(COMPARED))]).int()
         for other in ("webloader", "webloader_pil"):
             off = ours - tensors_of(ways[other](0), COMPARED).int()
             figures[f"{name}_off_{other}"] = float(off.abs().max())
@@ -189,11 +191,9 @@ class _Measured:
             "webloader_pil": partial(self.theirs.by_pillow, side),
         }
 
-    def _ours(
-        self, kind: type[Samples], workers: int = 0, order: Order = "shuffled", **options: Any
-    ) -> Iterator[Batch]:
+    def _ours(self, kind: type[Samples], workers: int = 0, **options: Any) -> Iterator[Batch]:
         """An epoch of our batches."""
-        samples = kind(self.shards, self.rows, BatchPlan(self.size, 0, order), **options)
+        samples = kind(self.shards, self.rows, BatchPlan(self.size, 0), **options)
         return loader(samples, range(len(samples)), workers)
 
     def _compared(
