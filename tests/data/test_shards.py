@@ -52,8 +52,10 @@ def test_what_is_written_is_read(tmp_path_factory, samples, size):
     ]
     write_shards(folder, written, size)
     opened = Shards.open(folder)
-    for (before, data), after in zip(written, opened.rows("train"), strict=True):
-        assert opened.image_bytes(after) == data
+    images = list(opened.images(opened.rows("train")))
+    assert images == list(opened.images(list(opened.rows("train"))))
+    for (before, data), after, image in zip(written, opened.rows("train"), images, strict=True):
+        assert opened.image_bytes(after) == image == data
         for name in ("captions", "attributes", "row", "path"):
             assert getattr(after, name) == getattr(before, name)
         text = json.loads(opened.json_bytes(after))
@@ -166,6 +168,8 @@ def test_damage_is_seen_and_costs_only_what_it_hits(whole, kind, place, much):
                 with pytest.raises(Damaged, match=f"train-00000.tar.*{row.key}") as error:
                     opened.image_bytes(row)
                 assert "prepare --force" in error.value.action
+                with pytest.raises(Damaged, match=f"train-00000.tar.*{row.key}"):
+                    list(opened.images([row]))
     finally:
         path.write_bytes(before)
 

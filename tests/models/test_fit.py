@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.support.projects import load_recipe
 from unidiff_cli.errors import WorkError
-from unidiff_cli.models.clip import Clip, image_processor, pixels
+from unidiff_cli.models.clip import Clip, image_processor, pixels, square
 from unidiff_cli.models.fit import fit_of, fitted
 from unidiff_cli.models.loading import load_recipe_base
 from unidiff_cli.models.siglip import siglip_square
@@ -42,6 +42,17 @@ def test_a_square_image_is_seen_alike(loaded, fit):
     before = loaded.clip_pixels([portrait(60, 60)])
     loaded.fit_images(fit)
     assert torch.equal(loaded.clip_pixels([portrait(60, 60)]), before)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 48), (60, 60)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_pixels_are_those_of_the_processor(fit, size, mode):
+    """Squares of its side, too, which it is not asked about."""
+    noise = np.random.default_rng(0).integers(0, 256, (3, size[1], size[0], 3), np.uint8)
+    images = [Image.fromarray(image).convert(mode) for image in noise]
+    for processor in (fitted(square(64), fit, 64), siglip_square(64)):
+        given = processor(images, do_rescale=False, do_normalize=False, return_tensors="pt")
+        assert torch.equal(pixels(processor, images), given["pixel_values"].to(torch.uint8))
 
 
 def test_what_is_seen_of_a_portrait_photo(loaded, fit):

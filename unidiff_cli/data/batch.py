@@ -59,7 +59,12 @@ class Batch:
 
 def image_of(data: bytes) -> Image.Image:
     """The decoded image of a shard's bytes, RGB."""
-    return Image.open(io.BytesIO(data), formats=["JPEG", "PNG", "WEBP"]).convert("RGB")
+    image = Image.open(io.BytesIO(data), formats=["JPEG", "PNG", "WEBP"])
+    if image.mode != "RGB":
+        return image.convert("RGB")
+    # convert() would copy it.
+    image.load()
+    return image
 
 
 def open_image(shards: Shards, row: Row) -> Image.Image:

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from unidiff_cli import processes
 from unidiff_cli.data.alike_order import AlikeOrder, block_size
 from unidiff_cli.data.augmentation import Augmentation
-from unidiff_cli.data.batch import Batch, Transform, open_image
+from unidiff_cli.data.batch import Batch, Transform, image_of
 from unidiff_cli.data.by_shape import Maps, put
 from unidiff_cli.data.captions import same_text
 from unidiff_cli.data.distinct_order import DistinctOrder
@@ -34,7 +34,7 @@ from unidiff_cli.data.order import (
     text_id,
 )
 from unidiff_cli.data.row import Row
-from unidiff_cli.data.rows import Rows, column_of
+from unidiff_cli.data.rows import Rows, column_of, taken
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.data.stored_rows import StoredRows, StoredShapes
 from unidiff_cli.errors import EnvironmentProblem
@@ -212,13 +212,17 @@ class Samples(Dataset[Batch]):
 
     def images(self, positions: Sequence[int]) -> list[Image.Image]:
         """The decoded images at these positions."""
-        return [open_image(self.shards, self.rows[self.order(p)]) for p in positions]
+        return [image_of(data) for data in self.image_bytes(positions)]
+
+    def image_bytes(self, positions: Sequence[int]) -> Iterator[bytes]:
+        """The images at these positions as they are stored, checked. Raises Damaged."""
+        return self.shards.images(taken(self.rows, [self.order(p) for p in positions]))
 
     def batch(self, step: int, tensors: Mapping[str, Any]) -> Batch:
         """The batch of a step, its tensors given."""
         plan, positions = self.plan, self.positions(step)
         indices = [self.order(p) for p in positions]
-        rows = [self.rows[i] for i in indices]
+        rows = list(taken(self.rows, indices))
         captions = [
             _caption(row, plan.seed, 0 if self._listed else p)
             for row, p in zip(rows, positions, strict=True)

@@ -132,8 +132,10 @@ class Rows(Sequence[Row]):
     def __iter__(self) -> Iterator[Row]:
         for start in range(0, len(self), PIECE):
             table = self[start : start + PIECE].table()
+            # Arrow makes the list of names anew whenever it is asked.
+            names = table.column_names
             for cells in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                yield decoded_row(table.column_names, cells)
+                yield decoded_row(names, cells)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or len(self) != len(other):

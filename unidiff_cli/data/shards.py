@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 from unidiff_cli.addresses import scheme_of
 from unidiff_cli.data.index_file import REDO, read_index, write_index
 from unidiff_cli.data.row import Row
-from unidiff_cli.data.rows import Rows
+from unidiff_cli.data.rows import Rows, column_of
 from unidiff_cli.data.tars import LocalTars, StoredTars, Tars
 from unidiff_cli.errors import Damaged, NotReady
 from unidiff_cli.project.files import link
@@ -112,11 +112,20 @@ class Shards:
 
     def image_bytes(self, row: Row) -> bytes:
         """The image's bytes, checked. Raises Damaged."""
-        return self._member(row, row.image_offset, row.image_size, row.image_crc, "image")
+        place = row.image_offset, row.image_size, row.image_crc
+        return self._member(row.shard, row.key, *place, "image")
+
+    def images(self, rows: Sequence[Row]) -> Iterator[bytes]:
+        """The images of many rows, checked; no row is made for it. Raises Damaged."""
+        names = ("shard", "key", "image_offset", "image_size", "image_crc")
+        columns = (column_of(rows, name) for name in names)
+        for shard, key, offset, size, crc in zip(*columns, strict=True):
+            yield self._member(shard, key, offset, size, crc, "image")
 
     def json_bytes(self, row: Row) -> bytes:
         """The bytes of the sample's .json, checked. Raises Damaged."""
-        return self._member(row, row.json_offset, row.json_size, row.json_crc, "text")
+        place = row.json_offset, row.json_size, row.json_crc
+        return self._member(row.shard, row.key, *place, "text")
 
     def span_bytes(self, first: Row, last: Row) -> bytes:
         """A piece of a tar: all members from one sample to another of its shard, unchecked.
@@ -130,9 +139,9 @@ class Shards:
         """The sample of a key; None where there is none."""
         return self._rows.find(key)
 
-    def _member(self, row: Row, offset: int, size: int, crc: int, what: str) -> bytes:
-        data = self._read(row.shard, offset, size)
-        check(self.tars.place(row.shard), row, what, data, size, crc)
+    def _member(self, shard: str, key: str, offset: int, size: int, crc: int, what: str) -> bytes:
+        data = self._read(shard, offset, size)
+        check(self.tars.place(shard), key, what, data, size, crc)
         return data
 
     def _read(self, shard: str, offset: int, size: int) -> bytes:
@@ -152,7 +161,7 @@ def tars_of(receipt: Receipt) -> list[str]:
     return [name for name in receipt.files if name.endswith(".tar")]
 
 
-def check(place: str, row: Row, what: str, data: bytes, size: int, crc: int) -> None:
+def check(place: str, key: str, what: str, data: bytes, size: int, crc: int) -> None:
     """Raises Damaged where the bytes of a sample's member are not those that were written."""
     if len(data) != size or zlib.crc32(data) != crc:
-        raise Damaged(f"{place}: the {what} of sample {row.key} is damaged.", REDO)
+        raise Damaged(f"{place}: the {what} of sample {key} is damaged.", REDO)

@@ -16,13 +16,13 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch.utils.data import Dataset
 
-from unidiff_cli.data.batch import Batch, image_of
+from unidiff_cli.data.batch import Batch
 from unidiff_cli.data.by_shape import Maps, joined_maps
 from unidiff_cli.data.dataset import Samples, read_ahead
 from unidiff_cli.data.row import Row
+from unidiff_cli.data.rows import taken
 from unidiff_cli.data.shards import REDO, Shards, check
 from unidiff_cli.data.spans import SpanOrder
 from unidiff_cli.errors import Damaged
@@ -45,8 +45,8 @@ class StreamedSamples(Samples):
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_spans": {}}
 
-    def images(self, positions: Sequence[int]) -> list[Image.Image]:
-        return [image_of(self._image_bytes(position)) for position in positions]
+    def image_bytes(self, positions: Sequence[int]) -> Iterator[bytes]:
+        return map(self._image_bytes, positions)
 
     def read(self, steps: range, workers: int) -> Iterator[Batch]:
         """The batches of the given steps; each worker streams its part of the batch's places."""
@@ -64,7 +64,7 @@ class StreamedSamples(Samples):
         name, indices = self.order.span(position)
         held, images = self._spans.get(place, (None, {}))
         if held != name or index not in images:
-            rows = [self.rows[i] for i in indices]
+            rows = list(taken(self.rows, indices))
             images = dict(zip(map(int, indices), read_span(self.shards, rows), strict=True))
             self._spans[place] = name, images
         return images.pop(index)
@@ -125,6 +125,6 @@ def _image(file: str, row: Row, sample: dict[str, Any]) -> bytes:
     members = {ending: data for ending, data in sample.items() if not ending.startswith("__")}
     text = members.pop("json", b"")
     image = members.popitem()[1] if len(members) == 1 else b""
-    check(file, row, "image", image, row.image_size, row.image_crc)
-    check(file, row, "text", text, row.json_size, row.json_crc)
+    check(file, row.key, "image", image, row.image_size, row.image_crc)
+    check(file, row.key, "text", text, row.json_size, row.json_crc)
     return image

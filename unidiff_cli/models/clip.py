@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -228,10 +229,28 @@ def square(side: int) -> CLIPImageProcessor:
 
 def pixels(processor: CLIPImageProcessor, images: Sequence[Image.Image]) -> Tensor:
     """Images resized and cropped by a processor, not yet scaled; uint8 (B, 3, side, side)."""
+    if _are_ready(processor, images):
+        return _stacked(images)
     options: dict[str, Any] = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
     if fit_of(processor) == "pad":
         _refuse_narrow(images, processor.size["max_height"])
     return processor(images=list(images), **options)["pixel_values"].to(torch.uint8)
+
+
+def _are_ready(processor: Any, images: Sequence[Image.Image]) -> bool:
+    """Whether a processor would leave images as they are: squares of its side."""
+    sides = {*dict(processor.size).values(), *dict(processor.crop_size or {}).values()}
+    alike = all(image.mode == "RGB" and {*image.size} == sides for image in images)
+    return alike and len(images) > 0 and len(sides) == 1
+
+
+def _stacked(images: Sequence[Image.Image]) -> Tensor:
+    """RGB images of one size, uint8 (B, 3, h, w)."""
+    width, height = images[0].size
+    rows = np.empty((len(images), height, width, 3), np.uint8)
+    for row, image in zip(rows, images, strict=True):
+        row[:] = image
+    return torch.from_numpy(rows).permute(0, 3, 1, 2).contiguous()
 
 
 def _refuse_narrow(images: Sequence[Image.Image], side: int) -> None:
