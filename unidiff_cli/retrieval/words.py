@@ -55,6 +55,9 @@ def write_words(folder: Path, rows: Sequence[Row]) -> None:
             "tokenize='unicode61 remove_diacritics 2')"
         )
     except sqlite3.OperationalError as problem:
+        # What SQLite says of a statement, and not of the disk.
+        if problem.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
         raise EnvironmentProblem(
             f"Python's SQLite cannot search full text: {first_line(problem)}.",
             "Take a Python whose SQLite has FTS5, as Debian's and python.org's have.",
