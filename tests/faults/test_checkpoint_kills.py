@@ -31,7 +31,7 @@ def without_pages():
 
 @pytest.fixture(scope="module")
 def saving(tiny_base):
-    return load_recipe(tiny_base, "train.checkpoint_every=1")
+    return load_recipe(tiny_base, "train.steps=4", "train.checkpoint_every=1")
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +61,10 @@ def saved_once(project, saving, **kill):
 
 
 def assert_goes_on(project, saving, undisturbed):
-    """That what is there is whole, and that the same command ends as if nothing had been."""
+    """That the newest is whole, and that the same command ends as if nothing had been."""
     folder = project.path("runs", RUN, "checkpoints")
-    assert [state for _, state in checkpoints.latest(folder) if not isinstance(state, dict)] == []
+    _, state = next(checkpoints.latest(folder))
+    assert isinstance(state, dict), state
     assert in_a_child(lambda: train(project, saving, resume=True), folder)
     assert outcome(project) == undisturbed
     assert not list(folder.glob(".*"))

@@ -3,6 +3,7 @@
 What is loaded is compared bit for bit with what was saved at the step that is said.
 """
 
+import logging
 import random
 import shutil
 
@@ -40,12 +41,12 @@ def cut(prepared, saving, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def begun(cut, saving):
+def begun(cut, saving, tmp_path_factory):
     """The run as a process that resumes it has it, and its folder of checkpoints."""
     from accelerate import Accelerator
 
     base = loading.load_recipe_base(saving)
-    folder = cut.path("runs", RUN)
+    folder = copy_project(cut, tmp_path_factory.mktemp("begun")).path("runs", RUN)
     run = Run(folder, saving, trainer_of(Accelerator(cpu=True), base, saving), None)
     return run, folder / "checkpoints"
 
@@ -112,6 +113,7 @@ NAMES = (*(f"{name}.safetensors" for name in FILES), checkpoints.STATE)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_damaged_file_is_named_and_the_checkpoint_before_it_is_taken(begun, saved, caplog, name):
     (run, folder), noise = begun, random.Random(name)
+    caplog.set_level(logging.INFO, "unidiff")
     assert [file.name for file in files_of(folder)] == sorted(NAMES)
     file, same = folder / checkpoints.step_name(STEPS[-1]) / name, 0
     for number in range(50):
