@@ -26,7 +26,7 @@ from unidiff_cli.project.verify import verify
 
 RUN = "001-fashion"
 # How many sizes of the disk each stage is tried with.
-SIZES = 20
+SIZES = 12
 # Pages of a disk that is large enough.
 LARGE = 1 << 15
 TELLS = pytest.mark.parametrize("tells", [True, False], ids=["tells", "quota"])

@@ -40,7 +40,7 @@ def mounted(place: Path, size: str):
     try:
         yield Disk(place)
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @pytest.fixture
