@@ -80,8 +80,8 @@ def system_error(problem: BaseException) -> OSError | None:
             if number := _NUMBER.search(str(each)):
                 return OSError(int(number[1]), os.strerror(int(number[1])))
         # SQLite's class, which need not be imported for that.
-        if number := _SQLITE.get(getattr(each, "sqlite_errorcode", 0) & 0xFF):
-            return OSError(number, os.strerror(number))
+        if code := _SQLITE.get(getattr(each, "sqlite_errorcode", 0) & 0xFF):
+            return OSError(code, os.strerror(code))
     return None
 
 

@@ -154,8 +154,10 @@ def verified(checkpoint: Path) -> dict[str, Any]:
             wrong = [STATE]
         else:
             wrong = [n for n, sha in state["files"].items() if file_digest(checkpoint / n) != sha]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+    except OSError as problem:
         raise Damaged(f"{checkpoint} is not a whole checkpoint: {problem}.") from problem
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        wrong = [STATE]
     if wrong:
         raise Damaged(f"{checkpoint}/{wrong[0]} is not what was written.")
     return state
