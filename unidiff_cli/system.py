@@ -22,6 +22,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 PACKAGES = {"PIL": "pillow", "cleanfid": "clean-fid", "faiss": "faiss-cpu", "ruamel": "ruamel.yaml"}
 # "(os error 28)" of safetensors, "[Errno 28]" of pyarrow.
 _NUMBER = re.compile(r"\b(?:os error|errno) (\d+)", re.IGNORECASE)
+# SQLITE_FULL and SQLITE_IOERR as the system's numbers; further bits tell which call failed.
+_SQLITE = {13: errno.ENOSPC, 10: errno.EIO}
 # What transformers and diffusers put in the place of a class that cannot be imported.
 _LIBRARY = re.compile(r"requires the (\S+) library")
 
@@ -77,6 +79,9 @@ def system_error(problem: BaseException) -> OSError | None:
         if isinstance(each, OSError) or type(each).__name__ == "SafetensorError":
             if number := _NUMBER.search(str(each)):
                 return OSError(int(number[1]), os.strerror(int(number[1])))
+        # SQLite's class, which need not be imported for that.
+        if code := _SQLITE.get(getattr(each, "sqlite_errorcode", 0) & 0xFF):
+            return OSError(code, os.strerror(code))
     return None
 
 

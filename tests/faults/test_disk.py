@@ -2,9 +2,11 @@
 
 import errno
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,12 +15,13 @@ from PIL import Image
 from tests.support.commands import unidiff, workplace  # noqa: F401
 from tests.support.disks import small_disk  # noqa: F401
 from tests.support.images import generated_record
-from unidiff_cli import Project
+from unidiff_cli import Project, machine
 from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.generation.generate import _write
 from unidiff_cli.generation.generator import GeneratedImage
 from unidiff_cli.project import checkpoints
 from unidiff_cli.project.files import atomic_file, atomic_folder, write_json
+from unidiff_cli.retrieval.words import write_words
 from unidiff_cli.system import naming, system_error, translated
 
 
@@ -142,6 +145,22 @@ def test_a_full_disk_names_the_project(small_disk, unidiff, workplace, catalogue
     ):
         code, _, err = unidiff("-C", small_disk / "project", *command)
         assert code == 3 and str(small_disk) in err and "Traceback" not in err, err
+
+
+def test_words_on_a_full_disk_are_no_lack_of_a_package(small_disk):  # noqa: F811
+    """At every size that is too small: SQLite notices it here and there."""
+    rows = [
+        SimpleNamespace(captions=(f"dress {'x' * n} {n}",), group="", attributes={})
+        for n in range(500)
+    ]
+    for left in range(0, 1 << 15, 1 << 12):
+        filler = small_disk / "filler"
+        filler.write_bytes(bytes(machine.free_bytes(small_disk) - left))
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            write_words(small_disk, rows)
+        assert "The disk is full." in translated(caught.value).fact
+        for file in small_disk.iterdir():
+            file.unlink()
 
 
 @pytest.mark.parametrize("command", [("status",), ("recipes", "schema"), ("status", "--json")])

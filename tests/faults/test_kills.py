@@ -4,19 +4,14 @@ After each kill the folder is the old one or the new one, whole; the next run gi
 of an undisturbed one, and leaves nothing beside them.
 """
 
-import os
-import signal
-import sys
-
 import pytest
 
+from tests.support.folders import leftovers, made
+from tests.support.kills import in_a_child
 from tests.support.projects import copy_project, load_recipe
 from unidiff_cli import evaluate, export, index, prepare, train
-from unidiff_cli.project.files import files_below
-from unidiff_cli.project.receipt import Receipt
 from unidiff_cli.project.verify import verify
 
-EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree")
 RUN = "001-fashion"
 # Stage -> a call of it, and the folder that it writes.
 STAGES = {
@@ -26,71 +21,6 @@ STAGES = {
     "index": (lambda p, r, c: index(p, force=True), ("index",)),
     "evaluate": (lambda p, r, c: evaluate(p, r, force=True), ("report",)),
 }
-
-
-class Killer:
-    """Kills this process before its n-th event below a folder; counts them."""
-
-    def __init__(self, root, at=0):
-        self.root, self.at, self.count = str(root), at, 0
-        fsync = os.fsync
-
-        def syncing(handle):
-            self.happen(os.readlink(f"/proc/self/fd/{handle}"))
-            fsync(handle)
-
-        os.fsync = syncing
-        sys.addaudithook(self.hear)
-
-    def hear(self, event, arguments):
-        writes = event != "open" or (isinstance(arguments[2], int) and arguments[2] & os.O_ACCMODE)
-        if event in EVENTS and writes and isinstance(arguments[0], str | os.PathLike):
-            self.happen(os.fspath(arguments[0]))
-
-    def happen(self, path):
-        if path.startswith(self.root) and ".unidiff.lock" not in path:
-            self.count += 1
-            if self.count == self.at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-
-def in_a_child(project, call, at):
-    """The events of a call in a fork, or None where it was killed at one of them."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            killer = Killer(project.root, at)
-            call()
-            os.write(writing, str(killer.count).encode())
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writing)
-    with os.fdopen(reading) as stream:
-        count = stream.read()
-    status = os.waitpid(pid, 0)[1]
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return None
-    assert os.waitstatus_to_exitcode(status) == 0
-    return int(count)
-
-
-def made(project, names):
-    """Name -> hash of every file of a folder whose bytes do not tell when it was made."""
-    timed = ("report.html", "report.json", "report.md", "log.jsonl")
-    return {
-        name: record.sha256
-        for name, record in Receipt.read(project.path(*names)).files.items()
-        if name not in timed and "events.out" not in name
-    }
-
-
-def leftovers(project):
-    endings = (".new", ".old", ".unfinished")
-    return [p for p in files_below(project.root) if any(e in p.as_posix() for e in endings)]
 
 
 @pytest.fixture(scope="module")
@@ -134,17 +64,17 @@ def test_a_kill_anywhere_leaves_the_old_folder_or_the_new_one(
 
     (tmp_path / "0").mkdir()
     project, call = fresh(0)
-    events = in_a_child(project, call, 0)
+    events = in_a_child(call, project.root)
     expected = made(project, names)
     assert events > 10
     for at in range(1, events + 1, every):
         (tmp_path / str(at)).mkdir()
         project, call = fresh(at)
-        if in_a_child(project, call, at) is not None:
+        if in_a_child(call, project.root, at) is not None:
             # A name with this process's number, or fewer events than before.
             continue
         damage = [sentence for result in verify(project) for sentence in result.damage]
         assert damage == [], f"{stage} killed at event {at}"
-        assert in_a_child(project, call, 0) is not None
+        assert in_a_child(call, project.root) is not None
         assert made(project, names) == expected, f"{stage} killed at event {at}"
         assert leftovers(project) == [], f"{stage} killed at event {at}"

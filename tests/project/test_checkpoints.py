@@ -106,6 +106,26 @@ def test_a_state_that_is_none_is_damage(tmp_path, text):
         checkpoints.verified(folder)
 
 
+def test_one_that_lost_its_state_is_named_and_replaced(tmp_path):
+    for step in (1, 2):
+        save(tmp_path, step)
+    (tmp_path / "step-000002" / "state.json").unlink()
+    (_, problem), (_, older) = checkpoints.latest(tmp_path)
+    assert "step-000002/state.json" in problem.fact and older["step"] == 1
+    save(tmp_path, 2, note="again")
+    assert whole(tmp_path) == ([2, 1], [])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000001", "step-000002"]
+
+
+def test_a_damaged_state_is_not_believed(tmp_path):
+    """It may say that another file is wrong."""
+    file = save(tmp_path, 1) / "state.json"
+    sha256 = checkpoints.digests(tmp_path)["step-000001/weights.safetensors"]
+    file.write_text(file.read_text().replace(sha256, sha256[::-1]))
+    with pytest.raises(Damaged, match=r"state\.json is not what was written"):
+        checkpoints.verified(file.parent)
+
+
 @pytest.mark.parametrize("text", ["null", "[]", "5", '{"files": []}'])
 def test_a_state_of_another_shape_is_damage(tmp_path, text):
     folder = save(tmp_path, 1)

@@ -1,6 +1,7 @@
 """Fixtures of the command line: the command in this process, and a place to work in."""
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -46,3 +47,24 @@ def workplace(tmp_path, monkeypatch, tiny_base):
     Path("note.txt").write_text("hello")
     Path("empty").mkdir()
     return tmp_path
+
+
+def in_a_fork(folder, *arguments):
+    """The command in a fork of this process: exit code, and what it printed, by way of `folder`.
+
+    A fork has loaded all libraries, and leaves nothing behind in this process.
+    """
+    file = folder / "printed.txt"
+    if (pid := os.fork()) == 0:
+        code = 1
+        try:
+            with open(file, "w", encoding="utf-8") as printed:
+                os.dup2(printed.fileno(), 1)
+                os.dup2(printed.fileno(), 2)
+                sys.stdout = sys.stderr = printed
+                sys.argv = ["unidiff", *map(str, arguments)]
+                code = program.run()
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code, file.read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ import pytest
 from tests.support.projects import copy_project
 from unidiff_cli import train
 from unidiff_cli.project import run_log
+from unidiff_cli.project.files import files_below
 
 
 class Cut(Exception):
@@ -32,6 +33,20 @@ def losses(project, run):
         line["step"]: line["loss"]
         for line in run_log.read(project.path("runs", run))
         if "loss" in line
+    }
+
+
+def outcome(project):
+    """What the newest run came to: its losses, what it measured, and all bytes of checkpoints."""
+    name = project.runs()[-1]
+    run = project.path("runs", name)
+    below = run / "checkpoints"
+    lines = run_log.read(run)
+    return {
+        "losses": losses(project, name),
+        "measured": [line for line in lines if "validation" in line or "collapse" in line],
+        "finished": project.receipt("runs", name).counts,
+        "files": {f.relative_to(below): f.read_bytes() for f in files_below(below)},
     }
 
 

@@ -103,9 +103,10 @@ def recover(folder: Path) -> None:
 def listing(checkpoint: Path) -> Collection[str] | None:
     """The files of a checkpoint, its state the last; None where it was not written to the end.
 
-    Of one whose state is damaged all that have a name of ours: the weights in it are of no use.
+    Of one whose state is damaged, or lost once the folder was in place, all that have a name of
+    ours: the weights in it are of no use.
     """
-    if not (checkpoint / STATE).is_file():
+    if checkpoint.name.endswith(files.NEW) and not (checkpoint / STATE).is_file():
         return None
     names = _written(checkpoint) or [file.name for file in checkpoint.glob("*.safetensors")]
     return [*names, STATE]
@@ -136,25 +137,27 @@ def step_name(step: int) -> str:
 
 def committed(folder: Path) -> list[Path]:
     """The step checkpoints that were written to the end, oldest first."""
-    checkpoints = (state.parent for state in folder.glob(f"step-*/{STATE}"))
+    return [checkpoint for checkpoint in written(folder) if (checkpoint / STATE).is_file()]
+
+
+def written(folder: Path) -> list[Path]:
+    """The step checkpoints that were ever written, whatever became of their files, oldest first."""
+    checkpoints = (path for path in folder.glob("step-*") if path.is_dir())
     return sorted(checkpoints, key=lambda checkpoint: by_number(checkpoint.name))
-
-
-def written(folder: Path) -> bool:
-    """Whether a step checkpoint was ever written here, whatever became of its files."""
-    return any(path.is_dir() for path in folder.glob("step-*"))
 
 
 def verified(checkpoint: Path) -> dict[str, Any]:
     """A checkpoint's state. Raises Damaged where a file is missing or not what was written."""
     try:
         state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-        state_digest = state.pop("digest")
-        wrong = [n for n, sha in state["files"].items() if file_digest(checkpoint / n) != sha]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+        if state.pop("digest") != digest(state):
+            wrong = [STATE]
+        else:
+            wrong = [n for n, sha in state["files"].items() if file_digest(checkpoint / n) != sha]
+    except OSError as problem:
         raise Damaged(f"{checkpoint} is not a whole checkpoint: {problem}.") from problem
-    if state_digest != digest(state):
-        wrong.append(STATE)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        wrong = [STATE]
     if wrong:
         raise Damaged(f"{checkpoint}/{wrong[0]} is not what was written.")
     return state
@@ -163,7 +166,7 @@ def verified(checkpoint: Path) -> dict[str, Any]:
 def latest(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | Damaged]]:
     """Checkpoints from the newest back, each with its state or with what is wrong with it."""
     recover(folder)
-    for checkpoint in reversed(committed(folder)):
+    for checkpoint in reversed(written(folder)):
         try:
             yield checkpoint, verified(checkpoint)
         except Damaged as problem:

@@ -39,7 +39,7 @@ from unidiff_cli.project.lock import Taken, locked
 from unidiff_cli.project.numbered import by_number, next_number
 from unidiff_cli.project.receipt import QUICK, Receipt, close, is_closed, listing
 from unidiff_cli.project.storage import Storage
-from unidiff_cli.system import naming
+from unidiff_cli.system import FULL, disk_problem, naming
 
 logger = logging.getLogger("unidiff")
 
@@ -160,8 +160,11 @@ class Project:
             raise self._unwritable(problem) from problem
 
     def _unwritable(self, problem: OSError) -> EnvironmentProblem:
+        what = f"The project directory {self.root}"
+        if problem.errno in FULL:
+            return disk_problem(problem, what)
         return EnvironmentProblem(
-            f"The project directory {self.root} cannot be written: {problem.strerror}.",
+            f"{what} cannot be written: {problem.strerror}.",
             "Name another with -C or UNIDIFF_PROJECT.",
         )
 

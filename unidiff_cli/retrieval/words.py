@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,21 +48,23 @@ class Matches(NamedTuple):
 def write_words(folder: Path, rows: Sequence[Row]) -> None:
     """Writes the words of all rows. Raises EnvironmentProblem for a SQLite without FTS5."""
     documents = ((number, _document(row)) for number, row in enumerate(rows))
-    database = sqlite3.connect(folder / FILE)
-    try:
-        database.execute(
-            "CREATE VIRTUAL TABLE words USING fts5(text, content='', "
-            "tokenize='unicode61 remove_diacritics 2')"
-        )
-    except sqlite3.OperationalError as problem:
-        raise EnvironmentProblem(
-            f"Python's SQLite cannot search full text: {first_line(problem)}.",
-            "Take a Python whose SQLite has FTS5, as Debian's and python.org's have.",
-        ) from problem
-    database.executemany("INSERT INTO words(rowid, text) VALUES (?, ?)", documents)
-    database.execute("INSERT INTO words(words) VALUES ('optimize')")
-    database.commit()
-    database.close()
+    with closing(sqlite3.connect(folder / FILE)) as database:
+        try:
+            database.execute(
+                "CREATE VIRTUAL TABLE words USING fts5(text, content='', "
+                "tokenize='unicode61 remove_diacritics 2')"
+            )
+        except sqlite3.OperationalError as problem:
+            # What SQLite says of a statement, and not of the disk.
+            if problem.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            raise EnvironmentProblem(
+                f"Python's SQLite cannot search full text: {first_line(problem)}.",
+                "Take a Python whose SQLite has FTS5, as Debian's and python.org's have.",
+            ) from problem
+        database.executemany("INSERT INTO words(rowid, text) VALUES (?, ?)", documents)
+        database.execute("INSERT INTO words(words) VALUES ('optimize')")
+        database.commit()
 
 
 def _document(row: Row) -> str:
