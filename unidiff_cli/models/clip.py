@@ -249,7 +249,7 @@ def _stacked(images: Sequence[Image.Image]) -> Tensor:
     width, height = images[0].size
     rows = np.empty((len(images), height, width, 3), np.uint8)
     for row, image in zip(rows, images, strict=True):
-        row[:] = image
+        row[:] = np.asarray(image)
     return torch.from_numpy(rows).permute(0, 3, 1, 2).contiguous()
 
 
