@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from unidiff_cli import signals
 from unidiff_cli.addresses import WEB, scheme_of, without_secrets
@@ -26,9 +26,6 @@ from unidiff_cli.errors import Damaged, EnvironmentProblem, UsageError, WorkErro
 from unidiff_cli.filesystems import filesystem_of, reached
 from unidiff_cli.project.files import atomic_file, digest, file_digest, make_folder, write_json
 from unidiff_cli.project.receipt import NO_RECEIPT, RECEIPT, FileRecord, damage_of
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger("unidiff")
 
