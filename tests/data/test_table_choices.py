@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.catalogue import put
@@ -13,7 +14,7 @@ from unidiff_cli.data.doubts import Doubt
 from unidiff_cli.data.readers import Reader
 from unidiff_cli.data.sample import Cause
 from unidiff_cli.data.split_words import split_of
-from unidiff_cli.data.splits import doubts
+from unidiff_cli.data.splits import code_of, doubts
 from unidiff_cli.errors import UsageError
 
 GOODS = ("dress", "shirt", "skirt", "coat")
@@ -373,6 +374,11 @@ def test_a_folder_beside_train_and_test_that_is_not_understood_stops(tmp_path):
     assert "'extra' (1 row)" in doubt.fact and doubt.stops
 
 
+def codes(splits):
+    """Splits by their numbers."""
+    return np.array([code_of(name) for name in splits])
+
+
 @pytest.mark.parametrize(
     ("splits", "words"),
     [
@@ -385,6 +391,6 @@ def test_a_folder_beside_train_and_test_that_is_not_understood_stops(tmp_path):
     ],
 )
 def test_what_training_will_lack_is_said(splits, words):
-    facts = [doubt.fact for doubt in doubts(splits, (0.8, 0.1, 0.1))]
+    facts = [doubt.fact for doubt in doubts(codes(splits), (0.8, 0.1, 0.1))]
     assert len(facts) == bool(words) and all(words in fact for fact in facts)
-    assert not doubts(["train"] * 20, (1.0, 0.0, 0.0))
+    assert not doubts(codes(["train"] * 20), (1.0, 0.0, 0.0))

@@ -68,7 +68,9 @@ def test_the_base_is_hashed_once_and_the_shards_are_opened_once(project, recipe,
         provenance, "files_hash", lambda base: (hashed.append(base), files_hash(base))[1]
     )
     monkeypatch.setattr(
-        Shards, "open", lambda folder: (opened.append(folder), open_shards(folder))[1]
+        Shards,
+        "open",
+        lambda folder, **read: (opened.append(folder), open_shards(folder, **read))[1],
     )
     train(project, load_recipe(recipe.base, "train.steps=1"))
     assert len(hashed) == 1 and len(opened) == 1

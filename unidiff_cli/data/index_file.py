@@ -42,7 +42,7 @@ def write_index(folder: Path, rows: Iterable[Row]) -> str:
         pyarrow.ipc.new_file(stream, schema) as mapped,
     ):
         pieces = _pieces(rows)
-        while block := list(islice(pieces, BLOCK // PIECE)):
+        while block := list(islice(pieces, max(1, BLOCK // PIECE))):
             # In one piece, as a row group of it is written.
             table = pyarrow.concat_tables(block).combine_chunks()
             del block
@@ -100,7 +100,7 @@ class RowFile:
 
 def _pieces(rows: Iterable[Row]) -> Iterator[pyarrow.Table]:
     rest, last = iter(rows), ""
-    while piece := list(islice(rest, PIECE)):
+    while piece := list(islice(rest, min(PIECE, BLOCK))):
         keys = [last, *(row.key for row in piece)]
         assert all(a < b for a, b in zip(keys, keys[1:], strict=False))
         last = keys[-1]
