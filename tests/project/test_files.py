@@ -203,8 +203,10 @@ def test_recover_takes_the_new_folder_only_where_it_is_whole(tmp_path):
 def test_recover_deletes_the_temporary_files_of_killed_writers_alone(tmp_path):
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
-    kept = [f".current.{os.getpid()}.new", ".current.mine.new", "a.new"]
-    for name in (*kept, f".current.{ended.pid}.new"):
+    here = files._machine()
+    elsewhere = f".current.01234567.{ended.pid}.new"
+    kept = [f".current.{here}.{os.getpid()}.new", elsewhere, ".current.mine.new", "a.new"]
+    for name in (*kept, f".current.{here}.{ended.pid}.new"):
         (tmp_path / name).touch()
     recover(tmp_path, listing)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)

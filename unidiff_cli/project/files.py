@@ -1,8 +1,8 @@
 """Files and folders written so that a kill, a power loss or a full disk leaves old or new, whole.
 
 The only module that renames and syncs. New content is written beside its place
-(`.NAME.PID.new` for a file, `.NAME.new` for a folder), brought to disk, and renamed. A folder
-cannot be replaced by one rename, so the old one is put aside first (`.NAME.old`); `recover`
+(`.NAME.MACHINE.PID.new` for a file, `.NAME.new` for a folder), brought to disk, and renamed. A
+folder cannot be replaced by one rename, so the old one is put aside first (`.NAME.old`); `recover`
 finishes the swap after a kill.
 
 A folder is replaced only where it is new, empty, or holds what its closing file lists and nothing
@@ -15,9 +15,11 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -70,7 +72,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     After an error `path` is as it was and the temporary file is gone. Several processes may write
     the same file at a time: each has a temporary file, and the last one wins whole.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}{NEW}")
+    beside = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}{NEW}")
     try:
         with naming(path):
             yield beside
@@ -252,8 +254,10 @@ def recover(parent: Path, listing: Listing) -> None:
             if beside.is_dir() or ending == UNFINISHED:
                 recover_folder(beside.with_name(beside.name[1 : -len(ending)]), listing)
     for file in parent.glob(TEMPORARY):
-        # The project's own file is written without its lock.
-        if (writer := _writer(file)) and not processes.lives(writer):
+        # The project's own file is written without its lock. Of other machines nobody knows who
+        # lives.
+        is_here = file.name.split(".")[-3] == _machine()
+        if is_here and (writer := _writer(file)) and not processes.lives(writer):
             file.unlink(missing_ok=True)
 
 
@@ -291,6 +295,12 @@ def delete_unfinished_files(folder: Path) -> None:
     for file in folder.rglob(TEMPORARY):
         if _writer(file):
             file.unlink()
+
+
+@cache
+def _machine() -> str:
+    """Eight digits of this machine: containers on a shared disk have equal process numbers."""
+    return digest(socket.gethostname())[:8]
 
 
 def _writer(file: Path) -> int:
