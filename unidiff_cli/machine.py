@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
@@ -85,6 +85,13 @@ def bf16_supported() -> bool:
     import torch
 
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def processor_has(half: Literal["bf16", "fp16"]) -> bool:
+    """Whether the processor has instructions for a half precision, such as AVX-512 BF16 or AMX."""
+    import torch
+
+    return bool(getattr(torch.ops.mkldnn, f"_is_mkldnn_{half}_supported")())
 
 
 def cores() -> int:

@@ -6,16 +6,20 @@ the step's own precision.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils._pytree import tree_map_only
 
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.config.train import Train
+from unidiff_cli.models import skeleton
 from unidiff_cli.training.optimizer import trained_towers
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
     from unidiff_cli.models.base import BaseModel
     from unidiff_cli.training.module import TrainingModule
+
+logger = logging.getLogger("unidiff")
 
 # Layers whose weights autocast rounds each time they are used. torch's own attention has another
 # class of linear layer, whose weight it reads itself.
@@ -44,6 +50,17 @@ def half_of(options: Train) -> torch.dtype | None:
     """The half precision of a step's products; None in fp32."""
     halves = {"bf16": torch.bfloat16, "fp16": torch.float16}
     return halves.get(precision_of(options))
+
+
+def warn_of_slow_half(options: Train) -> None:
+    """Warns of half precision on a processor that has no instructions for it."""
+    half = precision_of(options)
+    if half != "fp32" and machine.device().type == "cpu" and not machine.processor_has(half):
+        logger.warning(
+            "This processor has no instructions for %s: a step takes many times as long as in "
+            "fp32. To train here: --set train.precision=fp32",
+            half,
+        )
 
 
 def mixed_precision(options: Train) -> Literal["no", "bf16"]:
@@ -75,6 +92,15 @@ class Precision:
         if self.half:
             return torch.autocast(self.accelerator.device.type, torch.float16)
         return self.accelerator.autocast()
+
+    def whole_attention(self) -> AbstractContextManager[Any]:
+        """Within it attention computes in fp32 on a processor, also where a pass is made again.
+
+        There the backward pass of torch's fused attention takes six times as long in bf16.
+        """
+        applies = self.dtype is not None and self.accelerator.device.type == "cpu"
+        # The estimate is of a GPU's steps as well.
+        return _whole_attention() if applies and not skeleton.wanted() else nullcontext()
 
     def round_frozen(self, module: TrainingModule) -> None:
         """Holds weights that do not train as autocast rounds them, which halves their memory.
@@ -155,6 +181,31 @@ def as_held(base: BaseModel) -> AbstractContextManager[Any]:
     """Within it a base computes in the precision in which its denoiser is held."""
     dtype = held_in(base)
     return torch.autocast(base.device.type, dtype, enabled=dtype != torch.float32)
+
+
+@contextmanager
+def _whole_attention() -> Iterator[None]:
+    """Takes fused attention out of autocast.
+
+    By its name in torch, which is looked up at each call. A mode of torch's would not be in force
+    where checkpointing makes a pass again.
+    """
+    fused = functional.scaled_dot_product_attention
+
+    def attention(*args: Any, **kwargs: Any) -> Tensor:
+        args, kwargs = tree_map_only(Tensor, _whole, (args, kwargs))
+        with torch.autocast("cpu", enabled=False):
+            return fused(*args, **kwargs)
+
+    functional.scaled_dot_product_attention = attention
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = fused
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _products(module: nn.Module) -> Iterator[nn.Module]:

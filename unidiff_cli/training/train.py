@@ -28,6 +28,7 @@ from unidiff_cli.training.follower import launch_followed
 from unidiff_cli.training.job import Job, rows_of
 from unidiff_cli.training.launching import Launching
 from unidiff_cli.training.place import Place, others
+from unidiff_cli.training.precision import warn_of_slow_half
 from unidiff_cli.training.provenance import Provenance
 from unidiff_cli.training.run import rewind
 from unidiff_cli.training.selection import rule_words
@@ -88,6 +89,7 @@ def train(
         base = loading.load_recipe_base(recipe)
         # Do.
         launching.say(recipe)
+        warn_of_slow_half(recipe.train)
         if not resume:
             for note in notes:
                 logger.info("%s", note)

@@ -107,7 +107,8 @@ class Trainer:
         for batch in batches:
             started = time.monotonic()
             self.wrapped.train()
-            loss, parts = self._fitted_backward(batch, parameters)
+            with self.precision.whole_attention():
+                loss, parts = self._fitted_backward(batch, parameters)
             self.precision.unscale(self.optimizer)
             norm = self._clip()
             if not (torch.isfinite(norm) or self.precision.may_overflow()):
