@@ -54,7 +54,7 @@ def test_a_recipe_is_called_estimated_until_its_card_is_listed(name):
 @pytest.mark.parametrize("name", CARDS)
 def test_a_recipe_fits_its_card(sd15, name):
     recipe = short(load_recipe(name, assignments=[sd15]))
-    takes = footprint(recipe, batches_in_pairs(recipe))
+    takes = footprint(recipe, batches_in_pairs(recipe), on_gpu=True)
     print(name, {part: round(size / 1e9, 2) for part, size in takes.memory.items()})
     assert takes.peak <= (1 - SPARE) * CARDS[name]
     # A smaller one would do.

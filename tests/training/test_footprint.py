@@ -127,7 +127,8 @@ def test_what_trains_and_how_decides_what_it_takes(tiny_base):
 def test_the_estimate_of_a_step_is_the_same_where_there_is_a_gpu(monkeypatch, tiny_base):
     """It failed there: tensors without memory lay on two devices.
 
-    Before the first step a GPU never holds the denoiser's weights in fp32.
+    But before the first step a GPU never holds the denoiser's weights in fp32, and its attention is
+    not in fp32.
     """
     recipe = load_whole_recipe(tiny_base, "train.precision=bf16", name="fashion-lora")
     batches = batches_in_pairs(recipe)
@@ -140,8 +141,9 @@ def test_the_estimate_of_a_step_is_the_same_where_there_is_a_gpu(monkeypatch, ti
     assert machine.device().type == "cuda"
     there = footprint(recipe, batches)
     assert replace(there, memory=takes.memory) == takes
-    assert {**there.memory, OUTSIDE: takes.memory[OUTSIDE]} == takes.memory
-    assert there.peak <= takes.peak
+    differ = {key for key, size in there.memory.items() if size != takes.memory[key]}
+    assert "activations" in differ <= {"activations", OUTSIDE}
+    assert there.step < takes.step and there.peak < takes.peak
     assert machine.device().type == "cuda"
     beside = load_whole_recipe(
         tiny_base, "train.precision=bf16", "train.ema_on=cpu", name="fashion-lora"

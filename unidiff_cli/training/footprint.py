@@ -6,8 +6,8 @@ is in it. So are the images that are encoded and generated before the first step
 in fp32 but a denoiser's that stay, and the previews. Kernels' own work space and the allocator's
 gaps are not.
 
-These steps are made as on a processor whatever the machine has: so the estimate of a step is the
-same everywhere, and what is tested without a GPU is what a user with one gets.
+These steps are made as on a processor whatever the machine has, but for what differs on a GPU. So
+what is tested without one is what a user with one gets.
 """
 
 from __future__ import annotations
@@ -90,26 +90,28 @@ class Footprint:
         }
 
 
-def footprint(recipe: Recipe, batches: Batches, world: int = 1) -> Footprint:
+def footprint(
+    recipe: Recipe, batches: Batches, world: int = 1, on_gpu: bool | None = None
+) -> Footprint:
     """What a process of a sized recipe's run takes, of `world`: each batch is a step of it.
 
-    The batches come without tensors, of the base that they get. Raises as `load_base`, and
-    UsageError as `Trainer`.
+    The batches come without tensors, of the base that they get. `on_gpu`: by default where there is
+    one. Raises as `load_base`, and UsageError as `Trainer`.
     """
     options = recipe.train.model_copy(update={"precision": precision_of(recipe.train)})
     recipe = recipe.model_copy(update={"train": options})
     # Beside a GPU the processor loads the weights, in fp32, and may hold the averages.
-    apart = machine.device().type != "cpu"
+    on_gpu = machine.device().type != "cpu" if on_gpu is None else on_gpu
     with machine.without_gpu(), skeleton.without_weights():
         base = loading.load_base(recipe.base, recipe.image_size)
-        takes = _measured(recipe, base, batches, world, loaded_apart=apart)
-    if apart and options.ema_on == "cpu":
+        takes = _measured(recipe, base, batches, world, on_gpu=on_gpu)
+    if on_gpu and options.ema_on == "cpu":
         return replace(takes, memory={**takes.memory, "averages": 0})
     return takes
 
 
 def _measured(
-    recipe: Recipe, base: BaseModel, batches: Batches, world: int, loaded_apart: bool
+    recipe: Recipe, base: BaseModel, batches: Batches, world: int, on_gpu: bool
 ) -> Footprint:
     options, memory = recipe.train, TensorMemory()
     if options.compile:
@@ -123,13 +125,15 @@ def _measured(
     memory.hold([*base.parameters(), *base.buffers()])
     with accelerator_of(options) as accelerator, memory:
         round_denoiser(base, recipe)
-        if loaded_apart:
+        if on_gpu:
             memory.restart()
         _fill_cache(recipe, base)
         trainer = trainer_of(accelerator, base, recipe)
         outside = memory.restart()
         # A scale would be read from gradients that have no values.
         trainer.precision.drop_scale()
+        if on_gpu:
+            trainer.precision.attention_in_fp32 = False
         steps = 0
         for batch in batches(base):
             for _ in trainer.steps(iter([filled(batch, base, recipe)])):

@@ -19,7 +19,6 @@ from torch.utils._pytree import tree_map_only
 from unidiff_cli import machine
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.config.train import Train
-from unidiff_cli.models import skeleton
 from unidiff_cli.training.optimizer import trained_towers
 
 if TYPE_CHECKING:
@@ -83,6 +82,7 @@ class Precision:
         self.dtype: torch.dtype | None = None
         if self.half or accelerator.mixed_precision == "bf16":
             self.dtype = torch.float16 if self.half else torch.bfloat16
+        self.attention_in_fp32 = self.dtype is not None and accelerator.device.type == "cpu"
         self.scaler = torch.amp.GradScaler(
             accelerator.device.type, init_scale=FIRST_SCALE, enabled=self.half
         )
@@ -98,9 +98,7 @@ class Precision:
 
         There the backward pass of torch's fused attention takes six times as long in bf16.
         """
-        applies = self.dtype is not None and self.accelerator.device.type == "cpu"
-        # The estimate is of a GPU's steps as well.
-        return _whole_attention() if applies and not skeleton.wanted() else nullcontext()
+        return _whole_attention() if self.attention_in_fp32 else nullcontext()
 
     def round_frozen(self, module: TrainingModule) -> None:
         """Holds weights that do not train as autocast rounds them, which halves their memory.
