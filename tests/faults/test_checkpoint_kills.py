@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.kills import in_a_child
 from tests.support.projects import copy_project, load_recipe
-from tests.support.runs import Cut, cut_at, outcome
+from tests.support.runs import Cut, cut_at, cut_project, outcome
 from unidiff_cli import train
 from unidiff_cli.project import checkpoints
 
@@ -37,10 +37,7 @@ def saving(tiny_base):
 @pytest.fixture(scope="module")
 def cut(prepared, saving, tmp_path_factory):
     """A project whose run ended before it saved STEP."""
-    project = copy_project(prepared, tmp_path_factory.mktemp("cut"))
-    with pytest.raises(Cut):
-        train(project, saving, on_step=cut_at(STEP))
-    return project
+    return cut_project(prepared, tmp_path_factory.mktemp("cut"), saving, STEP)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import torch
 
 from tests.support.damage import DAMAGE, MORE_DAMAGE, damage
 from tests.support.projects import copy_project, load_recipe
-from tests.support.runs import Cut, cut_at, outcome
+from tests.support.runs import cut_project, outcome
 from unidiff_cli import train
 from unidiff_cli.errors import Damaged
 from unidiff_cli.models import loading
@@ -34,10 +34,7 @@ def saving(tiny_base):
 @pytest.fixture(scope="module")
 def cut(prepared, saving, tmp_path_factory):
     """A project whose run ended in its step 5 of 6, with the checkpoints of STEPS."""
-    project = copy_project(prepared, tmp_path_factory.mktemp("cut"))
-    with pytest.raises(Cut):
-        train(project, saving, on_step=cut_at(5))
-    return project
+    return cut_project(prepared, tmp_path_factory.mktemp("cut"), saving, 5)
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from tests.support.commands import in_a_fork
 from tests.support.disks import PAGE, mounted
 from tests.support.folders import leftovers, made
 from tests.support.projects import copy_project
-from tests.support.runs import Cut, cut_at, outcome
-from unidiff_cli import Project, machine, train
+from tests.support.runs import cut_project, outcome
+from unidiff_cli import Project, machine
 from unidiff_cli.errors import EnvironmentProblem
 from unidiff_cli.project import checkpoints
 from unidiff_cli.project.files import files_below
@@ -96,10 +96,7 @@ def whole(finished, tiny_base, tmp_path_factory):
 @pytest.fixture(scope="module")
 def cut(prepared, recipe, tiny_base, tmp_path_factory):
     """A project whose run ended after its step 4 of 6, with the checkpoint of step 3."""
-    project = on_tiny_base(copy_project(prepared, tmp_path_factory.mktemp("cut")), tiny_base)
-    with pytest.raises(Cut):
-        train(project, recipe, on_step=cut_at(4))
-    return project
+    return on_tiny_base(cut_project(prepared, tmp_path_factory.mktemp("cut"), recipe, 4), tiny_base)
 
 
 def sentence_of(printed):

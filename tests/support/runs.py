@@ -27,6 +27,14 @@ def cut_at(step):
     return cut
 
 
+def cut_project(prepared, folder, recipe, step):
+    """A copy of a prepared project in a folder, whose run ended after a step."""
+    project = copy_project(prepared, folder)
+    with pytest.raises(Cut):
+        train(project, recipe, on_step=cut_at(step))
+    return project
+
+
 def losses(project, run):
     """The loss of every step that a run logged."""
     return {

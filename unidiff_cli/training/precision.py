@@ -79,9 +79,7 @@ class Precision:
         self.accelerator = accelerator
         self.half = precision_of(options) == "fp16"
         # What autocast rounds to; None: it does not.
-        self.dtype: torch.dtype | None = None
-        if self.half or accelerator.mixed_precision == "bf16":
-            self.dtype = torch.float16 if self.half else torch.bfloat16
+        self.dtype = half_of(options)
         self.attention_in_fp32 = self.dtype is not None and accelerator.device.type == "cpu"
         self.scaler = torch.amp.GradScaler(
             accelerator.device.type, init_scale=FIRST_SCALE, enabled=self.half
