@@ -44,8 +44,8 @@ def begun(cut, saving, tmp_path_factory):
 
     base = loading.load_recipe_base(saving)
     folder = copy_project(cut, tmp_path_factory.mktemp("begun")).path("runs", RUN)
-    run = Run(folder, saving, trainer_of(Accelerator(cpu=True), base, saving), None)
-    return run, folder / "checkpoints"
+    trainer = trainer_of(Accelerator(cpu=True), base, saving)
+    return Run(folder, saving, trainer, None, keep=lambda: None), folder / "checkpoints"
 
 
 def spoil(file, kind, noise):
