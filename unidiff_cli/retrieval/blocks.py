@@ -42,19 +42,24 @@ class Blocks:
         encoder: ImageEncoder,
         shards: Shards,
         rows: Sequence[Row],
+        numbers: np.ndarray,
+        into: np.ndarray,
         on_progress: Counter | None = None,
-    ) -> np.ndarray:
-        """`encoder.embed_rows`, of which blocks that are there are not embedded again."""
+    ) -> None:
+        """Embeds the rows of some numbers (M,) into the embeddings of all rows (N, D).
+
+        A block at a time; blocks that are there are not embedded again.
+        """
+        rows = taken(rows, numbers)
         parts = {start: rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)}
         files = {start: self._file(encoder.name, part) for start, part in parts.items()}
-        embeddings = np.empty((len(rows), encoder.dimension), np.float32)
         missing = []
         for start, part in parts.items():
             block = open_array(files[start])
             if block is None:
                 missing.append(start)
             else:
-                embeddings[start : start + len(part)] = block
+                into[numbers[start : start + len(part)]] = block
         absent = [n for start in missing for n in range(start, start + len(parts[start]))]
         left = taken(rows, absent)
         if done := len(rows) - len(left):
@@ -62,8 +67,7 @@ class Blocks:
         batches = encoder.embed_stream(shards, left, BATCH)
         for start in missing:
             size = len(parts[start])
-            block = embeddings[start : start + size]
-            filled = 0
+            block, filled = np.empty((size, encoder.dimension), np.float32), 0
             while filled < size:
                 batch = next(batches)
                 block[filled : filled + len(batch)] = batch
@@ -71,10 +75,10 @@ class Blocks:
                 done += len(batch)
                 if on_progress:
                     on_progress(done, len(rows))
+            into[numbers[start : start + size]] = block
             # A catalogue of one block loses no more than that.
             if len(parts) > 1:
                 self._write(files[start], block)
-        return embeddings
 
     def fill(
         self,

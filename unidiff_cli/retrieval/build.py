@@ -27,6 +27,7 @@ from unidiff_cli.retrieval.blocks import BLOCK, Blocks
 from unidiff_cli.retrieval.choice import choose_kind
 from unidiff_cli.retrieval.earlier import Earlier
 from unidiff_cli.retrieval.embed_work import EmbedBlock, EmbedWork, embed_over_ray
+from unidiff_cli.retrieval.embedding_file import new_embeddings
 from unidiff_cli.retrieval.exact import nearest_rows
 from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.items import write_items
@@ -74,7 +75,7 @@ def index(
         shards = Shards.of(project)
         rows = shards.rows()
         earlier = None if force else Earlier.of(project, folder.name, inputs)
-        unknown = earlier.unknown_rows(rows) if earlier else rows
+        unknown = earlier.unknown(rows) if earlier else np.arange(len(rows))
         counts = {"images": len(rows), "embedded": len(unknown)}
         receipt = Receipt("index", settings, inputs, counts=counts)
         blocks = Blocks(project, inputs[f"exports/{folder.name}"])
@@ -94,11 +95,16 @@ def index(
             write_synonyms(fresh, learn(rows, known))
             for name, encoder in encoders.load_encoders(project, folder).items():
                 encoder.to(machine.device())
-                embed = partial(blocks.embed, encoder, shards, on_progress=progress)
-                embeddings = earlier.embed(encoder, rows, embed) if earlier else embed(rows)
                 (fresh / name).mkdir()
+                # Not in the folder of the index: its kind may store them otherwise.
+                file = fresh / f"{name}.embeddings"
+                embeddings = new_embeddings(file, len(rows), encoder.dimension)
+                if earlier:
+                    earlier.fill(encoder, rows, embeddings)
+                blocks.embed(encoder, shards, rows, unknown, embeddings, progress)
                 if recall := _write(fresh / name, kind, embeddings, encoder, rows):
                     receipt.figures[name] = {f"recall@{K}": recall}
+                file.unlink()
         blocks.delete()
         return receipt
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,8 @@ from unidiff_cli.retrieval.index import Index
 from unidiff_cli.retrieval.items import Items
 from unidiff_cli.retrieval.provenance import SCHEMA
 
-# Embeddings (N, D) of rows.
-Embed = Callable[[Sequence[Row]], np.ndarray]
+# Embeddings that are taken over at a time.
+BLOCK = 1 << 16
 
 
 class Earlier:
@@ -50,17 +50,21 @@ class Earlier:
 
     def unknown_rows(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Those of some rows that show an image which it does not hold."""
-        return taken(rows, np.flatnonzero(self._numbers_of(rows) < 0))
+        return taken(rows, self.unknown(rows))
 
-    def embed(self, encoder: ImageEncoder, rows: Sequence[Row], embed: Embed) -> np.ndarray:
-        """The embeddings (N, D) of rows, of which `embed` makes those of unknown images."""
+    def unknown(self, rows: Sequence[Row]) -> np.ndarray:
+        """Which of some rows those are, (M,)."""
+        return np.flatnonzero(self._numbers_of(rows) < 0)
+
+    def fill(self, encoder: ImageEncoder, rows: Sequence[Row], into: np.ndarray) -> None:
+        """Writes the embeddings that it holds into those of all rows, (N, D)."""
         index = self._kind()
         index.open(self._folder / encoder.name)
         numbers = self._numbers_of(rows)
-        embeddings = np.empty((len(rows), encoder.dimension), np.float32)
-        embeddings[numbers >= 0] = index.embeddings(numbers[numbers >= 0])
-        embeddings[numbers < 0] = embed(self.unknown_rows(rows))
-        return embeddings
+        known = np.flatnonzero(numbers >= 0)
+        for start in range(0, len(known), BLOCK):
+            at = known[start : start + BLOCK]
+            into[at] = index.embeddings(numbers[at])
 
     def _numbers_of(self, rows: Sequence[Row]) -> np.ndarray:
         """The number (N,) of each row's image in the index; −1: it is not there."""

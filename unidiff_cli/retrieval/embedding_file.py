@@ -1,8 +1,12 @@
-"""Embeddings in a safetensors file that is mapped: nothing is read before it is searched."""
+"""Embeddings in a safetensors file that is mapped: nothing is read before it is searched.
+
+They are computed into such a file, too, so that the memory of `index` does not grow with them.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +19,57 @@ FILE = "embeddings.safetensors"
 NAME = "embeddings"
 
 
+def new_embeddings(file: Path, count: int, size: int) -> np.ndarray:
+    """A new file of zeros (count, size), float32, that is mapped: who fills it writes the file.
+
+    Raises OSError where the disk has no room for all of it.
+    """
+    length = 4 * count * size
+    entry = {"dtype": "F32", "shape": [count, size], "data_offsets": [0, length]}
+    header = json.dumps({NAME: entry}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    with open(file, "wb") as stream:
+        stream.write(len(header).to_bytes(8, "little") + header)
+        stream.flush()
+        _allocate(stream.fileno(), stream.tell(), length)
+    if not length:
+        return np.zeros((count, size), np.float32)
+    return np.memmap(file, np.float32, "r+", 8 + len(header), (count, size))
+
+
+def _allocate(descriptor: int, start: int, length: int) -> None:
+    """Takes the room of a file now: a mapped page without any ends the process, without a word."""
+    if length and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, start, length)
+        return
+    block = bytes(1 << 20)
+    while length:
+        length -= os.write(descriptor, block[: min(length, len(block))])
+
+
 def write_embeddings(folder: Path, embeddings: np.ndarray) -> None:
-    """Writes embeddings (N, D), float32, into a folder."""
-    save_file({NAME: np.ascontiguousarray(embeddings, np.float32)}, folder / FILE)
+    """Writes embeddings (N, D), float32, into a folder.
+
+    Those of a whole file that `new_embeddings` made are linked, where the disk can link.
+    """
+    if not _link(embeddings, folder / FILE):
+        save_file({NAME: np.ascontiguousarray(embeddings, np.float32)}, folder / FILE)
+
+
+def _link(embeddings: np.ndarray, file: Path) -> bool:
+    """Whether a file of these very embeddings was there, and could be linked."""
+    source = getattr(embeddings, "filename", None)
+    if not isinstance(embeddings, np.memmap) or source is None:
+        return False
+    try:
+        # A part of the rows has the file's name too.
+        if _mapped(Path(source)).shape != embeddings.shape:
+            return False
+        embeddings.flush()
+        os.link(source, file)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
 
 
 def map_embeddings(folder: Path) -> np.ndarray:
