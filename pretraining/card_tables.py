@@ -48,6 +48,14 @@ CLIP_ROWS = (
     Row("R@5", "clip.text_to_image_r@5", "{:.1%}"),
     Row("image-to-text retrieval, R@1", "clip.image_to_text_r@1", "{:.1%}"),
     Row("R@5", "clip.image_to_text_r@5", "{:.1%}"),
+    Row("21 everyday objects by their prompts", "clip.objects", "{:.1%}", "chance 4.8%"),
+    Row(
+        "its image tower: the nearest other test photo is of the same class",
+        "clip.photos_neighbours",
+        "{:.1%}",
+        "EfficientNet-Lite0 81%",
+    ),
+    Row("the same, test photos of groceries", "clip.grocery_neighbours", "{:.1%}", "38%"),
 )
 PSNR, DEGREES = "{:.2f} dB PSNR", "{:.1f} degrees"
 NANO_ROWS = (
@@ -91,7 +99,13 @@ NANO_ROWS = (
         "true renderings {generation.type_ceiling:.1%}",
     ),
     Row(
-        "the same, {generation.held_out:.0f} prompts of held-out pairs: colour",
+        "the probe's pattern is the prompt's, {generation.printed:.0f} prompts that name one",
+        "generation.pattern",
+        "{:.1%}",
+        "true renderings {generation.pattern_ceiling:.1%}",
+    ),
+    Row(
+        "{generation.held_out:.0f} prompts of held-out pairs: colour",
         "generation.color_held_out",
         "{:.1%}",
     ),

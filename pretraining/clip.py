@@ -18,11 +18,16 @@ from transformers import (
     CLIPVisionConfig,
 )
 
+from pretraining import teacher
 from pretraining.data import Mixture
 from pretraining.images import SIZE
 from pretraining.tokenizer import LENGTH
 
 BATCH = 128
+# Side of the squares that a vision tower reads an image by: 64 of them.
+PATCH = 16
+# The weight of the teacher's features in the loss. Their error is 1 where nothing is known.
+TAUGHT = 3.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def make_clip(name: str, tokenizer: CLIPTokenizer) -> CLIPModel:
         num_attention_heads=heads,
         hidden_act="gelu",
         image_size=SIZE,
-        patch_size=8,
+        patch_size=PATCH,
         projection_dim=shape.projection,
     )
     config = CLIPConfig(
@@ -81,25 +86,29 @@ def make_clip(name: str, tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def normalised(pixels: np.ndarray) -> Tensor:
-    """uint8 (B, 64, 64, 3) as CLIPImageProcessor gives it: (B, 3, 64, 64)."""
+    """uint8 (B, 128, 128, 3) as CLIPImageProcessor gives it: (B, 3, 128, 128)."""
     mean, std = torch.tensor(PROCESSOR.image_mean), torch.tensor(PROCESSOR.image_std)
     return torch.from_numpy(pixels).float().div_(255).sub_(mean).div_(std).permute(0, 3, 1, 2)
 
 
 class Contrast(nn.Module):
-    """A CLIP and its loss: contrast, and beside it the words of an image's captions.
+    """A CLIP and its loss: contrast, and beside it an image's words and its teacher's features.
 
     In the contrast, captions of the same words are all right answers: many photos share one. The
     words are predicted from the image alone, by a linear layer that is thrown away: SuperClass
     (Huang et al. 2024, arXiv 2411.03313). Contrast needs some knowledge of words and images before
-    it teaches any; the words teach the image tower from the first step.
+    it teaches any; the words teach the image tower from the first step. So do the features of an
+    ImageNet network, which another such layer predicts (feature distillation; for CLIP: Yang et al.
+    2024, arXiv 2307.12732).
     """
 
     def __init__(self, clip: CLIPModel):
         super().__init__()
         self.clip = clip
         config = clip.config
-        self.words = nn.Linear(config.vision_config.hidden_size, config.text_config.vocab_size)
+        width = config.vision_config.hidden_size
+        self.words = nn.Linear(width, config.text_config.vocab_size)
+        self.taught = nn.Linear(width, teacher.SIZE)
         # Half the time of torch's attention on a CPU, whose bfloat16 backward is slow.
         clip.set_attn_implementation("eager")
 
@@ -114,29 +123,34 @@ class Contrast(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         clip, cross_entropy = self.clip, nn.functional.cross_entropy
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(batch["x"].device.type, torch.bfloat16):
             pooled = clip.vision_model(pixel_values=batch["x"]).pooler_output  # (B, width)
             read = clip.text_model(input_ids=batch["ids"], attention_mask=batch["mask"])
             image = clip.visual_projection(pooled)
             text = clip.text_projection(read.pooler_output)
             guess = self.words(pooled)  # (B, vocabulary)
+            features = self.taught(pooled)  # (B, 1280)
         image, text = (nn.functional.normalize(e.float(), dim=-1) for e in (image, text))
         logits = clip.logit_scale.exp() * text @ image.t()  # (B texts, B images)
         same = (batch["ids"][:, None] == batch["ids"][None]).all(-1).float()
         target = same / same.sum(1, keepdim=True)
         contrast = (cross_entropy(logits, target) + cross_entropy(logits.t(), target)) / 2
         words = cross_entropy(guess.float(), batch["words"])
+        known = batch["known"]
+        error = (features.float() - batch["features"]).square().mean(1)  # (B,)
+        taught = (known * error).sum() / known.sum().clamp(min=1)
         return {
-            "loss": contrast + words,
+            "loss": contrast + words + TAUGHT * taught,
             "contrast": contrast,
             "words": words,
+            "taught": taught,
             "hits": same.gather(1, logits.argmax(1, keepdim=True)).mean(),
             "scale": clip.logit_scale.exp(),
         }
 
 
 def batches(
-    data: Mixture, tokenizer: CLIPTokenizer
+    data: Mixture, tokenizer: CLIPTokenizer, features: teacher.Teacher
 ) -> Callable[[np.random.Generator], dict[str, Tensor]]:
     """A function of a generator to a random batch."""
     tokens, rarity = _words(data, tokenizer)
@@ -155,11 +169,14 @@ def batches(
         words = torch.zeros(BATCH, len(rarity))
         for i, p in enumerate(picks):
             words[i, tokens[p.source][p.row]] = rarity[tokens[p.source][p.row]]
+        seen, known = features.of(picks)
         return {
             "x": normalised(_exposed(data.pixels(picks), rng)),
             "ids": ids.input_ids,
             "mask": ids.attention_mask,
             "words": words / words.sum(1, keepdim=True),
+            "features": seen,
+            "known": known,
         }
 
     return batch
@@ -194,7 +211,7 @@ def _exposed(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     lift = rng.uniform(-15, 15, (n, 1, 1, 1)).astype(np.float32)
     pixels = np.clip((pixels - 128.0) * gain + 128 + lift, 0, 255)
     for i in np.flatnonzero(rng.random(n) < 0.25):
-        h, w = rng.integers(8, 28, 2)
+        h, w = rng.integers(SIZE // 8, SIZE * 7 // 16, 2)
         top, left = rng.integers(0, SIZE - h), rng.integers(0, SIZE - w)
         pixels[i, top : top + h, left : left + w] = rng.uniform(0, 255, 3)
     return pixels.astype(np.float32)

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from pretraining.images import SIZE
-
 COLOURS = {
     "black": (25, 25, 28),
     "white": (235, 235, 235),
@@ -33,18 +31,19 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 
 
 def dominant_colour(pixels: np.ndarray) -> str | None:
-    """The colour word of the garment in an image (64, 64, 3) uint8, or None where it is not clear.
+    """The colour word of the garment in an image (S, S, 3) uint8, or None where it is not clear.
 
     The colour must cover 60 % of the middle, and less of the rim.
     """
     names = list(COLOURS)
     palette = lab(np.array([COLOURS[name] for name in names], dtype=float))
     gaps = np.linalg.norm(lab(pixels.reshape(-1, 3).astype(float))[:, None] - palette, axis=-1)
-    nearest = gaps.argmin(1).reshape(SIZE, SIZE)
-    inside = np.zeros((SIZE, SIZE), dtype=bool)
-    inside[20:44, 22:42] = True
-    rim = np.ones((SIZE, SIZE), dtype=bool)
-    rim[4:-4, 4:-4] = False
+    size = len(pixels)
+    nearest = gaps.argmin(1).reshape(size, size)
+    inside = np.zeros((size, size), dtype=bool)
+    inside[size * 5 // 16 : size * 11 // 16, size * 11 // 32 : size * 21 // 32] = True
+    rim = np.ones((size, size), dtype=bool)
+    rim[size // 16 : -size // 16, size // 16 : -size // 16] = False
     middle = np.bincount(nearest[inside], minlength=len(names)) / inside.sum()
     around = np.bincount(nearest[rim], minlength=len(names)) / rim.sum()
     best = middle.argmax()

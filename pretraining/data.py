@@ -20,7 +20,7 @@ def prepare(folder: Path, photos: Path, fashion_mnist: Path, renders: int) -> No
     folder.mkdir(parents=True, exist_ok=True)
     sets = {
         "dyed": lambda: dyed(fashion_mnist, renders),
-        "white": lambda: on_white(fashion_mnist, renders // 3),
+        "white": lambda: on_white(renders // 3),
         "renders": lambda: _rendered_set(range(renders)),
         "renders-unseen": lambda: _rendered_set(range(UNSEEN_SEED, UNSEEN_SEED + UNSEEN)),
         "photos": lambda: _photo_set(photos, "train", VIEWS + CROPS),
@@ -46,16 +46,11 @@ def _photo_set(folder: Path, split: str, views: int) -> Images:
     return Images(pixels, captions, [row["class"] for row in rows])
 
 
-def on_white(fashion_mnist: Path, count: int) -> Images:
-    """`count` images on pure white, as shops cut them out: half rendered, half dyed.
-
-    Neither source has white walls otherwise.
-    """
+def on_white(count: int) -> Images:
+    """`count` rendered garments on pure white, as shops cut them out: no other source has that."""
     with ProcessPoolExecutor(2) as pool:
-        renderings = list(pool.map(cut_out, range(count // 2), chunksize=64))
-    dyes = dyed(fashion_mnist, count - count // 2, white=True)
-    pixels = np.concatenate([np.stack(renderings)[:, None], dyes.pixels])
-    return Images(pixels, [[""]] * len(pixels), [])
+        renderings = list(pool.map(cut_out, range(count), chunksize=64))
+    return Images(np.stack(renderings)[:, None], [[""]] * len(renderings), [])
 
 
 @dataclass
@@ -97,7 +92,7 @@ class Mixture:
         return picks
 
     def pixels(self, picks: list[Pick]) -> np.ndarray:
-        """The images of picks, (B, 64, 64, 3) uint8."""
+        """The images of picks, (B, 128, 128, 3) uint8."""
         rows = (
             self.sources[p.source].pixels[p.row, p.view][:, :: -1 if p.mirrored else 1]
             for p in picks

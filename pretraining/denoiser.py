@@ -90,7 +90,7 @@ class Denoise(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         x, t, eps = batch["x"], batch["t"], batch["eps"]
         z, v = self.schedule.add_noise(x, eps, t), self.schedule.target(x, eps, t)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(batch["x"].device.type, torch.bfloat16):
             guess = self.unet(z, t, batch["states"]).sample
         error = (guess.float() - v).square().mean((1, 2, 3))  # (B,)
         weighted = self.schedule.loss_weights(t, gamma=5.0) * error
@@ -100,7 +100,7 @@ class Denoise(nn.Module):
 def cache_latents(folder: Path, data: Mixture, vae: AutoencoderKL) -> None:
     """Latents of every view, plain and mirrored, as float16 arrays in `folder`.
 
-    One array a source, (N, V, 2, 6, 16, 16).
+    One array a source, (N, V, 2, 16, 16, 16).
     """
     for name, source in data.sources.items():
         n, views = len(source), min(data.views, source.pixels.shape[1])
@@ -175,5 +175,5 @@ def sheet(pipeline: StableDiffusionPipeline) -> Image.Image:
             output_type="np",
         ).images
         rows.append(np.concatenate(list(images), axis=1))
-    page = (np.concatenate(rows) * 255).round().astype(np.uint8)  # (128, 512, 3)
-    return Image.fromarray(page).resize((1024, 256), Image.Resampling.NEAREST)
+    page = (np.concatenate(rows) * 255).round().astype(np.uint8)  # (256, 1024, 3)
+    return Image.fromarray(page)

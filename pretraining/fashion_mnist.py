@@ -29,8 +29,8 @@ CLASSES = {
 _PLURAL = ("pants", "shoes")
 
 
-def dyed(folder: Path, count: int, white: bool = False) -> Images:
-    """The first `count` training images, each in a colour before a wall, or before pure white."""
+def dyed(folder: Path, count: int) -> Images:
+    """The first `count` training images, each in a colour before a wall."""
     with (
         gzip.open(folder / "train-images-idx3-ubyte.gz") as images,
         gzip.open(folder / "train-labels-idx1-ubyte.gz") as labels,
@@ -38,11 +38,11 @@ def dyed(folder: Path, count: int, white: bool = False) -> Images:
         grey = np.frombuffer(images.read(), np.uint8, offset=16).reshape(-1, 28, 28)[:count]
         kinds = np.frombuffer(labels.read(), np.uint8, offset=8)[:count]
     with ProcessPoolExecutor(2) as pool:
-        pairs = list(pool.map(_dyed, grey, kinds, range(count), [white] * count, chunksize=256))
+        pairs = list(pool.map(_dyed, grey, kinds, range(count), chunksize=256))
     return Images(np.stack([p for p, _ in pairs])[:, None], [c for _, c in pairs], [])
 
 
-def _dyed(grey: np.ndarray, kind: int, seed: int, white: bool) -> tuple[np.ndarray, list[str]]:
+def _dyed(grey: np.ndarray, kind: int, seed: int) -> tuple[np.ndarray, list[str]]:
     rng = np.random.default_rng([seed, 28])
     name = list(COLOURS)[rng.integers(len(COLOURS))]
     light, mask = _laid_out(grey, rng)
@@ -53,20 +53,22 @@ def _dyed(grey: np.ndarray, kind: int, seed: int, white: bool) -> tuple[np.ndarr
     ramp = np.linspace(-1, 1, SIZE)
     slope = ramp[:, None, None] * rng.normal(0, 18) + ramp[None, :, None] * rng.normal(0, 18)
     noise = rng.normal(0, 4, (SIZE, SIZE, 3))
-    pixels = mask * (coloured + noise) + (1 - mask) * (255 if white else wall + slope + noise)
+    pixels = mask * (coloured + noise) + (1 - mask) * (wall + slope + noise)
     return np.clip(pixels, 0, 255).astype(np.uint8), _captions(name, kind)
 
 
 def _laid_out(grey: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """An image (28, 28) enlarged at a random place: its light (64, 64) and its mask (64, 64, 1)."""
-    side = int(rng.integers(48, SIZE + 1))
+    """An image (28, 28) enlarged at a random place: its light (S, S) and its mask (S, S, 1)."""
+    side = int(rng.integers(3 * SIZE // 4, SIZE + 1))
     left, top = rng.integers(0, SIZE - side + 1, 2)
     cloth = Image.new("L", (SIZE, SIZE))
     enlarged = Image.fromarray(grey).resize((side, side), Image.Resampling.BICUBIC)
     cloth.paste(enlarged, (int(left), int(top)))
     light = np.asarray(cloth, dtype=np.float32) / 255
     # Dark spots inside a dark shoe are holes in it: the filters close most of them.
-    closed = cloth.filter(ImageFilter.MaxFilter(3)).filter(ImageFilter.GaussianBlur(0.7))
+    hole = SIZE // 64
+    closed = cloth.filter(ImageFilter.MaxFilter(2 * hole + 1))
+    closed = closed.filter(ImageFilter.GaussianBlur(0.7 * hole))
     return light, np.clip(np.asarray(closed, dtype=np.float32) / 40, 0, 1)[..., None]
 
 

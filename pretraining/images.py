@@ -1,4 +1,4 @@
-"""Images of 64 px as arrays: how an image is fitted, and a set of them with captions on disk."""
+"""Images of 128 px as arrays: how an image is fitted, and a set of them with captions on disk."""
 
 import json
 from dataclasses import dataclass
@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SIZE = 64
+# The side of the images that nano learns from. A base that is measured has its own.
+SIZE = 128
 
 
 @dataclass
 class Images:
     """Images and their captions.
 
-    `pixels` is (N, V, 64, 64, 3) uint8, V views of each image. `captions` are N lists, `labels` N
+    `pixels` is (N, V, S, S, 3) uint8, V views of each image. `captions` are N lists, `labels` N
     class names (photos only).
     """
 
@@ -54,3 +55,12 @@ def fit_image(image: Image.Image, size: int = SIZE) -> np.ndarray:
     )
     left, top = (image.width - size) // 2, (image.height - size) // 2
     return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def shrunk(pixels: np.ndarray, size: int) -> np.ndarray:
+    """uint8 images (N, S, S, 3) at a side that divides S, each pixel the mean of a square."""
+    n, side = len(pixels), pixels.shape[1]
+    if side == size:
+        return pixels
+    parts = pixels.reshape(n, size, side // size, size, side // size, 3)
+    return parts.mean((2, 4), dtype=np.float32).round().astype(np.uint8)

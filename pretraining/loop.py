@@ -15,6 +15,8 @@ import torch.distributed as dist
 from PIL import Image
 from torch import Tensor, nn
 
+from unidiff_cli import machine
+
 # Seconds of training between two checkpoints, and between two sample images.
 CHECKPOINT_EVERY = 60.0
 IMAGE_EVERY = 300.0
@@ -82,6 +84,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     if world() > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
+    model.to(machine.device())
     state = _State(folder, model, settings)
     forward = nn.parallel.DistributedDataParallel(model) if world() > 1 else model
     model.train()
@@ -111,7 +114,7 @@ def train(
 
 def load_trained(folder: Path, model: nn.Module) -> nn.Module:
     """`model` with the finished weights of `folder`."""
-    state = torch.load(folder / "last.pt", weights_only=True)
+    state = torch.load(folder / "last.pt", map_location="cpu", weights_only=True)
     model.load_state_dict(state.get("average", state["model"]))
     return model.eval()
 
@@ -150,7 +153,7 @@ class _State:
         data = batch(np.random.default_rng([seed, step, rank()]))
         # Numbers only, so the hash is the same in every process.
         torch.manual_seed(hash((seed, step, rank())))
-        scalars = forward(data)
+        scalars = forward({name: part.to(machine.device()) for name, part in data.items()})
         scalars["loss"].backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
@@ -188,7 +191,7 @@ class _State:
         os.replace(self.folder / "next.pt", self.folder / "last.pt")
 
     def _load(self) -> None:
-        state = torch.load(self.folder / "last.pt", weights_only=True)
+        state = torch.load(self.folder / "last.pt", map_location="cpu", weights_only=True)
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.average is not None:

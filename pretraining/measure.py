@@ -30,10 +30,11 @@ from pretraining.measures.inputs import (
     renderings,
 )
 from pretraining.measures.likeness import copies, distance, training_images
+from pretraining.measures.neighbours import neighbours
 from pretraining.measures.retrieval import retrieval
 from pretraining.measures.speed import speed
 from pretraining.measures.targets import Figures
-from pretraining.measures.zero_shot import zero_shot
+from pretraining.measures.zero_shot import everyday_objects, zero_shot
 from pretraining.renderings import UNSEEN, UNSEEN_SEED, render_looks
 from unidiff_cli.models.sources import EMBEDDED
 
@@ -93,6 +94,8 @@ class Measurement:
         self.nano, self.sources, self.out, self.sizes = base / "nano", sources, out, sizes
         self.pipeline = StableDiffusionPipeline.from_pretrained(self.nano)
         self.pipeline.set_progress_bar_config(disable=True)
+        unet, factor = self.pipeline.unet, self.pipeline.vae_scale_factor
+        self.size = unet.config.sample_size * factor
         self.generator = generation.Generator(self.pipeline, self.nano)
         self.clip = Encoder(self.nano / "clip")
         self.scorer = Encoder(base / "nano_scorer")
@@ -102,14 +105,16 @@ class Measurement:
         """Measures part after part."""
         self._note("parameters", self._parameters())
         sources, sizes = self.sources, self.sizes
-        sets = load_photos(sources.photos, sources.luma, sources.grocery, sizes.photos)
+        sets = load_photos(sources.photos, sources.luma, sources.grocery, self.size, sizes.photos)
         seeds = range(UNSEEN_SEED, UNSEEN_SEED + sizes.renderings)
-        unseen, captions = renderings(seeds)
+        unseen, captions = renderings(seeds, self.size)
         shown = {name: photos.pixels for name, photos in sets.items() if name != "grocery"}
         shown["drawings"] = unseen
         self._note("autoencoder", autoencoder(self.pipeline.vae, shown, self.out))
         for name, encoder in (("clip", self.clip), ("scorer", self.scorer)):
-            self._note(name, zero_shot(encoder, sets) | retrieval(encoder, unseen, captions))
+            seen = zero_shot(encoder, sets) | everyday_objects(encoder, self.size)
+            found = retrieval(encoder, unseen, captions) | neighbours(encoder, sets)
+            self._note(name, seen | found)
         self._measure_generation(sets)
         self._note("speed", speed(self.generator, self.nano, self.sizes.times))
         return self.figures
@@ -127,20 +132,20 @@ class Measurement:
     def _measure_generation(self, sets: dict[str, Photos]) -> None:
         """The parts `generation` and `likeness`."""
         out, vae, settings = self.out, self.pipeline.vae, self.sizes.judge
-        network = probe.load_or_train(out, vae, settings)
-        judge = probe.unseen_accuracy(network, vae, settings)
+        network = probe.load_or_train(out, vae, self.size, settings)
+        judge = probe.unseen_accuracy(network, vae, self.size, settings)
         judge |= generation.probe_on_photos(network, sets, out)
         looks, prompts = random_prompts(self.sizes.prompts, PROMPTS_SEED)
-        real_looks, _ = random_prompts(self.sizes.real, REAL_SEED)
+        real_looks, real_prompts = random_prompts(self.sizes.real, REAL_SEED)
         other_looks, _ = random_prompts(len(looks), OTHER_SEED)
-        real, other = render_looks(real_looks), render_looks(other_looks)
+        real, other = (render_looks(each, self.size) for each in (real_looks, other_looks))
         generated = self.generator.images(prompts)
         np.savez(out / "generated.npz", pixels=generated, prompts=prompts)
-        figures = judge | generation.agreement(network, generated, looks)
-        ceiling = generation.agreement(network, real, real_looks)
+        figures = judge | generation.agreement(network, generated, looks, prompts)
+        ceiling = generation.agreement(network, real, real_looks, real_prompts)
         self._note("generation", figures | {f"{k}_ceiling": v for k, v in ceiling.items()})
         generation.sheets(self.generator, network, looks, prompts, generated, out)
-        learned = training_images(self.sources.training, self.sizes.learned)
+        learned = training_images(self.sources.training, self.sizes.learned, self.size)
         near = copies(self.scorer, generated, real, learned, out)
         self._note("likeness", distance(self.scorer, generated, real, other) | near)
 

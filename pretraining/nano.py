@@ -5,8 +5,8 @@
 The budget is wall clock for the training stages; on two cores two stages, or two halves of one, run
 side by side:
 
-    core 1  data  clip                           states  denoiser  vision, decoder  write, measure
-    core 2        autoencoder, latents, scorer           denoiser  vision, decoder
+    core 1  data, teacher  clip, scorer          states  denoiser  vision, decoder  write, measure
+    core 2                 autoencoder, latents          denoiser  vision, decoder
 
 Every stage keeps its checkpoints in --work, is skipped when it is finished there, and continues
 when it was cut. --luma and --grocery are never learned from: they are measured on, where given.
@@ -23,6 +23,7 @@ from pathlib import Path
 
 STAGES = (
     "data",
+    "teacher",
     "clip",
     "autoencoder",
     "latents",
@@ -47,11 +48,12 @@ def main() -> None:
         return
     record(given)
     start("data", given).wait_or_stop()
-    clip = start("clip", given)
-    start("autoencoder", given).wait_or_stop()
-    start("latents", given).wait_or_stop()
+    start("teacher", given, threads=2).wait_or_stop()
+    autoencoder = start("autoencoder", given)
+    start("clip", given).wait_or_stop()
     start("scorer", given).wait_or_stop()
-    clip.wait_or_stop()
+    autoencoder.wait_or_stop()
+    start("latents", given, threads=2).wait_or_stop()
     start("states", given, threads=2).wait_or_stop()
     start("denoiser", given, processes=2).wait_or_stop()
     start("vision", given, processes=2).wait_or_stop()

@@ -24,7 +24,7 @@ def photo_rows(folder: Path, split: str) -> list[dict[str, str]]:
 
 
 def photographed(job: tuple[Path, str, int, int]) -> tuple[np.ndarray, list[str]]:
-    """Views (V, 64, 64, 3) uint8 of one photo, and its captions.
+    """Views (V, 128, 128, 3) uint8 of one photo, and its captions.
 
     A job is a file, its caption, the number of views and a seed. The captions always say "photo":
     a prompt without the word means a rendering.

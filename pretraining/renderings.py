@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -20,11 +21,11 @@ UNSEEN = 1_000
 UNSEEN_SEED = 1_000_000
 
 
-def rendered(seed: int) -> tuple[np.ndarray, list[str]]:
-    """The rendering of a seed, (64, 64, 3) uint8, and its captions."""
+def rendered(seed: int, size: int = SIZE) -> tuple[np.ndarray, list[str]]:
+    """The rendering of a seed, (size, size, 3) uint8, and its captions."""
     rng = random.Random(seed)
     look = look_of(rng)
-    return fit_image(render(look, size=2 * SIZE)), [caption(look, rng) for _ in range(CAPTIONS)]
+    return _render_look(look, size), [caption(look, rng) for _ in range(CAPTIONS)]
 
 
 def look_of(rng: random.Random) -> Look:
@@ -32,18 +33,18 @@ def look_of(rng: random.Random) -> Look:
     return random_object(rng) if rng.random() < OBJECTS_SHARE else random_look(rng)
 
 
-def render_looks(looks: Iterable[Look]) -> np.ndarray:
-    """Looks as nano's images are made, (N, 64, 64, 3) uint8: rendered at 128 px and fitted."""
+def render_looks(looks: Iterable[Look], size: int = SIZE) -> np.ndarray:
+    """Looks as nano's images are made, (N, size, size, 3) uint8: rendered at twice the size."""
     with ProcessPoolExecutor(2) as pool:
-        return np.stack(list(pool.map(_render_look, looks, chunksize=32)))
+        return np.stack(list(pool.map(partial(_render_look, size=size), looks, chunksize=32)))
 
 
-def _render_look(look: Look) -> np.ndarray:
-    return fit_image(render(look, size=2 * SIZE))
+def _render_look(look: Look, size: int) -> np.ndarray:
+    return fit_image(render(look, size=2 * size), size)
 
 
 def cut_out(seed: int) -> np.ndarray:
-    """The garment of a seed on pure white, (64, 64, 3) uint8."""
+    """The garment of a seed on pure white, (128, 128, 3) uint8."""
     look = random_look(random.Random(seed))
     white = Image.new("RGB", (2 * SIZE, 2 * SIZE), "white")
     white.paste(render(look, 2 * SIZE), mask=silhouette(look, 2 * SIZE))

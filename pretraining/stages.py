@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 from transformers import CLIPModel, CLIPTokenizer
 
-from pretraining import autoencoder, card, clip, data, denoiser, folder, loop
+from pretraining import autoencoder, card, clip, data, denoiser, folder, loop, teacher
 from pretraining.data import Mixture
 from pretraining.images import Images
 from pretraining.measure import QUICK, Sizes, Sources, measure
@@ -23,21 +23,22 @@ from pretraining.photos import CROPS, VIEWS
 from pretraining.tokenizer import make_tokenizer
 from unidiff_cli.models.sources import EMBEDDED
 
-# Shares of the budget; clip runs beside autoencoder and scorer, and what is left is for the caches
-# and write.
+# Shares of the budget; clip and scorer run beside the autoencoder, and what is left is for the
+# caches and write.
 SHARES = {
-    "clip": 0.36,
-    "autoencoder": 0.20,
-    "scorer": 0.12,
-    "denoiser": 0.62,
-    "vision": 0.17,
-    "decoder": 0.1,
+    "clip": 0.22,
+    "autoencoder": 0.32,
+    "scorer": 0.10,
+    "denoiser": 0.45,
+    "vision": 0.13,
+    "decoder": 0.08,
 }
 # Of a batch. The CLIPs also learn real outlines from dyed images, which are too soft to learn
 # generation from.
 CLIP_MIXTURE = {"renders": 0.5, "photos": 0.3, "dyed": 0.2}
 DENOISER_MIXTURE = {"renders": 0.8, "photos": 0.2}
 MIXTURES = {
+    "teacher": CLIP_MIXTURE,
     "clip": CLIP_MIXTURE,
     "vision": CLIP_MIXTURE,
     "scorer": CLIP_MIXTURE,
@@ -84,9 +85,13 @@ class Pretraining:
             captions = Mixture(self.work / "data", CLIP_MIXTURE).captions()
             make_tokenizer(captions).save_pretrained(self.work / "tokenizer")
 
+    def teacher(self) -> None:
+        teacher.cache_features(self.work / "teacher", self.mixture)
+        (self.work / "teacher" / "done.json").write_text("{}")
+
     def clip(self) -> None:
         loss = clip.Contrast(clip.make_clip(self.stage, self.tokenizer))
-        self._train(loss, clip.batches(self.mixture, self.tokenizer), lr=1e-3, decay=0.1)
+        self._train(loss, self._captioned(), lr=1e-3, decay=0.1)
 
     scorer = clip
 
@@ -97,7 +102,7 @@ class Pretraining:
         """
         loss = clip.Contrast(clip.make_clip("clip", self.tokenizer))
         loss = loop.load_trained(self.work / "clip", loss).lock_text()
-        self._train(loss, clip.batches(self.mixture, self.tokenizer), lr=5e-4, decay=0.1)
+        self._train(loss, self._captioned(), lr=5e-4, decay=0.1)
 
     def autoencoder(self) -> None:
         loss = autoencoder.Reconstruction(autoencoder.make_autoencoder())
@@ -170,7 +175,7 @@ class Pretraining:
     @cached_property
     def mixture(self) -> Mixture:
         shares = MIXTURES.get(self.stage, DENOISER_MIXTURE)
-        views = VIEWS + CROPS if self.stage in ("clip", "vision", "scorer") else VIEWS
+        views = VIEWS + CROPS if shares is CLIP_MIXTURE else VIEWS
         return Mixture(self.work / "data", shares, views)
 
     @cached_property
@@ -187,6 +192,10 @@ class Pretraining:
         seconds = SHARES[self.stage] * self.budget
         full = loop.Settings(seconds=seconds, seed=self.stage_seed, **settings)
         loop.train(self.work / self.stage, loss, batches, full, image)
+
+    def _captioned(self) -> loop.MakeBatch:
+        features = teacher.Teacher(self.work / "teacher")
+        return clip.batches(self.mixture, self.tokenizer, features)
 
     def _trained_clip(self, name: str) -> CLIPModel:
         shape = "scorer" if name == "scorer" else "clip"

@@ -12,7 +12,7 @@ from pretraining.measures.targets import Figures
 
 
 def autoencoder(vae: AutoencoderKL, sets: Mapping[str, np.ndarray], out: Path) -> Figures:
-    """PSNR and hue error of each set of images (N, 64, 64, 3) uint8.
+    """PSNR and hue error of each set of images (N, S, S, 3) uint8.
 
     Writes autoencoder-*.png, twelve originals over their reconstructions.
     """

@@ -17,11 +17,11 @@ class Encoder:
         self.processor: CLIPProcessor = CLIPProcessor.from_pretrained(folder)
 
     def features(self, pixels: np.ndarray) -> np.ndarray:
-        """Pooled features (N, d) of uint8 images (N, 64, 64, 3)."""
+        """Pooled features (N, d) of uint8 images (N, S, S, 3)."""
         return self._encode(pixels)[0]
 
     def images(self, pixels: np.ndarray) -> np.ndarray:
-        """Unit embeddings (N, D) of uint8 images (N, 64, 64, 3)."""
+        """Unit embeddings (N, D) of uint8 images (N, S, S, 3)."""
         return self._encode(pixels)[1]
 
     @torch.no_grad()

@@ -8,13 +8,14 @@ import random
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pretraining import probe
-from pretraining.images import SIZE, fit_image
+from pretraining.images import fit_image
 from pretraining.renderings import rendered
 from unidiff_cli.sample_catalog import COLORS, HELD_OUT, TYPES, Look, caption, random_look
 from unidiff_cli.sample_catalog.captions import PATTERN_WORDS, VIEW_WORDS
@@ -26,14 +27,14 @@ PROMPTS_SEED, REAL_SEED, OTHER_SEED = 3_000_000, 4_000_000, 5_000_000
 
 @dataclass(frozen=True)
 class Photos:
-    """The rows of a table and their images, (N, 64, 64, 3) uint8."""
+    """The rows of a table and their images, (N, S, S, 3) uint8."""
 
     rows: list[dict[str, str]]
     pixels: np.ndarray
 
 
 def load_photos(
-    photos: Path, luma: Path | None, grocery: Path | None, limit: int | None
+    photos: Path, luma: Path | None, grocery: Path | None, size: int, limit: int | None
 ) -> dict[str, Photos]:
     """The sets that there are: test photos, main product views, test groceries."""
     tables = {
@@ -48,19 +49,19 @@ def load_photos(
         lines = (folder / "captions.jsonl").read_text(encoding="utf-8").splitlines()
         rows = [row for row in map(json.loads, lines) if row[key] == value]
         rows = random.Random(0).sample(rows, min(limit or len(rows), len(rows)))
-        sets[name] = Photos(rows, np.stack([_open(folder / row["image"]) for row in rows]))
+        sets[name] = Photos(rows, np.stack([_open(folder / row["image"], size) for row in rows]))
     return sets
 
 
-def _open(path: Path) -> np.ndarray:
+def _open(path: Path, size: int) -> np.ndarray:
     with Image.open(path) as file:
-        return fit_image(file)
+        return fit_image(file, size)
 
 
-def renderings(seeds: Iterable[int]) -> tuple[np.ndarray, list[str]]:
-    """The renderings of seeds, (N, 64, 64, 3) uint8, and the longest caption of each."""
+def renderings(seeds: Iterable[int], size: int) -> tuple[np.ndarray, list[str]]:
+    """The renderings of seeds, (N, size, size, 3) uint8, and the longest caption of each."""
     with ProcessPoolExecutor(2) as pool:
-        pairs = list(pool.map(rendered, seeds, chunksize=32))
+        pairs = list(pool.map(partial(rendered, size=size), seeds, chunksize=32))
     return np.stack([p for p, _ in pairs]), [max(captions, key=len) for _, captions in pairs]
 
 
@@ -89,9 +90,9 @@ def random_prompts(count: int, seed: int) -> tuple[list[Look], list[str]]:
     return looks, prompts
 
 
-def sheet(pixels: np.ndarray, words: Sequence[str], columns: int, scale: int = 2) -> Image.Image:
-    """Images (N, 64, 64, 3) uint8 in rows, each over its words."""
-    side, below = SIZE * scale, 30
+def sheet(pixels: np.ndarray, words: Sequence[str], columns: int, side: int = 128) -> Image.Image:
+    """Images (N, S, S, 3) uint8 in rows, each `side` wide and over its words."""
+    below = 30
     rows = -(-len(pixels) // columns)
     page = Image.new("RGB", (columns * side, rows * (side + below)), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(11)

@@ -17,7 +17,7 @@ from unidiff_cli.sample_catalog.captions import (
 
 
 def retrieval(encoder: Encoder, pixels: np.ndarray, captions: Sequence[str]) -> Figures:
-    """Recall at 1, 5 and 10 of captions and images (N, 64, 64, 3) uint8, both ways."""
+    """Recall at 1, 5 and 10 of captions and images (N, S, S, 3) uint8, both ways."""
     scores = encoder.texts(captions) @ encoder.images(pixels).T
     figures: Figures = {"reader_r@1": perfect_reader(captions)}
     for direction, s in (("text_to_image", scores), ("image_to_text", scores.T)):

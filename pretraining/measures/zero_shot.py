@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from pretraining.images import fit_image
 from pretraining.measures.encoders import Encoder
 from pretraining.measures.inputs import Photos
 from pretraining.measures.targets import Figures
+from unidiff_cli.evaluation.probe import ProbeSet
 from unidiff_cli.sample_catalog import COLORS, TYPES
 
 # What a shop calls a thing, in the words people use for it; several words count together (their
@@ -29,6 +31,14 @@ GROUPS = {
     "vegetable": ("vegetable", "carrot", "cucumber", "tomato"),
     "package": ("package", "milk carton", "juice carton", "bottle"),
 }
+
+
+def everyday_objects(encoder: Encoder, size: int) -> Figures:
+    """Accuracy on renderings of everyday objects, the ones whose retention `evaluate` reports."""
+    probe = ProbeSet.everyday_objects()
+    pixels = np.stack([fit_image(image, size) for image in probe.images])
+    guess = (encoder.images(pixels) @ encoder.texts(probe.prompts).T).argmax(1)
+    return {"objects": float((guess == probe.labels).mean())}
 
 
 def zero_shot(encoder: Encoder, sets: Mapping[str, Photos]) -> Figures:

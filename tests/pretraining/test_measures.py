@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from pretraining import colors
-from pretraining.measures import autoencoder, generation, likeness, retrieval, zero_shot
+from pretraining.measures import (
+    autoencoder,
+    generation,
+    likeness,
+    neighbours,
+    retrieval,
+    zero_shot,
+)
 from pretraining.measures.inputs import PROMPTS_SEED, REAL_SEED, random_prompts
 from pretraining.measures.targets import TARGETS, lines
 from unidiff_cli.sample_catalog import COLORS, HELD_OUT, TYPES, Look, held_out
@@ -98,6 +105,12 @@ def test_accuracies_by_hand():
     assert result == {"": 0.75, "_balanced": 0.75, "_chance": 0.5, "_majority": 0.5}
 
 
+def test_a_neighbour_is_another_image():
+    features = np.array([[1, 0.1], [1, 0], [0, 1], [0.1, 2], [1, 0.9]])
+    # The last one is nearest to the first.
+    assert neighbours.same_class(features, ["a", "a", "b", "b", "b"]) == pytest.approx(4 / 5)
+
+
 # ---------------------------------------------------------------- prompts
 
 
@@ -142,7 +155,7 @@ def test_a_line_says_whether_a_target_is_reached():
     speed = {"loading_seconds": 1.0, "eight_images_seconds": 7.0, "load_average": 2.0}
     loading, generating, load = lines({"speed": speed})
     assert loading.endswith("target <= 1.5: reached")
-    assert generating.endswith("target <= 6: missed")
+    assert generating.endswith("target <= 4: missed")
     assert "target" not in load
 
 

@@ -21,7 +21,7 @@ pytest.importorskip("resvg_py")
 def test_folding_the_normalisation_changes_the_latents_and_not_the_images():
     torch.manual_seed(0)
     vae = make_autoencoder().eval()
-    pixels = np.random.default_rng(0).integers(0, 255, (6, 64, 64, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 128, 128, 3), dtype=np.uint8)
     with torch.no_grad():
         before = vae.decode(encode(vae, pixels)).sample
         fold_normalisation(vae, pixels)

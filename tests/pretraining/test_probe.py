@@ -10,10 +10,12 @@ from unidiff_cli.sample_catalog import held_out
 
 @pytest.fixture(scope="module")
 def squares():
-    """Images of two types that a square's place distinguishes, and the numbers of their types."""
+    """Images of two types by a square's place, and the numbers of their types and patterns."""
     pixels = np.random.default_rng(0).integers(0, 40, (64, 64, 64, 3), dtype=np.uint8)
     pixels[:32, 8:24], pixels[32:, 40:56] = 220, 220
-    return pixels, np.repeat([0, 1], 32)
+    # A pattern is a bright line down the middle, in every second image.
+    pixels[::2, :, 24:40] = 220
+    return pixels, np.stack((np.repeat([0, 1], 32), np.tile([2, 0], 32)), 1)
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +24,17 @@ def network(squares):
 
 
 def test_the_probe_learns(squares, network):
-    pixels, types = squares
-    answers = np.array([probe.NAMES.index(name) for name in probe.classify(network, pixels)[0]])
-    assert (answers == types).mean() > 0.9
+    pixels, (types, patterns) = squares[0], squares[1].T
+    answers = probe.classify(network, pixels)
+    assert np.mean([probe.NAMES[n] == a for n, a in zip(types, answers.types, strict=True)]) > 0.9
+    named = [probe.PATTERNS[n] for n in patterns]
+    assert np.mean([n == a for n, a in zip(named, answers.patterns, strict=True)]) > 0.9
+
+
+def test_larger_images_are_judged_as_the_small_ones(squares, network):
+    pixels = squares[0]
+    large = pixels.repeat(2, 1).repeat(2, 2)
+    assert probe.classify(network, large).types == probe.classify(network, pixels).types
 
 
 def test_one_seed_gives_the_same_weights(squares, network):

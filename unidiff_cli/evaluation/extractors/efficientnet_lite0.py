@@ -54,7 +54,7 @@ class EfficientNetLite0:
         from cleanfid.resize import make_resizer
 
         self._device = machine.device()
-        self._network = network.eval().requires_grad_(False).to(self._device)
+        self.network = network.eval().requires_grad_(False).to(self._device)
         self._resize = make_resizer("PIL", False, "bicubic", (self.image_size, self.image_size))
 
     @classmethod
@@ -86,7 +86,7 @@ class EfficientNetLite0:
     def forward(self, pixels: np.ndarray) -> np.ndarray:
         """Features (B, 1280) of resized images (B, 224, 224, 3)."""
         x = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2)  # (B, 3, 224, 224)
-        return self._network((x - 127) / 128).float().cpu().numpy()
+        return self.network((x - 127) / 128).float().cpu().numpy()
 
 
 # ---------------------------------------------------------------- the weights
@@ -156,8 +156,12 @@ class Network(nn.Module):
         self._blocks = nn.ModuleList(blocks)
         self._conv_head, self._bn1 = _convolution(channels, 1280, 1), _norm(1280)
 
+    def stem(self, x: Tensor) -> Tensor:
+        """What the first block reads, (B, 32, H/2, W/2)."""
+        return _relu6(self._bn0(self._conv_stem(x)))
+
     def forward(self, x: Tensor) -> Tensor:
-        x = _relu6(self._bn0(self._conv_stem(x)))
+        x = self.stem(x)
         for block in self._blocks:
             x = block(x)
         return _relu6(self._bn1(self._conv_head(x))).mean(dim=(2, 3))

@@ -1,0 +1,57 @@
+"""What an ImageNet network knows of nano's images: the features of EfficientNet-Lite0.
+
+Vision towers learn to predict them beside their own loss. The network (Apache-2.0) is read from
+its wheel, and nothing of it ends up in nano's files.
+"""
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pretraining.data import Mixture, Pick
+from unidiff_cli.evaluation.extractors.efficientnet_lite0 import EfficientNetLite0
+
+# Dyed images are enlarged from 28 px: no photos, so the network says nothing of them.
+SOURCES = ("renders", "photos")
+SIZE = EfficientNetLite0.feature_size
+# Rows that are held in memory at a time.
+BLOCK = 1024
+
+
+def cache_features(folder: Path, data: Mixture) -> None:
+    """Features of every view that a mixture may show, one float16 array (N, V, 1280) a source."""
+    folder.mkdir(exist_ok=True)
+    network = EfficientNetLite0.read()
+    for name in SOURCES:
+        pixels = data.sources[name].pixels
+        n, views = len(pixels), min(data.views, pixels.shape[1])
+        features = np.empty((n, views, SIZE), np.float16)
+        for start in range(0, n, BLOCK):
+            block = pixels[start : start + BLOCK, :views]
+            images = chain.from_iterable(block)
+            features[start : start + BLOCK] = network.features(images).reshape(
+                len(block), views, SIZE
+            )
+        np.save(folder / f"{name}.npy", features)
+
+
+class Teacher:
+    """The cached features, each dimension with zero mean and unit variance over all of them."""
+
+    def __init__(self, folder: Path):
+        files = {name: folder / f"{name}.npy" for name in SOURCES}
+        self.features = {name: np.load(file, mmap_mode="r") for name, file in files.items()}
+        rows = np.concatenate([f[:, 0].astype(np.float32) for f in self.features.values()])
+        self.mean, self.std = rows.mean(0), rows.std(0) + 1e-3
+
+    def of(self, picks: list[Pick]) -> tuple[Tensor, Tensor]:
+        """Features (B, 1280) of picks, and 1 where there are any, 0 elsewhere, (B,)."""
+        known = torch.tensor([float(p.source in self.features) for p in picks])
+        features = np.zeros((len(picks), SIZE), np.float32)
+        for i, p in enumerate(picks):
+            if p.source in self.features:
+                features[i] = (self.features[p.source][p.row, p.view] - self.mean) / self.std
+        return torch.from_numpy(features), known
