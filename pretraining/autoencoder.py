@@ -15,7 +15,8 @@ from pretraining.data import Mixture
 from pretraining.images import SIZE
 from pretraining.perceptual import Perceptual
 
-BATCH = 16
+# Images a step and process.
+BATCH = 8
 # Channels of the latents: an eighth of the side leaves little room for prints in fewer.
 CHANNELS = 16
 WIDTHS = (16, 32, 64, 128)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unidiff_cli import machine
@@ -20,6 +21,8 @@ from unidiff_cli import machine
 # Seconds of training between two checkpoints, and between two sample images.
 CHECKPOINT_EVERY = 60.0
 IMAGE_EVERY = 300.0
+# A finished stage is this file and done.json; another machine needs no more of it.
+WEIGHTS = "weights.safetensors"
 # The part of the time in which the learning rate rises.
 WARMUP = 0.03
 
@@ -108,15 +111,21 @@ def train(
                 model.train()
     if rank() == 0:
         state.save()
+        save_file(_halved(state.weights()), folder / WEIGHTS)
         (folder / "done.json").write_text(state.summary())
     return state.weights().eval()
 
 
 def load_trained(folder: Path, model: nn.Module) -> nn.Module:
-    """`model` with the finished weights of `folder`."""
-    state = torch.load(folder / "last.pt", map_location="cpu", weights_only=True)
-    model.load_state_dict(state.get("average", state["model"]))
+    """`model` with the finished weights of `folder`, as float16 holds them."""
+    model.load_state_dict(load_file(folder / WEIGHTS))
     return model.eval()
+
+
+def _halved(model: nn.Module) -> dict[str, Tensor]:
+    """The weights in float16, on the CPU: what is shipped, and what later stages build on."""
+    tensors = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    return {n: v.half() if v.is_floating_point() else v for n, v in tensors.items()}
 
 
 class _Every:

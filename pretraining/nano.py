@@ -1,15 +1,12 @@
 """Makes nano and its scorer.
 
-    python -m pretraining.nano --photos DIR --fashion-mnist DIR --work DIR --budget 72m
+    python -m pretraining.nano --photos DIR --fashion-mnist DIR --work DIR --budget 5h
 
-The budget is wall clock for the training stages; on two cores two stages, or two halves of one, run
-side by side:
-
-    core 1  data, teacher  clip, scorer          states  denoiser  vision, decoder  write, measure
-    core 2                 autoencoder, latents          denoiser  vision, decoder
-
-Every stage keeps its checkpoints in --work, is skipped when it is finished there, and continues
-when it was cut. --luma and --grocery are never learned from: they are measured on, where given.
+The budget is wall clock for the training stages, which run one after the other, each in two
+processes of one thread. Every stage keeps its checkpoints in --work, is skipped when it is
+finished there, and continues when it was cut. Another machine goes on from the weights.safetensors
+and done.json of finished stages, copied into its --work. --luma and --grocery are never learned
+from: they are measured on, where given.
 """
 
 import argparse
@@ -17,24 +14,24 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-STAGES = (
-    "data",
-    "teacher",
-    "clip",
-    "autoencoder",
-    "latents",
-    "scorer",
-    "states",
-    "denoiser",
-    "vision",
-    "decoder",
-    "write",
-    "measure",
-)
+# In their order, and the processes of each; what runs in one has two threads.
+STAGES = {
+    "data": 1,
+    "teacher": 1,
+    "autoencoder": 2,
+    "clip": 2,
+    "scorer": 2,
+    "latents": 1,
+    "states": 1,
+    "denoiser": 2,
+    "vision": 2,
+    "decoder": 2,
+    "write": 1,
+    "measure": 1,
+}
 
 
 def main() -> None:
@@ -43,23 +40,18 @@ def main() -> None:
         # torch loads in the processes of stages only.
         from pretraining.stages import Pretraining
 
-        fields = {k: v for k, v in vars(given).items() if k != "stage"}
+        fields = {k: v for k, v in vars(given).items() if k not in ("stage", "until")}
         Pretraining(**fields).run(given.stage)
         return
     record(given)
-    start("data", given).wait_or_stop()
-    start("teacher", given, threads=2).wait_or_stop()
-    autoencoder = start("autoencoder", given)
-    start("clip", given).wait_or_stop()
-    start("scorer", given).wait_or_stop()
-    autoencoder.wait_or_stop()
-    start("latents", given, threads=2).wait_or_stop()
-    start("states", given, threads=2).wait_or_stop()
-    start("denoiser", given, processes=2).wait_or_stop()
-    start("vision", given, processes=2).wait_or_stop()
-    start("decoder", given, processes=2).wait_or_stop()
-    start("write", given, threads=2).wait_or_stop()
-    start("measure", given, threads=2).wait_or_stop()
+    for stage in STAGES:
+        if code := run(stage, given):
+            sys.exit(
+                f"The stage {stage} ended with {code}. Its checkpoints are kept: run the command "
+                "again."
+            )
+        if stage == given.until:
+            break
 
 
 def arguments() -> argparse.Namespace:
@@ -76,10 +68,11 @@ def arguments() -> argparse.Namespace:
         add(f"--{name}", type=Path, help="never learned from: measured on, where it is given")
     add("--work", type=Path, required=True, help="arrays, checkpoints, logs; not in the work tree")
     add("--out", type=Path, default=out, help="where nano/, nano_scorer/ go")
-    add("--budget", type=seconds, default="72m", help="wall clock for training: 60m, 2h")
+    add("--budget", type=seconds, default="5h", help="wall clock for training: 60m, 2h")
     add("--renders", type=int, default=24_000, help="rendered garments")
     add("--seed", type=int, default=0)
-    add("--stage", choices=STAGES, help="this stage only")
+    add("--until", choices=STAGES, help="ends after this stage; the command goes on from there")
+    add("--stage", choices=STAGES, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -111,37 +104,21 @@ def seconds(text: str) -> float:
     return float(text[:-1]) * {"s": 1, "m": 60, "h": 3600}[text[-1]]
 
 
-@dataclass
-class Running:
-    """A stage in a process of its own."""
+def run(stage: str, given: argparse.Namespace) -> int:
+    """This program again, for one stage; its exit code.
 
-    stage: str
-    process: subprocess.Popen
-
-    def wait_or_stop(self) -> None:
-        """Waits for the stage, and ends this program when it failed."""
-        if code := self.process.wait():
-            sys.exit(
-                f"The stage {self.stage} ended with {code}. Its checkpoints are kept: run the "
-                "command again."
-            )
-
-
-def start(stage: str, given: argparse.Namespace, threads: int = 1, processes: int = 1) -> Running:
-    """This program again, for one stage, with its number of threads.
-
-    torch reads that number once, at import.
+    torch reads the number of threads once, at import.
     """
-    python = [sys.executable]
+    python, processes = [sys.executable], STAGES[stage]
     # `accelerate launch --cpu --num_processes 2` would start one process without a word.
     if processes > 1:
         python += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    fields = {k: v for k, v in vars(given).items() if k not in ("stage", "budget")}
+    fields = {k: v for k, v in vars(given).items() if k not in ("stage", "until", "budget")}
     fields |= {"stage": stage, "budget": f"{given.budget}s"}
     options = [f"--{k.replace('_', '-')}={v}" for k, v in fields.items() if v is not None]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
-    command = [*python, "-m", "pretraining.nano", *options]
-    return Running(stage, subprocess.Popen(command, env=environment))
+    threads = str(2 // processes)
+    environment = os.environ | {"OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
+    return subprocess.run([*python, "-m", "pretraining.nano", *options], env=environment).returncode
 
 
 if __name__ == "__main__":

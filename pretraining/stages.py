@@ -23,15 +23,14 @@ from pretraining.photos import CROPS, VIEWS
 from pretraining.tokenizer import make_tokenizer
 from unidiff_cli.models.sources import EMBEDDED
 
-# Shares of the budget; clip and scorer run beside the autoencoder, and what is left is for the
-# caches and write.
+# Shares of the budget; what is left is for the caches and write.
 SHARES = {
-    "clip": 0.22,
-    "autoencoder": 0.32,
-    "scorer": 0.10,
-    "denoiser": 0.45,
-    "vision": 0.13,
-    "decoder": 0.08,
+    "autoencoder": 0.17,
+    "clip": 0.13,
+    "scorer": 0.05,
+    "denoiser": 0.42,
+    "vision": 0.10,
+    "decoder": 0.05,
 }
 # Of a batch. The CLIPs also learn real outlines from dyed images, which are too soft to learn
 # generation from.

@@ -59,7 +59,9 @@ def test_a_loop_learns_and_says_what_it_did(tmp_path):
     assert done["samples"] == 8 * done["steps"] and done["processes"] == 1
     logged = [json.loads(row) for row in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert logged[0]["step"] == 1
-    assert torch.equal(loop.load_trained(tmp_path, Line()).slope, line.slope)
+    # Another machine that gets the finished weights has what is shipped.
+    (tmp_path / "last.pt").unlink()
+    assert torch.equal(loop.load_trained(tmp_path, Line()).slope, line.slope.half().float())
 
 
 def test_a_loop_that_was_cut_goes_on_where_it_was(tmp_path):
