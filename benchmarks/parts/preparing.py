@@ -3,6 +3,7 @@
 import json
 import resource
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,8 @@ from benchmarks.parts.resizing import Size, photos
 from unidiff_cli import Project, Recipe, prepare
 from unidiff_cli.config.prepare import Prepare
 from unidiff_cli.data.shards import Shards
+
+MakePhotos = Callable[[int, Size], Iterator[bytes]]
 
 
 @dataclass(frozen=True)
@@ -116,13 +119,13 @@ def write_catalogue(folder: Path, count: int, size: Size) -> Path:
     return folder
 
 
-def write_table(folder: Path, count: int, size: Size) -> Path:
+def write_table(folder: Path, count: int, size: Size, made: MakePhotos = photos) -> Path:
     """So many photos in a table, with an id and six attributes, three of a product."""
     import pyarrow
     import pyarrow.parquet
 
     folder.mkdir()
-    rows = ({"image": {"bytes": photo}} | _cells(n) for n, photo in enumerate(photos(count, size)))
+    rows = ({"image": {"bytes": photo}} | _cells(n) for n, photo in enumerate(made(count, size)))
     schema = pyarrow.Table.from_pylist([{"image": {"bytes": b""}} | _cells(0)]).schema
     with pyarrow.parquet.ParquetWriter(folder / "train.parquet", schema) as table:
         while piece := list(islice(rows, 500)):
