@@ -118,7 +118,7 @@ class Bench:
             for i, row in enumerate(samples.rows)
         ]
         run, steps = (
-            Run(job.folder, recipe, trainer, None),
+            Run(job.folder, recipe, trainer, None, keep=lambda: None),
             trainer.steps(loader(samples, range(10_000))),
         )
         return OurStep(lambda: run.record(next(steps)), module, samples[0])
