@@ -138,13 +138,13 @@ def peak_growth(work: Callable[[], Any]) -> tuple[float, float, Any]:
     """
     # The peak starts again from here.
     Path("/proc/self/clear_refs").write_text("5")
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     took, result = seconds(work)
-    return _resident("VmHWM") - before, took, result
+    return resident("VmHWM") - before, took, result
 
 
-def _resident(name: str) -> float:
-    """MB."""
+def resident(name: str = "VmRSS") -> float:
+    """MB of this process now, or the most there were (VmHWM)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 

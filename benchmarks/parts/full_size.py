@@ -1,5 +1,7 @@
 """Stable Diffusion 1.5 and XL with CLIP ViT-L/14 at their real size: random weights, or configs."""
 
+from functools import partial
+
 import torch
 
 from benchmarks.parts.tokenizer import write_tokenizer
@@ -24,7 +26,8 @@ NOISE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.
 def write_full_size(folder, kind="sd15", half=False):
     """`sd15` or `sdxl` in `sd` and CLIP in `clip`, with weights; how many parameters they have.
 
-    `half` writes them in float16.
+    `half` writes them in float16. `sd15-narrow` has half of the channels of `sd15` in its denoiser
+    and its autoencoder, so that the two keep their shares of a step.
     """
     torch.manual_seed(0)
     before = torch.get_default_dtype()
@@ -84,11 +87,11 @@ def _words(tokenizer):
     return {**marks, "pad_token_id": 1, "vocab_size": 49408}
 
 
-def _vae(scaling_factor):
+def _vae(scaling_factor, width=128):
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512),
+        block_out_channels=(width, 2 * width, 4 * width, 4 * width),
         layers_per_block=2,
         scaling_factor=scaling_factor,
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -96,14 +99,19 @@ def _vae(scaling_factor):
     )
 
 
-def _sd15(tokenizer, clip):
+def _sd15(tokenizer, clip, width=320):
     from diffusers import PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
-    unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+    unet = UNet2DConditionModel(
+        sample_size=64,
+        block_out_channels=(width, 2 * width, 4 * width, 4 * width),
+        cross_attention_dim=768,
+        attention_head_dim=8,
+    )
     with torch.device("cpu"):
         scheduler = PNDMScheduler(**NOISE, skip_prk_steps=True, steps_offset=1)
     return StableDiffusionPipeline(
-        vae=_vae(0.18215),
+        vae=_vae(0.18215, width * 2 // 5),
         text_encoder=clip.text_model,
         tokenizer=tokenizer,
         unet=unet,
@@ -146,4 +154,4 @@ def _sdxl(tokenizer, clip):
     )
 
 
-PIPELINES = {"sd15": _sd15, "sdxl": _sdxl}
+PIPELINES = {"sd15": _sd15, "sd15-narrow": partial(_sd15, width=160), "sdxl": _sdxl}

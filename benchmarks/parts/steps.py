@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmarks.measurement import in_fresh_process, in_turns, medians, pace, ratio
 from benchmarks.parts.recipes import recipe_of
@@ -47,14 +47,22 @@ class OurStep:
     first: "Batch"
 
 
+class Sized(Protocol):
+    """What names the samples of a step."""
+
+    @property
+    def batch(self) -> int: ...
+
+
 class Bench:
     """A rendered catalogue, its cache, and everybody's step on it, each with its own weights."""
 
-    def __init__(self, sizes: Steps, folder: Path) -> None:
+    def __init__(self, sizes: Sized, folder: Path, base: str = "nano") -> None:
+        """`base` is as in a recipe: what its steps train."""
         from unidiff_cli import Project, prepare
         from unidiff_cli.sample_catalog import write_catalog
 
-        self.sizes = sizes
+        self.sizes, self.base = sizes, base
         write_catalog(folder / "shop", images=max(40, 3 * sizes.batch))
         self.project = Project(folder / "project")
         prepare(self.project, recipe_of("joint", sizes.batch), folder / "shop")
@@ -105,10 +113,10 @@ class Bench:
         from unidiff_cli.training.trainer import Trainer
         from unidiff_cli.training.worker import accelerator_for
 
-        recipe = recipe_of(name, self.sizes.batch, *assignments)
+        recipe = recipe_of(name, self.sizes.batch, f"base={self.base}", *assignments)
         options = recipe.train
-        base = loading.load_base("nano", recipe.image_size)
-        job = self._job(f"{name}{len(assignments)}", recipe, base)
+        base = loading.load_base(recipe.base, recipe.image_size)
+        job = self._job("-".join((name, *assignments)), recipe, base)
         module = TrainingModule(base, recipe.active(), 0, cached=options.cache_latents)
         trainer = Trainer(accelerator_for(job), module, options)
         samples = job.training_samples(base, 0, 1)
@@ -133,7 +141,9 @@ class Bench:
 
         shards = Shards.open(self.project.path("shards"))
         needs = needs_of(recipe.active().values())
-        arrays = fill_cache(self.project, base, shards, shards.rows("train"), needs)
+        cached = recipe.train.cache_latents
+        rows = shards.rows("train")
+        arrays = fill_cache(self.project, base, shards, rows, needs) if cached else {}
         provenance = Provenance.of(recipe, shards.receipt.hash)
         job = Job(self.project, name, recipe, provenance, shards, Precomputed(arrays, {}))
         job.folder.mkdir(parents=True)
