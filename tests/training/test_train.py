@@ -20,6 +20,7 @@ from tests.support.runs import (
     cut_at,
     gradients_of_one_and_two,
     losses,
+    outcome,
 )
 from unidiff_cli import Project, export, prepare, train
 from unidiff_cli.data.shards import Shards
@@ -102,6 +103,19 @@ def test_a_run_that_is_cut_and_resumed_equals_one_that_is_not(project, finished,
 def test_a_run_of_another_schedule_resumes_exactly(project, tmp_path, recipe, schedule):
     asked = load_recipe(recipe.base, f"train.schedule={schedule}", name="clip-only")
     assert_resumes_exactly(project, tmp_path, asked, last=5)
+
+
+def test_a_run_cut_before_its_first_line_has_that_line_once_it_is_resumed(
+    project, finished, recipe, monkeypatch
+):
+    """The base was measured, and its meters stood on the disk but not yet in the log."""
+    with monkeypatch.context() as patch:
+        patch.setattr(run_log, "append", lambda *_, **__: (_ for _ in ()).throw(Cut))
+        with pytest.raises(Cut):
+            train(project, recipe)
+    assert project.path("runs", "001-fashion", "checkpoints", "base").is_dir()
+    train(project, recipe, resume=True)
+    assert outcome(project)["measured"] == outcome(finished)["measured"]
 
 
 def test_resume_without_a_checkpoint_starts_over_and_says_so(project, recipe, warnings):

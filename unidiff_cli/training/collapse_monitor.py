@@ -70,10 +70,9 @@ class CollapseMonitor:
         self.captions = [captions[i] for i in first]
         self.tripped: list[str] = []
         stored = _stored(folder / "checkpoints")
-        # Whether the base was measured before, by the run that this one continues.
-        self.known = stored is not None
         self.before = stored or self._embeds(base, images)
-        if not self.known:
+        # Else the base was measured before, by the run that this one continues.
+        if stored is None:
             tensors = {name: torch.from_numpy(array) for name, array in self.before.items()}
             checkpoints.save(folder / "checkpoints", FOLDER, {GROUP: tensors}, {})
         self.base_meters = self._meters(self.before)

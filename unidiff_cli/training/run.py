@@ -67,7 +67,9 @@ class Run:
                 return
             self.validation.watch_collapse(self.folder)
         monitor = self.validation.monitor
-        if monitor and not monitor.known:
+        # By the log, and not by whether the base was measured before: a signal may have come
+        # between the two.
+        if monitor and not any(line.get("step") == 0 for line in run_log.read(self.folder)):
             run_log.append(self.folder, step=0, collapse=monitor.base_meters)
 
     def restore(self) -> None:
