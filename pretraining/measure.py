@@ -36,6 +36,7 @@ from pretraining.measures.speed import speed
 from pretraining.measures.targets import Figures
 from pretraining.measures.zero_shot import everyday_objects, zero_shot
 from pretraining.renderings import UNSEEN, UNSEEN_SEED, render_looks
+from unidiff_cli.evaluation.extractors.efficientnet_lite0 import EfficientNetLite0
 from unidiff_cli.models.sources import EMBEDDED
 
 
@@ -111,6 +112,7 @@ class Measurement:
         shown = {name: photos.pixels for name, photos in sets.items() if name != "grocery"}
         shown["drawings"] = unseen
         self._note("autoencoder", autoencoder(self.pipeline.vae, shown, self.out))
+        self._note("teacher", neighbours(EfficientNetLite0.read(), sets))
         for name, encoder in (("clip", self.clip), ("scorer", self.scorer)):
             seen = zero_shot(encoder, sets) | everyday_objects(encoder, self.size)
             found = retrieval(encoder, unseen, captions) | neighbours(encoder, sets)
