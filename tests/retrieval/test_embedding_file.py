@@ -60,8 +60,15 @@ def test_a_disk_that_cannot_link_gets_a_copy(tmp_path, monkeypatch):
     assert np.array_equal(map_embeddings(tmp_path), some(100))
 
 
-def test_the_room_is_taken_where_the_system_has_no_call_for_it(tmp_path, monkeypatch):
+def unsupported(*_):
+    raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+
+@pytest.mark.parametrize("call", [None, unsupported])
+def test_the_room_is_taken_where_the_system_has_no_call_for_it(tmp_path, monkeypatch, call):
     monkeypatch.delattr(embedding_file.os, "posix_fallocate", raising=False)
+    if call:
+        monkeypatch.setattr(embedding_file.os, "posix_fallocate", call, raising=False)
     filled = new_embeddings(tmp_path / "new", 300_000, 1)
     filled[:] = some(300_000, 1)
     write_embeddings(tmp_path, filled)

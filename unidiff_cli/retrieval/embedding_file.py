@@ -5,6 +5,7 @@ They are computed into such a file, too, so that the memory of `index` does not 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -39,9 +40,17 @@ def new_embeddings(file: Path, count: int, size: int) -> np.ndarray:
 
 def _allocate(descriptor: int, start: int, length: int) -> None:
     """Takes the room of a file now: a mapped page without any ends the process, without a word."""
-    if length and hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, start, length)
+    try:
+        if length:
+            os.posix_fallocate(descriptor, start, length)
         return
+    except AttributeError:
+        # macOS has no such call.
+        pass
+    except OSError as problem:
+        # Some C libraries have it for some disks only.
+        if problem.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
     block = bytes(1 << 20)
     while length:
         length -= os.write(descriptor, block[: min(length, len(block))])
