@@ -5,8 +5,10 @@ By adapters, as people train them on a card; in bf16 where the processor has it,
 for. `-s` shows what each stage took.
 """
 
+import multiprocessing
 import shutil
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 import psutil
 import pytest
@@ -24,31 +26,34 @@ pytestmark = pytest.mark.slow
 SIZES = {"sd15": (1.4e9, 10e9, 15e9, 16e9), "sdxl": (3.9e9, 20e9, 26e9, 35e9)}
 
 
-@pytest.fixture
-def all_threads():
-    """conftest's one thread is for tiny models; others compare bit for bit what it gives."""
+def alone(stage, arguments, options):
+    """What a stage returns, its seconds, and the memory of this process at its peak."""
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(psutil.cpu_count() or 1)
-    yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(machine.cores())
+    started = time.monotonic()
+    result = stage(*arguments, **options)
+    return result, time.monotonic() - started, machine.peak_memory()
 
 
 class Stages:
-    """Says what each stage took: seconds, and memory resident in this process at most."""
+    """Runs each stage in a process of its own, as a command has it, and says what it took."""
 
     def __init__(self, kind):
         self.kind, self.peaks = kind, {}
 
     def __call__(self, name, stage, *arguments, **options):
-        machine.forget_peak_memory()
-        started = time.monotonic()
-        result = stage(*arguments, **options)
-        seconds, peak = time.monotonic() - started, machine.peak_memory()
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+            result, seconds, peak = pool.submit(alone, stage, arguments, options).result()
         self.peaks[name] = peak
         print(f"{self.kind}, {name}: {seconds:.0f} s, {peak / 1e9:.2f} GB")
         return result
+
+
+def probed(project, recipe):
+    """What `train --probe` does."""
+    return probe(recipe, batches_of(project, recipe))
 
 
 def megabytes(folder):
@@ -57,7 +62,7 @@ def megabytes(folder):
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_the_chain_at_full_size(tmp_path, all_threads, kind):
+def test_the_chain_at_full_size(tmp_path, kind):
     parameters, memory, more, disk = SIZES[kind]
     precision = "bf16" if machine.processor_has("bf16") else "fp32"
     memory = memory if precision == "bf16" else more
@@ -88,18 +93,18 @@ def test_the_chain_at_full_size(tmp_path, all_threads, kind):
     assert recipe.image_size == {"sd15": 512, "sdxl": 1024}[kind]
     project = Project(tmp_path / "project")
     prepare(project, recipe, write_catalogue(tmp_path / "shop", products=8, views=1))
-    stage("--probe", probe, recipe, batches_of(project, recipe))
+    stage("--probe", probed, project, recipe)
     name, receipt = stage("training", train, project, recipe)
     # SDXL's own peak is when its weights are read, in fp32.
     if kind == "sd15":
         assert stage.peaks["--probe"] == pytest.approx(stage.peaks["training"], rel=0.15)
     assert receipt.figures["best"]["figures"]["denoise"] > 0
     print(f"a checkpoint: {megabytes(project.path('runs', name, 'checkpoints', 'best')):.0f} MB")
-    export(project, name, format="adapter", choose_guidance=False)
+    stage("the adapter", export, project, name, format="adapter", choose_guidance=False)
     print(f"the adapter: {megabytes(project.path('exports', 'adapter', name)):.0f} MB")
     exported, _ = stage("export", export, project, name, choose_guidance=False)
     print(f"the export: {megabytes(project.path('exports', exported)):,.0f} MB")
     stage("index", index, project)
     assert len(stage("retrieval", retrieve, project, "red dress", k=4)) == 4
-    [folder] = stage("an image", generate, project, ["red dress"], count=1)
+    [folder] = stage("an image", generate, project, ["red dress"], recipe.generate, count=1)
     assert (folder / "0.png").stat().st_size > 10_000

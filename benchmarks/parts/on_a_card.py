@@ -69,7 +69,7 @@ def measure(project_folder: Path, base: str, case: dict[str, Any]) -> Iterator[d
         yield {"memory": memory, "estimate": sum(memory.values())}
         yield {"estimate_seconds": time.monotonic() - started}
         yield {"probe": probe(recipe, batches).peak}
-        machine.free_device_cache()
+        machine.free_dropped()
     if machine.has_gpu():
         machine.forget_peak_memory()
     lines: list[dict[str, Any]] = []

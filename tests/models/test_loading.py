@@ -1,5 +1,8 @@
 """Bases of two sources, and of files in half precision."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -33,3 +36,22 @@ def test_half_precision_folders_load_in_full(tmp_path):
     CLIPModel.from_pretrained(folder / "clip", dtype=torch.float16).save_pretrained(folder / "clip")
     base = loading.load_base(str(folder), 32)
     assert {p.dtype for p in base.parameters()} == {torch.float32}
+
+
+# As a stage does: the base is in a frame above the one that imports its family for the first time.
+LOADED_AND_DROPPED = """
+import gc, sys, weakref
+from unidiff_cli.models import loading
+
+def load():
+    base = loading.load_base(sys.argv[1], 32)
+    return weakref.ref(base)
+
+gc.disable()
+assert load()() is None
+"""
+
+
+def test_the_first_base_of_a_process_is_freed_when_it_is_dropped(tiny_base):
+    """An import that failed inside a package keeps its error, and with it the frames of callers."""
+    subprocess.run([sys.executable, "-c", LOADED_AND_DROPPED, str(tiny_base)], check=True)

@@ -47,6 +47,8 @@ def test_merged_weights_compute_what_the_adapters_do(base, dora, alpha):
     tuned = outputs(base)
     assert (tuned - before).abs().max() > 0.05
     weights = adapters.taken_out()
+    # Asked again they are the same.
+    assert all(torch.equal(weights[name], x) for name, x in weights.items())
     # The base is as it was, to the last bit and by its own names.
     assert base.state_dict().keys() == start.keys()
     assert all(torch.equal(x, start[name]) for name, x in base.state_dict().items())

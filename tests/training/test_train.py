@@ -1,7 +1,9 @@
 """The run: resumes exactly, stops whole, and two processes do what one does."""
 
+import gc
 import logging
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -59,6 +61,29 @@ def test_a_finished_run_has_log_tensorboard_checkpoints_and_receipt(finished, re
 def test_the_same_work_is_not_done_twice(finished, recipe):
     name, _ = train(finished, recipe)
     assert name == "001-fashion" and finished.runs() == ["001-fashion"]
+
+
+def test_a_second_run_in_a_process_does_not_begin_with_the_first_ones_base(
+    project, tiny_base, monkeypatch
+):
+    """accelerate leaves a base that trained in bf16 in a cycle, which Python leaves for later."""
+    half = load_recipe(tiny_base, "train.precision=bf16", "train.steps=1")
+    loaded, load, left = [], loading.load_recipe_base, []
+
+    def watched(recipe):
+        left.append([one for one in loaded if one() is not None])
+        base = load(recipe)
+        loaded.append(weakref.ref(base))
+        return base
+
+    monkeypatch.setattr(loading, "load_recipe_base", watched)
+    gc.disable()
+    try:
+        for _ in range(2):
+            train(project, half, force=True)
+    finally:
+        gc.enable()
+    assert left == [[], []]
 
 
 def test_the_base_is_hashed_once_and_the_shards_are_opened_once(project, recipe, monkeypatch):

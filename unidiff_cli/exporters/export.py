@@ -7,6 +7,7 @@ some of what the run learned goes. CLIP's towers and the denoiser have a share e
 from __future__ import annotations
 
 import logging
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -258,9 +259,10 @@ def _base_for(recipe: Recipe) -> BaseModel:
 
 def _tuned(
     run: str, recipe: Recipe, base: BaseModel, averaged: dict[str, Tensor]
-) -> dict[str, Tensor]:
+) -> Mapping[str, Tensor]:
     """The run's weights by the base's own names; adapters are merged, and the base keeps a copy.
 
+    What is merged is computed from the base's weights as they are when it is asked for.
     Raises Damaged for weights that the base has not.
     """
     own = {name: f"{layer}.weight" if (layer := layer_of(name)) else name for name in averaged}
@@ -273,7 +275,7 @@ def _tuned(
         return weights
     adapters = LowRank.of_tensors(base, recipe.train.lora, averaged)
     base.adapter = replace(adapters.factors(), others=_towers(base, weights))
-    return weights | adapters.taken_out()
+    return ChainMap(weights, adapters.taken_out())
 
 
 def _towers(base: BaseModel, weights: Mapping[str, Tensor]) -> tuple[Tower, ...]:

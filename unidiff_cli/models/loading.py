@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from unidiff_cli import registry
@@ -19,8 +21,7 @@ def load_base(base: Any, image_size: int) -> BaseModel:
     EnvironmentProblem for weights that are not on this machine.
     """
     _, source = resolve_base(base)
-    family = cast("type[BaseModel]", registry.load("models", source.family()))
-    return family.load(source, image_size)
+    return _family(source.family()).load(source, image_size)
 
 
 def load_recipe_base(recipe: Recipe) -> BaseModel:
@@ -30,3 +31,12 @@ def load_recipe_base(recipe: Recipe) -> BaseModel:
         base.fit_images(recipe.train.fit)
     base.use_buckets(recipe.train.buckets)
     return base
+
+
+@cache
+def _family(name: str) -> type[BaseModel]:
+    family = cast("type[BaseModel]", registry.load("models", name))
+    # An error caught by a package that this imports keeps the frames of our callers, and a base that
+    # one of them holds would stay in memory until Python looks for cycles.
+    gc.collect()
+    return family

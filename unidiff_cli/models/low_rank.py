@@ -195,21 +195,14 @@ class LowRank:
 
     # ------------------------------------------------------------ as weights
 
-    @torch.no_grad()
-    def taken_out(self) -> dict[str, Tensor]:
+    def taken_out(self) -> Mapping[str, Tensor]:
         """Takes them out of the base; the weights that compute the same, by the base's own names.
 
         The base's weights are what they were, to the last bit.
         """
-        tuned = {}
-        for name, module in self.modules().items():
-            weight = module.get_base_layer().weight
-            before = weight.detach().clone()
-            module.merge()
-            tuned[f"{name}.weight"] = weight.detach().clone()
-            weight.copy_(before)
+        merged = Merged(self.modules())
         remove_adapters(self.base)
-        return tuned
+        return merged
 
     @torch.no_grad()
     def factors(self) -> Factors:
@@ -223,6 +216,42 @@ class LowRank:
                 magnitude = module.lora_magnitude_vector[NAME].weight
                 tensors[f"{name}.lora_magnitude_vector"] = magnitude.detach().clone()
         return Factors(tensors, self.towers, self.options.dora)
+
+
+class Merged(Mapping[str, Tensor]):
+    """The weights of layers with their adapters merged into them, by the base's own names.
+
+    Each is computed when it is asked for, from the base's weight as it is then, so that no second
+    copy of a large base is held.
+    """
+
+    def __init__(self, modules: Mapping[str, Any]) -> None:
+        """`modules` are peft's layers by their names in the base."""
+        self._modules = {f"{name}.weight": module for name, module in modules.items()}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._modules
+
+    @torch.no_grad()
+    def __getitem__(self, name: str) -> Tensor:
+        module = self._modules[name]
+        weight = module.get_base_layer().weight
+        own = weight.data
+        try:
+            weight.data = own.clone()
+            # The base may have been moved since.
+            module.to(own.device).merge()
+            return weight.data
+        finally:
+            # What peft has to undo it is not exact.
+            weight.data = own
+            module.merged_adapters.clear()
 
 
 class Unadapted:

@@ -31,6 +31,7 @@ def probe(recipe: Recipe, batches: Batches) -> Probe:
     The batches come without tensors and get random ones, so no image is read and no cache filled.
     Raises as `train`, and EnvironmentProblem where this system does not say what a process takes.
     """
+    machine.free_dropped()
     options, before = recipe.train, machine.memory_now()
     try:
         machine.forget_peak_memory()

@@ -86,6 +86,8 @@ def train(
         compilation.require(recipe.train)
         world = launching.world(recipe)
         _check(recipe, shards, world)
+        # The base of a run before this one, in the same process.
+        machine.free_dropped()
         base = loading.load_recipe_base(recipe)
         # Do.
         launching.say(recipe)
@@ -114,7 +116,7 @@ def train(
         else:
             del base
             # Else what filled the cache would be missing on the first card.
-            machine.free_device_cache()
+            machine.free_dropped()
             launch_followed(job, world, launching.variables, on_step)
         return name, project.receipt("runs", name)
 

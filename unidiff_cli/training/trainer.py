@@ -151,7 +151,7 @@ class Trainer:
             # Not above: the error holds what the step had computed.
             self.optimizer.zero_grad(set_to_none=True)
             self.shares.load(ratios)
-            machine.free_device_cache()
+            machine.free_dropped()
         if self.module.halvings > before:
             logger.warning("%s", self.module.halved_sentence(batch))
         return done
