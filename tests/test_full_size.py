@@ -51,9 +51,18 @@ class Stages:
         return result
 
 
-def probed(project, recipe):
+# A recipe cannot be sent to another process.
+
+
+def probed(project, assignments):
     """What `train --probe` does."""
+    recipe = load_recipe("fashion-12gb", assignments=assignments)
     return probe(recipe, batches_of(project, recipe))
+
+
+def trained(project, assignments):
+    """What `train` does."""
+    return train(project, load_recipe("fashion-12gb", assignments=assignments))
 
 
 def megabytes(folder):
@@ -72,29 +81,27 @@ def test_the_chain_at_full_size(tmp_path, kind):
     # In half precision, as such weights are published.
     written = stage("writing the base", write_full_size, tmp_path, kind, half=True)
     assert written == pytest.approx(parameters, rel=0.05)
-    recipe = load_recipe(
-        "fashion-12gb",
-        assignments=[
-            f"base={{diffusion: {tmp_path / 'sd'}, clip: {tmp_path / 'clip'}}}",
-            "prepare.near_duplicates=0",
-            "prepare.splits=[0.5, 0.25, 0.25]",
-            f"train.precision={precision}",
-            "train.steps=2",
-            "train.batch_size=4",
-            "train.chunk=2",
-            "train.denoise_batch=2",
-            "train.preview_every=0",
-            "objectives.prior.images=2",
-            "objectives.prior.every=1",
-            "generate.batch_size=1",
-            "generate.steps=2",
-        ],
-    )
+    assignments = [
+        f"base={{diffusion: {tmp_path / 'sd'}, clip: {tmp_path / 'clip'}}}",
+        "prepare.near_duplicates=0",
+        "prepare.splits=[0.5, 0.25, 0.25]",
+        f"train.precision={precision}",
+        "train.steps=2",
+        "train.batch_size=4",
+        "train.chunk=2",
+        "train.denoise_batch=2",
+        "train.preview_every=0",
+        "objectives.prior.images=2",
+        "objectives.prior.every=1",
+        "generate.batch_size=1",
+        "generate.steps=2",
+    ]
+    recipe = load_recipe("fashion-12gb", assignments=assignments)
     assert recipe.image_size == {"sd15": 512, "sdxl": 1024}[kind]
     project = Project(tmp_path / "project")
     prepare(project, recipe, write_catalogue(tmp_path / "shop", products=8, views=1))
-    stage("--probe", probed, project, recipe)
-    name, receipt = stage("training", train, project, recipe)
+    stage("--probe", probed, project, assignments)
+    name, receipt = stage("training", trained, project, assignments)
     # SDXL's own peak is when its weights are read, in fp32.
     if kind == "sd15":
         assert stage.peaks["--probe"] == pytest.approx(stage.peaks["training"], rel=0.15)

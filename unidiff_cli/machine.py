@@ -54,8 +54,8 @@ def has_gpu() -> bool:
 def free_dropped() -> None:
     """Frees what no one holds any more, and gives reserves back to the GPU and to the system.
 
-    accelerate puts a trained model into a cycle of references, where it would stay, gigabytes, until
-    Python happens to look; and of freed tensors below 32 MB glibc keeps the memory.
+    accelerate puts a trained model into a cycle of references, where it would stay until Python
+    happens to look; and of freed tensors below 32 MB glibc keeps the memory.
     """
     import ctypes
 

@@ -36,7 +36,7 @@ def load_recipe_base(recipe: Recipe) -> BaseModel:
 @cache
 def _family(name: str) -> type[BaseModel]:
     family = cast("type[BaseModel]", registry.load("models", name))
-    # An error caught by a package that this imports keeps the frames of our callers, and a base that
-    # one of them holds would stay in memory until Python looks for cycles.
+    # An error caught by a package that this imports keeps the frames of our callers, and a base
+    # that one of them holds would stay in memory until Python looks for cycles.
     gc.collect()
     return family
