@@ -19,6 +19,7 @@ from __future__ import annotations
 import difflib
 import signal
 from collections.abc import Iterable
+from typing import Any
 
 
 class Stated(BaseException):
@@ -30,6 +31,17 @@ class Stated(BaseException):
         self.fact = fact
         self.action = action
         super().__init__(f"{fact} {action}".strip())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default Python would call a subclass with the one text, in another process.
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(kind: type[Stated], texts: tuple[str, ...], state: dict[str, Any]) -> Stated:
+    """An error as it was in the process that raised it."""
+    problem = kind.__new__(kind, *texts)
+    vars(problem).update(state)
+    return problem
 
 
 class UnidiffError(Stated, Exception):

@@ -16,7 +16,7 @@ class LatentCache:
     """
 
     kind: str = "sd15-narrow"
-    batch: int = 1
+    batch: int = 2
     rounds: int = 5
 
     def measure(self) -> dict[str, float]:

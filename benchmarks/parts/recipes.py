@@ -17,6 +17,8 @@ def recipe_of(name: str, batch: int, *assignments: str) -> "Recipe":
     fixed = (
         "base=nano",
         f"train.batch_size={batch}",
+        # Only nano's own number of steps is known.
+        "train.steps=85",
         "train.measure_gradients_every=0",
         "train.precision=fp32",
         *(f"objectives.{term}=null" for term in extra),
