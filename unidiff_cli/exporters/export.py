@@ -7,7 +7,6 @@ some of what the run learned goes. CLIP's towers and the denoiser have a share e
 from __future__ import annotations
 
 import logging
-from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -275,7 +274,7 @@ def _tuned(
         return weights
     adapters = LowRank.of_tensors(base, recipe.train.lora, averaged)
     base.adapter = replace(adapters.factors(), others=_towers(base, weights))
-    return ChainMap(weights, adapters.taken_out())
+    return adapters.taken_out(weights)
 
 
 def _towers(base: BaseModel, weights: Mapping[str, Tensor]) -> tuple[Tower, ...]:

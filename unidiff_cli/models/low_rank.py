@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -195,12 +196,13 @@ class LowRank:
 
     # ------------------------------------------------------------ as weights
 
-    def taken_out(self) -> Mapping[str, Tensor]:
+    def taken_out(self, beside: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
         """Takes them out of the base; the weights that compute the same, by the base's own names.
 
-        The base's weights are what they were, to the last bit.
+        With those of `beside`, which trained without adapters. The base's weights are what they
+        were, to the last bit.
         """
-        merged = Merged(self.modules())
+        merged = Merged(self.modules(), beside or {})
         remove_adapters(self.base)
         return merged
 
@@ -225,21 +227,24 @@ class Merged(Mapping[str, Tensor]):
     copy of a large base is held.
     """
 
-    def __init__(self, modules: Mapping[str, Any]) -> None:
-        """`modules` are peft's layers by their names in the base."""
+    def __init__(self, modules: Mapping[str, Any], beside: Mapping[str, Tensor]) -> None:
+        """`modules` are peft's layers by their names in the base; `beside` other weights."""
         self._modules = {f"{name}.weight": module for name, module in modules.items()}
+        self._beside = beside
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
+        return chain(self._beside, self._modules)
 
     def __len__(self) -> int:
-        return len(self._modules)
+        return len(self._beside) + len(self._modules)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._modules
+        return name in self._modules or name in self._beside
 
     @torch.no_grad()
     def __getitem__(self, name: str) -> Tensor:
+        if name in self._beside:
+            return self._beside[name]
         module = self._modules[name]
         weight = module.get_base_layer().weight
         own = weight.data
