@@ -34,14 +34,12 @@ class Stated(BaseException):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default Python would call a subclass with the one text, in another process.
-        return _restored, (type(self), self.args, vars(self))
+        return _unfilled, (type(self), self.args), vars(self)
 
 
-def _restored(kind: type[Stated], texts: tuple[str, ...], state: dict[str, Any]) -> Stated:
-    """An error as it was in the process that raised it."""
-    problem = kind.__new__(kind, *texts)
-    vars(problem).update(state)
-    return problem
+def _unfilled(kind: type[Stated], texts: tuple[str, ...]) -> Stated:
+    """An error before it has the attributes that it had in the process that raised it."""
+    return kind.__new__(kind, *texts)
 
 
 class UnidiffError(Stated, Exception):
