@@ -51,11 +51,8 @@ class Stages:
         return result
 
 
-# A recipe cannot be sent to another process.
-
-
 def probed(project, assignments):
-    """What `train --probe` does."""
+    """What `train --probe` does, from assignments: a recipe cannot be sent to another process."""
     recipe = load_recipe("fashion-12gb", assignments=assignments)
     return probe(recipe, batches_of(project, recipe))
 
