@@ -50,12 +50,23 @@ def test_every_gpu_is_named(monkeypatch):
 
 def test_bf16_needs_a_gpu_that_has_it_without_emulation(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert machine.bf16_supported() is False
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
-    assert machine.bf16_supported() is True
+    # The GPU computes, whatever the processor has.
+    for has in (True, False):
+        monkeypatch.setattr(machine, "processor_has", lambda half, other=not has: other)
+        monkeypatch.setattr(
+            torch.cuda, "is_bf16_supported", lambda including_emulation, has=has: has
+        )
+        assert machine.bf16_supported() is has
+
+
+@pytest.mark.parametrize("instructions", [(), ("avx512_bf16",), ("amx_tile",)])
+def test_bf16_on_a_processor_needs_instructions_that_multiply_in_it(monkeypatch, instructions):
+    for name in ("avx512_bf16", "amx_tile"):
+        monkeypatch.setattr(
+            torch.cpu, f"_is_{name}_supported", lambda has=name in instructions: has
+        )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert machine.bf16_supported() is False
+    assert machine.bf16_supported() is machine.processor_has("bf16") is bool(instructions)
 
 
 def test_cores_are_those_the_process_may_use(monkeypatch):

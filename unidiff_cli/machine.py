@@ -92,17 +92,25 @@ def take_gpu(number: int) -> None:
 
 
 def bf16_supported() -> bool:
-    """Whether the GPU computes in bfloat16 natively; False without a GPU."""
+    """Whether what this process computes on has bfloat16 natively: the GPU, else the processor."""
     import torch
 
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return processor_has("bf16")
 
 
 def processor_has(half: Literal["bf16", "fp16"]) -> bool:
-    """Whether the processor has instructions for a half precision, such as AVX-512 BF16 or AMX."""
+    """Whether the processor has instructions that multiply in a half precision.
+
+    bf16: AVX-512 BF16 or AMX, where a training step measures faster than in fp32. torch calls bf16
+    supported on any AVX-512, which imitates it, and slowly.
+    """
     import torch
 
-    return bool(getattr(torch.ops.mkldnn, f"_is_mkldnn_{half}_supported")())
+    if half == "bf16":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
 
 
 def cores() -> int:

@@ -26,7 +26,7 @@ use_cpu: {cpu}
 
 @pytest.fixture
 def auto(tiny_base):
-    return load_recipe(tiny_base)
+    return load_recipe(tiny_base, "train.precision=auto")
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_launcher_decides_and_its_number_is_the_one_that_the_recipe_asks_for(
     with pytest.raises(UsageError, match="DeepSpeed is not supported"):
         Launching.found(auto)
     monkeypatch.delenv("ACCELERATE_USE_DEEPSPEED")
-    three = load_recipe(tiny_base, "train.processes=3")
+    three = load_recipe(tiny_base, "train.precision=auto", "train.processes=3")
     with pytest.raises(UsageError, match="started 2 processes, and train.processes is 3"):
         Launching.found(three).apply(three)
     with pytest.raises(UsageError, match="Give them to the launcher|A launcher has started"):
@@ -167,7 +167,8 @@ def test_every_process_of_a_launcher_runs_the_same_command(project, finished, ti
 
 @pytest.mark.slow
 def test_accelerate_launch_of_one_process_hands_its_precision_on(project, tiny_base):
-    on_tiny_base(project, tiny_base)
+    with on_tiny_base(project, tiny_base).file.open("a") as file:
+        file.write("train: {precision: auto}\n")
     launcher = ["-m", "accelerate.commands.launch", "--cpu", "--mixed_precision", "bf16"]
     command = [sys.executable, *launcher, "-m", "unidiff_cli.cli", "-C", str(project.root), "train"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)

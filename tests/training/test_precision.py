@@ -16,7 +16,12 @@ from unidiff_cli.project import checkpoints, run_log
 from unidiff_cli.training import precision
 from unidiff_cli.training.assembly import trainer_of
 from unidiff_cli.training.example_batches import batches_in_pairs, filled
-from unidiff_cli.training.precision import Precision, accelerator_of, warn_of_slow_half
+from unidiff_cli.training.precision import (
+    Precision,
+    accelerator_of,
+    precision_of,
+    warn_of_slow_half,
+)
 
 
 @pytest.mark.parametrize("half", ["bf16", "fp16"])
@@ -26,6 +31,16 @@ def test_half_precision_trains_and_stays_finite(project, tiny_base, half):
     lines = run_log.read(project.path("runs", name))
     values = [line["loss"] for line in lines if "loss" in line]
     assert len(values) == 3 and np.isfinite(values).all()
+
+
+@pytest.mark.parametrize(("has", "taken"), [(True, "bf16"), (False, "fp32")])
+def test_auto_is_bf16_where_there_are_instructions_for_it(tiny_base, monkeypatch, has, taken):
+    monkeypatch.setattr(machine, "bf16_supported", lambda: has)
+    options = load_recipe(tiny_base, "train.precision=auto").train
+    assert precision_of(options) == taken
+    # What is asked for by name stays.
+    for name in ("fp32", "fp16", "bf16"):
+        assert precision_of(options.model_copy(update={"precision": name})) == name
 
 
 @pytest.fixture

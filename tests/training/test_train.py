@@ -24,7 +24,7 @@ from tests.support.runs import (
     losses,
     outcome,
 )
-from unidiff_cli import Project, export, prepare, train
+from unidiff_cli import Project, export, machine, prepare, train
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.data.stored_rows import StoredRows
 from unidiff_cli.errors import Damaged, NotReady, UsageError, WorkError
@@ -116,6 +116,23 @@ def test_a_run_that_is_cut_and_resumed_equals_one_that_is_not(project, finished,
             for p in (project, finished)
         )
         assert resumed.read_bytes() == whole.read_bytes()
+
+
+def test_a_run_resumed_where_auto_is_another_precision_says_so(
+    project, tiny_base, monkeypatch, caplog
+):
+    caplog.set_level("INFO", "unidiff")
+    monkeypatch.setattr(machine, "bf16_supported", lambda: False)
+    asked = load_recipe(tiny_base, "train.precision=auto", name="clip-only")
+    with pytest.raises(Cut):
+        train(project, asked, on_step=cut_at(2))
+    assert "precision fp32: train.precision is auto." in caplog.messages
+    monkeypatch.setattr(machine, "bf16_supported", lambda: True)
+    train(project, asked, resume=True)
+    assert (
+        "Run 001-clip-only began in fp32. Its train.precision is auto, and this machine goes on in "
+        "bf16." in caplog.messages
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from unidiff_cli.config.train import Train
 from unidiff_cli.errors import UsageError
 from unidiff_cli.system import first_line
 from unidiff_cli.training.place import Place
+from unidiff_cli.training.precision import precision_of
 
 logger = logging.getLogger("unidiff")
 
@@ -113,7 +114,7 @@ class Launching:
         if self.source:
             world = self.world(recipe)
             count = f"{world} processes" if world > 1 else "One process"
-            logger.info(f"{count}, precision {recipe.train.precision}, by {self.source}.")
+            logger.info(f"{count}, precision {precision_of(recipe.train)}, by {self.source}.")
 
 
 # ---------------------------------------------------------------- flags, and accelerate's file

@@ -39,7 +39,7 @@ FIRST_SCALE = 2.0**16
 
 
 def precision_of(options: Train) -> Literal["fp32", "bf16", "fp16"]:
-    """The precision in force; auto: bf16 on a GPU that computes in it, else fp32."""
+    """The precision in force; auto: bf16 where the GPU or processor has it, else fp32."""
     if options.precision == "auto":
         return "bf16" if machine.bf16_supported() else "fp32"
     return options.precision

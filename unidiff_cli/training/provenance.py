@@ -1,4 +1,4 @@
-"""What a run began with, as hashes: made once by `train` and kept in the run's folder."""
+"""What a run began with, mostly as hashes: made once by `train` and kept in the run's folder."""
 
 from __future__ import annotations
 
@@ -15,26 +15,35 @@ from unidiff_cli.errors import Damaged, NotReady
 from unidiff_cli.models.sources import files_hash
 from unidiff_cli.objectives import needs_of
 from unidiff_cli.project.files import write_json
+from unidiff_cli.training.precision import precision_of
 
 FILE = "began.json"
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Hashes of the recipe, the shards, the base's files, and the files that objectives read."""
+    """Hashes of the recipe, the shards, the base's files and what objectives read."""
 
     recipe: str
     shards: str
     weights: str
     # By objective, and by what the file holds.
     inputs: Mapping[str, Mapping[str, str]]
+    # The precision of its first steps, which decides no other hash. Empty: nobody noted it.
+    precision: str = ""
 
     @classmethod
     def of(cls, recipe: Recipe, shards: str) -> Provenance:
         """As things stand now; it reads every file of the base. Raises UsageError."""
         inputs = {name: objective.inputs() for name, objective in recipe.active().items()}
         inputs = {name: files for name, files in inputs.items() if files}
-        return cls(recipe_digest(recipe), shards, files_hash(recipe.base), inputs)
+        return cls(
+            recipe_digest(recipe),
+            shards,
+            files_hash(recipe.base),
+            inputs,
+            precision_of(recipe.train),
+        )
 
     @classmethod
     def read(cls, run: Path) -> Provenance:

@@ -28,7 +28,7 @@ from unidiff_cli.training.follower import launch_followed
 from unidiff_cli.training.job import Job, rows_of
 from unidiff_cli.training.launching import Launching
 from unidiff_cli.training.place import Place, others
-from unidiff_cli.training.precision import warn_of_slow_half
+from unidiff_cli.training.precision import precision_of, warn_of_slow_half
 from unidiff_cli.training.provenance import Provenance
 from unidiff_cli.training.run import rewind
 from unidiff_cli.training.selection import rule_words
@@ -91,7 +91,7 @@ def train(
         base = loading.load_recipe_base(recipe)
         # Do.
         launching.say(recipe)
-        warn_of_slow_half(recipe.train)
+        _say_precision(recipe, name, provenance)
         if not resume:
             for note in notes:
                 logger.info("%s", note)
@@ -119,6 +119,22 @@ def train(
             machine.free_dropped()
             launch_followed(job, world, launching.variables, on_step)
         return name, project.receipt("runs", name)
+
+
+def _say_precision(recipe: Recipe, name: str, began: Provenance) -> None:
+    """Says what `auto` is here, and where that is not what a resumed run began in."""
+    now = precision_of(recipe.train)
+    if began.precision not in ("", now):
+        logger.warning(
+            "Run %s began in %s. Its train.precision is %s, and this machine goes on in %s.",
+            name,
+            began.precision,
+            recipe.train.precision,
+            now,
+        )
+    elif recipe.train.precision == "auto":
+        logger.info("precision %s: train.precision is auto.", now)
+    warn_of_slow_half(recipe.train)
 
 
 def _finished(
