@@ -101,9 +101,8 @@ def test_on_a_narrow_terminal_nothing_is_cut_off(monkeypatch):
 
 
 def test_flags_after_the_dashes_are_accelerate_s(unidiff, project):
-    code, out, _ = unidiff(
-        "-C", project.root, "train", "--dry-run", "--", "--mixed_precision", "bf16"
-    )
+    asked = ("-C", project.root, "train", "--dry-run", "--set", "train.precision=auto")
+    code, out, _ = unidiff(*asked, "--", "--mixed_precision", "bf16")
     assert code == 0 and "precision: bf16" in out
     code, _, err = unidiff("-C", project.root, "train", "--dry-run", "nonsense")
     assert code == 2 and "'nonsense' is no flag of accelerate launch" in err
