@@ -155,7 +155,7 @@ class Train(Section):
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
-        description="auto: bf16 where GPU or processor have it, else fp32; fp16: its loss is scaled",
+        description="auto: bf16 where GPU or processor have it, else fp32; fp16: a scaled loss",
     )
     gradient_checkpointing: bool = Field(
         False, description="less memory for more time: activations are computed twice"
