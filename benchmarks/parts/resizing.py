@@ -20,6 +20,8 @@ Size = tuple[int, int]
 Way = Callable[[bytes], bytes]
 # Photos that are drawn from nothing.
 DRAWN = 40
+# Coloured fields along a side.
+FIELDS = 12
 BOUNDS = ImageBounds(pixels=10**9, bytes=10**9, scans=100)
 
 
@@ -81,10 +83,14 @@ def photos(count: int, size: Size) -> Iterator[bytes]:
 
 
 def fields(count: int, size: Size) -> Iterator[bytes]:
-    """JPEG files of sixteen soft coloured fields, each image of its own colours; fast to make."""
+    """JPEG files of soft coloured fields, each image of its own colours; fast to make.
+
+    Of so many fields hashes share bands as rarely as those of photos. Of sixteen, all would share
+    one, and `prepare` would compare all with all.
+    """
     rng = np.random.default_rng(0)
     for _ in range(count):
-        colours = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8))
+        colours = Image.fromarray(rng.integers(0, 256, (FIELDS, FIELDS, 3), np.uint8))
         stream = io.BytesIO()
         colours.resize(size, Image.Resampling.BICUBIC).save(stream, "JPEG", quality=90)
         yield stream.getvalue()
