@@ -32,7 +32,14 @@ def typed_columns(
 
     Numbers are float64, dates days, lists lists of text, all else text by codes.
     """
-    return {name: _column([r.get(name) for r in rows], each) for name, each in attributes.items()}
+    columns: dict[str, list[Any]] = {name: [] for name in attributes}
+    # An equal text is held once, whatever makes the rows.
+    held: dict[str, str] = {}
+    for row in rows:
+        for name, cells in columns.items():
+            cell = row.get(name)
+            cells.append(held.setdefault(cell, cell) if isinstance(cell, str) else cell)
+    return {name: _column(columns.pop(name), each) for name, each in attributes.items()}
 
 
 def _column(cells: Sequence[Any], attribute: Attribute) -> pyarrow.Array:

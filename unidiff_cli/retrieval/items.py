@@ -39,7 +39,7 @@ def write_items(
     folder: Path, rows: Sequence[Row], attributes: Mapping[str, Attribute] | None
 ) -> None:
     """Writes the rows with their attributes as typed columns, found here where not given."""
-    cells = list(column_of(rows, "attributes"))
+    cells = column_of(rows, "attributes")
     table = table_of(rows)
     for name, field in FIELDS.items():
         if name in ("product", "split"):

@@ -75,7 +75,7 @@ def learn(
     for values of several attributes has the one that more of its images have.
     """
     captions = [" ".join(texts) for texts in column_of(rows, "captions")]
-    words = [words_of(caption) for caption in captions]
+    words = _frequent_words(captions)
     groups = list(column_of(rows, "group"))
     found: dict[str, Synonym] = {}
     columns = class_columns(column_of(rows, "attributes"), attributes)
@@ -86,6 +86,16 @@ def learn(
             if word not in found or found[word].images < synonym.images:
                 found[word] = synonym
     return found
+
+
+def _frequent_words(captions: Sequence[str]) -> list[list[str]]:
+    """The words of each caption that as many captions hold as a synonym has products.
+
+    Names and numbers, of which each caption has its own, would fill the memory.
+    """
+    counts = Counter(word for caption in captions for word in words_of(caption))
+    held = {word: word for word, count in counts.items() if count >= PRODUCTS}
+    return [[held[word] for word in words_of(caption) if word in held] for caption in captions]
 
 
 def _of_column(

@@ -9,11 +9,12 @@ a bound was measured to be worth nothing; what `words` misses is said instead
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 
 from unidiff_cli.data.row import Row
 from unidiff_cli.data.rows import column_of
@@ -25,6 +26,8 @@ FILE = "threshold.json"
 WRONG = 0.05
 # Validation images that are needed to find it, and that are enough.
 LEAST, MOST = 20, 1_000
+# Rows that are compared at a time with all of those.
+BLOCK = 4_096
 
 
 @dataclass(frozen=True)
@@ -40,20 +43,42 @@ class Threshold:
 
 def calibrate(rows: Sequence[Row], embeddings: np.ndarray) -> Threshold:
     """The threshold of an index's rows and their unit embeddings (N, D)."""
-    groups, names = np.array(list(column_of(rows, "group")), object), column_of(rows, "id")
-    pairs = zip(column_of(rows, "content"), names, strict=True)
-    contents = np.array([content or name for content, name in pairs], object)
+    names = zip(column_of(rows, "content"), column_of(rows, "id"), strict=True)
+    contents, groups = _codes(content or name for content, name in names), _codes_of(rows, "group")
+    # A product of several contents has another image of each of its images.
+    least, most = np.full(len(rows), len(rows)), np.full(len(rows), -1)
+    np.minimum.at(least, groups, contents)
+    np.maximum.at(most, groups, contents)
     splits = column_of(rows, "split")
     asking = np.array([n for n, split in enumerate(splits) if split == "val"], np.int64)
     if len(asking) > MOST:
         asking = np.sort(np.random.default_rng(0).choice(asking, MOST, replace=False))
-    best = []
-    for number in asking:
-        others = contents != contents[number]
-        if (others & (groups == groups[number])).any():
-            best.append(float(np.max(embeddings @ embeddings[number], where=others, initial=-1)))
-    score = float(np.quantile(best, WRONG)) if len(best) >= LEAST else None
-    return Threshold(score, len(best))
+    asking = asking[least[groups[asking]] < most[groups[asking]]]
+    if len(asking) < LEAST:
+        return Threshold(None, len(asking))
+    best = _best_of_others(embeddings, contents, asking)
+    return Threshold(float(np.quantile(best, WRONG)), len(asking))
+
+
+def _codes_of(rows: Sequence[Row], name: str) -> np.ndarray:
+    return _codes(column_of(rows, name))
+
+
+def _codes(texts: Iterable[str]) -> np.ndarray:
+    """(N,) int32: equal for equal texts, from 0 on."""
+    held = pyarrow.array(texts, pyarrow.large_string()).dictionary_encode()
+    return held.indices.to_numpy()
+
+
+def _best_of_others(embeddings: np.ndarray, contents: np.ndarray, asking: np.ndarray) -> np.ndarray:
+    """The best score of each asking row (A,) among images of another content, (A,)."""
+    queries, own = embeddings[asking], contents[asking]
+    best = np.full(len(asking), -1, np.float32)
+    for start in range(0, len(embeddings), BLOCK):
+        scores = embeddings[start : start + BLOCK] @ queries.T
+        scores[contents[start : start + BLOCK, None] == own] = -1
+        best = np.maximum(best, scores.max(axis=0))
+    return best
 
 
 def write_threshold(folder: Path, threshold: Threshold) -> None:
