@@ -64,3 +64,23 @@ def test_a_damaged_file_is_named(tmp_path):
         (tmp_path / FILE).write_text(text)
         with pytest.raises(Damaged, match="unidiff index --force"):
             read_threshold(tmp_path)
+
+
+def test_it_is_that_of_each_image_compared_with_all(monkeypatch):
+    """Over several blocks, and of products and contents that repeat."""
+    monkeypatch.setattr("unidiff_cli.retrieval.thresholds.BLOCK", 37)
+    rng = np.random.default_rng(0)
+    rows = [
+        row(n, f"p{rng.integers(40)}", rng.choice(["val", "train"]), f"c{rng.integers(150)}")
+        for n in range(200)
+    ]
+    embeddings = unit(rng.normal(size=(200, 4)).astype(np.float32))
+    best = []
+    for asked, one in zip(embeddings, rows, strict=True):
+        others = np.array([other.content != one.content for other in rows])
+        alike = [other.group == one.group for other in rows]
+        if one.split == "val" and (others & alike).any():
+            best.append((embeddings[others] @ asked).max())
+    threshold = calibrate(rows, embeddings)
+    assert threshold.images == len(best) > LEAST
+    assert threshold.score == pytest.approx(np.quantile(best, 0.05), abs=1e-6)
