@@ -1,6 +1,7 @@
 """The machine's own facts stand in one file, and are what the operating system says."""
 
 import os
+import platform
 import shutil
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def test_bf16_needs_a_gpu_that_has_it_without_emulation(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     # The GPU computes, whatever the processor has.
     for has in (True, False):
-        monkeypatch.setattr(machine, "processor_has", lambda half, other=not has: other)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda other=not has: other)
         monkeypatch.setattr(
             torch.cuda, "is_bf16_supported", lambda including_emulation, has=has: has
         )
@@ -66,7 +67,12 @@ def test_bf16_on_a_processor_needs_instructions_that_multiply_in_it(monkeypatch,
             torch.cpu, f"_is_{name}_supported", lambda has=name in instructions: has
         )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     assert machine.bf16_supported() is machine.processor_has("bf16") is bool(instructions)
+    # Another processor's own answer is torch's, and nobody has measured it.
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert machine.processor_has("bf16") is torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert machine.bf16_supported() is bool(instructions)
 
 
 def test_cores_are_those_the_process_may_use(monkeypatch):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Iterator
@@ -92,25 +93,34 @@ def take_gpu(number: int) -> None:
 
 
 def bf16_supported() -> bool:
-    """Whether what this process computes on has bfloat16 natively: the GPU, else the processor."""
+    """Whether bfloat16 is fast on what this process computes on: the GPU, else the processor.
+
+    A processor with AVX-512 BF16 or AMX; others that have it, as of ARM, were not measured.
+    """
     import torch
 
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return processor_has("bf16")
+    return _multiplies_bf16()
 
 
 def processor_has(half: Literal["bf16", "fp16"]) -> bool:
     """Whether the processor has instructions that multiply in a half precision.
 
-    bf16: AVX-512 BF16 or AMX, where a training step measures faster than in fp32. torch calls bf16
-    supported on any AVX-512, which imitates it, and slowly.
+    Of x86 torch calls bf16 supported on any AVX-512, which imitates it, and slowly.
     """
     import torch
 
-    if half == "bf16":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+    if half == "bf16" and platform.machine() in ("x86_64", "AMD64"):
+        return _multiplies_bf16()
+    return bool(getattr(torch.ops.mkldnn, f"_is_mkldnn_{half}_supported")())
+
+
+def _multiplies_bf16() -> bool:
+    """Whether the processor has x86's instructions for bfloat16."""
+    import torch
+
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def cores() -> int:
