@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
+# Of glibc's mallopt (mallopt(3)), with the most that it
+# takes, and what may be kept.
+M_MMAP_THRESHOLD, LARGEST_BLOCK = -3, 32 * 1024**2
+M_TRIM_THRESHOLD, KEPT = -1, 1024**3
+
 _without_gpu: ContextVar[bool] = ContextVar("without_gpu", default=False)
 
 
@@ -68,6 +73,19 @@ def free_dropped() -> None:
     # glibc's alone.
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)
+
+
+def keep_freed() -> None:
+    """Lets this process keep the memory of freed blocks of up to 32 MB, 1 GiB in all.
+
+    glibc gives such memory back at once. Where each batch is made of new blocks of the same sizes,
+    the system then clears and maps every page of them again.
+    """
+    import ctypes
+
+    if sys.platform == "linux" and (option := getattr(ctypes.CDLL(None), "mallopt", None)):
+        option(M_MMAP_THRESHOLD, LARGEST_BLOCK)
+        option(M_TRIM_THRESHOLD, KEPT)
 
 
 def gpu_count() -> int:

@@ -1,13 +1,16 @@
 """Samples as batches: shares of processes, cached tensors and reading ahead."""
 
+import ctypes
+import resource
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from tests.support.batches import mean_colours
-from unidiff_cli.data.dataset import BatchPlan, Samples, loader
+from unidiff_cli.data.dataset import BatchPlan, Samples, loader, read_ahead
 from unidiff_cli.data.shards import Shards
 from unidiff_cli.data.stored_rows import StoredRows
 from unidiff_cli.project.row_store import keys_of, write_pack
@@ -86,3 +89,20 @@ def test_cached_tensors_are_taken_by_row(shards, training_rows, tmp_path):
     places = [training_rows.index(row) for row in batch.rows]
     assert batch.clip_pixels.tolist() == places
     assert batch.latents.tolist() == [places[i] for i in batch.denoise_rows]
+
+
+class PagesMapped(Dataset[int]):
+    """Item → the pages that the system mapped while 64 MiB were filled and freed again."""
+
+    def __getitem__(self, item: int) -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        blocks = [b"x" * 8 * 1024**2 for _ in range(8)]
+        del blocks
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc's allocator")
+def test_a_loader_process_keeps_the_memory_of_its_batches():
+    first, *rest = read_ahead(PagesMapped(), range(4), workers=1)
+    assert first > 1_000
+    assert max(rest) < 100

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from unidiff_cli import processes
+from unidiff_cli import machine, processes
 from unidiff_cli.data.alike_order import AlikeOrder, block_size
 from unidiff_cli.data.augmentation import Augmentation
 from unidiff_cli.data.batch import Batch, Transform, image_of
@@ -294,7 +294,7 @@ def read_ahead(dataset: Dataset[Any], keys: Iterable[Any], workers: int) -> Iter
         batch_size=1,
         collate_fn=_only,
         num_workers=workers,
-        worker_init_fn=partial(_end_with_parent, os.getpid()),
+        worker_init_fn=partial(_begin, os.getpid()),
         prefetch_factor=AHEAD if workers else None,
         multiprocessing_context="spawn" if workers else None,
     )
@@ -341,5 +341,7 @@ def _end(started: Iterable[BaseProcess]) -> None:
         signal.signal(signal.SIGCHLD, heard)
 
 
-def _end_with_parent(parent: int, worker: int) -> None:
+def _begin(parent: int, worker: int) -> None:
+    """Prepares a process of a loader, which makes batches of the same sizes until it ends."""
     processes.end_with_parent(parent)
+    machine.keep_freed()

@@ -247,10 +247,11 @@ def _are_ready(processor: Any, images: Sequence[Image.Image]) -> bool:
 def _stacked(images: Sequence[Image.Image]) -> Tensor:
     """RGB images of one size, uint8 (B, 3, h, w)."""
     width, height = images[0].size
-    rows = np.empty((len(images), height, width, 3), np.uint8)
+    rows = np.empty((len(images), 3, height, width), np.uint8)
     for row, image in zip(rows, images, strict=True):
-        row[:] = np.asarray(image)
-    return torch.from_numpy(rows).permute(0, 3, 1, 2).contiguous()
+        # Band by band: reordering bytes that lie three apart takes longer.
+        row[:] = image.split()
+    return torch.from_numpy(rows)
 
 
 def _refuse_narrow(images: Sequence[Image.Image], side: int) -> None:
