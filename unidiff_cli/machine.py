@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 # What the drivers of GPUs that torch knows leave in a Linux: CUDA's, ROCm's, and WSL's.
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
-
-# Of glibc's mallopt (mallopt(3)), with the most that it
-# takes, and what may be kept.
+# Options of glibc's mallopt (mallopt(3)): the largest block that is not mapped anew, at most 32 MB,
+# and how much freed memory is kept.
 M_MMAP_THRESHOLD, LARGEST_BLOCK = -3, 32 * 1024**2
 M_TRIM_THRESHOLD, KEPT = -1, 1024**3
 

@@ -250,7 +250,7 @@ def _stacked(images: Sequence[Image.Image]) -> Tensor:
     rows = np.empty((len(images), 3, height, width), np.uint8)
     for row, image in zip(rows, images, strict=True):
         # Band by band: reordering bytes that lie three apart takes longer.
-        row[:] = image.split()
+        row[:] = [np.asarray(band) for band in image.split()]
     return torch.from_numpy(rows)
 
 

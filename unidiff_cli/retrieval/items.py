@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ BLOCK = 16_384
 PREFIX = "@"
 # What a filter may ask of every row, and the field that answers it.
 FIELDS = {"id": "id", "product": "group", "split": "split", "path": "path"}
+# Those of them that many rows share, held once each.
+CODED = ("group", "split")
 REDO = "Run: unidiff index --force"
 
 
@@ -40,17 +43,30 @@ def write_items(
 ) -> None:
     """Writes the rows with their attributes as typed columns, found here where not given."""
     cells = column_of(rows, "attributes")
-    table = table_of(rows)
-    for name, field in FIELDS.items():
-        if name in ("product", "split"):
-            place = table.column_names.index(field)
-            table = table.set_column(place, field, table[field].dictionary_encode())
     known = infer(cells) if attributes is None else attributes
-    for name, column in typed_columns(cells, known).items():
-        table = table.append_column(PREFIX + name, column)
+    typed = {PREFIX + name: column for name, column in typed_columns(cells, known).items()}
+    coded = {name: pyarrow.array(column_of(rows, name), "string") for name in CODED}
+    columns = {name: column.dictionary_encode() for name, column in coded.items()} | typed
+    # In blocks, so that no second copy of all rows is held; an empty one tells what columns are.
+    starts = range(0, max(len(rows), 1), BLOCK)
+    blocks = (_block(rows[start : start + BLOCK], columns, start) for start in starts)
     with pyarrow.OSFile(str(folder / FILE), "wb") as file:
-        with pyarrow.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table.unify_dictionaries(), max_chunksize=BLOCK)
+        first = next(blocks)
+        with pyarrow.ipc.new_file(file, first.schema) as writer:
+            for block in chain([first], blocks):
+                writer.write_table(block, max_chunksize=BLOCK)
+
+
+def _block(rows: Sequence[Row], columns: Mapping[str, pyarrow.Array], start: int) -> pyarrow.Table:
+    """Rows as a table, with columns of all rows in the place of their own and behind them."""
+    table = table_of(rows)
+    for name, column in columns.items():
+        part = column[start : start + len(rows)]
+        if name in table.column_names:
+            table = table.set_column(table.column_names.index(name), name, part)
+        else:
+            table = table.append_column(name, part)
+    return table
 
 
 class Items:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-import pyarrow
 
 from unidiff_cli.data.row import Row
 from unidiff_cli.data.rows import column_of
@@ -44,9 +44,10 @@ class Threshold:
 def calibrate(rows: Sequence[Row], embeddings: np.ndarray) -> Threshold:
     """The threshold of an index's rows and their unit embeddings (N, D)."""
     names = zip(column_of(rows, "content"), column_of(rows, "id"), strict=True)
-    contents, groups = _codes(content or name for content, name in names), _codes_of(rows, "group")
+    contents = _numbers(content or name for content, name in names)
+    groups = np.unique(_numbers(column_of(rows, "group")), return_inverse=True)[1]
     # A product of several contents has another image of each of its images.
-    least, most = np.full(len(rows), len(rows)), np.full(len(rows), -1)
+    least, most = np.full(len(rows), ~np.uint64(0)), np.zeros(len(rows), np.uint64)
     np.minimum.at(least, groups, contents)
     np.maximum.at(most, groups, contents)
     splits = column_of(rows, "split")
@@ -60,14 +61,10 @@ def calibrate(rows: Sequence[Row], embeddings: np.ndarray) -> Threshold:
     return Threshold(float(np.quantile(best, WRONG)), len(asking))
 
 
-def _codes_of(rows: Sequence[Row], name: str) -> np.ndarray:
-    return _codes(column_of(rows, name))
-
-
-def _codes(texts: Iterable[str]) -> np.ndarray:
-    """(N,) int32: equal for equal texts, from 0 on."""
-    held = pyarrow.array(texts, pyarrow.large_string()).dictionary_encode()
-    return held.indices.to_numpy()
+def _numbers(texts: Iterable[str]) -> np.ndarray:
+    """(N,) uint64: equal for equal texts, and hardly ever for others."""
+    digests = (blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(b"".join(digests), np.uint64)
 
 
 def _best_of_others(embeddings: np.ndarray, contents: np.ndarray, asking: np.ndarray) -> np.ndarray:
