@@ -85,6 +85,10 @@ WRONG = [
     ("ablate --recipes joint,joint", 2, "Two recipes are named 'joint'"),
     ("ablate --recipes joint --seeds 0,x", 2, "--seeds cannot read 'x'"),
     ("ablate --recipes joint --folds 1", 2, "--folds needs 2 or more"),
+    ("ablate", 2, "ablate needs a plan, or --recipes"),
+    ("ablate --recipes ,", 2, "ablate needs a plan, or --recipes"),
+    ("ablate no-plan.yaml", 2, "no-plan.yaml cannot be read"),
+    ("ablate plan.yaml --seeds 1", 2, "--seeds stands beside the plan plan.yaml"),
 ]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.projects import copy_project, load_recipe
+from unidiff_cli.config.ablation_plan import PlannedTests
 from unidiff_cli.errors import Interrupted, UsageError
 from unidiff_cli.experiments import cells, folds
 from unidiff_cli.experiments.ablation import ablate, joint_recipes, refuse_unlike
@@ -167,6 +168,32 @@ def test_a_recipe_that_teaches_another_encoder_is_measured_by_it(project, recipe
 def test_the_joint_recipe_is_told_by_its_objectives(recipe_of):
     names = ("clip-only", "sd-only", "joint", "fashion")
     assert joint_recipes({name.upper(): recipe_of(name) for name in names}) == ["JOINT"]
+
+
+def test_a_plan_says_which_tests_are_made(project, recipes, done):
+    tests = PlannedTests(pairs=[("joint", "base"), ("joint", "clip-only")], figures=["map_t2i"])
+    ablate(project, recipes, [0], tests=tests)
+    table = read_table(project)
+    made = [(test["model"], test["against"], test["figure"]) for test in table["tests"]]
+    assert made == [("joint", "base", "map_t2i"), ("joint", "clip-only", "map_t2i")]
+    assert any("Only the tests of the plan were made" in note for note in table["notes"])
+    assert "r1_i2t" in table["figures"]["joint"], "a figure without a test stays in the table"
+    # The same cells, with all tests.
+    ablate(project, recipes, [0])
+    assert len(read_table(project)["tests"]) > 2 and len(done) == 3
+
+
+@pytest.mark.parametrize(
+    ("pair", "figure", "problem"),
+    [
+        (("joint", "clip_only"), "map_t2i", "'clip_only', and there is no such model. Did you"),
+        (("joint", "base"), "map_t2j", "'map_t2j', and there is no such judged figure. Did you"),
+    ],
+)
+def test_tests_of_what_is_not_there_cost_no_training(project, recipes, done, pair, figure, problem):
+    with pytest.raises(UsageError, match=problem):
+        ablate(project, recipes, [0], tests=PlannedTests(pairs=[pair], figures=[figure]))
+    assert done == []
 
 
 # ---------------------------------------------------------------- what is done is not done again

@@ -5,7 +5,7 @@ import pytest
 
 from unidiff_cli.evaluation.results import BootstrapSamples, MetricResult, PerItem
 from unidiff_cli.experiments.cells import CellResult, Training
-from unidiff_cli.experiments.summary import average, summarise
+from unidiff_cli.experiments.summary import all_pairs, average, summarise
 from unidiff_cli.reports.schema import FigureSpec
 
 SPECS = {"hit": FigureSpec("Hit", "retrieval", "higher", percent=True)}
@@ -23,6 +23,7 @@ def fold_of(*hits, seconds=2.0, notes=()):
     return [CellResult("cell", {"metric": result_of(*hits, notes=notes)}, training)]
 
 
+PAIRS = [("joint", "fashion")]
 GRID = {
     "base": {0: fold_of(0, 0, 0, 0, seconds=None)},
     "fashion": {0: fold_of(1, 0, 0, 0), 1: fold_of(1, 1, 0, 0, seconds=4.0)},
@@ -46,7 +47,7 @@ def test_bootstrap_samples_of_seeds_are_averaged():
 
 
 def test_a_figure_has_a_mean_and_a_spread_over_seeds():
-    figures = summarise(GRID, SPECS, generated=0).figures
+    figures = summarise(GRID, SPECS, PAIRS, SPECS, generated=0).figures
     assert figures["fashion"]["hit"].model_dump() == {
         "mean": 0.375,
         "sd": pytest.approx(0.1767767),
@@ -56,34 +57,41 @@ def test_a_figure_has_a_mean_and_a_spread_over_seeds():
 
 
 def test_training_has_its_seconds():
-    figures = summarise(GRID, SPECS, generated=0).figures
+    figures = summarise(GRID, SPECS, PAIRS, SPECS, generated=0).figures
     assert figures["fashion"]["seconds"].seeds == [2.0, 4.0]
     assert "seconds" not in figures["base"]
 
 
 def test_folds_of_a_seed_are_pooled():
     grid = {"base": {0: fold_of(1, 0, 0, 0) + fold_of(1, 1, 1, 1)}}
-    assert summarise(grid, SPECS, generated=0).figures["base"]["hit"].seeds == [5 / 8]
+    assert summarise(grid, SPECS, [], SPECS, generated=0).figures["base"]["hit"].seeds == [5 / 8]
 
 
 def test_a_figure_that_one_seed_does_not_have_is_left_out():
     without = [CellResult("cell", {"metric": MetricResult({})})]
     grid = {"base": {0: fold_of(1, 0, 0, 0), 1: without}}
-    assert "hit" not in summarise(grid, SPECS, generated=0).figures["base"]
+    assert "hit" not in summarise(grid, SPECS, [], SPECS, generated=0).figures["base"]
 
 
-def test_recipes_are_tested_against_the_first():
-    (test,) = summarise(GRID, SPECS, generated=0).tests
+def test_a_pair_is_tested_by_each_figure():
+    (test,) = summarise(GRID, SPECS, PAIRS, SPECS, generated=0).tests
     assert (test.model, test.against, test.figure) == ("joint", "fashion", "hit")
     assert test.difference == pytest.approx(-0.25)
     assert test.verdict == "not distinguishable", "two products say nothing"
 
 
-def test_recipes_are_tested_against_references_and_each_pair_once():
-    grid = GRID | {"other": GRID["joint"]}
-    pairs = [
-        (test.model, test.against) for test in summarise(grid, SPECS, ["joint"], generated=0).tests
-    ]
+def test_a_figure_that_is_not_asked_for_is_in_the_table_and_not_tested():
+    found = summarise(GRID, SPECS, PAIRS, [], generated=0)
+    assert found.tests == [] and "hit" in found.figures["joint"]
+
+
+def test_a_recipe_may_be_tested_against_the_base():
+    (test,) = summarise(GRID, SPECS, [("fashion", "base")], SPECS, generated=0).tests
+    assert test.difference == pytest.approx(0.375)
+
+
+def test_recipes_are_tested_against_the_first_and_references_and_each_pair_once():
+    pairs = all_pairs(["fashion", "joint", "other"], ["joint"])
     assert pairs == [("joint", "fashion"), ("other", "fashion"), ("other", "joint")]
 
 
@@ -95,4 +103,4 @@ def test_only_notes_of_every_cell_are_in_it():
         }
         for name, seeds in GRID.items()
     }
-    assert summarise(grid, SPECS, generated=0).notes == ["Of all cells."]
+    assert summarise(grid, SPECS, PAIRS, SPECS, generated=0).notes == ["Of all cells."]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +23,7 @@ from unidiff_cli.config.limits import MAX_SEED
 from unidiff_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from unidiff_cli.config.ablation_plan import AblationPlan
     from unidiff_cli.config.schema import Recipe
     from unidiff_cli.project.project import Project
 
@@ -31,19 +34,27 @@ EXAMPLE = (
 
 def ablate_command(
     context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[PLAN]",
+            show_default=False,
+            help="A YAML file that says all of it, written before; in place of the options below.",
+        ),
+    ] = None,
     variants: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--recipes", help="Recipes or recipe files, comma-separated; the first is the baseline."
         ),
-    ],
+    ] = None,
     seeds: Annotated[
-        str, typer.Option("--seeds", help="Training seeds, comma-separated.")
-    ] = "0,1,2",
+        str | None, typer.Option("--seeds", help="Training seeds, comma-separated; 0,1,2 if none.")
+    ] = None,
     folds: Annotated[
-        int,
+        int | None,
         typer.Option("--folds", min=0, help="Folds by product; 0: the project's own splits."),
-    ] = 0,
+    ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of every training.")
     ] = None,
@@ -62,13 +73,17 @@ def ablate_command(
 ) -> None:
     """Train and measure recipes × seeds × folds alike, into one table with paired tests."""
     project = announced_project(context)
+    options = {
+        "--recipes": variants,
+        "--seeds": seeds,
+        "--folds": folds,
+        "--steps": steps,
+        "--margin": margin,
+        "--set": assignments,
+    }
+    plan = _plan(file, {name: value for name, value in options.items() if value is not None})
     given = [*(assignments or ()), *([f"train.steps={steps}"] if steps else [])]
-    recipes = _recipes(project, variants, given)
-    training_seeds = _seeds(seeds)
-    if folds == 1:
-        raise UsageError(
-            "--folds needs 2 or more.", "Leave it out to use the project's own splits."
-        )
+    recipes = _recipes(project, plan.recipes, [*plan.assignments, *given])
     from unidiff_cli.experiments.ablation import ablate
 
     before = receipt_of(project, "ablation")
@@ -76,9 +91,10 @@ def ablate_command(
         receipt = ablate(
             project,
             recipes,
-            training_seeds,
-            folds,
-            margin=margin,
+            plan.seeds,
+            plan.folds,
+            margin=plan.margin,
+            tests=plan.tests,
             jobs=jobs,
             keep_exports=keep_exports,
             on_progress=bars,
@@ -91,12 +107,40 @@ def ablate_command(
     say_done(project, "ablation", before, receipt, f"open {page}")
 
 
-def _recipes(project: Project, names: str, assignments: list[str]) -> dict[str, Recipe]:
-    """The recipes of --recipes by their names, in the order given."""
+def _plan(file: Path | None, options: dict[str, Any]) -> AblationPlan:
+    """The plan of a file, or that of the options."""
+    from unidiff_cli.config.ablation_plan import AblationPlan, read_plan
+
+    if file and options:
+        raise UsageError(
+            f"{next(iter(options))} stands beside the plan {file}, which says all of it.",
+            "Change the file, or leave it out.",
+        )
+    if file:
+        return read_plan(file)
+    recipes = [part.strip() for part in options.get("--recipes", "").split(",") if part.strip()]
+    if not recipes:
+        raise UsageError("ablate needs a plan, or --recipes.", EXAMPLE)
+    if options.get("--folds") == 1:
+        raise UsageError(
+            "--folds needs 2 or more.", "Leave it out to use the project's own splits."
+        )
+    return AblationPlan(
+        recipes=tuple(recipes),
+        seeds=_seeds(options.get("--seeds", "0,1,2")),
+        folds=options.get("--folds", 0),
+        margin=options.get("--margin"),
+    )
+
+
+def _recipes(
+    project: Project, names: Sequence[str], assignments: Sequence[str]
+) -> dict[str, Recipe]:
+    """Recipes by their names, in the order given."""
     from unidiff_cli.models.sources import load_recipe
 
     recipes: dict[str, Recipe] = {}
-    for name in filter(None, (part.strip() for part in names.split(","))):
+    for name in names:
         recipe = load_recipe(name, project, environ=os.environ, assignments=assignments)
         if recipe.name in recipes:
             raise UsageError(
@@ -107,7 +151,7 @@ def _recipes(project: Project, names: str, assignments: list[str]) -> dict[str, 
     return recipes
 
 
-def _seeds(text: str) -> list[int]:
+def _seeds(text: str) -> tuple[int, ...]:
     """The whole numbers of --seeds."""
     parts = text.split(",")
     if wrong := [part for part in parts if not part.strip().isdecimal()]:
@@ -116,4 +160,4 @@ def _seeds(text: str) -> list[int]:
         )
     if wrong := [part for part in parts if int(part) > MAX_SEED]:
         raise UsageError(f"--seeds {wrong[0]} is too large.", f"Give numbers of 0 to {MAX_SEED:,}.")
-    return [int(part) for part in parts]
+    return tuple(int(part) for part in parts)

@@ -132,16 +132,17 @@ class _Sources:
             recipe = kind.model_validate(self.data)
         except ValidationError as errors:
             problems += [
-                _sentence(kind, error, self.sources)
+                sentence(kind, error, self.sources)
                 for error in errors.errors()
                 if not _of_other_word(error)
             ]
         if recipe is None or problems:
-            raise RecipeError(sorted(set(problems), key=_by_line))
+            raise RecipeError(sorted(set(problems), key=by_line))
         return recipe
 
 
-def _by_line(problem: str) -> tuple[str, int, str]:
+def by_line(problem: str) -> tuple[str, int, str]:
+    """Where a problem belongs in a list: by file and line."""
     file, line = problem.split(": ")[0].rpartition(":")[::2]
     return (file, int(line), problem) if line.isdigit() else (problem, 0, "")
 
@@ -151,15 +152,17 @@ def _of_other_word(error: Any) -> bool:
     return error["type"] == "literal_error" and str(error["loc"][-1]).startswith("literal[")
 
 
-def _sentence(kind: type[BaseModel], error: Any, sources: list[ConfigSource]) -> str:
-    """One of pydantic's errors in words: `file:line: what is wrong`."""
+def sentence(
+    kind: type[BaseModel], error: Any, sources: list[ConfigSource], whole: str = "a recipe"
+) -> str:
+    """One of pydantic's errors in words: `file:line: what is wrong`. `whole` is what is read."""
     keys = tuple(str(k) for k in error["loc"])
     # Without pydantic's names of the alternatives of a union.
     keys = tuple(k for k in keys if not k.endswith("]") and k not in ALTERNATIVES)
     place, dotted = _place(keys, sources), ".".join(keys)
     if error["type"] == "extra_forbidden":
         parent = keys[:-1]
-        what = f"key in {'.'.join(parent) or 'a recipe'}"
+        what = f"key in {'.'.join(parent) or whole}"
         if parent == ("objectives",):
             what = "objective"
         return f"{place}: no {what} named '{keys[-1]}'.{nearest(keys[-1], _fields(kind, parent))}"

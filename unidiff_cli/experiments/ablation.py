@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unidiff_cli import __version__
+from unidiff_cli.config.ablation_plan import PlannedTests
 from unidiff_cli.config.schema import Recipe
 from unidiff_cli.data.shards import Shards
-from unidiff_cli.errors import UsageError, WorkError
+from unidiff_cli.errors import UsageError, WorkError, nearest
 from unidiff_cli.evaluation.measure import (
     check_scorer,
     choose_metrics,
@@ -25,13 +26,14 @@ from unidiff_cli.evaluation.metrics import Metric
 from unidiff_cli.experiments.cells import BASE, Cell, CellResult, read_cell
 from unidiff_cli.experiments.folds import TRAINING_SECTIONS, fold_projects, open_eval_set
 from unidiff_cli.experiments.processes import run_cells
-from unidiff_cli.experiments.summary import SECONDS, Grid, Summary, summarise
+from unidiff_cli.experiments.summary import SECONDS, Grid, Summary, all_pairs, summarise
 from unidiff_cli.models import sources
 from unidiff_cli.project.files import digest
 from unidiff_cli.project.project import Project
 from unidiff_cli.project.receipt import Receipt, versions
 from unidiff_cli.reports.ablation import write_tables
 from unidiff_cli.reports.ablation_schema import AblationCounts, AblationReport, ValidationCurve
+from unidiff_cli.reports.schema import FigureSpec
 
 # What all recipes must have in common, beside steps and batch size.
 EQUAL_SECTIONS = ("base", "image_size", "generate", "evaluate")
@@ -57,16 +59,18 @@ def ablate(
     folds: int = 0,
     *,
     margin: float | None = None,
+    tests: PlannedTests | None = None,
     jobs: int = 1,
     keep_exports: bool = False,
     on_progress: Progress | None = None,
 ) -> Receipt:
     """Trains and measures every recipe with every seed in every fold, and writes `ablation/`.
 
-    `margin` is in points: by how much a share may be worse and count as not worse. `jobs` cells run
-    at a time. Without folds the project's own splits are used. Raises UsageError
-    for recipes that cannot be compared, and as the stages do; after an Interrupted the same call
-    continues.
+    `margin` is in points: by how much a share may be worse and count as not worse. `tests` are the
+    only ones made, where given; else every recipe is tested against the first, by all figures.
+    `jobs` cells run at a time. Without folds the project's own splits are used. Raises UsageError
+    for recipes that cannot be compared and for tests of what is not there, and as the stages do;
+    after an Interrupted the same call continues.
     """
     # What is read.
     prepared = project.receipt("shards")
@@ -79,6 +83,9 @@ def ablate(
     projects = fold_projects(project, first, folds) if folds else [project]
     metrics, left_out = _choose_metrics(project, first, projects, folds)
     check_scorer(first.evaluate, metrics, first.base)
+    specs = figure_specs(metrics, first.evaluate)
+    if tests:
+        refuse_unknown(tests, [BASE, *recipes], specs)
     # The work, cell by cell; the base's outputs are stored first, for all others.
     started = time.monotonic()
     cells = _cells(project, recipes, seeds, projects, folds, metrics, keep_exports)
@@ -95,6 +102,7 @@ def ablate(
         "seeds": list(seeds),
         "folds": folds,
         "margin": margin,
+        "tests": tests and tests.model_dump(mode="json"),
         "weights": sources.files_hash(first.base),
     }
     inputs = {"shards": prepared.hash}
@@ -102,12 +110,13 @@ def ablate(
     if finished and not waiting:
         return finished
     # The tables.
-    specs = figure_specs(metrics, first.evaluate)
     counts = AblationCounts(recipes=len(recipes), seeds=len(seeds), folds=folds, cells=len(cells))
     generated = first.evaluate.images * max(folds, 1)
-    summary = summarise(grid, specs, joint_recipes(recipes), generated=generated, margin=margin)
+    pairs = tests.pairs if tests else all_pairs(list(recipes), joint_recipes(recipes))
+    tested = tests.figures if tests else list(specs)
+    summary = summarise(grid, specs, pairs, tested, generated=generated, margin=margin)
     plotted = [key for metric in metrics.values() for key in metric.plotted]
-    report = _report(counts, first, settings, summary, grid, plotted, left_out)
+    report = _report(counts, first, settings, summary, grid, plotted, left_out, tests)
     with project.lock(existing=True):
         receipt = Receipt("ablate", settings, inputs, first.evaluate.seed)
         receipt.counts = counts.model_dump()
@@ -148,6 +157,24 @@ def refuse_unlike(recipes: Mapping[str, Recipe], seeds: Sequence[int]) -> None:
                     "an ablation keeps equal.",
                     f"Say it for all, as in: --set {key}=VALUE",
                 )
+
+
+def refuse_unknown(
+    tests: PlannedTests, models: Sequence[str], specs: Mapping[str, FigureSpec]
+) -> None:
+    """Raises UsageError for a test of a model or of a figure that will not be there.
+
+    It is raised before the work, as a misspelt name would cost all of it.
+    """
+    judged = [name for name, spec in specs.items() if spec.better is not None]
+    asked = [(name, "model", models) for pair in tests.pairs for name in pair]
+    asked += [(name, "judged figure", judged) for name in tests.figures]
+    for name, kind, known in asked:
+        if name not in known:
+            raise UsageError(
+                f"The tests name '{name}', and there is no such {kind}.{nearest(name, known)}",
+                f"There are: {', '.join(known)}.",
+            )
 
 
 def _equal_keys(recipe: Recipe) -> dict[str, Any]:
@@ -267,6 +294,7 @@ def _report(
     grid: Grid,
     plotted: Sequence[str],
     left_out: Mapping[str, str],
+    tests: PlannedTests | None,
 ) -> AblationReport:
     return AblationReport(
         counts=counts,
@@ -292,7 +320,13 @@ def _report(
         plotted=[*plotted, SECONDS],
         tradeoffs=list(TRADEOFFS),
         limits=list(LIMITS),
-        notes=summary.notes,
+        notes=[*summary.notes, *([_planned(tests)] if tests else [])],
         left_out=dict(left_out),
         versions=versions(),
     )
+
+
+def _planned(tests: PlannedTests) -> str:
+    """What was tested, where a plan says so."""
+    pairs = ", ".join(f"{model} against {other}" for model, other in tests.pairs)
+    return f"Only the tests of the plan were made: {pairs}, by {', '.join(tests.figures)}."

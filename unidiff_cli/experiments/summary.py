@@ -40,12 +40,13 @@ class Summary:
 def summarise(
     grid: Grid,
     specs: Mapping[str, FigureSpec],
-    references: Sequence[str] = (),
+    pairs: Sequence[tuple[str, str]],
+    tested: Sequence[str],
     *,
     generated: int,
     margin: float | None = None,
 ) -> Summary:
-    """Every variant's figures over seeds, and tests against the first recipe and `references`.
+    """Every variant's figures over seeds, and the tests of each pair by the figures `tested`.
 
     `specs` are those of all metrics, `generated` the images that a seed's models generate over all
     folds. Folds of a seed are pooled; for the tests each item is averaged over the seeds. All tests
@@ -67,15 +68,15 @@ def summarise(
     }
     measured = {key for by_figure in figures.values() for key in by_figure}
     specs = {key: spec for key, spec in specs.items() if key in measured}
-    base, *recipes = grid
+    asked = {key: spec for key, spec in specs.items() if key in tested}
     chance: dict[str, float] = {}
-    for result in averages[base].values():
+    for result in averages[next(iter(grid))].values():
         chance |= result.references.get("chance", {})
     return Summary(
         figures,
         {**specs, SECONDS: SECONDS_SPEC},
         chance,
-        table_tests(_pairs(recipes, references), averages, specs, generated, margin),
+        table_tests(pairs, averages, asked, generated, margin),
         _notes(result for seeds in grid.values() for folds in seeds.values() for result in folds),
     )
 
@@ -147,7 +148,7 @@ def _seed_figures(
     }
 
 
-def _pairs(recipes: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
+def all_pairs(recipes: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
     """Every recipe with the first one and the references; each pair once."""
     against = list(dict.fromkeys([*recipes[:1], *references]))
     return [
