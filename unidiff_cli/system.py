@@ -102,11 +102,14 @@ def disk_problem(problem: OSError, what: str = "", then: str = "") -> Environmen
 
     `then` is the sentence of what to do once the disk is well again.
     """
-    place = os.fsdecode(problem.filename) if isinstance(problem.filename, str | bytes) else ""
+    # Of a copy, a link or a renaming the second name is that of what is written.
+    full = problem.errno in FULL
+    name = problem.filename2 if full and problem.filename2 else problem.filename
+    place = os.fsdecode(name) if isinstance(name, str | bytes) else ""
     reason = problem.strerror or str(problem)
     subject = f"{what} ({place})" if what and place else what or place or "A file"
     fact, again = f"{subject}: {reason}.", then or "Then run it again."
-    if problem.errno in FULL:
+    if full:
         return EnvironmentProblem(f"The disk is full. {fact}", f"Free some space. {again}")
     if problem.errno == errno.EIO:
         fact = f"The disk could not be read or written. {fact}"

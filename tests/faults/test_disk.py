@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -145,6 +146,15 @@ def test_a_full_disk_names_the_project(small_disk, unidiff, workplace, catalogue
     ):
         code, _, err = unidiff("-C", small_disk / "project", *command)
         assert code == 3 and str(small_disk) in err and "Traceback" not in err, err
+
+
+def test_a_copy_that_finds_the_disk_full_names_what_it_writes(small_disk, tmp_path):  # noqa: F811
+    (tmp_path / "source").write_bytes(bytes(1 << 22))
+    (small_disk / "filler").write_bytes(bytes(machine.free_bytes(small_disk)))
+    with pytest.raises(OSError, match="No space left") as caught:
+        shutil.copyfile(tmp_path / "source", small_disk / "copy")
+    fact = translated(caught.value).fact
+    assert str(small_disk / "copy") in fact and "source" not in fact
 
 
 def test_words_on_a_full_disk_are_no_lack_of_a_package(small_disk):  # noqa: F811
