@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pretraining.data import Mixture
 from pretraining.images import SIZE
-from pretraining.perceptual import Perceptual
+from pretraining.perceptual import Critic, Perceptual, distance
 
 # Images a step and process.
 BATCH = 8
@@ -22,6 +22,8 @@ CHANNELS = 16
 WIDTHS = (16, 32, 64, 128)
 # The share of the distance that the ImageNet network sees in the loss.
 PERCEPTUAL = 0.05
+# How large the critic's gradient on the images is, as a share of that of the other terms.
+CRITICAL = 0.3
 
 
 def make_autoencoder() -> AutoencoderKL:
@@ -54,11 +56,14 @@ class Reconstruction(nn.Module):
     def __init__(self, vae: AutoencoderKL):
         super().__init__()
         self.vae = vae.to(memory_format=torch.channels_last)
-        self.locked, self.perceptual = False, None
+        self.perceptual, self.critic = None, None
 
     def lock_encoder(self) -> "Reconstruction":
-        """Trains the decoder only: what learned from latents keeps the latents it learned from."""
-        self.locked = True
+        """Trains the decoder only, and a critic of its images.
+
+        What learned from latents keeps the latents it learned from.
+        """
+        self.critic = Critic()
         for part in (self.vae.encoder, self.vae.quant_conv):
             part.requires_grad_(False)
         return self
@@ -68,18 +73,36 @@ class Reconstruction(nn.Module):
         self.perceptual = self.perceptual or Perceptual(x.device)
         with torch.autocast(x.device.type, torch.bfloat16):
             posterior = self.vae.encode(x).latent_dist
-            y = self.vae.decode(posterior.mode() if self.locked else posterior.sample()).sample
-        e = y.float() - x
+            y = self.vae.decode(posterior.mode() if self.critic else posterior.sample()).sample
+        y = y.float()
+        e = y - x
         # The error in hue and saturation: grey errors vanish.
         chroma = e - e.mean(1, keepdim=True)
         edges = e.diff(dim=-1).abs().mean() + e.diff(dim=-2).abs().mean()
         squared, absolute = e.square().mean(), e.abs().mean()
         kl = posterior.kl().float().mean() / posterior.mean[0].numel()
-        seen = self.perceptual(x, y.float())
-        loss = squared + 0.2 * absolute + 2.0 * chroma.square().mean() + 0.1 * edges
-        loss = loss + PERCEPTUAL * seen + 1e-4 * kl
-        colour = chroma.square().mean()
-        return {"loss": loss, "squared": squared, "chroma": colour, "perceptual": seen, "kl": kl}
+        with torch.no_grad():
+            real = self.perceptual.maps(x)
+        made = self.perceptual.maps(y)
+        seen, colour = distance(real, made), chroma.square().mean()
+        loss = squared + 0.2 * absolute + 2.0 * colour + 0.1 * edges + PERCEPTUAL * seen
+        scalars = {"squared": squared, "chroma": colour, "perceptual": seen, "kl": kl}
+        if self.critic:
+            deceived = self.critic.deceived(made)
+            critic = self.critic.loss(real, made)
+            loss = loss + CRITICAL * _relative(loss, deceived, y) * deceived + critic
+            scalars |= {"deceived": deceived, "critic": critic}
+        return {"loss": loss + 1e-4 * kl, **scalars}
+
+
+def _relative(loss: Tensor, other: Tensor, images: Tensor) -> Tensor:
+    """How much larger one loss's gradient on the images is than another's.
+
+    As VQGAN weighs its critic (Esser et al. 2021, arXiv 2012.09841), there by the last layer.
+    """
+    (first,) = torch.autograd.grad(loss, images, retain_graph=True)
+    (second,) = torch.autograd.grad(other, images, retain_graph=True)
+    return first.norm() / second.norm().clamp(min=1e-12)
 
 
 def batches(data: Mixture) -> Callable[[np.random.Generator], dict[str, Tensor]]:

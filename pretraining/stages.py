@@ -203,6 +203,9 @@ class Pretraining:
 
     def _trained_autoencoder(self, name: str) -> AutoencoderKL:
         loss = autoencoder.Reconstruction(autoencoder.make_autoencoder())
+        if name == "decoder":
+            # Its critic is among the weights.
+            loss = loss.lock_encoder()
         return loop.load_trained(self.work / name, loss).vae
 
     def _normalised_autoencoder(self) -> AutoencoderKL:

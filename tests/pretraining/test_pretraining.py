@@ -12,6 +12,7 @@ import torch
 from pretraining import loop
 from pretraining.autoencoder import encode, fold_normalisation, make_autoencoder
 from pretraining.card_tables import NANO_ROWS, SCORER_ROWS, table
+from pretraining.perceptual import WIDTHS, Critic, distance
 from tests.support.nano_sources import write_sources
 from unidiff_cli.models.sources import EMBEDDED
 
@@ -30,6 +31,45 @@ def test_folding_the_normalisation_changes_the_latents_and_not_the_images():
     assert torch.allclose(z.mean((0, 2, 3)), torch.zeros(z.shape[1]), atol=1e-4)
     assert torch.allclose(z.std((0, 2, 3)), torch.ones(z.shape[1]), atol=1e-4)
     assert torch.allclose(before, after, atol=1e-3)
+
+
+def maps_of(*shift):
+    """Maps as the ImageNet network has them of two images, and a number that they depend on."""
+    torch.manual_seed(0)
+    made = torch.tensor(float(*shift), requires_grad=True)
+    sides = (64, 32, 16, 8)
+    maps = [torch.randn(2, w, s, s) + made for w, s in zip(WIDTHS, sides, strict=True)]
+    return maps, made
+
+
+def test_a_critic_and_what_it_judges_learn_by_their_own_losses_only():
+    critic, (real, _), (maps, made) = Critic(), maps_of(0), maps_of(1)
+    critic.deceived(maps).backward()
+    assert made.grad.abs() > 0
+    assert all(part.grad is None for part in critic.parameters())
+    made.grad = None
+    critic.loss(real, maps).backward()
+    assert made.grad is None
+    kernels = [part for part in critic.parameters() if part.ndim > 1]
+    assert all(part.grad.abs().sum() > 0 for part in kernels)
+
+
+def test_a_critic_learns_to_tell_images():
+    critic, (real, _), (maps, _) = Critic(), maps_of(0), maps_of(1)
+    maps = [part.detach() for part in maps]
+    optimiser = torch.optim.Adam(critic.parameters(), lr=1e-2)
+    for _ in range(20):
+        loss = critic.loss(real, maps)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert critic(real).mean() > 0 > critic(maps).mean()
+
+
+def test_the_distance_of_maps_is_that_of_each_added_up():
+    (real, _), (other, _) = maps_of(0), maps_of(1)
+    assert distance(real, real) == 0
+    assert torch.allclose(distance(real, other), torch.tensor(float(sum(WIDTHS))), rtol=1e-3)
 
 
 # ---------------------------------------------------------------- the loop
