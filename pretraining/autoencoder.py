@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pretraining.data import Mixture
 from pretraining.images import SIZE
+from pretraining.normalisation import normalising_fast
 from pretraining.perceptual import Critic, Perceptual, distance
 
 # Images a step and process.
@@ -55,7 +56,7 @@ class Reconstruction(nn.Module):
 
     def __init__(self, vae: AutoencoderKL):
         super().__init__()
-        self.vae = vae.to(memory_format=torch.channels_last)
+        self.vae = normalising_fast(vae.to(memory_format=torch.channels_last))
         self.perceptual, self.critic = None, None
 
     def lock_encoder(self) -> "Reconstruction":

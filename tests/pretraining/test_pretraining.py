@@ -1,5 +1,6 @@
 """The making of nano: its loop, its autoencoder's latents, its cards, and the whole command."""
 
+import copy
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ import torch
 from pretraining import loop
 from pretraining.autoencoder import encode, fold_normalisation, make_autoencoder
 from pretraining.card_tables import NANO_ROWS, SCORER_ROWS, table
+from pretraining.normalisation import normalising_fast
 from pretraining.perceptual import WIDTHS, Critic, distance
 from tests.support.nano_sources import write_sources
 from unidiff_cli.models.sources import EMBEDDED
@@ -31,6 +33,22 @@ def test_folding_the_normalisation_changes_the_latents_and_not_the_images():
     assert torch.allclose(z.mean((0, 2, 3)), torch.zeros(z.shape[1]), atol=1e-4)
     assert torch.allclose(z.std((0, 2, 3)), torch.ones(z.shape[1]), atol=1e-4)
     assert torch.allclose(before, after, atol=1e-3)
+
+
+def test_the_faster_normalisation_is_the_same():
+    torch.manual_seed(0)
+    slow = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3), torch.nn.GroupNorm(4, 16))
+    fast, x = normalising_fast(copy.deepcopy(slow)), torch.randn(2, 3, 10, 10)
+    gradients = []
+    for network in (slow, fast):
+        with torch.autocast("cpu", torch.bfloat16):
+            y = network(x)
+        y.float().pow(3).mean().backward()
+        gradients.append([part.grad for part in network.parameters()])
+    for a, b in zip(*gradients, strict=True):
+        assert torch.allclose(a, b, atol=0.02 * a.abs().max().item())
+    assert fast.state_dict().keys() == slow.state_dict().keys()
+    assert torch.equal(fast(x), slow(x)), "in fp32 it is torch's own"
 
 
 def maps_of(*shift):
