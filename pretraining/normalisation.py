@@ -1,4 +1,4 @@
-"""Group normalisation that learns in fp32: torch's own in bfloat16 takes four times as long here."""
+"""Group normalisation that learns in fp32: torch's in bfloat16 takes four times as long here."""
 
 from typing import Any
 
