@@ -17,7 +17,7 @@ from pretraining.normalisation import normalising_fast
 from pretraining.perceptual import Critic, Perceptual, distance
 
 # Images a step and process.
-BATCH = 8
+BATCH = 4
 # Channels of the latents: an eighth of the side leaves little room for prints in fewer.
 CHANNELS = 16
 WIDTHS = (16, 32, 64, 128)
