@@ -132,7 +132,11 @@ def test_the_page_has_plots_and_loads_nothing(ablated):
     page = (ablated[0].path("ablation") / "report.html").read_text()
     assert "<svg" in page and "http://" not in page
     assert "not distinguishable" in page
-    assert "Validation: loss" in page and "Retrieval and general knowledge" in page
+    assert "Validation: loss" in page
+    specs = read_table(ablated[0])["specs"]
+    for x, y in (("probe_accuracy", "map_t2i"), ("map_t2i", "kid")):
+        assert f"{specs[y]['label']} and {specs[x]['label']}" in page
+    assert "up and to the right is better" in page and "down and to the right is better" in page
 
 
 def test_the_markdown_has_the_table_and_its_limits(ablated):
@@ -193,6 +197,12 @@ def test_a_plan_says_which_tests_are_made(project, recipes, done):
 def test_tests_of_what_is_not_there_cost_no_training(project, recipes, done, pair, figure, problem):
     with pytest.raises(UsageError, match=problem):
         ablate(project, recipes, [0], tests=PlannedTests(pairs=[pair], figures=[figure]))
+    assert done == []
+
+
+def test_a_line_through_what_is_not_there_costs_no_training(project, recipes, done):
+    with pytest.raises(UsageError, match="'half', and there is no such model"):
+        ablate(project, recipes, [0], joined=[("base", "half", "clip-only")])
     assert done == []
 
 

@@ -49,3 +49,17 @@ def test_a_histogram_has_a_bar_for_each_number_or_range():
 def test_the_same_data_give_the_same_svg():
     first, second = (plots.lines({"a": ([1, 2], [1, 2])}, x="x", y="y") for _ in range(2))
     assert first == second
+
+
+def test_a_line_joins_the_means_of_points_named_together():
+    groups = {"base": [(0.1, 0.2)], "half": [(0.2, 0.1), (0.4, 0.5)], "other": [(0.9, 0.9)]}
+    plain = plots.scatter(groups, x="x", y="y")
+    joined = plots.scatter(groups, x="x", y="y", joined=[("base", "half", "not measured")])
+    assert joined.count("var(--soft)") > plain.count("var(--soft)")
+    assert plots.scatter(groups, x="x", y="y", joined=[("not measured",)])
+
+
+def test_an_axis_without_shares_has_numbers():
+    groups = {"a": [(0.1, 12.0)], "b": [(0.2, 14.0)]}
+    svg = plots.scatter(groups, x="x", y="KID", percent=(True, False))
+    assert "%" in svg and ">14" in svg and "1400" not in svg

@@ -95,6 +95,7 @@ def ablate_command(
             plan.folds,
             margin=plan.margin,
             tests=plan.tests,
+            joined=plan.joined,
             jobs=jobs,
             keep_exports=keep_exports,
             on_progress=bars,

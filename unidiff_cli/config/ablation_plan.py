@@ -48,6 +48,7 @@ class AblationPlan(Section):
     set: dict[str, Any] = {}
     margin: Annotated[float, Field(ge=0)] | None = None
     tests: PlannedTests | None = None
+    joined: tuple[tuple[str, ...], ...] = ()
 
     @field_validator("folds")
     @classmethod

@@ -39,7 +39,11 @@ from unidiff_cli.reports.schema import FigureSpec
 EQUAL_SECTIONS = ("base", "image_size", "generate", "evaluate")
 EQUAL_TRAINING = ("steps", "batch_size", "no_duplicates")
 # Pairs of figures with a plot of one against the other.
-TRADEOFFS = (("probe_accuracy", "r5_t2i"), ("photo_accuracy", "r5_t2i"))
+TRADEOFFS = (
+    ("probe_accuracy", "map_t2i"),
+    ("photo_accuracy", "map_t2i"),
+    ("map_t2i", "kid"),
+)
 LIMITS = (
     "The s.d. is over training seeds, each seed's figure taken over all folds; a mean of few seeds "
     "is uncertain by about s.d./√seeds.",
@@ -60,6 +64,7 @@ def ablate(
     *,
     margin: float | None = None,
     tests: PlannedTests | None = None,
+    joined: Sequence[Sequence[str]] = (),
     jobs: int = 1,
     keep_exports: bool = False,
     on_progress: Progress | None = None,
@@ -68,6 +73,7 @@ def ablate(
 
     `margin` is in points: by how much a share may be worse and count as not worse. `tests` are the
     only ones made, where given; else every recipe is tested against the first, by all figures.
+    `joined` names models whose points a line joins in the plots, as those of one blend.
     `jobs` cells run at a time. Without folds the project's own splits are used. Raises UsageError
     for recipes that cannot be compared and for tests of what is not there, and as the stages do;
     after an Interrupted the same call continues.
@@ -84,8 +90,7 @@ def ablate(
     metrics, left_out = _choose_metrics(project, first, projects, folds)
     check_scorer(first.evaluate, metrics, first.base)
     specs = figure_specs(metrics, first.evaluate)
-    if tests:
-        refuse_unknown(tests, [BASE, *recipes], specs)
+    refuse_unknown(tests, joined, [BASE, *recipes], specs)
     # The work, cell by cell; the base's outputs are stored first, for all others.
     started = time.monotonic()
     cells = _cells(project, recipes, seeds, projects, folds, metrics, keep_exports)
@@ -103,6 +108,7 @@ def ablate(
         "folds": folds,
         "margin": margin,
         "tests": tests and tests.model_dump(mode="json"),
+        "joined": [list(names) for names in joined],
         "weights": sources.files_hash(first.base),
     }
     inputs = {"shards": prepared.hash}
@@ -116,7 +122,7 @@ def ablate(
     tested = tests.figures if tests else list(specs)
     summary = summarise(grid, specs, pairs, tested, generated=generated, margin=margin)
     plotted = [key for metric in metrics.values() for key in metric.plotted]
-    report = _report(counts, first, settings, summary, grid, plotted, left_out, tests)
+    report = _report(counts, first, settings, summary, grid, plotted, left_out, tests, joined)
     with project.lock(existing=True):
         receipt = Receipt("ablate", settings, inputs, first.evaluate.seed)
         receipt.counts = counts.model_dump()
@@ -160,19 +166,23 @@ def refuse_unlike(recipes: Mapping[str, Recipe], seeds: Sequence[int]) -> None:
 
 
 def refuse_unknown(
-    tests: PlannedTests, models: Sequence[str], specs: Mapping[str, FigureSpec]
+    tests: PlannedTests | None,
+    joined: Sequence[Sequence[str]],
+    models: Sequence[str],
+    specs: Mapping[str, FigureSpec],
 ) -> None:
-    """Raises UsageError for a test of a model or of a figure that will not be there.
+    """Raises UsageError for a test or a line of a model or of a figure that will not be there.
 
     It is raised before the work, as a misspelt name would cost all of it.
     """
     judged = [name for name, spec in specs.items() if spec.better is not None]
-    asked = [(name, "model", models) for pair in tests.pairs for name in pair]
-    asked += [(name, "judged figure", judged) for name in tests.figures]
+    groups = [*(tests.pairs if tests else ()), *joined]
+    asked = [(name, "model", models) for names in groups for name in names]
+    asked += [(name, "judged figure", judged) for name in (tests.figures if tests else ())]
     for name, kind, known in asked:
         if name not in known:
             raise UsageError(
-                f"The tests name '{name}', and there is no such {kind}.{nearest(name, known)}",
+                f"The plan names '{name}', and there is no such {kind}.{nearest(name, known)}",
                 f"There are: {', '.join(known)}.",
             )
 
@@ -295,6 +305,7 @@ def _report(
     plotted: Sequence[str],
     left_out: Mapping[str, str],
     tests: PlannedTests | None,
+    joined: Sequence[Sequence[str]],
 ) -> AblationReport:
     return AblationReport(
         counts=counts,
@@ -319,6 +330,7 @@ def _report(
         },
         plotted=[*plotted, SECONDS],
         tradeoffs=list(TRADEOFFS),
+        joined=[list(names) for names in joined],
         limits=list(LIMITS),
         notes=[*summary.notes, *([_planned(tests)] if tests else [])],
         left_out=dict(left_out),

@@ -113,17 +113,28 @@ def ablation_plots(report: AblationReport) -> list[Plot]:
 
 
 def _tradeoffs(report: AblationReport) -> Iterator[Plot]:
-    caption = "A point for each seed; up and to the right is better."
     for x, y in report.tradeoffs:
         points = {
             model: list(zip(each[x].seeds, each[y].seeds, strict=True))
             for model, each in report.figures.items()
             if x in each and y in each
         }
-        if points:
-            labels = {"x": report.specs[x].label, "y": report.specs[y].label}
-            svg = plots.scatter(points, **labels)
-            yield Plot("Retrieval and general knowledge", caption, svg)
+        if not points:
+            continue
+        across, up = report.specs[x], report.specs[y]
+        svg = plots.scatter(
+            points,
+            x=across.label,
+            y=up.label,
+            percent=(across.percent, up.percent),
+            joined=report.joined,
+        )
+        places = {"higher": ("right", "up"), "lower": ("left", "down")}
+        better = f"{places[str(up.better)][1]} and to the {places[str(across.better)][0]}"
+        caption = f"A point for each seed; {better} is better."
+        if report.joined:
+            caption += " Lines join the means of models that differ in one thing."
+        yield Plot(f"{up.label} and {across.label}", caption, svg)
 
 
 def _figures(report: AblationReport) -> Iterator[Plot]:

@@ -61,6 +61,7 @@ class AblationReport(Part):
     curves: dict[str, list[ValidationCurve]] = Field(description="recipe -> one for each cell")
     plotted: list[str] = Field(description="figures with a plot beside the headline ones")
     tradeoffs: list[tuple[str, str]] = Field(description="pairs of figures with a plot, x and y")
+    joined: list[list[str]] = Field([], description="models whose points a line joins, in order")
     limits: list[str] = Field(description="what the tests do not cover")
     notes: list[str]
     left_out: dict[str, str] = Field(description="metric -> why it was not computed")

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import chdir
 from pathlib import Path
+from statistics import fmean
 from textwrap import fill
 from typing import Any, NamedTuple
 
@@ -117,13 +118,29 @@ def points(groups: Mapping[str, Sequence[float]], *, x: str, percent: bool = Fal
     return _svg(figure)
 
 
-def scatter(groups: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str) -> str:
-    """Points (x, y) of shares by name."""
+def scatter(
+    groups: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    x: str,
+    y: str,
+    percent: tuple[bool, bool] = (True, True),
+    joined: Iterable[Sequence[str]] = (),
+) -> str:
+    """Points (x, y) by name; a line joins the means of those named together, in their order.
+
+    `percent` says of each axis whether it has shares.
+    """
     figure, axes = _axes(x, y)
-    for color, (name, values) in zip(_colors(groups), groups.items(), strict=True):
-        axes.plot(*zip(*values, strict=True), "o", color=color, markersize=6, label=name)
-    _percent(axes.xaxis)
-    _percent(axes.yaxis)
+    for names in joined:
+        means = [map(fmean, zip(*groups[name], strict=True)) for name in names if name in groups]
+        axes.plot(*zip(*means, strict=True), "-", color=INK, linewidth=1, zorder=1)
+    for number, (color, name) in enumerate(zip(_colors(groups), groups, strict=True)):
+        # Another mark where the colours begin again.
+        mark = "os^"[number // len(SERIES) % 3]
+        axes.plot(*zip(*groups[name], strict=True), mark, color=color, markersize=6, label=name)
+    for axis, has_shares in zip((axes.xaxis, axes.yaxis), percent, strict=True):
+        if has_shares:
+            _percent(axis)
     _legend(axes)
     return _svg(figure)
 
