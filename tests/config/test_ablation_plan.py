@@ -48,7 +48,7 @@ def test_a_short_plan_has_three_seeds_and_all_tests(written):
         ("recipes: [joint]\nseedz: [1]", ["plan.yaml:2: no key in a plan named 'seedz'. Did you"]),
         ("recipes: []", ["plan.yaml:1: recipes"]),
         ("seeds: [0]", ["recipes is missing"]),
-        ("recipes: [joint]\nfolds: 1", ["plan.yaml:2: folds: one fold is none"]),
+        ("recipes: [joint]\nfolds: -1", ["plan.yaml:2: folds is -1"]),
         ("recipes: [joint]\nseeds: [a]\nmargin: -1", ["plan.yaml:2: seeds", "plan.yaml:3: mar"]),
         ("recipes: [joint]\ntests: {pairs: [[a]]}", ["tests.pairs", "tests.figures is missing"]),
         ("- joint", ["plan.yaml:1: a recipe is a mapping"]),

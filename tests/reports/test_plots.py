@@ -56,7 +56,9 @@ def test_a_line_joins_the_means_of_points_named_together():
     plain = plots.scatter(groups, x="x", y="y")
     joined = plots.scatter(groups, x="x", y="y", joined=[("base", "half", "not measured")])
     assert joined.count("var(--soft)") > plain.count("var(--soft)")
-    assert plots.scatter(groups, x="x", y="y", joined=[("not measured",)])
+    # What has no second point has no line, and adds none.
+    for names in (("not measured",), ("base", "not measured")):
+        assert plots.scatter(groups, x="x", y="y", joined=[names]) == plain
 
 
 def test_an_axis_without_shares_has_numbers():

@@ -82,6 +82,11 @@ def ablate_command(
         "--set": assignments,
     }
     plan = _plan(file, {name: value for name, value in options.items() if value is not None})
+    if plan.folds == 1:
+        raise UsageError(
+            "One fold is none: folds needs 2 or more.",
+            "Leave it out to use the project's own splits.",
+        )
     given = [*(assignments or ()), *([f"train.steps={steps}"] if steps else [])]
     recipes = _recipes(project, plan.recipes, [*plan.assignments, *given])
     from unidiff_cli.experiments.ablation import ablate
@@ -122,10 +127,6 @@ def _plan(file: Path | None, options: dict[str, Any]) -> AblationPlan:
     recipes = [part.strip() for part in options.get("--recipes", "").split(",") if part.strip()]
     if not recipes:
         raise UsageError("ablate needs a plan, or --recipes.", EXAMPLE)
-    if options.get("--folds") == 1:
-        raise UsageError(
-            "--folds needs 2 or more.", "Leave it out to use the project's own splits."
-        )
     return AblationPlan(
         recipes=tuple(recipes),
         seeds=_seeds(options.get("--seeds", "0,1,2")),

@@ -18,7 +18,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from unidiff_cli.config.load import by_line, sentence
 from unidiff_cli.config.sources import read_yaml
@@ -49,13 +49,6 @@ class AblationPlan(Section):
     margin: Annotated[float, Field(ge=0)] | None = None
     tests: PlannedTests | None = None
     joined: tuple[tuple[str, ...], ...] = ()
-
-    @field_validator("folds")
-    @classmethod
-    def _not_one(cls, value: int) -> int:
-        if value == 1:
-            raise ValueError("one fold is none: 2 or more, or 0 for the project's own splits")
-        return value
 
     @property
     def assignments(self) -> list[str]:

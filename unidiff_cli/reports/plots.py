@@ -133,7 +133,8 @@ def scatter(
     figure, axes = _axes(x, y)
     for names in joined:
         means = [map(fmean, zip(*groups[name], strict=True)) for name in names if name in groups]
-        axes.plot(*zip(*means, strict=True), "-", color=INK, linewidth=1, zorder=1)
+        if len(means) > 1:
+            axes.plot(*zip(*means, strict=True), "-", color=INK, linewidth=1, zorder=1)
     for number, (color, name) in enumerate(zip(_colors(groups), groups, strict=True)):
         # Another mark where the colours begin again.
         mark = "os^"[number // len(SERIES) % 3]
