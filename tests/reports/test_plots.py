@@ -1,5 +1,9 @@
 """Plots: the text of a catalogue stays text, and histograms hold all values."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from unidiff_cli.reports import plots
@@ -65,3 +69,12 @@ def test_an_axis_without_shares_has_numbers():
     groups = {"a": [(0.1, 12.0)], "b": [(0.2, 14.0)]}
     svg = plots.scatter(groups, x="x", y="KID", percent=(True, False))
     assert "%" in svg and ">14" in svg and "1400" not in svg
+
+
+def test_a_plot_is_drawn_in_a_shell_of_python():
+    """Which imports from the working directory; a notebook does so too."""
+    program = "from unidiff_cli.reports import plots; print(plots.bars({'a': {'b': 0.5}}, x='x'))"
+    # Where the package lies, as it may not be installed.
+    top = Path(plots.__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], cwd=top, capture_output=True, text=True)
+    assert done.stdout.startswith("<svg"), done.stderr

@@ -222,8 +222,9 @@ def _short(text: str, length: int) -> str:
 
 def _axes(x: str, y: str, width: float = 4.6, height: float = 2.9) -> tuple[Any, Any]:
     """A figure without pyplot, which would hold on to it and look for a display."""
-    # matplotlib obeys a `matplotlibrc` of the working directory, which may be a stranger's.
-    with chdir(Path(__file__).parent):
+    # matplotlib obeys a `matplotlibrc` of the working directory, which may be a stranger's. A shell
+    # of Python imports from there too, so it must hold no module: ours is called html.
+    with chdir(Path(__file__).parent / "templates"):
         from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
