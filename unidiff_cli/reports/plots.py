@@ -29,6 +29,8 @@ VARIABLES = {
 }
 # Bars of a histogram.
 BINS = 24
+# The most names of a legend that stands among the points.
+BESIDE = 5
 # Characters of a label.
 LABEL, ROW_LABEL = 18, 44
 # Characters of an axis's label, for each inch of it.
@@ -130,7 +132,9 @@ def scatter(
 
     `percent` says of each axis whether it has shares.
     """
-    figure, axes = _axes(x, y)
+    # Beside the points: among so many some would lie under it.
+    many = len(groups) > BESIDE
+    figure, axes = _axes(x, y, width=6.6) if many else _axes(x, y)
     for names in joined:
         means = [map(fmean, zip(*groups[name], strict=True)) for name in names if name in groups]
         if len(means) > 1:
@@ -142,7 +146,7 @@ def scatter(
     for axis, has_shares in zip((axes.xaxis, axes.yaxis), percent, strict=True):
         if has_shares:
             _percent(axis)
-    _legend(axes)
+    _legend(axes, **{"loc": "center left", "bbox_to_anchor": (1, 0.5)} if many else {})
     return _svg(figure)
 
 
