@@ -13,7 +13,7 @@ from pathlib import Path
 from pretraining.card_tables import NANO_ROWS, SCORER_ROWS, table
 from pretraining.images import Images
 from pretraining.photos import CROPS, VIEWS
-from pretraining.renderings import OBJECTS_SHARE, UNSEEN_SEED
+from pretraining.renderings import OBJECTS_SHARE, SCORER_FIRST_SEED, UNSEEN_SEED
 from unidiff_cli.sample_catalog import HELD_OUT
 
 STAGES = ("autoencoder", "clip", "scorer", "denoiser", "vision", "decoder")
@@ -58,6 +58,9 @@ def write(work: Path, out: Path, sources: Mapping[str, Path]) -> None:
         .read_text()
         .format(
             count=int(figures["parameters"]["scorer"]),
+            scorer_seed=SCORER_FIRST_SEED,
+            scorer_renderings=len(Images.load(work / "data" / "scorer-renders")),
+            scorer_dyed=len(Images.load(work / "data" / "scorer-dyed")),
             history=history,
             figures=table(SCORER_ROWS, figures),
         )
@@ -128,9 +131,10 @@ def history_text(work: Path) -> str:
         stopped = f", stopped {len(pauses)} times and continued with later commits"
         paused = f", and {sum(pauses) / 60:.0f} in which it was stopped"
     minutes = (last - _seconds(first) - sum(pauses)) / 60
+    machines = ", then ".join(dict.fromkeys(start["machine"] for start in starts))
     rows = "\n".join(_stage_row(work, name, starts, ends[name]) for name in STAGES)
     return f"""\
-{date}, two cores of a Xeon with AMX, no accelerator, seed {seed} (scorer: {scorer_seed}).
+{date}, {machines}, no accelerator, seed {seed} (scorer: {scorer_seed}).
 One run{stopped}:
 
     python -m pretraining.nano --photos clothing-dataset-small --fashion-mnist DIR --work DIR \\

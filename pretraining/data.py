@@ -9,19 +9,25 @@ import numpy as np
 from pretraining.fashion_mnist import dyed
 from pretraining.images import Images
 from pretraining.photos import CROPS, VIEWS, photo_rows, photographed
-from pretraining.renderings import UNSEEN, UNSEEN_SEED, cut_out, rendered
+from pretraining.renderings import SCORER_FIRST_SEED, UNSEEN, UNSEEN_SEED, cut_out, rendered
 
 
 def prepare(folder: Path, photos: Path, fashion_mnist: Path, renders: int) -> None:
-    """Writes the six sets of `folder`: renders, renders-unseen, photos, photos-test, dyed, white.
+    """Writes the sets of `folder`; one that is there already is left as it is.
 
-    A set that is there already is left as it is.
+    The base learns from `renders`, `photos`, `dyed` and `white`; the scorer from `scorer-renders`
+    and `scorer-dyed`, of other seeds, and from the photos, since there are no others.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    third = renders // 3
+    others = range(renders, renders + third)
+    scorers = range(SCORER_FIRST_SEED, SCORER_FIRST_SEED + third)
     sets = {
-        "dyed": lambda: dyed(fashion_mnist, renders),
-        "white": lambda: on_white(renders // 3),
+        "dyed": lambda: dyed(fashion_mnist, range(renders)),
+        "scorer-dyed": lambda: dyed(fashion_mnist, others),
+        "white": lambda: on_white(third),
         "renders": lambda: _rendered_set(range(renders)),
+        "scorer-renders": lambda: _rendered_set(scorers),
         "renders-unseen": lambda: _rendered_set(range(UNSEEN_SEED, UNSEEN_SEED + UNSEEN)),
         "photos": lambda: _photo_set(photos, "train", VIEWS + CROPS),
         "photos-test": lambda: _photo_set(photos, "test", 1),

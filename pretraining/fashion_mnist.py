@@ -29,16 +29,16 @@ CLASSES = {
 _PLURAL = ("pants", "shoes")
 
 
-def dyed(folder: Path, count: int) -> Images:
-    """The first `count` training images, each in a colour before a wall."""
+def dyed(folder: Path, rows: range) -> Images:
+    """Training images of these numbers, each in a colour before a wall."""
     with (
         gzip.open(folder / "train-images-idx3-ubyte.gz") as images,
         gzip.open(folder / "train-labels-idx1-ubyte.gz") as labels,
     ):
-        grey = np.frombuffer(images.read(), np.uint8, offset=16).reshape(-1, 28, 28)[:count]
-        kinds = np.frombuffer(labels.read(), np.uint8, offset=8)[:count]
+        grey = np.frombuffer(images.read(), np.uint8, offset=16).reshape(-1, 28, 28)[rows]
+        kinds = np.frombuffer(labels.read(), np.uint8, offset=8)[rows]
     with ProcessPoolExecutor(2) as pool:
-        pairs = list(pool.map(_dyed, grey, kinds, range(count), chunksize=256))
+        pairs = list(pool.map(_dyed, grey, kinds, rows, chunksize=256))
     return Images(np.stack([p for p, _ in pairs])[:, None], [c for _, c in pairs], [])
 
 

@@ -17,6 +17,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.measurement import machine_facts
+
 # In their order, and the processes of each; what runs in one has two threads.
 STAGES = {
     "data": 1,
@@ -79,7 +81,7 @@ def arguments() -> argparse.Namespace:
 def record(given: argparse.Namespace) -> None:
     """Adds to --work/started.json what begins or continues this work.
 
-    That is the commit, the command and the time.
+    That is the commit, the command, the machine and the time.
     """
     path = given.work / "started.json"
     given.work.mkdir(parents=True, exist_ok=True)
@@ -90,6 +92,7 @@ def record(given: argparse.Namespace) -> None:
         "renders": given.renders,
         "budget": given.budget,
         "seed": given.seed,
+        "machine": _machine(),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     path.write_text(json.dumps([*starts, begun], indent=2))
@@ -97,6 +100,12 @@ def record(given: argparse.Namespace) -> None:
 
 def _git(*words: str) -> str:
     return subprocess.run(["git", *words], capture_output=True, text=True).stdout.strip()
+
+
+def _machine() -> str:
+    """How many cores of which processor."""
+    facts = machine_facts()
+    return f"{facts['cores']} cores of {facts['processor']}"
 
 
 def seconds(text: str) -> float:

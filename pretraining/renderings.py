@@ -19,6 +19,8 @@ OBJECTS_SHARE = 0.15
 # Renderings held out, and their first seed: seeds from here on are never trained on.
 UNSEEN = 1_000
 UNSEEN_SEED = 1_000_000
+# The first seed of what the scorer learns from: the base never sees that.
+SCORER_FIRST_SEED = 6_000_000
 
 
 def rendered(seed: int, size: int = SIZE) -> tuple[np.ndarray, list[str]]:

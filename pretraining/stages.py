@@ -35,12 +35,13 @@ SHARES = {
 # Of a batch. The CLIPs also learn real outlines from dyed images, which are too soft to learn
 # generation from.
 CLIP_MIXTURE = {"renders": 0.5, "photos": 0.3, "dyed": 0.2}
+SCORER_MIXTURE = {"scorer-renders": 0.5, "photos": 0.3, "scorer-dyed": 0.2}
 DENOISER_MIXTURE = {"renders": 0.8, "photos": 0.2}
 MIXTURES = {
-    "teacher": CLIP_MIXTURE,
+    "teacher": CLIP_MIXTURE | SCORER_MIXTURE,
     "clip": CLIP_MIXTURE,
     "vision": CLIP_MIXTURE,
-    "scorer": CLIP_MIXTURE,
+    "scorer": SCORER_MIXTURE,
     "autoencoder": {"renders": 0.5, "photos": 0.5},
     "decoder": {"renders": 0.35, "photos": 0.35, "white": 0.3},
 }
@@ -174,8 +175,8 @@ class Pretraining:
     @cached_property
     def mixture(self) -> Mixture:
         shares = MIXTURES.get(self.stage, DENOISER_MIXTURE)
-        views = VIEWS + CROPS if shares is CLIP_MIXTURE else VIEWS
-        return Mixture(self.work / "data", shares, views)
+        taught = self.stage in ("teacher", "clip", "vision", "scorer")
+        return Mixture(self.work / "data", shares, VIEWS + CROPS if taught else VIEWS)
 
     @cached_property
     def tokenizer(self) -> CLIPTokenizer:
@@ -193,7 +194,7 @@ class Pretraining:
         loop.train(self.work / self.stage, loss, batches, full, image)
 
     def _captioned(self) -> loop.MakeBatch:
-        features = teacher.Teacher(self.work / "teacher")
+        features = teacher.Teacher(self.work / "teacher", self.mixture)
         return clip.batches(self.mixture, self.tokenizer, features)
 
     def _trained_clip(self, name: str) -> CLIPModel:

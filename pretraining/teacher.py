@@ -15,17 +15,22 @@ from pretraining.data import Mixture, Pick
 from unidiff_cli.evaluation.extractors.efficientnet_lite0 import EfficientNetLite0
 
 # Dyed images are enlarged from 28 px: no photos, so the network says nothing of them.
-SOURCES = ("renders", "photos")
+SOURCES = ("renders", "photos", "scorer-renders")
 SIZE = EfficientNetLite0.feature_size
 # Rows that are held in memory at a time.
 BLOCK = 1024
 
 
 def cache_features(folder: Path, data: Mixture) -> None:
-    """Features of every view that a mixture may show, one float16 array (N, V, 1280) a source."""
+    """Features of every view that a mixture may show, one float16 array (N, V, 1280) a source.
+
+    An array that is there already is left as it is.
+    """
     folder.mkdir(exist_ok=True)
     network = EfficientNetLite0.read()
     for name in SOURCES:
+        if (folder / f"{name}.npy").exists():
+            continue
         pixels = data.sources[name].pixels
         n, views = len(pixels), min(data.views, pixels.shape[1])
         features = np.empty((n, views, SIZE), np.float16)
@@ -35,14 +40,18 @@ def cache_features(folder: Path, data: Mixture) -> None:
             features[start : start + BLOCK] = network.features(images).reshape(
                 len(block), views, SIZE
             )
-        np.save(folder / f"{name}.npy", features)
+        np.save(folder / "next.npy", features)
+        (folder / "next.npy").rename(folder / f"{name}.npy")
 
 
 class Teacher:
-    """The cached features, each dimension with zero mean and unit variance over all of them."""
+    """The cached features of a mixture's sources.
 
-    def __init__(self, folder: Path):
-        files = {name: folder / f"{name}.npy" for name in SOURCES}
+    Each dimension has zero mean and unit variance over all of their first views.
+    """
+
+    def __init__(self, folder: Path, data: Mixture):
+        files = {name: folder / f"{name}.npy" for name in SOURCES if name in data.sources}
         self.features = {name: np.load(file, mmap_mode="r") for name, file in files.items()}
         rows = np.concatenate([f[:, 0].astype(np.float32) for f in self.features.values()])
         self.mean, self.std = rows.mean(0), rows.std(0) + 1e-3

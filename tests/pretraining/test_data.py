@@ -26,7 +26,7 @@ def sources(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def arrays(sources, tmp_path_factory):
-    """The folder of the six sets, of 24 renderings."""
+    """The folder of all sets, of 24 renderings."""
     folder = tmp_path_factory.mktemp("arrays")
     data.prepare(folder, sources / "photos", sources / "mnist", 24)
     return folder
@@ -50,7 +50,7 @@ def mixture(arrays):
 
 
 def test_dyed_images_show_the_colour_they_name(sources):
-    images = dyed(sources / "mnist", 40)
+    images = dyed(sources / "mnist", range(40))
     assert images.pixels.shape == (40, 1, 128, 128, 3) and images.pixels.dtype == np.uint8
     assert "a photo of" in images.captions[0][0]
     right = 0
@@ -91,7 +91,7 @@ def test_a_mixture_gives_each_source_its_share_and_the_views_asked_for(mixture):
 
 def test_the_words_of_a_batch_are_a_distribution_over_the_captions_words(mixture, features):
     tokenizer = make_tokenizer(mixture.captions())
-    teach = teacher.Teacher(features)
+    teach = teacher.Teacher(features, mixture)
     batch = clip.batches(mixture, tokenizer, teach)(np.random.default_rng(0))
     assert batch["x"].shape == (clip.BATCH, 3, 128, 128)
     assert torch.allclose(batch["words"].sum(1), torch.ones(clip.BATCH), atol=1e-5)
@@ -104,12 +104,12 @@ def test_the_words_of_a_batch_are_a_distribution_over_the_captions_words(mixture
 def test_a_teacher_says_what_it_saw_of_a_view_and_nothing_of_dyed_images(arrays, features):
     sources = data.Mixture(arrays, {"photos": 0.7, "dyed": 0.3}, views=VIEWS + CROPS)
     picks = sources.pick(200, np.random.default_rng(0))
-    seen, known = teacher.Teacher(features).of(picks)
+    seen, known = teacher.Teacher(features, sources).of(picks)
     assert known.tolist() == [float(p.source == "photos") for p in picks]
     assert not seen[known == 0].any()
     # Normalised over all first views: about as far from the mean as others are.
     assert 0.8 < float(seen[known == 1].std()) < 1.2
-    again, _ = teacher.Teacher(features).of([picks[int(known.argmax())]])
+    again, _ = teacher.Teacher(features, sources).of([picks[int(known.argmax())]])
     assert torch.equal(again[0], seen[int(known.argmax())])
 
 

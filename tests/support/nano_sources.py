@@ -11,7 +11,7 @@ from unidiff_cli.sample_catalog import random_look, render
 
 
 def write_sources(root: Path) -> Path:
-    """Renderings stand in for the photos, discs for Fashion-MNIST; 40 of each."""
+    """Renderings stand in for the photos, discs for Fashion-MNIST."""
     _write_photos(root / "photos")
     _write_discs(root / "mnist")
     return root
@@ -35,10 +35,10 @@ def _write_discs(folder: Path) -> None:
     """Discs of ten sizes and lights, one for each class."""
     folder.mkdir()
     y, x = np.mgrid[:28, :28] - 13.5
-    discs = [np.where(x**2 + y**2 < 60 + 8 * k, 60 + 15 * k, 0) for k in range(10)] * 4
+    discs = [np.where(x**2 + y**2 < 60 + 8 * k, 60 + 15 * k, 0) for k in range(10)] * 12
     for name, values in (
         ("train-images-idx3", np.stack(discs)),
-        ("train-labels-idx1", np.arange(40) % 10),
+        ("train-labels-idx1", np.arange(120) % 10),
     ):
         (folder / f"{name}-ubyte.gz").write_bytes(gzip.compress(_idx(values)))
 
