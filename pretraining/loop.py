@@ -85,7 +85,7 @@ def train(
     if given, is saved as `folder/<step>.png` now and then.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if world() > 1 and not dist.is_initialized():
+    if world() > 1:
         dist.init_process_group("gloo")
     model.to(machine.device())
     state = _State(folder, model, settings)
@@ -113,6 +113,9 @@ def train(
         state.save()
         save_file(_halved(state.weights()), folder / WEIGHTS)
         (folder / "done.json").write_text(state.summary())
+    if world() > 1:
+        # A process that ends beside its own threads of gloo may be aborted.
+        dist.destroy_process_group()
     return state.weights().eval()
 
 

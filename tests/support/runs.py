@@ -159,12 +159,16 @@ trainer._backward(batch, list(trained.values()))
 """
 
 SAVE = """
+import torch
 from unidiff_cli.training.optimizer import trained_parameters
 from unidiff_cli.training.sharding import whole
 named = {k: p.grad for k, p in trained_parameters(module).items()}
 gradients = {k: whole(g).contiguous() for k, g in named.items() if g is not None}
 if rank == 0:
     save_file(gradients, out)
+# A process that ends beside its own threads of gloo may be aborted.
+if torch.distributed.is_initialized():
+    torch.distributed.destroy_process_group()
 """
 
 # The flags of accelerate launch for two processes.
