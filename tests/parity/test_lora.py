@@ -30,7 +30,7 @@ def test_twenty_steps_lose_what_diffusers_loses(tmp_path, prediction):
         *(f"train.steps={STEPS}", "train.warmup=0", "train.schedule=constant"),
         *(f"train.lora.rank={RANK}", "train.lora.targets=[attention]"),
         *("train.lora.lr_factor=10", f"train.lr.denoiser={RATE / 10}"),
-        "train.weight_decay=0.01",
+        *("train.weight_decay=0.01", "train.precision=fp32"),
         name="sd-only",
     )
     base = load_base(str(folder), 32)
