@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from unidiff_cli.machine import cores
+from unidiff_cli.machine import cores, processor
 
 PEERS = ("clean-fid", "torch-fidelity", "torch", "scipy", "numpy", "pillow")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -28,10 +28,8 @@ def machine_facts() -> dict[str, Any]:
 
     A load well under one a core is needed, or others take part in the times.
     """
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line for line in lines if line.startswith("model name")]
     return {
-        "processor": names[0].split(":")[1].strip() if names else platform.machine(),
+        "processor": processor(),
         "cores": cores(),
         "python": platform.python_version(),
         **{name: version(name) for name in PEERS},

@@ -17,7 +17,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.measurement import machine_facts
+from unidiff_cli import machine
 
 # In their order, and the processes of each; what runs in one has two threads.
 STAGES = {
@@ -92,7 +92,7 @@ def record(given: argparse.Namespace) -> None:
         "renders": given.renders,
         "budget": given.budget,
         "seed": given.seed,
-        "machine": _machine(),
+        "machine": f"{machine.cores()} cores of {machine.processor()}",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     path.write_text(json.dumps([*starts, begun], indent=2))
@@ -100,12 +100,6 @@ def record(given: argparse.Namespace) -> None:
 
 def _git(*words: str) -> str:
     return subprocess.run(["git", *words], capture_output=True, text=True).stdout.strip()
-
-
-def _machine() -> str:
-    """How many cores of which processor."""
-    facts = machine_facts()
-    return f"{facts['cores']} cores of {facts['processor']}"
 
 
 def seconds(text: str) -> float:

@@ -96,3 +96,15 @@ def test_memory_in_use_is_the_process_s_own_or_the_most_of_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 7)
     assert machine.memory_in_use() == 7
+
+
+def test_a_processor_has_a_name_on_every_system(monkeypatch, tmp_path):
+    facts = tmp_path / "cpuinfo"
+    monkeypatch.setattr(machine, "Path", lambda at: facts)
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    assert machine.processor() == "arm64"
+    facts.write_text("processor : 0\nmodel name\t: A Fast One: 9\nmodel name\t: A Fast One: 9\n")
+    assert machine.processor() == "A Fast One: 9"
+    # As on other processors than x86.
+    facts.write_text("processor : 0\nBogoMIPS : 50\n")
+    assert machine.processor() == "arm64"

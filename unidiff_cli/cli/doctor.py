@@ -37,6 +37,7 @@ def examine(project: Project) -> dict[str, dict[str, Any]]:
             "used": machine.device().type,
             **devices,
             "bf16": machine.bf16_supported(),
+            "processor": machine.processor(),
             "cores": machine.cores(),
             "threads": torch.get_num_threads(),
         },
