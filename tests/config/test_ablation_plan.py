@@ -51,7 +51,7 @@ def test_a_short_plan_has_three_seeds_and_all_tests(written):
         ("recipes: [joint]\nfolds: -1", ["plan.yaml:2: folds is -1"]),
         ("recipes: [joint]\nseeds: [a]\nmargin: -1", ["plan.yaml:2: seeds", "plan.yaml:3: mar"]),
         ("recipes: [joint]\ntests: {pairs: [[a]]}", ["tests.pairs", "tests.figures is missing"]),
-        ("- joint", ["plan.yaml:1: a recipe is a mapping"]),
+        ("- joint", ["plan.yaml:1: keys with values are asked for"]),
     ],
 )
 def test_every_problem_of_a_plan_has_its_line(written, text, problems):

@@ -56,15 +56,13 @@ def read_yaml(path: Path, label: str | None = None) -> ConfigSource:
 def parse_yaml(text: str | bytes, label: str) -> ConfigSource:
     """A YAML text as a source. Raises RecipeError with the line where it is no YAML mapping."""
     if len(text) > MAX_BYTES:
-        raise RecipeError([f"{label}: this is longer than {MAX_BYTES:,} bytes; a recipe is not."])
+        raise RecipeError([f"{label}: this is longer than {MAX_BYTES:,} bytes, which no such file is."])
     tree = parse(text, label)
     if tree is None:
         return ConfigSource(label, {})
     if not isinstance(tree, Mapping):
-        kind = type(tree).__name__
-        raise RecipeError(
-            [f"{label}:1: a recipe is a mapping of keys to values, this is a {kind}."]
-        )
+        kind = "a list" if isinstance(tree, list) else f"the value {str(tree)[:40]!r}"
+        raise RecipeError([f"{label}:1: keys with values are asked for here, and this is {kind}."])
     plain = _PlainData(label)
     return ConfigSource(label, plain.convert(tree), plain.lines)
 
