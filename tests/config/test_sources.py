@@ -62,6 +62,12 @@ def test_not_a_mapping(write, text, kind):
     assert problem.endswith(f":1: keys with values are asked for here, and this is {kind}.")
 
 
+@pytest.mark.parametrize("key", ["0x]", "str", "literal[a]"])
+def test_an_unknown_key_may_look_like_a_name_of_pydantic_s(write, key):
+    [problem] = problems(read_recipe, write(f"{GOOD}{key}: 1\n"))
+    assert f"no key in a recipe named '{key}'" in problem
+
+
 def test_odd_but_fine_files(write, tmp_path):
     assert read_recipe(write(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())).active()
     assert read_yaml(tmp_path / write("# nothing\n", "empty.yaml")).data == {}

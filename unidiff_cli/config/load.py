@@ -152,15 +152,22 @@ def _of_other_word(error: Any) -> bool:
     return error["type"] == "literal_error" and str(error["loc"][-1]).startswith("literal[")
 
 
+def _is_alternative(key: str) -> bool:
+    """Whether a part of an error's place is pydantic's name of an alternative of a union."""
+    return key.endswith("]") or key in ALTERNATIVES
+
+
 def sentence(
     kind: type[BaseModel], error: Any, sources: list[ConfigSource], whole: str = "a recipe"
 ) -> str:
     """One of pydantic's errors in words: `file:line: what is wrong`. `whole` is what is read."""
-    keys = tuple(str(k) for k in error["loc"])
-    # Without pydantic's names of the alternatives of a union.
-    keys = tuple(k for k in keys if not k.endswith("]") and k not in ALTERNATIVES)
+    unknown = error["type"] == "extra_forbidden"
+    keys = tuple(map(str, error["loc"]))
+    # Without pydantic's names of the alternatives of a union; an unknown key may look like one.
+    known, asked = (keys[:-1], keys[-1:]) if unknown else (keys, ())
+    keys = (*(k for k in known if not _is_alternative(k)), *asked)
     place, dotted = _place(keys, sources), ".".join(keys)
-    if error["type"] == "extra_forbidden":
+    if unknown:
         parent = keys[:-1]
         what = f"key in {'.'.join(parent) or whole}"
         if parent == ("objectives",):

@@ -56,7 +56,9 @@ def read_yaml(path: Path, label: str | None = None) -> ConfigSource:
 def parse_yaml(text: str | bytes, label: str) -> ConfigSource:
     """A YAML text as a source. Raises RecipeError with the line where it is no YAML mapping."""
     if len(text) > MAX_BYTES:
-        raise RecipeError([f"{label}: this is longer than {MAX_BYTES:,} bytes, which no such file is."])
+        raise RecipeError(
+            [f"{label}: this is longer than {MAX_BYTES:,} bytes, which no such file is."]
+        )
     tree = parse(text, label)
     if tree is None:
         return ConfigSource(label, {})
