@@ -133,9 +133,8 @@ class Contrast(nn.Module):
         image, text = (nn.functional.normalize(e.float(), dim=-1) for e in (image, text))
         logits = clip.logit_scale.exp() * text @ image.t()  # (B texts, B images)
         same = (batch["ids"][:, None] == batch["ids"][None]).all(-1).float()
-        right = same @ batch["shares"].t()  # (B texts, B images)
-        to_image, to_text = (r / r.sum(1, keepdim=True) for r in (right, right.t()))
-        contrast = (cross_entropy(logits, to_image) + cross_entropy(logits.t(), to_text)) / 2
+        target = same / same.sum(1, keepdim=True)
+        contrast = (cross_entropy(logits, target) + cross_entropy(logits.t(), target)) / 2
         words = cross_entropy(guess.float(), batch["words"])
         known = batch["known"]
         error = (features.float() - batch["features"]).square().mean(1)  # (B,)
@@ -145,19 +144,15 @@ class Contrast(nn.Module):
             "contrast": contrast,
             "words": words,
             "taught": taught,
-            "hits": right.gather(1, logits.argmax(1, keepdim=True)).mean(),
+            "hits": same.gather(1, logits.argmax(1, keepdim=True)).mean(),
             "scale": clip.logit_scale.exp(),
         }
 
 
 def batches(
-    data: Mixture, tokenizer: CLIPTokenizer, features: teacher.Teacher, pasted: float = 0.0
+    data: Mixture, tokenizer: CLIPTokenizer, features: teacher.Teacher
 ) -> Callable[[np.random.Generator], dict[str, Tensor]]:
-    """A function of a generator to a random batch.
-
-    `pasted` is the part of its images in which a patch of another one lies (CutMix, Yun et al.
-    2019, arXiv 1905.04899).
-    """
+    """A function of a generator to a random batch."""
     tokens, rarity = _words(data, tokenizer)
 
     def batch(rng: np.random.Generator) -> dict[str, Tensor]:
@@ -175,16 +170,13 @@ def batches(
         for i, p in enumerate(picks):
             words[i, tokens[p.source][p.row]] = rarity[tokens[p.source][p.row]]
         seen, known = features.of(picks)
-        pixels, shares = _pasted(_exposed(data.pixels(picks), rng), pasted, rng)
         return {
-            "x": normalised(pixels),
+            "x": normalised(_exposed(data.pixels(picks), rng)),
             "ids": ids.input_ids,
             "mask": ids.attention_mask,
-            # What is seen of an image is a mean over its places: so it is of two images in one.
-            "words": shares @ (words / words.sum(1, keepdim=True)),
-            "features": shares @ seen,
-            "known": ((shares > 0).float() @ (1 - known) == 0).float(),
-            "shares": shares,
+            "words": words / words.sum(1, keepdim=True),
+            "features": seen,
+            "known": known,
         }
 
     return batch
@@ -207,22 +199,6 @@ def _words(data: Mixture, tokenizer: CLIPTokenizer) -> tuple[dict[str, list[list
         for row in rows:
             images[row] += 1
     return tokens, (sum(map(len, tokens.values())) / images).log().clamp(min=0)
-
-
-def _pasted(pixels: np.ndarray, part: float, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
-    """Images (B, S, S, 3), some with a patch of another one, and how much of each is of which.
-
-    The shares are (B, B), rows of sum 1.
-    """
-    n, shares, mixed = len(pixels), torch.eye(len(pixels)), pixels.copy()
-    for i, other in zip(np.flatnonzero(rng.random(n) < part), rng.permutation(n), strict=False):
-        h, w = rng.integers(SIZE // 4, SIZE * 7 // 8, 2)
-        top, left = rng.integers(0, SIZE - h), rng.integers(0, SIZE - w)
-        mixed[i, top : top + h, left : left + w] = pixels[other, top : top + h, left : left + w]
-        share = h * w / SIZE**2
-        shares[i] *= 1 - share
-        shares[i, other] += share
-    return mixed, shares
 
 
 def _exposed(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

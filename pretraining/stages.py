@@ -45,9 +45,6 @@ MIXTURES = {
     "autoencoder": {"renders": 0.5, "photos": 0.5},
     "decoder": {"renders": 0.35, "photos": 0.35, "white": 0.3},
 }
-# The part of the image tower's last images with a patch of another one: it knows its few photos by
-# heart.
-PASTED = 0.5
 # Added to the seed for the scorer.
 SCORER_SEED = 1_000
 # A budget below this is a test's: a few images are measured.
@@ -105,7 +102,7 @@ class Pretraining:
         """
         loss = clip.Contrast(clip.make_clip("clip", self.tokenizer))
         loss = loop.load_trained(self.work / "clip", loss).lock_text()
-        self._train(loss, self._captioned(PASTED), lr=5e-4, decay=0.1)
+        self._train(loss, self._captioned(), lr=5e-4, decay=0.1)
 
     def autoencoder(self) -> None:
         loss = autoencoder.Reconstruction(autoencoder.make_autoencoder())
@@ -196,9 +193,9 @@ class Pretraining:
         full = loop.Settings(seconds=seconds, seed=self.stage_seed, **settings)
         loop.train(self.work / self.stage, loss, batches, full, image)
 
-    def _captioned(self, pasted: float = 0.0) -> loop.MakeBatch:
+    def _captioned(self) -> loop.MakeBatch:
         features = teacher.Teacher(self.work / "teacher", self.mixture)
-        return clip.batches(self.mixture, self.tokenizer, features, pasted)
+        return clip.batches(self.mixture, self.tokenizer, features)
 
     def _trained_clip(self, name: str) -> CLIPModel:
         shape = "scorer" if name == "scorer" else "clip"

@@ -101,32 +101,6 @@ def test_the_words_of_a_batch_are_a_distribution_over_the_captions_words(mixture
     assert set(batch["words"][0].nonzero().flatten().tolist()) <= tokens
 
 
-@pytest.mark.parametrize("part", [0.0, 0.5])
-def test_an_image_is_as_much_of_another_as_its_patch_is_large(part):
-    n, side = 64, 128
-    pixels = np.tile(np.arange(n, dtype=np.float32)[:, None, None, None], (1, side, side, 3))
-    mixed, shares = clip._pasted(pixels, part, np.random.default_rng(0))
-    counted = [np.bincount(image[..., 0].astype(int).ravel(), minlength=n) for image in mixed]
-    assert np.allclose(np.stack(counted) / side**2, shares.numpy(), atol=1e-6)
-    of_two = (shares > 0).sum(1) == 2
-    assert abs(of_two.float().mean() - part) < 0.15
-    assert (shares.diag() > 0.2).all()
-
-
-def test_what_is_learned_of_two_images_in_one_is_of_both(arrays, mixture, features):
-    tokenizer = make_tokenizer(mixture.captions())
-    teach = teacher.Teacher(features, mixture)
-    plain, pasted = (
-        clip.batches(mixture, tokenizer, teach, part)(np.random.default_rng(0)) for part in (0, 0.9)
-    )
-    assert torch.equal(plain["shares"], torch.eye(clip.BATCH))
-    for name in ("words", "features"):
-        assert torch.allclose(pasted[name], pasted["shares"] @ plain[name], atol=1e-6)
-    # The right answers of both are as likely as they are large.
-    loss = clip.Contrast(clip.make_clip("scorer", tokenizer)).eval()
-    assert all(torch.isfinite(value) for value in loss(pasted).values())
-
-
 def test_a_teacher_says_what_it_saw_of_a_view_and_nothing_of_dyed_images(arrays, features):
     sources = data.Mixture(arrays, {"photos": 0.7, "dyed": 0.3}, views=VIEWS + CROPS)
     picks = sources.pick(200, np.random.default_rng(0))
