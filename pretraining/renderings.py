@@ -16,10 +16,10 @@ from unidiff_cli.sample_catalog.studio import silhouette
 CAPTIONS = 3
 # The part of the renderings that are everyday objects.
 OBJECTS_SHARE = 0.15
-# Renderings held out, and their first seed: seeds from here on are never trained on.
+# Renderings held out, and their first seed: the base never sees seeds from here on.
 UNSEEN = 1_000
 UNSEEN_SEED = 1_000_000
-# The first seed of what the scorer learns from: the base never sees that.
+# The first seed of what the scorer learns from, beyond all that is measured on.
 SCORER_FIRST_SEED = 6_000_000
 
 
