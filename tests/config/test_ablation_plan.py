@@ -3,7 +3,7 @@
 import pytest
 
 from unidiff_cli.config.ablation_plan import read_plan
-from unidiff_cli.errors import RecipeError, UsageError
+from unidiff_cli.errors import Problems, UsageError
 
 WHOLE = """\
 description: what joint training is worth
@@ -55,10 +55,11 @@ def test_a_short_plan_has_three_seeds_and_all_tests(written):
     ],
 )
 def test_every_problem_of_a_plan_has_its_line(written, text, problems):
-    with pytest.raises(RecipeError) as raised:
+    with pytest.raises(Problems) as raised:
         read_plan(written(text))
     for problem in problems:
         assert problem in str(raised.value)
+    assert raised.value.action.startswith("The keys of a plan: description, recipes, seeds")
 
 
 def test_a_plan_that_is_not_there_is_named(tmp_path):

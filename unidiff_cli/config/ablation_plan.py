@@ -23,7 +23,7 @@ from pydantic import Field, ValidationError
 from unidiff_cli.config.load import by_line, sentence
 from unidiff_cli.config.sources import read_yaml
 from unidiff_cli.config.values import Count, Section, Seed
-from unidiff_cli.errors import RecipeError
+from unidiff_cli.errors import Problems, RecipeError
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -59,14 +59,17 @@ class AblationPlan(Section):
 def read_plan(path: Path) -> AblationPlan:
     """The plan in a file, its recipe files by their place beside it.
 
-    Raises RecipeError with every problem, and UsageError where there is no such file.
+    Raises Problems with all of them, and UsageError where there is no such file.
     """
-    source = read_yaml(path)
+    keys = f"The keys of a plan: {', '.join(AblationPlan.model_fields)}."
     try:
+        source = read_yaml(path)
         plan = AblationPlan.model_validate(source.data)
+    except RecipeError as error:
+        raise Problems(error.problems, keys) from error
     except ValidationError as errors:
         problems = {sentence(AblationPlan, error, [source], "a plan") for error in errors.errors()}
-        raise RecipeError(sorted(problems, key=by_line)) from errors
+        raise Problems(sorted(problems, key=by_line), keys) from errors
     return plan.model_copy(update={"recipes": tuple(_beside(path, r) for r in plan.recipes)})
 
 
