@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from pretraining import teacher
-from pretraining.data import Mixture
+from pretraining.data import Mixture, Pick
 from pretraining.images import SIZE
 from pretraining.tokenizer import LENGTH
 
@@ -88,7 +88,7 @@ def make_clip(name: str, tokenizer: CLIPTokenizer) -> CLIPModel:
 def normalised(pixels: np.ndarray) -> Tensor:
     """uint8 (B, 128, 128, 3) as CLIPImageProcessor gives it: (B, 3, 128, 128)."""
     mean, std = torch.tensor(PROCESSOR.image_mean), torch.tensor(PROCESSOR.image_std)
-    return torch.from_numpy(pixels).float().div_(255).sub_(mean).div_(std).permute(0, 3, 1, 2)
+    return torch.from_numpy(pixels).float().div(255).sub_(mean).div_(std).permute(0, 3, 1, 2)
 
 
 class Contrast(nn.Module):
@@ -122,64 +122,102 @@ class Contrast(nn.Module):
         return self
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        clip, cross_entropy = self.clip, nn.functional.cross_entropy
-        with torch.autocast(batch["x"].device.type, torch.bfloat16):
-            pooled = clip.vision_model(pixel_values=batch["x"]).pooler_output  # (B, width)
-            read = clip.text_model(input_ids=batch["ids"], attention_mask=batch["mask"])
-            image = clip.visual_projection(pooled)
-            text = clip.text_projection(read.pooler_output)
-            guess = self.words(pooled)  # (B, vocabulary)
-            features = self.taught(pooled)  # (B, 1280)
-        image, text = (nn.functional.normalize(e.float(), dim=-1) for e in (image, text))
-        logits = clip.logit_scale.exp() * text @ image.t()  # (B texts, B images)
-        same = (batch["ids"][:, None] == batch["ids"][None]).all(-1).float()
+        cross_entropy = nn.functional.cross_entropy
+        seen = self.see(batch)
+        logits = self.clip.logit_scale.exp() * seen.text @ seen.image.t()  # (B texts, B images)
+        same = same_captions(batch)
         target = same / same.sum(1, keepdim=True)
         contrast = (cross_entropy(logits, target) + cross_entropy(logits.t(), target)) / 2
-        words = cross_entropy(guess.float(), batch["words"])
-        known = batch["known"]
-        error = (features.float() - batch["features"]).square().mean(1)  # (B,)
-        taught = (known * error).sum() / known.sum().clamp(min=1)
+        words = cross_entropy(seen.words, batch["words"])
+        taught = mean_where(batch["known"], seen.error(batch["features"]))
         return {
             "loss": contrast + words + TAUGHT * taught,
             "contrast": contrast,
             "words": words,
             "taught": taught,
             "hits": same.gather(1, logits.argmax(1, keepdim=True)).mean(),
-            "scale": clip.logit_scale.exp(),
+            "scale": self.clip.logit_scale.exp(),
         }
+
+    def see(self, batch: dict[str, Tensor]) -> "Seen":
+        """What the towers and the two layers make of a batch."""
+        clip = self.clip
+        with torch.autocast(batch["x"].device.type, torch.bfloat16):
+            pooled = clip.vision_model(pixel_values=batch["x"]).pooler_output  # (B, width)
+            read = clip.text_model(input_ids=batch["ids"], attention_mask=batch["mask"])
+            image = clip.visual_projection(pooled)
+            text = clip.text_projection(read.pooler_output)
+            words, features = self.words(pooled), self.taught(pooled)
+        image, text = (nn.functional.normalize(e.float(), dim=-1) for e in (image, text))
+        return Seen(image, text, words.float(), features.float())
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Embeddings of length 1, (B, D) each, and of the images the predicted words and features.
+
+    Words are logits, (B, vocabulary), features (B, 1280).
+    """
+
+    image: Tensor
+    text: Tensor
+    words: Tensor
+    features: Tensor
+
+    def error(self, features: Tensor) -> Tensor:
+        """The squared error of each image's predicted features, (B,)."""
+        return (self.features - features).square().mean(1)
+
+
+def same_captions(batch: dict[str, Tensor]) -> Tensor:
+    """1 where two captions of a batch have the same words, (B, B)."""
+    return (batch["ids"][:, None] == batch["ids"][None]).all(-1).float()
+
+
+def mean_where(known: Tensor, values: Tensor) -> Tensor:
+    """The mean of the values (B,) where `known` is 1, and 0 where none is."""
+    return (known * values).sum() / known.sum().clamp(min=1)
 
 
 def batches(
     data: Mixture, tokenizer: CLIPTokenizer, features: teacher.Teacher
 ) -> Callable[[np.random.Generator], dict[str, Tensor]]:
     """A function of a generator to a random batch."""
-    tokens, rarity = _words(data, tokenizer)
+    captions = Captions(data, tokenizer)
 
     def batch(rng: np.random.Generator) -> dict[str, Tensor]:
         picks = data.pick(BATCH, rng)
+        seen, known = features.of(picks)
+        x = normalised(exposed(data.pixels(picks), rng))
+        return captions.of(picks) | {"x": x, "features": seen, "known": known}
+
+    return batch
+
+
+class Captions:
+    """The captions of a mixture as a batch has them."""
+
+    def __init__(self, data: Mixture, tokenizer: CLIPTokenizer):
+        self.tokenizer = tokenizer
+        self.tokens, self.rarity = _words(data, tokenizer)
+
+    def of(self, picks: list[Pick]) -> dict[str, Tensor]:
+        """Tokens and mask of each pick's caption, and the words of all its captions."""
         # To the longest caption of the batch, not to 40: what follows the end token changes nothing
         # that is pooled.
-        ids = tokenizer(
+        ids = self.tokenizer(
             [p.caption for p in picks],
             padding="longest",
             truncation=True,
             max_length=LENGTH,
             return_tensors="pt",
         )
-        words = torch.zeros(BATCH, len(rarity))
+        words = torch.zeros(len(picks), len(self.rarity))
         for i, p in enumerate(picks):
-            words[i, tokens[p.source][p.row]] = rarity[tokens[p.source][p.row]]
-        seen, known = features.of(picks)
-        return {
-            "x": normalised(_exposed(data.pixels(picks), rng)),
-            "ids": ids.input_ids,
-            "mask": ids.attention_mask,
-            "words": words / words.sum(1, keepdim=True),
-            "features": seen,
-            "known": known,
-        }
-
-    return batch
+            tokens = self.tokens[p.source][p.row]
+            words[i, tokens] = self.rarity[tokens]
+        words /= words.sum(1, keepdim=True)
+        return {"ids": ids.input_ids, "mask": ids.attention_mask, "words": words}
 
 
 def _words(data: Mixture, tokenizer: CLIPTokenizer) -> tuple[dict[str, list[list[int]]], Tensor]:
@@ -201,7 +239,7 @@ def _words(data: Mixture, tokenizer: CLIPTokenizer) -> tuple[dict[str, list[list
     return tokens, (sum(map(len, tokens.values())) / images).log().clamp(min=0)
 
 
-def _exposed(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def exposed(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Brightness, contrast and a patch of each image changed a little.
 
     No colour changes its name by that.

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from pretraining.fashion_mnist import dyed
-from pretraining.images import Images
-from pretraining.photos import CROPS, VIEWS, photo_rows, photographed
+from pretraining.images import Images, fit_image
+from pretraining.photos import CROPS, VIEWS, crop, enlarged, photo_rows, photographed
 from pretraining.renderings import SCORER_FIRST_SEED, UNSEEN, UNSEEN_SEED, cut_out, rendered
 
 
@@ -30,6 +31,7 @@ def prepare(folder: Path, photos: Path, fashion_mnist: Path, renders: int) -> No
         "scorer-renders": lambda: _rendered_set(scorers),
         "renders-unseen": lambda: _rendered_set(range(UNSEEN_SEED, UNSEEN_SEED + UNSEEN)),
         "photos": lambda: _photo_set(photos, "train", VIEWS + CROPS),
+        "photos-large": lambda: _large_set(photos),
         "photos-test": lambda: _photo_set(photos, "test", 1),
     }
     for name, make in sets.items():
@@ -50,6 +52,14 @@ def _photo_set(folder: Path, split: str, views: int) -> Images:
         pairs = list(pool.map(photographed, jobs, chunksize=64))
     pixels, captions = np.stack([p for p, _ in pairs]), [c for _, c in pairs]
     return Images(pixels, captions, [row["class"] for row in rows])
+
+
+def _large_set(folder: Path) -> Images:
+    """The same photos at twice the side, to take crops of."""
+    files = [folder / row["image"] for row in photo_rows(folder, "train")]
+    with ProcessPoolExecutor(2) as pool:
+        pixels = list(pool.map(enlarged, files, chunksize=64))
+    return Images(np.stack(pixels)[:, None], [[]] * len(files), [])
 
 
 def on_white(count: int) -> Images:
@@ -104,3 +114,20 @@ class Mixture:
             for p in picks
         )
         return np.stack(list(rows))
+
+
+class NewCrops:
+    """The images of picks, each photo in a hard crop that nobody saw before."""
+
+    def __init__(self, folder: Path, data: Mixture):
+        self.data, self.large = data, Images.load(folder / "photos-large")
+
+    def pixels(self, picks: list[Pick], rng: np.random.Generator) -> np.ndarray:
+        """(B, 128, 128, 3) uint8."""
+        pixels = self.data.pixels(picks)
+        for i, p in enumerate(picks):
+            if p.source == "photos":
+                image = Image.fromarray(self.large.pixels[p.row, 0])
+                view = fit_image(crop(image, rng, hard=True))
+                pixels[i] = view[:, :: -1 if p.mirrored else 1]
+        return pixels

@@ -1,6 +1,6 @@
 """Makes nano and its scorer.
 
-    python -m pretraining.nano --photos DIR --fashion-mnist DIR --work DIR --budget 5h
+    python -m pretraining.nano --photos DIR --fashion-mnist DIR --work DIR --budget 6h
 
 The budget is wall clock for the training stages, which run one after the other, each in two
 processes of one thread. Every stage keeps its checkpoints in --work, is skipped when it is
@@ -70,7 +70,7 @@ def arguments() -> argparse.Namespace:
         add(f"--{name}", type=Path, help="never learned from: measured on, where it is given")
     add("--work", type=Path, required=True, help="arrays, checkpoints, logs; not in the work tree")
     add("--out", type=Path, default=out, help="where nano/, nano_scorer/ go")
-    add("--budget", type=seconds, default="5h", help="wall clock for training: 60m, 2h")
+    add("--budget", type=seconds, default="6h", help="wall clock for training: 60m, 2h")
     add("--renders", type=int, default=24_000, help="rendered garments")
     add("--seed", type=int, default=0)
     add("--until", choices=STAGES, help="ends after this stage; the command goes on from there")

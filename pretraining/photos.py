@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pretraining.colors import dominant_colour
-from pretraining.images import fit_image
+from pretraining.images import SIZE, fit_image
 
 # Views of a training photo: the exact view of CLIP's preprocessing, and mild crops.
 VIEWS = 4
@@ -33,7 +33,7 @@ def photographed(job: tuple[Path, str, int, int]) -> tuple[np.ndarray, list[str]
     rng = np.random.default_rng([seed, 65])
     with Image.open(path) as file:
         image = file.convert("RGB")
-    crops = [fit_image(_crop(image, rng, hard=i >= VIEWS)) for i in range(1, views)]
+    crops = [fit_image(crop(image, rng, hard=i >= VIEWS)) for i in range(1, views)]
     pixels = np.stack([fit_image(image), *crops])
     return pixels, _captions(caption, dominant_colour(pixels[0]))
 
@@ -48,7 +48,14 @@ def _captions(caption: str, colour: str | None) -> list[str]:
     return [caption, f"a photo of {an}{colour} {thing}", f"{colour} {thing}, phone photo"]
 
 
-def _crop(image: Image.Image, rng: np.random.Generator, hard: bool) -> Image.Image:
+def enlarged(path: Path) -> np.ndarray:
+    """A photo at twice the side of an image, (256, 256, 3) uint8."""
+    with Image.open(path) as file:
+        return fit_image(file, 2 * SIZE)
+
+
+def crop(image: Image.Image, rng: np.random.Generator, hard: bool) -> Image.Image:
+    """A random part of an image; a hard one is smaller, turned and stretched."""
     if hard:
         corner = image.getpixel((0, 0))
         image = image.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR, fillcolor=corner)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pretraining.data import Mixture, Pick
+from unidiff_cli import machine
 from unidiff_cli.evaluation.extractors.efficientnet_lite0 import EfficientNetLite0
 
 # Dyed images are enlarged from 28 px: no photos, so the network says nothing of them.
@@ -19,6 +20,8 @@ SOURCES = ("renders", "photos", "scorer-renders")
 SIZE = EfficientNetLite0.feature_size
 # Rows that are held in memory at a time.
 BLOCK = 1024
+# Photos that means and deviations are taken over, and that are seen at once.
+COUNTED, CHUNK = 2048, 64
 
 
 def cache_features(folder: Path, data: Mixture) -> None:
@@ -64,3 +67,37 @@ class Teacher:
             if p.source in self.features:
                 features[i] = (self.features[p.source][p.row, p.view] - self.mean) / self.std
         return torch.from_numpy(features), known
+
+
+class OnlineTeacher:
+    """The network, asked about photos at their own 128 px.
+
+    Enlarged to 224 px they take four times as long, and neighbours are found no better. Features
+    have zero mean and unit variance over a mixture's photos.
+    """
+
+    def __init__(self, data: Mixture):
+        network = EfficientNetLite0.read().network
+        self.network = network.to(memory_format=torch.channels_last)
+        photos = data.sources["photos"].pixels
+        rows = np.linspace(0, len(photos) - 1, min(COUNTED, len(photos))).astype(int)
+        seen = self._features(photos[rows, 0])
+        self.mean, self.std = seen.mean(0), seen.std(0) + 1e-3
+
+    def of(self, pixels: np.ndarray, photo: np.ndarray) -> Tensor:
+        """Features (B, 1280) of images (B, S, S, 3), 0..255, and zeros of those that are no photo.
+
+        `photo` is (B,), bool.
+        """
+        features = torch.zeros(len(pixels), SIZE)
+        features[photo] = (self._features(pixels[photo]) - self.mean) / self.std
+        return features
+
+    @torch.no_grad()
+    def _features(self, pixels: np.ndarray) -> Tensor:
+        parts, device = [torch.zeros(0, SIZE)], machine.device()
+        for start in range(0, len(pixels), CHUNK):
+            x = torch.from_numpy(pixels[start : start + CHUNK].astype(np.float32)).to(device)
+            with torch.autocast(device.type, torch.bfloat16):
+                parts.append(self.network((x.permute(0, 3, 1, 2) - 127) / 128).float().cpu())
+        return torch.cat(parts)
