@@ -132,13 +132,14 @@ def history_text(work: Path) -> str:
         paused = f", and {sum(pauses) / 60:.0f} in which it was stopped"
     minutes = (last - _seconds(first) - sum(pauses)) / 60
     machines = ", then ".join(dict.fromkeys(start["machine"] for start in starts))
+    budgets = dict.fromkeys(f"{start['budget'] / 60:.0f}m" for start in starts)
     rows = "\n".join(_stage_row(work, name, starts, ends[name]) for name in STAGES)
     return f"""\
 {date}, {machines}, no accelerator, seed {seed} (scorer: {scorer_seed}).
 One run{stopped}:
 
     python -m pretraining.nano --photos clothing-dataset-small --fashion-mnist DIR --work DIR \\
-        --budget {first["budget"] / 60:.0f}m
+        --budget {", then ".join(budgets)}
 
 It took {minutes:.0f} minutes from its start to the last step of training{paused}.
 

@@ -33,20 +33,20 @@ def marked(size, band=4):
 
 @pytest.fixture(scope="module")
 def nano():
-    return loading.load_base("nano", 64)
+    return loading.load_base("nano", 128)
 
 
 def test_a_garment_s_edge_is_drawn_in_a_bucket_and_not_in_a_square(nano):
     photo = marked((96, 144), band=16)
     nano.use_buckets(True)
     ((tall, rows),) = parts_of(nano.learned_pixels([photo]))
-    assert rows == [0] and tall.shape == (1, 3, 76, 52)
+    assert rows == [0] and tall.shape == (1, 3, 152, 104)
     cut = nano.diffusion_pixels([photo])
-    assert cut.shape == (1, 3, 64, 64) and (cut == 255).all()
+    assert cut.shape == (1, 3, 128, 128) and (cut == 255).all()
     drawn = nano.decode_latents(nano.encode_latents(tall).mean)[0]
-    assert drawn.shape == (3, 76, 52)
+    assert drawn.shape == (3, 152, 104)
     # Red above, white below.
-    assert drawn[0, :4].mean() > 150 > 80 > drawn[1:, :4].mean() and drawn[1:, 40:].mean() > 200
+    assert drawn[0, :8].mean() > 150 > 80 > drawn[1:, :8].mean() and drawn[1:, 80:].mean() > 200
 
 
 def test_nano_s_own_parts_take_every_size(nano):
@@ -57,7 +57,7 @@ def test_nano_s_own_parts_take_every_size(nano):
             pixels = nano.diffusion_pixels([marked((96, 144))], size)
             z, t = nano.encode_latents(pixels).mean, torch.tensor([500])
             whole, maps = nano.denoise_with_features(z, t, text)
-            assert whole.shape == z.shape == (1, 6, size.height // 4, size.width // 4)
+            assert whole.shape == z.shape == (1, 16, size.height // 8, size.width // 8)
             for layer, expected in maps.items():
                 half = nano.features(z, t, text, layer)
                 assert torch.allclose(half, expected, atol=1e-4)

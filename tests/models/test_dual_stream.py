@@ -93,7 +93,7 @@ def up_path(unet, x, skips, emb, states):
 @pytest.mark.parametrize("which", ["tiny", "nano"])
 @torch.no_grad()
 def test_with_the_query_masked_the_network_is_the_plain_unet(which, tiny_base, monkeypatch):
-    base = base_with_stream(*((tiny_base, 32) if which == "tiny" else ("nano", 64)))
+    base = base_with_stream(*((tiny_base, 32) if which == "tiny" else ("nano", 128)))
     z, t = torch.randn(3, *base.latent_shape), torch.tensor([0, 400, 999])
     text = base.encode_text(["red dress", "a hat", ""])
     e, t_e = torch.randn(3, base.dimension), torch.tensor([10, 500, 999])

@@ -49,7 +49,7 @@ from unidiff_cli.models.weights import weights_hash
 from unidiff_cli.project.files import digest
 
 # Pixels encoded or decoded at a time: one image at 512 px, where an activation is 134 MB or twice
-# that, or 64 at 64 px.
+# that, or 16 at 128 px.
 PIXELS = 64**3
 # The kinds of layers that may lie in a base's folder.
 ADDED: tuple[type[AddedLayers], ...] = (DualStream,)

@@ -36,7 +36,7 @@ def render(template: str, **values: Any) -> str:
 def thumbnail(image: Image.Image | bytes, side: int = THUMBNAIL) -> str:
     """An image, or an image file's bytes, as a data: URI of at most `side` px.
 
-    A small image stays exact (PNG, since JPEG smears 64 px); a larger one is a JPEG.
+    A small image stays exact (PNG, since JPEG smears it); a larger one is a JPEG.
     """
     opened = Image.open(io.BytesIO(image)) if isinstance(image, bytes) else image
     exact = max(opened.size) <= side // 2
