@@ -128,7 +128,8 @@ def history_text(work: Path) -> str:
     last, pauses = max(ends.values()), _pauses(starts, sorted(ends.values()))
     stopped, paused = "", ""
     if pauses:
-        stopped = f", stopped {len(pauses)} times and continued with later commits"
+        times = "once" if len(pauses) == 1 else f"{len(pauses)} times"
+        stopped = f", stopped {times} and continued with later commits"
         paused = f", and {sum(pauses) / 60:.0f} in which it was stopped"
     minutes = (last - _seconds(first) - sum(pauses)) / 60
     machines = ", then ".join(dict.fromkeys(start["machine"] for start in starts))

@@ -35,7 +35,7 @@ def test_a_run_in_parts_has_its_minutes_budgets_and_commits(tmp_path):
         os.utime(folder / "done.json", (ended, ended))
     text = card.history_text(tmp_path)
     assert "--budget 300m, then 360m" in text
-    assert "stopped 1 times and continued with later commits" in text
+    assert "stopped once and continued with later commits" in text
     assert "It took 60 minutes from its start" in text and "and 15 in which it was stopped" in text
     assert "| denoiser | 10 min | 2 | 1,000 | 256,000 | aaaaaaa |" in text
     assert "| vision | 10 min | 2 | 1,000 | 256,000 | bbbbbbb |" in text
