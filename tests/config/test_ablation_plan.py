@@ -1,10 +1,14 @@
 """The file of an ablation: what it says, and every problem with its line."""
 
+from pathlib import Path
+
 import pytest
 
 from unidiff_cli.config.ablation_plan import read_plan
+from unidiff_cli.config.load import read_recipe
 from unidiff_cli.errors import Problems, UsageError
 
+PLANS = Path(__file__).parents[2] / "benchmarks" / "ablation"
 WHOLE = """\
 description: what joint training is worth
 recipes: [clip-only, arms/half.yaml]
@@ -65,3 +69,14 @@ def test_every_problem_of_a_plan_has_its_line(written, text, problems):
 def test_a_plan_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UsageError, match="plan.yaml cannot be read"):
         read_plan(tmp_path / "plan.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(PLANS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_plan_of_ours_compares_recipes_that_there_are(path):
+    plan = read_plan(path)
+    names = [Path(recipe).stem for recipe in plan.recipes]
+    assert len(set(names)) == len(names) > 1
+    for recipe in plan.recipes:
+        read_recipe(recipe, assignments=plan.assignments)
+    for pair in plan.tests.pairs:
+        assert set(pair) <= {*names, "base"}
