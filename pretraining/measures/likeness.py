@@ -35,7 +35,8 @@ def training_images(training: Path | None, renders: int, size: int) -> np.ndarra
     """
     if training is None:
         return renderings(range(renders), size)[0]
-    files = sorted(f for f in training.glob("*.npy") if not f.stem.endswith(("unseen", "test")))
+    others = ("unseen", "test", "large")
+    files = sorted(f for f in training.glob("*.npy") if not f.stem.endswith(others))
     sets = [Images.load(file.with_suffix("")).pixels[:, :VIEWS] for file in files]
     return np.concatenate([np.concatenate(np.moveaxis(views, 1, 0)) for views in sets])
 
