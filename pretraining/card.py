@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from pretraining.card_tables import NANO_ROWS, SCORER_ROWS, table
+from pretraining.card_tables import NANO_ROWS, SCORER_ROWS, filled, table
 from pretraining.images import Images
 from pretraining.photos import CROPS, VIEWS
 from pretraining.renderings import OBJECTS_SHARE, SCORER_FIRST_SEED, UNSEEN_SEED
@@ -48,7 +48,7 @@ def write(work: Path, out: Path, sources: Mapping[str, Path]) -> None:
             history=history,
             figures=table(NANO_ROWS, figures),
             sheets=_copy_sheets(work / "measured", nano / "images"),
-            remarks=(TEXTS / "remarks.md").read_text().strip(),
+            remarks=filled((TEXTS / "remarks.md").read_text().strip(), figures),
             **_data_facts(work / "data", sources),
         )
     )

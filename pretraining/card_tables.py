@@ -154,11 +154,7 @@ def table(rows: Iterable[Row], figures: Mapping[str, Mapping[str, float]]) -> st
 
     A figure that was not measured has no row.
     """
-    flat = {f"{part}.{name}": v for part, values in figures.items() for name, v in values.items()}
-
-    def filled(text: str) -> str:
-        return re.sub(r"{([^:}]+)(:[^}]*)}", lambda m: format(flat[m[1]], m[2][1:]), text)
-
+    flat = _by_name(figures)
     lines = ["| what | measured | target | beside it |", "|---|---|---|---|"]
     for row in rows:
         if row.name not in flat:
@@ -167,5 +163,16 @@ def table(rows: Iterable[Row], figures: Mapping[str, Mapping[str, float]]) -> st
         if bound := TARGETS.get(row.name):
             sign = "at least" if bound.at_least else "at most"
             target = f"{sign} {row.shape.format(bound.bound)}"
-        lines.append(f"| {filled(row.label)} | {value} | {target} | {filled(row.beside)} |")
+        label, beside = filled(row.label, figures), filled(row.beside, figures)
+        lines.append(f"| {label} | {value} | {target} | {beside} |")
     return "\n".join(lines)
+
+
+def filled(text: str, figures: Mapping[str, Mapping[str, float]]) -> str:
+    """A text with figures in place of their names: {clip.photos:.1%}."""
+    flat = _by_name(figures)
+    return re.sub(r"{([^:}]+):([^}]*)}", lambda m: format(flat[m[1]], m[2]), text)
+
+
+def _by_name(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {f"{part}.{name}": v for part, values in figures.items() for name, v in values.items()}
