@@ -45,14 +45,14 @@ KNOWN = {
 
 
 class Generator:
-    """A pipeline with the guidance scale of its folder's base.yaml."""
+    """A pipeline with 25 steps and the guidance scale of its folder's base.yaml."""
 
     def __init__(self, pipeline: StableDiffusionPipeline, folder: Path):
-        self.pipeline = pipeline
+        self.pipeline, self.steps = pipeline, STEPS
         self.guidance = float(read_yaml(folder / "base.yaml").data["generate"]["guidance"])
 
     def images(self, prompts: Sequence[str]) -> np.ndarray:
-        """One image a prompt, (N, S, S, 3) uint8, in 25 steps; prompt i has seed i."""
+        """One image a prompt, (N, S, S, 3) uint8; prompt i has seed i."""
         parts = []
         for i in range(0, len(prompts), 16):
             batch = list(prompts[i : i + 16])
@@ -61,7 +61,7 @@ class Generator:
                 self.pipeline(
                     batch,
                     generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-                    num_inference_steps=STEPS,
+                    num_inference_steps=self.steps,
                     guidance_scale=self.guidance,
                     output_type="np",
                 ).images
