@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.measurement import environment, in_fresh_process, peak_growth, seconds
-from benchmarks.parts.recipes import recipe_of
+from benchmarks.parts.recipes import SIDE, recipe_of
 
 if TYPE_CHECKING:
     from unidiff_cli.data.batch import Batch
     from unidiff_cli.models.base import BaseModel
-
-SIDE = 64
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss, normalize
 
-from benchmarks.parts.recipes import recipe_of
+from benchmarks.parts.recipes import SIDE, recipe_of
 from unidiff_cli.data.batch import Batch
 from unidiff_cli.models import loading
 from unidiff_cli.models.families.stable_diffusion import StableDiffusion
-
-# The side of nano's images.
-SIDE = 64
 
 
 @dataclass

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from unidiff_cli.config.schema import Recipe
 
+# The side of nano's images.
+SIDE = 128
+
 
 def recipe_of(name: str, batch: int, *assignments: str) -> "Recipe":
     """A shipped recipe at a batch size, with the terms that peers or control have, and consistency.
