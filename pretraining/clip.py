@@ -88,6 +88,7 @@ def make_clip(name: str, tokenizer: CLIPTokenizer) -> CLIPModel:
 def normalised(pixels: np.ndarray) -> Tensor:
     """uint8 (B, 128, 128, 3) as CLIPImageProcessor gives it: (B, 3, 128, 128)."""
     mean, std = torch.tensor(PROCESSOR.image_mean), torch.tensor(PROCESSOR.image_std)
+    # Floats stay as they are: the network of the last stage is asked about the same array.
     return torch.from_numpy(pixels).float().div(255).sub_(mean).div_(std).permute(0, 3, 1, 2)
 
 

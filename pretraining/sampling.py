@@ -10,18 +10,20 @@ import argparse
 import time
 from pathlib import Path
 
+import numpy as np
 from diffusers import StableDiffusionPipeline
 
 from pretraining import probe
 from pretraining.measures import generation
 from pretraining.measures.encoders import Encoder
 from pretraining.measures.inputs import random_prompts
-from pretraining.measures.likeness import distance
 from pretraining.renderings import render_looks
+from unidiff_cli.evaluation.metrics.kid import kernel_distance
 from unidiff_cli.models.sources import EMBEDDED
 
-# Of the prompts, of the renderings that images are compared with, and of as many others.
-SEEDS = (4_242_424, 4_343_434, 4_444_444)
+PROMPTS_SEED = 4_242_424
+# Of the renderings that images are compared with, and how many those are.
+REAL_SEED, REAL = 4_343_434, 1_000
 # Pairs of steps and guidance scale.
 TRIED = ((25, 4.0), (12, 4.0), (8, 4.0), (12, 2.0), (12, 3.0), (12, 6.0))
 
@@ -40,8 +42,8 @@ def main() -> None:
     size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
     network = probe.load_or_train(given.out, pipeline.vae, size, probe.Settings())
     scorer = Encoder(given.base / "nano_scorer")
-    (looks, prompts), (real, _), (other, _) = (random_prompts(given.prompts, s) for s in SEEDS)
-    renderings, others = render_looks(real, size), render_looks(other, size)
+    looks, prompts = random_prompts(given.prompts, PROMPTS_SEED)
+    reference = scorer.features(render_looks(random_prompts(REAL, REAL_SEED)[0], size))
     generator = generation.Generator(pipeline, given.base / "nano")
     print("| steps | guidance | colour | type | pattern | KID | seconds |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
@@ -50,7 +52,7 @@ def main() -> None:
         pixels = generator.images(prompts)
         seconds = time.monotonic() - began
         found = generation.agreement(network, pixels, looks, prompts)
-        kid = distance(scorer, pixels, renderings, others)["kid"]
+        kid = kernel_distance(reference, scorer.features(pixels), np.random.RandomState(0))
         shares = " | ".join(f"{found[name]:.1%}" for name in ("color", "type", "pattern"))
         row = f"{generator.steps} | {generator.guidance:g} | {shares} | {kid:.3f}"
         print(f"| {row} | {seconds:.0f} |", flush=True)
